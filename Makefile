@@ -1,0 +1,54 @@
+# Every target sets up what it needs: Python 3.11 or later and make are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+# Two threads: more only spin against each other on a small machine.
+export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= false
+ROOM   ?=
+
+.PHONY: help demo test check bench bench-peers claims docs format clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.core: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -U 'pip>=25.1'
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
+	$(BIN)/nissl atlas smollm2 --text reader --out out/smollm2
+
+test: $(VENV)/.dev       ## every test and every docstring example
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev      ## style, types, floors, docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m numpydoc.hooks.validate_docstrings $$(find src -name '*.py')
+
+format: $(VENV)/.dev     ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev      ## every ratio beside its target and its limit
+	$(BIN)/python -m bench
+
+claims: $(VENV)/.dev     ## run the examples whose claim is missing, rebuild the table (ROOM=name for one room)
+	$(BIN)/nissl claims --run $(if $(ROOM),--room $(ROOM))
+
+docs: $(VENV)/.dev       ## the documentation as a site in docs/_build
+	$(PIP) install -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:           ## remove the environment and everything built
+	rm -rf $(VENV) out docs/_build .mypy_cache .ruff_cache .pytest_cache

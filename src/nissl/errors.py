@@ -1,0 +1,98 @@
+"""Errors a user can cause: what was wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["NisslError", "UnknownName"]
+
+
+class NisslError(Exception):
+    """An error that a user can mend.
+
+    Parameters
+    ----------
+    what : str
+        What was wrong, in one sentence.
+    where : str, optional
+        The file, site, unit or sample at which it was found.
+    do : str, optional
+        What to do about it.
+
+    Examples
+    --------
+    >>> print(NisslError("the text is empty", where="notes.txt", do="give a file with words in it"))
+    the text is empty
+      where: notes.txt
+      do: give a file with words in it
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, do: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.do = do
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.where:
+            lines.append(f"  where: {self.where}")
+        if self.do:
+            lines.append(f"  do: {self.do}")
+        return "\n".join(lines)
+
+
+class UnknownName(NisslError):
+    """A name that is not known, with the nearest names that are.
+
+    Parameters
+    ----------
+    kind : str
+        What was asked for: "site", "specimen", "unit".
+    name : str
+        The name that is not known.
+    known : iterable of str
+        The names that are.
+    do : str, optional
+        Where the whole list is to be seen.
+
+    Examples
+    --------
+    >>> print(UnknownName("specimen", "smolm2", ["smollm2", "worm"], do="nissl specimens"))
+    no specimen is called 'smolm2'; did you mean 'smollm2'?
+      do: nissl specimens
+    """
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, do: str | None = None
+    ) -> None:
+        self.nearest = nearest(name, known)
+        guess = " or ".join(f"'{n}'" for n in self.nearest)
+        ask = f"; did you mean {guess}?" if guess else ""
+        super().__init__(f"no {kind} is called '{name}'{ask}", do=do)
+
+
+def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
+    """Return the known names nearest to one that is not known, best first.
+
+    Parameters
+    ----------
+    name : str
+        The name that was asked for.
+    known : iterable of str
+        The names to choose from.
+    n : int
+        How many to return at most.
+
+    Returns
+    -------
+    list of str
+        At most `n` names; empty where nothing is near.
+
+    Examples
+    --------
+    >>> nearest("mlp.neuron", ["mlp.neurons", "attn.out"])
+    ['mlp.neurons']
+    """
+    return difflib.get_close_matches(name, list(known), n=n, cutoff=0.5)

@@ -1,0 +1,5 @@
+"""Networks with named sites: load, record, run, edit, restart, differentiate."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,68 @@
+"""A progress bar with rate and time left, for anything that takes over two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+__all__ = ["progress_bar"]
+
+
+@contextmanager
+def progress_bar(
+    description: str, *, total: float | None, unit: str = "", progress: bool = True
+) -> Iterator[Callable[[float], None]]:
+    """Show a bar while the block runs; call what it yields with each amount done.
+
+    Parameters
+    ----------
+    description : str
+        What is being done, in the progressive: "Recording smollm2".
+    total : float or None
+        How much there is to do, in `unit`; None where that is not known.
+    unit : str
+        What is counted: "tokens", "samples", "MB".
+    progress : bool
+        False shows nothing.
+
+    Yields
+    ------
+    callable
+        ``advance(amount)``.
+
+    Examples
+    --------
+    >>> with progress_bar("Counting", total=3, unit="sheep", progress=False) as advance:
+    ...     for _ in range(3):
+    ...         advance(1)
+    """
+    if not progress:
+        yield lambda amount: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="cyan")
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda amount: bars.advance(task, amount)

@@ -1,0 +1,313 @@
+"""The Recording: activity of units over samples, a plain DataArray with dims ``(sample, unit)``.
+
+A sample is one moment at which every unit has one value; its coordinates say which (``document``,
+``position``, ``token``, ``stimulus``, ``trial``, ...). A unit is a neuron, a feature, a voxel or a
+cell; its coordinates say where (``unit``, ``site``, ``layer``, ``index``, ``region``, ...).
+Sample coordinates are numbers: names are kept as codes, with their table in the coordinate's
+``names`` attribute, so that a million samples never carry a million strings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "NotARecording",
+    "Recording",
+    "check",
+    "labels_of",
+    "recording",
+    "samples_table",
+    "units_table",
+]
+
+Recording: TypeAlias = xr.DataArray
+
+QUANTITIES = (
+    "activity",
+    "gradient",
+    "attribution",
+    "logit",
+    "spikes",
+    "bold",
+    "calcium",
+    "voltage",
+    "field",
+)
+
+
+class NotARecording(NisslError):
+    """An array that does not have the shape, coordinates or types of a Recording."""
+
+
+def recording(
+    values: Any,
+    *,
+    samples: Mapping[str, Any] | pd.DataFrame | None = None,
+    units: Mapping[str, Any] | pd.DataFrame | None = None,
+    quantity: str = "activity",
+    attrs: Mapping[str, str | int | float | bool] | None = None,
+) -> Recording:
+    """Make a Recording from an array and a table for each of its sides.
+
+    Parameters
+    ----------
+    values : array, shape (n_samples, n_units)
+        Numbers, floating or integer; kept as they are, without a copy.
+    samples : mapping or DataFrame, optional
+        Columns of length n_samples. Columns of strings become codes with a table of names.
+    units : mapping or DataFrame, optional
+        Columns of length n_units. ``unit`` must be unique strings; where it is missing it is made
+        from ``site`` and ``index`` as ``site[index]``.
+    quantity : str
+        What the numbers are: activity, gradient, attribution, logit, spikes, ...
+    attrs : mapping, optional
+        Provenance: scalars or strings.
+
+    Returns
+    -------
+    Recording
+        Dims ``(sample, unit)``, with 1-D coordinates on each side and no index on ``sample``.
+
+    Raises
+    ------
+    NotARecording
+        A column's length, type or the units' addresses do not fit.
+
+    Examples
+    --------
+    >>> rec = recording(np.eye(3), samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> rec.dims, rec["stimulus"].values.tolist(), str(rec["unit"].values[0])
+    (('sample', 'unit'), [0, 1, 0], 'unit[0]')
+    """
+    if getattr(values, "ndim", None) != 2:
+        values = np.asarray(values)
+    if values.ndim != 2:
+        raise NotARecording(
+            f"a recording has two sides, samples and units; this array has shape {values.shape}",
+            do="what is not one number per sample and unit is returned by `run`, not recorded",
+        )
+    n_samples, n_units = values.shape
+    coords: dict[str, tuple[str, Any, dict[str, str]]] = {}
+    for name, column in _columns(samples).items():
+        coords[name] = ("sample", *_coded(name, column, n_samples))
+    unit_columns = _columns(units)
+    if "unit" not in unit_columns:
+        unit_columns["unit"] = _addresses(unit_columns, n_units)
+    for name, column in unit_columns.items():
+        column = np.asarray(column)
+        if column.dtype.kind == "O":
+            column = column.astype(str)
+        coords[name] = ("unit", column, {})
+    for name, (side, column, _) in coords.items():
+        length = n_samples if side == "sample" else n_units
+        if np.shape(column) != (length,):
+            raise NotARecording(
+                f"column '{name}' has shape {np.shape(column)}, but there are {length} {side}s",
+                where=name,
+                do=f"give one value for each {side}",
+            )
+    rec = xr.DataArray(
+        values,
+        dims=("sample", "unit"),
+        coords=coords,
+        attrs={"quantity": quantity, **(attrs or {})},
+    )
+    return check(rec)
+
+
+def check(rec: Any) -> Recording:
+    """Return the Recording unchanged, or say what keeps it from being one.
+
+    Parameters
+    ----------
+    rec : DataArray
+        What should be a Recording; its values are not read.
+
+    Returns
+    -------
+    Recording
+        The same object.
+
+    Raises
+    ------
+    NotARecording
+        Other dims than ``(sample, unit)``, a MultiIndex, an object array, an attribute that is not
+        a scalar or string, an index on ``sample``, or unit addresses missing or repeated.
+
+    Examples
+    --------
+    >>> check(recording(np.zeros((2, 3)))).shape
+    (2, 3)
+    """
+    if not isinstance(rec, xr.DataArray) or rec.dims != ("sample", "unit"):
+        found = rec.dims if isinstance(rec, xr.DataArray) else type(rec).__name__
+        raise NotARecording(
+            f"a recording is a DataArray with dims ('sample', 'unit'), not {found}",
+            do="make one with nissl.recording.recording(values, samples=..., units=...)",
+        )
+    if rec.dtype.kind not in "fiub":
+        raise NotARecording(f"a recording holds numbers, not {rec.dtype}", do="convert the values")
+    if "unit" not in rec.coords:
+        raise NotARecording("the units have no addresses", do="give units={'unit': [...]}")
+    if "sample" in rec.indexes:
+        raise NotARecording(
+            "samples carry an index, by which xarray would align silently",
+            where="sample",
+            do="rec.drop_indexes('sample').reset_coords('sample', drop=True)",
+        )
+    for name, coord in rec.coords.items():
+        if coord.dtype.kind == "O":
+            raise NotARecording(
+                f"coordinate '{name}' holds Python objects", do="use numbers or strings"
+            )
+        if coord.dims == ("sample",) and coord.dtype.kind in "US":
+            raise NotARecording(
+                f"sample coordinate '{name}' holds strings, which grow with the samples",
+                do="let nissl.recording.recording code them",
+            )
+        if coord.ndim > 1:
+            raise NotARecording(
+                f"coordinate '{name}' has {coord.ndim} dimensions", do="give one side only"
+            )
+    for name, value in rec.attrs.items():
+        if not isinstance(value, (str, int, float, bool, np.number)):
+            raise NotARecording(
+                f"attribute '{name}' is a {type(value).__name__}",
+                do="attributes are scalars or strings",
+            )
+    addresses = np.asarray(rec["unit"].values)
+    if addresses.dtype.kind != "U":
+        raise NotARecording(f"unit addresses are {addresses.dtype}, not strings", where="unit")
+    if len(np.unique(addresses)) != len(addresses):
+        first, count = np.unique(addresses, return_counts=True)
+        raise NotARecording(
+            f"unit addresses repeat: '{first[count > 1][0]}'",
+            where="unit",
+            do="give every unit its own address",
+        )
+    return rec
+
+
+def labels_of(rec: Recording, coordinate: str) -> np.ndarray[Any, Any]:
+    """Return a sample coordinate with its codes put back into names.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording.
+    coordinate : str
+        A sample coordinate.
+
+    Returns
+    -------
+    array, shape (n_samples,)
+        Strings where the coordinate has a table of names, else its numbers.
+
+    Raises
+    ------
+    NotARecording
+        There is no such coordinate.
+
+    Examples
+    --------
+    >>> labels_of(recording(np.zeros((2, 1)), samples={"side": ["left", "right"]}), "side").tolist()
+    ['left', 'right']
+    """
+    if coordinate not in rec.coords:
+        from nissl.errors import UnknownName
+
+        raise UnknownName("sample coordinate", coordinate, [str(c) for c in rec.coords])
+    column = rec[coordinate]
+    names = column.attrs.get("names")
+    if names is None:
+        return np.asarray(column.values)
+    table: np.ndarray[Any, Any] = np.asarray(json.loads(names))
+    return np.asarray(table[np.asarray(column.values)])
+
+
+def samples_table(rec: Recording) -> pd.DataFrame:
+    """Return the samples' coordinates as a table, names put back.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording; its values are not read.
+
+    Returns
+    -------
+    DataFrame, n_samples rows
+        One column for each sample coordinate.
+
+    Examples
+    --------
+    >>> samples_table(recording(np.zeros((2, 1)), samples={"trial": [0, 1]})).shape
+    (2, 1)
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
+        {str(n): labels_of(rec, str(n)) for n, c in rec.coords.items() if c.dims == ("sample",)}
+    )
+
+
+def units_table(rec: Recording) -> pd.DataFrame:
+    """Return the units' coordinates as a table.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording; its values are not read.
+
+    Returns
+    -------
+    DataFrame, n_units rows
+        One column for each unit coordinate, ``unit`` first.
+
+    Examples
+    --------
+    >>> list(units_table(recording(np.zeros((2, 1)), units={"x": [0.5]})).columns)
+    ['unit', 'x']
+    """
+    import pandas as pd
+
+    columns = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if c.dims == ("unit",)}
+    return pd.DataFrame({"unit": columns.pop("unit"), **columns})
+
+
+def _columns(table: Mapping[str, Any] | pd.DataFrame | None) -> dict[str, Any]:
+    return {} if table is None else {str(name): column for name, column in table.items()}
+
+
+def _coded(name: str, column: Any, length: int) -> tuple[Any, dict[str, str]]:
+    """Turn a column of strings into codes and their table; leave numbers as they are."""
+    attrs = dict(getattr(column, "attrs", {}) or {})
+    column = np.asarray(column)
+    if column.dtype.kind not in "OUS" or column.shape != (length,):
+        return column, attrs
+    names, codes = np.unique(column.astype(str), return_inverse=True)
+    # Order of first appearance, so that a table of stimuli reads as it was given.
+    order = (
+        np.argsort([int(np.argmax(codes == c)) for c in range(len(names))])
+        if len(names) < 10_000
+        else None
+    )
+    if order is not None:
+        names, codes = names[order], np.argsort(order)[codes]
+    return codes.astype(np.int32), {"names": json.dumps(names.tolist())}
+
+
+def _addresses(columns: Mapping[str, Any], n_units: int) -> np.ndarray[Any, Any]:
+    site = np.asarray(columns.get("site", ["unit"] * n_units))
+    index = np.asarray(columns.get("index", np.arange(n_units)))
+    return np.asarray([f"{s}[{i}]" for s, i in zip(site, index, strict=True)], dtype=str)

@@ -1,0 +1,5 @@
+"""Real models, recordings, images and texts by name, fetched and pinned by sha256."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
