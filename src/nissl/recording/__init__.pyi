@@ -1,3 +1,5 @@
+from .blocks import Block as Block
+from .blocks import blocks as blocks
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import check as check

@@ -1,0 +1,109 @@
+"""Blocks: a recording in runs of consecutive samples, so that memory is bounded by a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.recording.recording import Recording, check
+
+__all__ = ["Block", "blocks"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive samples of a recording, with their labels.
+
+    Parameters
+    ----------
+    site : str
+        The site of the units; empty where a recording has several or none.
+    values : array, shape (n_rows, n_units)
+        float32 or float64, C-contiguous; valid until the next block, and not to be written to.
+    samples : mapping of str to array
+        The sample coordinates, each of shape (n_rows,); names stay codes.
+    start : int
+        The index of the first row among all samples.
+
+    Examples
+    --------
+    >>> block = Block("embed", np.zeros((2, 3)), {"token": np.array([5, 7])}, start=10)
+    >>> block.values.shape, block.start
+    ((2, 3), 10)
+    """
+
+    site: str
+    values: np.ndarray[Any, Any]
+    samples: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    start: int = 0
+
+
+def blocks(rec: Recording, *, size: int = 8192) -> Iterator[Block]:
+    """Yield a recording block by block, reading no more than a block at a time.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy. Half floats, booleans and integers of up to 16 bits come as float32,
+        wider integers as float64.
+    size : int
+        Samples in a block; the last one has what is left.
+
+    Yields
+    ------
+    Block
+        At most `size` samples, in the recording's order.
+
+    Raises
+    ------
+    NisslError
+        `size` is less than one.
+    NotARecording
+        `rec` is not a Recording.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.arange(6).reshape(3, 2), samples={"trial": [0, 0, 1]})
+    >>> [(b.start, b.values.shape, b.samples["trial"].tolist()) for b in blocks(rec, size=2)]
+    [(0, (2, 2), [0, 0]), (2, (1, 2), [1])]
+    """
+    check(rec)
+    if size < 1:
+        raise NisslError(f"a block of {size} samples holds nothing", do="give size=1 or more")
+    return _blocks(rec, size)
+
+
+def _blocks(rec: Recording, size: int) -> Iterator[Block]:
+    site = _only_site(rec)
+    dtype = _floating(rec.dtype)
+    # Variables, not DataArrays: slicing them costs a tenth, and reads no more than the slice.
+    values = rec.variable
+    columns = {str(n): c.variable for n, c in rec.coords.items() if c.dims == ("sample",)}
+    for start in range(0, rec.sizes["sample"], size):
+        rows = slice(start, start + size)
+        yield Block(
+            site=site,
+            values=np.ascontiguousarray(values[rows].values, dtype=dtype),
+            samples={name: np.asarray(column[rows].values) for name, column in columns.items()},
+            start=start,
+        )
+
+
+def _only_site(rec: Recording) -> str:
+    if "site" not in rec.coords:
+        return ""
+    sites = np.unique(np.asarray(rec["site"].values).astype(str))
+    return str(sites[0]) if len(sites) == 1 else ""
+
+
+def _floating(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the narrowest of float32 and float64 that holds every value of a type."""
+    if dtype.kind == "f" and dtype.itemsize in (4, 8):
+        return dtype.newbyteorder("=")
+    exact = dtype == np.float16 or (dtype.kind in "iub" and dtype.itemsize <= 2)
+    return np.dtype(np.float32 if exact else np.float64)
