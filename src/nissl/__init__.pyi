@@ -1,4 +1,5 @@
 from ._version import __version__ as __version__
+from .claims import claim as claim
 from .errors import NisslError as NisslError
 from .methods import method as method
 from .recording import Recording as Recording
