@@ -1,0 +1,291 @@
+"""The Finding: scores for units (or heads, layers, edges) with their null, effect, p and q."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["Finding", "load_finding"]
+
+_METADATA = b"nissl.finding"
+_NOT_SCORES = {
+    "unit", "site", "layer", "index", "region", "x", "y", "z", "label", "effect", "null_mean",
+    "null_sd", "z_score", "p", "q", "low", "high", "tail", "note",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Finding:
+    """Scores for units with their null, and where they came from.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row for each thing scored (a unit; a unit and a label), best first or in the order of
+        the units. Columns: ``unit`` (addresses), a score named by what it is, ``effect`` (by how
+        much the score exceeds its null, in the score's units) and, where there is a null,
+        ``null_mean``, ``p``, and ``q`` (p corrected over every axis searched). ``note`` says why a
+        row could not be tested; its p and q are 1.
+    method : str
+        The name of the method.
+    null : str
+        The name of the null, or "none" where the caller chose to have none.
+    provenance : mapping of str to str, int or float
+        Seed, number of draws, tail, correction, axes searched, data.
+    score : str, optional
+        The column of the score; the first column that is not one of the shared names if empty.
+
+    Raises
+    ------
+    NisslError
+        The table has no ``unit`` column or no score, or holds a p or q that is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"unit": ["a", "b"], "auroc": [0.9, 0.5], "effect": [0.4, 0.0],
+    ...                       "p": [0.001, 0.7], "q": [0.002, 0.7]})
+    >>> found = Finding(table, method="tuning", null="PermutedLabels()")
+    >>> found.significant(q=0.05).units
+    ['a']
+    >>> found
+    Finding of tuning: auroc of 2 rows, 1 with q <= 0.05 (null: PermutedLabels())
+    """
+
+    table: pd.DataFrame
+    method: str
+    null: str
+    provenance: Mapping[str, str | int | float] = field(default_factory=dict)
+    score: str = ""
+
+    def __post_init__(self) -> None:
+        columns = [str(c) for c in self.table.columns]
+        if "unit" not in columns:
+            raise NisslError("a finding's table needs a column `unit`", do="name what was scored")
+        scores = [c for c in columns if c not in _NOT_SCORES]
+        if not self.score and not scores and "effect" not in columns:
+            raise NisslError(
+                "a finding's table needs a score", do="add a column named by the score"
+            )
+        object.__setattr__(self, "score", self.score or (scores[0] if scores else "effect"))
+        if self.score not in columns:
+            raise UnknownName("column", self.score, columns)
+        for name in ("p", "q"):
+            if name in columns:
+                column = np.asarray(self.table[name], dtype=float)
+                if not np.all((column >= 0) & (column <= 1)):
+                    raise NisslError(
+                        f"column '{name}' has values that are not between 0 and 1",
+                        where=str(
+                            self.table["unit"].iloc[int(np.argmin((column >= 0) & (column <= 1)))]
+                        ),
+                        do="rows that could not be tested have p = 1 and a `note` that says why",
+                    )
+
+    @property
+    def units(self) -> list[str]:
+        """Addresses of the units in the table, each once, in its order."""
+        return [str(u) for u in self.table["unit"].unique()]
+
+    def significant(self, q: float = 0.05) -> Finding:
+        """Return the rows whose corrected p is at most `q`, most significant first.
+
+        Parameters
+        ----------
+        q : float
+            The rate of false discoveries, or of any false one, that is accepted.
+
+        Returns
+        -------
+        Finding
+            The same columns, fewer rows.
+
+        Raises
+        ------
+        NisslError
+            The finding has no corrected p-values.
+        """
+        if "q" not in self.table:
+            why = "has no null" if "p" not in self.table else "was not corrected"
+            raise NisslError(
+                f"this finding {why}, so that nothing in it is significant",
+                where=self.method,
+                do="give the method a `null` and a `correction`",
+            )
+        return self._with(self.table[self.table["q"] <= q].sort_values("q", kind="stable"))
+
+    def top(self, n: int, by: str | None = None) -> Finding:
+        """Return the `n` rows that rank highest.
+
+        Parameters
+        ----------
+        n : int
+            How many rows at most.
+        by : str, optional
+            A numeric column, largest first. By default the size of the effect whatever its sign,
+            or the score where there is no effect.
+
+        Returns
+        -------
+        Finding
+            The same columns, at most `n` rows, best first.
+
+        Raises
+        ------
+        UnknownName
+            There is no such column.
+        """
+        if by is not None and by not in self.table:
+            raise UnknownName("column", by, [str(c) for c in self.table.columns])
+        if by is None:
+            column = self.table["effect" if "effect" in self.table else self.score]
+            key = -np.abs(np.asarray(column, dtype=float))
+        else:
+            key = -np.asarray(self.table[by], dtype=float)
+        return self._with(self.table.iloc[np.argsort(key, kind="stable")[:n]])
+
+    def plot(self, q: float = 0.05) -> Figure:
+        """Draw the ranked effects with their null band, and by layer where the layer is known.
+
+        Parameters
+        ----------
+        q : float
+            Rows with a corrected p of at most this are coloured.
+
+        Returns
+        -------
+        matplotlib Figure
+            One panel, or two where the table has a column ``layer``.
+        """
+        from nissl.statistics.figure import draw_finding
+
+        return draw_finding(self, q=q)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table and its provenance as one parquet file.
+
+        Parameters
+        ----------
+        path : path
+            Where to; ``.parquet`` is added where there is no suffix. The provenance is JSON in the
+            file's metadata under ``nissl.finding``. The file is whole or absent.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        NisslError
+            The file cannot be written.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = Path(path)
+        path = path if path.suffix else path.with_suffix(".parquet")
+        about = {
+            "method": self.method, "null": self.null, "score": self.score,
+            "provenance": {k: _plain(v) for k, v in self.provenance.items()},
+        }  # fmt: skip
+        arrow = pa.Table.from_pandas(self.table, preserve_index=False)
+        arrow = arrow.replace_schema_metadata(
+            {**(arrow.schema.metadata or {}), _METADATA: json.dumps(about).encode()}
+        )
+        partial = path.with_name(path.name + ".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(arrow, partial)
+            partial.replace(path)
+        except OSError as error:
+            raise NisslError(
+                f"the finding cannot be written: {error.strerror or error}",
+                where=str(path),
+                do="give a path in a folder that you may write, on a disk with room",
+            ) from error
+        return path
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        found = ""
+        if "q" in self.table:
+            found = f", {int((self.table['q'] <= 0.05).sum()):,} with q <= 0.05"
+        rows = f"{len(self):,} row{'' if len(self) == 1 else 's'}"
+        return f"Finding of {self.method}: {self.score} of {rows}{found} (null: {self.null})"
+
+    def _repr_html_(self) -> str:
+        about = ", ".join(f"{k} {v}" for k, v in self.provenance.items())
+        table = self.top(10).table.to_html(index=False, float_format=lambda v: f"{v:.4g}")
+        return f"<p>{escape(repr(self))}<br><small>{escape(about)}</small></p>{table}"
+
+    def _with(self, table: pd.DataFrame) -> Finding:
+        return Finding(
+            table.reset_index(drop=True), self.method, self.null, self.provenance, self.score
+        )
+
+
+def load_finding(path: str | Path) -> Finding:
+    """Read a Finding that was saved.
+
+    Parameters
+    ----------
+    path : path
+        A file written by ``Finding.save``.
+
+    Returns
+    -------
+    Finding
+        Equal to the one saved.
+
+    Raises
+    ------
+    NisslError
+        The file is missing, is not parquet, or holds no finding.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> found = Finding(pd.DataFrame({"unit": ["a"], "r": [0.5]}), method="m", null="none")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_finding(found.save(folder + "/found")).units
+    ['a']
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    try:
+        arrow = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise NisslError("there is no such file", where=str(path), do="check the path") from error
+    except (OSError, ValueError) as error:
+        raise NisslError(
+            "this is not a whole parquet file", where=str(path), do="save the finding again"
+        ) from error
+    about = (arrow.schema.metadata or {}).get(_METADATA)
+    if about is None:
+        raise NisslError(
+            "this parquet file holds no finding", where=str(path), do="read it with pandas"
+        )
+    told: dict[str, Any] = json.loads(about)
+    return Finding(arrow.to_pandas(), **told)
+
+
+def _plain(value: Any) -> str | int | float:
+    """Make NumPy's scalars Python's own, which JSON can hold."""
+    plain: str | int | float = value.item() if isinstance(value, np.generic) else value
+    return plain
