@@ -1,0 +1,143 @@
+"""The command line: help for people, JSON for machines, exit codes for both."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nissl._version import __version__
+from nissl.cli import app, main
+from nissl.printing import markdown
+
+COMMANDS = ["atlas", "cite", "claims", "fetch", "info", "methods", "record", "sites", "specimens"]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    return int(stop.value.code or 0)
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    text = capsys.readouterr().out
+    assert sorted(c.name or "" for c in app.registered_commands) == COMMANDS
+    assert all(f" {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_examples(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, "--help") == 0
+    text = capsys.readouterr().out
+    assert "For example:" in text
+    assert f"nissl {command} " in text.split("For example:")[1]
+    assert "--json" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize("wrong", [["cit"], ["cite"], ["atlas", "smollm2"], ["cite", "3", "--x"]])
+def test_wrong_usage_is_two(wrong: list[str]) -> None:
+    assert run(*wrong) == 2
+
+
+def test_an_error_is_one_with_what_to_do_and_no_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("cite", "lotery ticket") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: no method or system is called 'lotery ticket'; did you")
+    assert "do: nissl methods --all" in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_debug_shows_the_traceback() -> None:
+    command = [sys.executable, "-m", "nissl.cli", "cite", "lotery ticket", "--debug"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_cite_prints_text_bibtex_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("cite", "298") == 0
+    assert capsys.readouterr().out.startswith("The Lottery Ticket Hypothesis")
+    assert run("cite", "298", "--bibtex") == 0
+    assert capsys.readouterr().out.startswith("@misc{nissl298,")
+    assert run("cite", "lottery ticket", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["number"] == 298
+
+
+def test_methods_of_a_room_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "circuits", "--all", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["room"] for row in rows} == {"circuits"}
+    assert {row["system"] for row in rows} >= {310}
+
+
+@pytest.mark.parametrize("name", [["sites", "smolm2"], ["fetch", "smolm2"]])
+def test_a_misspelt_specimen_gives_the_nearest(
+    name: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*name) == 1
+    assert "smollm2" in capsys.readouterr().err
+
+
+def test_specimens_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("specimens", "--kind", "recording", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"worm", "haxby"} <= {row["name"] for row in rows}
+
+
+def test_markdown_keeps_bars_inside_their_cells() -> None:
+    assert markdown([{"a": "x|y", "b": 1}]).splitlines()[-1] == "| x\\|y | 1 |"
+    assert markdown([]) == ""
+
+
+CLAIM = """
+import nissl
+nissl.claim("a", system=34, says="Gains.", measured={"gain": 1.0}, null={}, rule="gain > 0",
+            data="planted")
+"""
+SLOW = "import time; open('started', 'w').close(); time.sleep(60)"
+
+
+def test_claims_run_show_and_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples" / "features").mkdir(parents=True)
+    (tmp_path / "examples" / "features" / "a.py").write_text(CLAIM)
+    assert run("claims", "--run", "--room", "features") == 0
+    capfd.readouterr()
+    assert run("claims", "--json") == 0
+    assert [r["verdict"] for r in json.loads(capfd.readouterr().out)] == ["holds"]
+
+
+def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "examples" / "features"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text(CLAIM)
+    (folder / "b.py").write_text(SLOW)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nissl.cli", "claims", "--run"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not (tmp_path / "started").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGINT)
+    _, told = running.communicate()
+    assert running.returncode == 130
+    assert "the same command goes on" in told
+    assert (tmp_path / "claims" / "features" / "a.json").exists()
