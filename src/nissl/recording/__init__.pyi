@@ -7,3 +7,4 @@ from .recording import labels_of as labels_of
 from .recording import recording as recording
 from .recording import samples_table as samples_table
 from .recording import units_table as units_table
+from .spikes import bin_spikes as bin_spikes

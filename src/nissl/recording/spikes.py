@@ -1,0 +1,241 @@
+"""Spikes: a table of events and a table of intervals, binned into a Recording of counts."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.recording import Recording, recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Table = Mapping[str, Any] | pd.DataFrame
+
+__all__ = ["bin_spikes"]
+
+
+def bin_spikes(
+    events: Table,
+    *,
+    bin: float,
+    start: float | None = None,
+    stop: float | None = None,
+    intervals: Table | Any | None = None,
+    units: Table | Sequence[Any] | None = None,
+) -> Recording:
+    """Count the spikes of every unit in bins of equal width.
+
+    Each interval is cut into whole bins from its own start, half-open ``[left, right)``; what is
+    left at its end is not binned, so no bin reaches over the edge of an interval.
+
+    Parameters
+    ----------
+    events : mapping or DataFrame
+        One row for each spike: ``time`` in seconds, in any order, and ``unit``, the unit's id
+        (a number or a string).
+    bin : float
+        Width of a bin, in seconds.
+    start, stop : float, optional
+        One interval, in seconds; from the first spike to the last where neither is given.
+    intervals : mapping, DataFrame or array of shape (n_intervals, 2), optional
+        Columns ``start`` and ``stop`` in seconds, instead of `start` and `stop`; further columns,
+        such as ``trial`` or ``condition``, become sample coordinates.
+    units : mapping, DataFrame or sequence, optional
+        The units wanted, in this order: their ids, or a table with a column ``unit`` of ids whose
+        further columns become unit coordinates. Units that never fire have zeros; spikes of other
+        units are left out. Without it: the ids that occur, sorted.
+
+    Returns
+    -------
+    Recording, shape (n_bins, n_units)
+        int32 counts, quantity "spikes", attribute ``bin``. Sample coordinates: ``time`` (centre of
+        the bin, seconds), ``interval`` (its row among the intervals), ``time_in_interval``
+        (seconds from the interval's start), and the intervals' own columns.
+
+    Raises
+    ------
+    NisslError
+        A column is missing, a time is not finite, an interval ends before it starts, an id
+        occurs twice among `units`, or there is nothing to bin.
+
+    Warns
+    -----
+    UserWarning
+        No spike at all falls into the intervals, as when times are in milliseconds.
+
+    Examples
+    --------
+    >>> events = {"time": [0.05, 0.15, 0.17, 1.05], "unit": ["a", "a", "b", "b"]}
+    >>> rec = bin_spikes(events, bin=0.1, intervals=[[0.0, 0.25], [1.0, 1.1]])
+    >>> rec.values.tolist(), rec["interval"].values.tolist()
+    ([[1, 0], [1, 1], [0, 1]], [0, 0, 1])
+    """
+    if not np.isfinite(bin) or bin <= 0:
+        raise NisslError(
+            f"a bin of {bin} s cannot be counted in", do="give bin= in seconds, above 0"
+        )
+    times, ids = _events(events)
+    bounds, interval_columns = _intervals(intervals, start, stop, times, bin)
+    addresses, unit_columns, code = _units(units, ids)
+
+    known = code >= 0
+    order = np.argsort(times[known], kind="stable")
+    times, code = times[known][order], code[known][order]
+    # Forgives the rounding of 0.3 / 0.1, no more.
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / bin + 1e-6).astype(np.int64)
+    counts = _count(times, code, bounds, n_bins, bin, len(addresses))
+
+    interval = np.repeat(np.arange(len(bounds)), n_bins)
+    first = np.repeat(np.cumsum(n_bins) - n_bins, n_bins)
+    within = (np.arange(len(interval)) - first + 0.5) * bin
+    samples = {
+        "time": bounds[interval, 0] + within,
+        "interval": interval,
+        "time_in_interval": within,
+        **{name: column[interval] for name, column in interval_columns.items()},
+    }
+    return recording(
+        counts,
+        samples=samples,
+        units={"unit": addresses, **unit_columns},
+        quantity="spikes",
+        attrs={"bin": float(bin)},
+    )
+
+
+def _count(
+    times: np.ndarray[Any, Any],
+    code: np.ndarray[Any, Any],
+    bounds: np.ndarray[Any, Any],
+    n_bins: np.ndarray[Any, Any],
+    bin: float,
+    n_units: int,
+) -> np.ndarray[Any, Any]:
+    """Count sorted spikes interval by interval; intervals may overlap."""
+    total = int(n_bins.sum())
+    if total == 0:
+        raise NisslError(
+            f"no interval is as long as a bin of {bin} s", do="give a smaller bin, in seconds"
+        )
+    try:
+        counts = np.zeros((total, n_units), dtype=np.int32)
+    except MemoryError as error:
+        raise NisslError(
+            f"{total} bins of {n_units} units need {total * n_units * 4 / 2**30:.1f} GiB",
+            do="give a larger bin, fewer units or shorter intervals",
+        ) from error
+    row = 0
+    used = 0
+    for (left, _), n in zip(bounds, n_bins, strict=True):
+        edges = left + bin * np.arange(n + 1)
+        # Only this interval's spikes are looked at, so the cost is that of the spikes, not
+        # spikes x intervals.
+        here = slice(*np.searchsorted(times, edges[[0, -1]], side="left"))
+        place = np.searchsorted(edges, times[here], side="right") - 1
+        np.add.at(counts[row : row + n], (place, code[here]), 1)
+        row += int(n)
+        used += len(place)
+    if used == 0 and len(times):
+        warnings.warn(
+            f"none of the {len(times)} spikes ({times[0]:g} to {times[-1]:g} s) falls into the "
+            f"intervals ({bounds.min():g} to {bounds.max():g} s); times are in seconds",
+            stacklevel=3,
+        )
+    return counts
+
+
+def _events(events: Table) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    times = np.asarray(_column(events, "time", "events"), dtype=np.float64)
+    ids = np.asarray(_column(events, "unit", "events"))
+    if ids.dtype.kind == "O":
+        ids = ids.astype(str)
+    if times.shape != ids.shape or times.ndim != 1:
+        raise NisslError(
+            f"events have {times.shape} times and {ids.shape} units",
+            do="give one time and one unit for each spike",
+        )
+    bad = np.flatnonzero(~np.isfinite(times))
+    if len(bad):
+        raise NisslError(
+            f"{len(bad)} spikes have no finite time",
+            where=f"event {bad[0]}",
+            do="drop those rows, or find out why they are there",
+        )
+    return times, ids
+
+
+def _intervals(
+    intervals: Any, start: float | None, stop: float | None, times: np.ndarray[Any, Any], bin: float
+) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Return bounds of shape (n_intervals, 2), and the intervals' other columns."""
+    further: dict[str, np.ndarray[Any, Any]] = {}
+    if intervals is None:
+        if len(times) == 0 and (start is None or stop is None):
+            raise NisslError("there are no spikes to say when they begin", do="give start and stop")
+        left = float(times.min()) if start is None else float(start)
+        # One bin more, so that the last spike is counted.
+        right = float(times.max()) + bin if stop is None else float(stop)
+        bounds = np.array([[left, right]])
+    elif start is not None or stop is not None:
+        raise NisslError("both intervals and start or stop are given", do="give one of them")
+    elif isinstance(intervals, Mapping) or hasattr(intervals, "columns"):
+        sides = [np.asarray(_column(intervals, s, "intervals"), float) for s in ("start", "stop")]
+        bounds = np.stack(sides, axis=1)
+        taken = {"start", "stop", "time", "interval", "time_in_interval"}
+        further = {str(n): np.asarray(c) for n, c in intervals.items() if n not in taken}
+    else:
+        bounds = np.asarray(intervals, dtype=np.float64)
+    if bounds.ndim != 2 or bounds.shape[1] != 2 or len(bounds) == 0:
+        raise NisslError(
+            f"intervals have shape {bounds.shape}, not (n_intervals, 2)",
+            do="give one start and one stop, in seconds, for each interval",
+        )
+    bad = np.flatnonzero(~(np.isfinite(bounds).all(axis=1) & (bounds[:, 1] > bounds[:, 0])))
+    if len(bad):
+        left, right = bounds[bad[0]]
+        raise NisslError(
+            f"an interval goes from {left:g} to {right:g} s",
+            where=f"interval {bad[0]}",
+            do="let every interval end after it starts",
+        )
+    return bounds, further
+
+
+def _units(
+    units: Any, ids: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], dict[str, Any], np.ndarray[Any, Any]]:
+    """Return the addresses, further unit columns, and each event's unit (-1: not wanted)."""
+    further: dict[str, Any] = {}
+    if units is None:
+        wanted = np.unique(ids)
+    elif isinstance(units, Mapping) or hasattr(units, "columns"):
+        wanted = np.asarray(_column(units, "unit", "units"))
+        further = {str(n): c for n, c in units.items() if n != "unit"}
+    else:
+        wanted = np.asarray(units)
+    if len(wanted) == 0:
+        raise NisslError("there are no units", do="give events, or units=")
+    # Ids are compared as they are written, so that 3 and "3" are one unit.
+    addresses = wanted.astype(str)
+    names, codes = np.unique(addresses, return_inverse=True)
+    if len(names) != len(addresses):
+        repeated = addresses[np.flatnonzero(np.bincount(codes)[codes] > 1)[0]]
+        raise NisslError(f"unit '{repeated}' occurs twice among units=", do="name each unit once")
+    written, which = np.unique(ids, return_inverse=True)
+    position = {address: i for i, address in enumerate(addresses.tolist())}
+    lookup = np.array([position.get(str(w), -1) for w in written], dtype=np.int64)
+    code = lookup[which] if len(written) else np.zeros(0, np.int64)
+    return addresses, further, code
+
+
+def _column(table: Any, name: str, of: str) -> Any:
+    if name not in table:
+        raise UnknownName(
+            f"column of {of}", name, [str(n) for n in table], do=f"{of} need a column '{name}'"
+        )
+    return table[name]

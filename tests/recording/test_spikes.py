@@ -1,0 +1,89 @@
+"""Binning agrees with counting by hand, and no bin reaches over the edge of an interval."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import bin_spikes, labels_of
+
+
+def slowly(times, ids, bounds, bin, units):
+    rows, spikes = [], list(zip(times, ids, strict=True))
+    for left, right in bounds:
+        k = 0
+        while left + bin * (k + 1) <= right + 1e-6 * bin:
+            low, high = left + bin * k, left + bin * (k + 1)
+            rows.append([sum(1 for t, i in spikes if i == u and low <= t < high) for u in units])
+            k += 1
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_equal_a_loop_over_bins_and_spikes(seed):
+    rng = np.random.default_rng(seed)
+    times = np.round(rng.uniform(0, 10, 300), 2)  # many exactly on an edge
+    ids = rng.integers(0, 4, 300)
+    bounds = np.array([[0.0, 1.25], [1.25, 3.0], [2.5, 4.0], [7.01, 9.9]])  # two overlap
+    rec = bin_spikes({"time": times, "unit": ids}, bin=0.1, intervals=bounds, units=range(5))
+    np.testing.assert_array_equal(rec.values, slowly(times, ids, bounds, 0.1, range(5)))
+    assert rec.attrs == {"quantity": "spikes", "bin": 0.1}
+    assert rec["unit"].values.tolist() == list("01234")
+
+
+def test_bins_keep_inside_their_interval():
+    bounds = np.array([[0.0, 0.95], [1.0, 2.33]])
+    events = {"time": [0.97, 0.99, 2.31], "unit": [0, 0, 0]}
+    with pytest.warns(UserWarning, match="none of the 3 spikes"):
+        rec = bin_spikes(events, bin=0.1, intervals=bounds)
+    left, right = bounds[rec["interval"].values].T
+    time = rec["time"].values
+    assert (time - 0.05 >= left - 1e-9).all()
+    assert (time + 0.05 <= right + 1e-9).all()
+    assert np.bincount(rec["interval"].values).tolist() == [9, 13]
+    np.testing.assert_allclose(rec["time_in_interval"].values, time - left)
+
+
+def test_every_spike_is_counted_without_bounds():
+    times = np.random.default_rng(0).exponential(size=100).cumsum()
+    rec = bin_spikes({"time": times, "unit": np.zeros(100)}, bin=0.25)
+    assert rec.values.sum() == 100
+
+
+def test_columns_of_both_tables_become_coordinates():
+    intervals = pd.DataFrame(
+        {"start": [0.0, 1.0], "stop": [0.2, 1.1], "trial": [7, 8], "condition": ["go", "stop"]}
+    )
+    units = pd.DataFrame({"unit": ["b", "silent"], "region": ["ADN", "CA1"]})
+    events = {"time": [0.15, 0.05], "unit": ["b", "a"]}
+    rec = bin_spikes(events, bin=0.1, intervals=intervals, units=units)
+    assert rec.values.tolist() == [[0, 0], [1, 0], [0, 0]]
+    assert rec["trial"].values.tolist() == [7, 7, 8]
+    assert labels_of(rec, "condition").tolist() == ["go", "go", "stop"]
+    assert rec["region"].values.tolist() == ["ADN", "CA1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"bin": 0.0}, "bin of 0.0 s"),
+        ({"bin": 100.0, "start": 0.0, "stop": 1.0}, "no interval is as long"),
+        ({"intervals": [[1.0, 0.5]]}, "from 1 to 0.5 s"),
+        ({"intervals": [0.0, 1.0]}, "shape"),
+        ({"intervals": [[0.0, 1.0]], "start": 0.0}, "both intervals"),
+        ({"units": [0, 0]}, "twice"),
+        ({"units": []}, "no units"),
+        ({"events": {"time": [0.0, np.nan], "unit": [0, 0]}}, "1 spikes have no finite time"),
+        ({"events": {"time": [0.0], "unit": [0, 1]}}, r"\(1,\) times and \(2,\) units"),
+        ({"events": {"time": [], "unit": []}, "units": [1]}, "no spikes"),
+    ],
+)
+def test_bad_input_is_said(change, says):
+    options = {"events": {"time": [0.1, 0.3], "unit": [0, 1]}, "bin": 0.1, **change}
+    with pytest.raises(NisslError, match=says):
+        bin_spikes(**options)
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(UnknownName, match="'time'; did you mean 'times'"):
+        bin_spikes({"times": [0.1], "unit": [0]}, bin=0.1)
