@@ -1,0 +1,6 @@
+from .fetching import fetch as fetch
+from .load import load as load
+from .registry import Source as Source
+from .registry import Specimen as Specimen
+from .registry import specimen as specimen
+from .registry import specimens as specimens

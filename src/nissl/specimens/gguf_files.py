@@ -1,0 +1,165 @@
+"""Turn a GGUF file into a folder for transformers, its weights dequantised once.
+
+transformers reads GGUF itself, at tens of seconds a load and without a way to save the result;
+this writes what it would have read, tensor by tensor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["convert_gguf"]
+
+# Names of a Llama-like block in GGUF and in transformers.
+BLOCK = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+# Gemma 3 has norms after each part too, and norms the queries and keys.
+GEMMA3 = {
+    **BLOCK,
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+BLOCKS = {"llama": BLOCK, "qwen2": BLOCK, "gemma3": GEMMA3}
+OUTSIDE = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+
+
+def convert_gguf(path: Path, folder: Path, *, dtype: str = "float32") -> None:
+    """Write ``config.json``, ``model.safetensors`` and the tokenizer of a GGUF file.
+
+    Parameters
+    ----------
+    path : Path
+        The GGUF file, of the architecture llama, qwen2 or gemma3.
+    folder : Path
+        Where to; it exists.
+    dtype : {"float32", "bfloat16", "float16"}
+        Of the weights that are written.
+
+    Raises
+    ------
+    NisslError
+        The file is truncated or no GGUF, or of another architecture.
+
+    Examples
+    --------
+    >>> convert_gguf(Path("model.gguf"), Path("model"))  # doctest: +SKIP
+    """
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoConfig, AutoTokenizer
+
+    weights = dict(tensors(path, getattr(torch, dtype)))
+    config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    config.tie_word_embeddings = "lm_head.weight" not in weights
+    config.dtype = dtype
+    config.save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    tokenizer.save_pretrained(folder)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def tensors(path: Path, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights of a GGUF file under the names of transformers, dequantised.
+
+    Parameters
+    ----------
+    path : Path
+        The GGUF file.
+    dtype : torch.dtype
+        Of the tensors.
+
+    Yields
+    ------
+    name : str
+        Such as ``model.layers.3.mlp.down_proj.weight``.
+    tensor : torch.Tensor
+        Shapes as in transformers, ``(out, in)``.
+
+    Raises
+    ------
+    NisslError
+        The file is truncated or no GGUF, or of another architecture.
+
+    Examples
+    --------
+    >>> for name, tensor in tensors(Path("model.gguf"), torch.float32): ...  # doctest: +SKIP
+    """
+    import torch
+    from gguf.quants import dequantize
+
+    reader = _open(path)
+    architecture = reader.fields["general.architecture"].contents()
+    if architecture not in BLOCKS:
+        raise NisslError(
+            f"GGUF files of the architecture {architecture} are not converted",
+            where=str(path),
+            do=f"give one of {', '.join(BLOCKS)}, or a folder of safetensors",
+        )
+
+    def meta(key: str) -> Any:
+        return reader.fields[f"{architecture}.attention.{key}"].contents()
+
+    for tensor in reader.tensors:
+        name = _name(tensor.name, BLOCKS[architecture])
+        if name is None:  # tables of rotary frequencies, which transformers computes
+            continue
+        values = dequantize(tensor.data, tensor.tensor_type)
+        if architecture == "llama" and name.endswith("q_proj.weight"):
+            values = _rotary_halves(values, meta("head_count"))
+        elif architecture == "llama" and name.endswith("k_proj.weight"):
+            values = _rotary_halves(values, meta("head_count_kv"))
+        elif architecture == "gemma3" and name.endswith("norm.weight"):
+            values = values - 1  # GGUF holds the factor, transformers what is added to one
+        yield name, torch.from_numpy(values.copy()).to(dtype)
+
+
+def _open(path: Path) -> Any:
+    import gguf
+
+    try:
+        reader = gguf.GGUFReader(path)
+        ends = [int(t.data_offset) + int(t.n_bytes) for t in reader.tensors]
+    except (ValueError, IndexError, KeyError, OverflowError) as error:
+        raise NisslError(
+            f"the GGUF file is truncated or damaged: {error}", where=str(path), do="fetch it again"
+        ) from error
+    if ends and max(ends) > path.stat().st_size:
+        raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")
+    return reader
+
+
+def _name(gguf_name: str, block: dict[str, str]) -> str | None:
+    found = re.fullmatch(r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)", gguf_name)
+    if found is None:
+        return None
+    layer, part, ending = found.groups()
+    if layer is None:
+        return f"{OUTSIDE[part]}.{ending}" if part in OUTSIDE else None
+    return f"model.layers.{layer}.{block[part]}.{ending}" if part in block else None
+
+
+def _rotary_halves(values: Any, n_heads: int) -> Any:
+    """Undo GGUF's order of a Llama's rotary dimensions: pairs there, halves in transformers."""
+    n_out, n_in = values.shape
+    pairs = values.reshape(n_heads, n_out // n_heads // 2, 2, n_in)
+    return pairs.swapaxes(1, 2).reshape(n_out, n_in)
