@@ -1,0 +1,12 @@
+from .eeg import eyes as eyes
+from .eeg import finger_movements as finger_movements
+from .eeg import hand_direction as hand_direction
+from .eeg import scp1 as scp1
+from .eeg import scp2 as scp2
+from .haxby import haxby as haxby
+from .hcp import hcp as hcp
+from .hcp import hcp_structure as hcp_structure
+from .head_direction import head_direction as head_direction
+from .worm import worm as worm
+from .worm import worm_connectome as worm_connectome
+from .worm import worm_pairs as worm_pairs
