@@ -1,0 +1,9 @@
+from .architectures import ARCHITECTURES as ARCHITECTURES
+from .architectures import Architecture as Architecture
+from .architectures import Matrices as Matrices
+from .batch import Batch as Batch
+from .load import load as load
+from .network import Network as Network
+from .run import run as run
+from .site import Site as Site
+from .site import site_of_unit as site_of_unit

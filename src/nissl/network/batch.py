@@ -1,0 +1,95 @@
+"""What one call of a model is given: which tokens, at which positions, prompt or continuation.
+
+Taps and edits see activity only; the batch tells them which position of which item each row is.
+It is read from the arguments of the call itself, so that it is right in the user's own calls of the
+model, in generation with a cache, and with padding on either side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor, nn
+    from torch.utils.hooks import RemovableHandle
+
+__all__ = ["Batch", "Phase", "watch_batch"]
+
+Phase = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One call of the model.
+
+    Parameters
+    ----------
+    ids : Tensor or None, shape (batch, position), int64
+        Token ids; None where the model was given something else.
+    positions : Tensor or None, shape (batch, position), int64
+        Position of each token among the real tokens of its item, counted from the beginning of the
+        prompt, also while decoding; -1 at padding. None where the inputs are not sequences.
+    phase : {"prefill", "decode"}
+        Whether the cache of keys and values was empty.
+    cache : object or None
+        The cache of keys and values the call was given.
+    """
+
+    ids: Tensor | None
+    positions: Tensor | None
+    phase: Phase
+    cache: Any = None
+
+    @property
+    def mask(self) -> Tensor | None:
+        """True at real tokens, shape (batch, position); None where the inputs are no sequences."""
+        return None if self.positions is None else self.positions >= 0
+
+
+def watch_batch(body: nn.Module, begin: Callable[[Batch], None]) -> RemovableHandle:
+    """Call ``begin`` with the batch before each call of the model's body.
+
+    Parameters
+    ----------
+    body : nn.Module
+        The module that is given token ids, masks and caches.
+    begin : callable
+        Called with the `Batch`.
+
+    Returns
+    -------
+    RemovableHandle
+        Its ``remove()`` ends the watching.
+    """
+
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        begin(_batch_of(args, kwargs))
+
+    return body.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
+    given: Any = kwargs.get("input_ids")
+    if given is None:
+        given = kwargs.get("inputs_embeds", args[0] if args else None)
+    if not isinstance(given, torch.Tensor) or given.ndim < 2:
+        return Batch(None, None, "prefill")
+    ids = given if given.ndim == 2 and not given.is_floating_point() else None
+    if ids is None and kwargs.get("inputs_embeds") is None:
+        return Batch(None, None, "prefill")
+    cache = kwargs.get("past_key_values")
+    past = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
+    length = given.shape[1]
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+        real = mask.bool()
+        positions = (real.long().cumsum(-1) - 1).masked_fill(~real, -1)[:, -length:]
+    else:
+        positions = torch.arange(past, past + length, device=given.device)
+        positions = positions.expand(given.shape[0], length)
+    return Batch(ids, positions, "decode" if past else "prefill", cache)

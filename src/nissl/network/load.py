@@ -1,0 +1,181 @@
+"""Load a network: a specimen, a folder, a GGUF file, a hub id, or any module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import Tensor, nn
+
+    from nissl.network.architectures import Architecture
+    from nissl.network.network import Network
+
+__all__ = ["load"]
+
+
+def load(
+    source: str | Path | nn.Module,
+    *,
+    tokenizer: Any = None,
+    transform: Callable[[Any], Tensor] | None = None,
+    architecture: Architecture | None = None,
+    device: str | None = None,
+    device_map: Any = None,
+    dtype: str | torch.dtype = "float32",
+    progress: bool = True,
+) -> Network:
+    """Load a network.
+
+    Parameters
+    ----------
+    source : str, Path or nn.Module
+        The name of a specimen (`nissl specimens`), a folder with ``config.json`` and weights, a
+        GGUF file, the id of a model on the hub, or a module.
+    tokenizer : optional
+        A tokenizer of transformers; by default the one beside the weights.
+    transform : callable, optional
+        Turns images into the model's input tensor.
+    architecture : Architecture, optional
+        Where the field's names lie in a module that transformers does not know.
+    device : str, optional
+        Where to put it: "cpu", "cuda", "cuda:1".
+    device_map : optional
+        Spread it over devices, as in transformers.
+    dtype : str or torch.dtype
+        Type of its weights; a module that is given keeps its own.
+    progress : bool
+        Show what is fetched.
+
+    Returns
+    -------
+    Network
+        In evaluation mode.
+
+    Raises
+    ------
+    NisslError
+        There is no such model, it cannot be fetched, or its file is truncated.
+
+    Examples
+    --------
+    >>> import torch
+    >>> load(torch.nn.Linear(2, 2)).n_parameters
+    6
+    """
+    from torch import nn
+
+    from nissl.network.network import Network
+
+    options: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "transform": transform,
+        "architecture": architecture,
+    }
+    if isinstance(source, nn.Module):
+        model = source if device is None else source.to(device)
+        return Network(model, name=type(source).__name__, **options)
+    name = str(source)
+    found = _specimen(name, progress)
+    if isinstance(found, Path):
+        model, options["tokenizer"] = _pretrained(found, tokenizer, dtype, device_map)
+    elif found is not None:
+        model = found.module.to(_dtype(dtype))
+        options["transform"] = transform or found.transform
+    elif Path(name).suffix == ".gguf" or Path(name).exists():
+        model, options["tokenizer"] = _pretrained(Path(name), tokenizer, dtype, device_map)
+    else:
+        model, options["tokenizer"] = _pretrained(name, tokenizer, dtype, device_map)
+    if device is not None:
+        model = model.to(device)
+    return Network(model, name=Path(name).name, **options)
+
+
+def _specimen(name: str, progress: bool) -> Any:
+    """Return what a specimen of this name loads to, or None where there is none."""
+    from nissl import specimens
+
+    if Path(name).exists() or "/" in name or name.endswith(".gguf"):
+        return None
+    specimen = specimens.specimen(name)
+    if specimen.kind not in ("language", "vision"):
+        raise NisslError(
+            f"'{name}' is a specimen of kind {specimen.kind}, not a network",
+            do=f"nissl.read('{name}') opens it",
+        )
+    return specimens.load(name, progress=progress)
+
+
+def _pretrained(
+    source: str | Path, tokenizer: Any, dtype: str | torch.dtype, device_map: Any
+) -> tuple[nn.Module, Any]:
+    import transformers
+
+    where, extra = str(source), dict[str, Any]()
+    if isinstance(source, Path):
+        if not source.exists():
+            raise NisslError("there is no such file", where=where)
+        if source.suffix == ".gguf":
+            _check_gguf(source)
+            where, extra = str(source.parent), {"gguf_file": source.name}
+        elif not (source / "config.json").exists():
+            raise NisslError("the folder has no config.json, so it is not a model", where=where)
+    try:
+        config = transformers.AutoConfig.from_pretrained(where, **extra)
+        kind = _class_of(transformers, config)
+        model = kind.from_pretrained(where, dtype=_dtype(dtype), device_map=device_map, **extra)
+    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
+        raise NisslError(
+            f"the model cannot be loaded: {str(error).splitlines()[0]}",
+            where=where,
+            do="`nissl specimens` lists the models that need no hub; a truncated file must be fetched again",
+        ) from error
+    if tokenizer is None:
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(where, **extra)
+        except (OSError, ValueError, KeyError):
+            tokenizer = None  # vision models have none; text will say so
+    return model, tokenizer
+
+
+def _class_of(transformers: Any, config: Any) -> Any:
+    """The class the weights were saved from, so that its head is kept."""
+    for name in getattr(config, "architectures", None) or ():
+        if hasattr(transformers, name):
+            return getattr(transformers, name)
+    causal = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    return (
+        transformers.AutoModelForCausalLM if config.model_type in causal else transformers.AutoModel
+    )
+
+
+def _check_gguf(path: Path) -> None:
+    """Refuse a GGUF file that ends before its last tensor."""
+    import gguf
+
+    try:
+        reader = gguf.GGUFReader(str(path))
+        end = max((int(t.data_offset + t.n_bytes) for t in reader.tensors), default=0)
+    except (ValueError, OSError, IndexError, KeyError) as error:
+        raise NisslError(
+            f"not a whole GGUF file: {error}", where=str(path), do="fetch it again"
+        ) from error
+    if not end or path.stat().st_size < end:
+        raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    import torch
+
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype):
+        raise NisslError(
+            f"there is no number type '{dtype}'", do="float32, float64, bfloat16 or float16"
+        )
+    return found

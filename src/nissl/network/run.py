@@ -1,0 +1,134 @@
+"""One run of a network that returns the raw tensors of sites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nissl.errors import NisslError
+from nissl.network.batch import Batch, watch_batch
+from nissl.network.calls import Call, call_model, sequence_call, tensor_call
+from nissl.network.hooks import visiting
+from nissl.network.windows import is_sequence_input, windows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
+
+    from nissl.network.network import Network
+    from nissl.network.site import Site
+
+__all__ = ["needs_head", "run", "single_call"]
+
+
+def run(
+    net: Network,
+    inputs: Any,
+    *,
+    sites: str | Iterable[str],
+    gradients: bool = False,
+    padding: str = "right",
+) -> dict[str, Tensor]:
+    """Run a network once and return the raw tensors of sites.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        All are one batch.
+    sites : str or iterable of str
+        What to return.
+    gradients : bool
+        Keep the graph.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    dict of str to Tensor, each shape (batch, place..., unit)
+        By full name; of a site computed several times, shape (batch, call, ...).
+
+    Raises
+    ------
+    NisslError
+        A site never fired, or a text is longer than the context.
+    """
+    found = net.find(sites)
+    call = single_call(net, inputs, padding=padding)
+    kept: dict[str, list[Tensor]] = {site.name: [] for site in found}
+    now: list[Batch] = []
+
+    def keep(site: Site, x: Tensor) -> Tensor:
+        # A copy: what follows may change the tensor in place (ReLU(inplace=True), residual sums).
+        kept[site.name].append(x.clone() if gradients else x.detach().clone())
+        return x
+
+    head = needs_head(net, found)
+    watch = watch_batch(net.body, now.append)
+    try:
+        with (
+            torch.set_grad_enabled(gradients),
+            visiting(
+                net.model, ((s, keep) for s in found), batch=lambda: now[-1] if now else None
+            ) as fired,
+        ):
+            call_model(net, call, head=head)
+            fired.require(why="recorded")
+    finally:
+        watch.remove()
+    return {name: _joined(name, calls) for name, calls in kept.items()}
+
+
+def single_call(net: Network, inputs: Any, *, padding: str = "right") -> Call:
+    """Make one call of all inputs, each text one window.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        One batch.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    Call
+        The arguments.
+
+    Raises
+    ------
+    NisslError
+        A text is longer than the context.
+    """
+    if isinstance(inputs, Call):
+        return inputs
+    if not is_sequence_input(inputs):
+        return tensor_call(net, inputs)
+    windows = windows_of(net, inputs, window=net.context or 1 << 20)
+    if len(set(windows.document.tolist())) < len(windows.document):
+        raise NisslError(
+            f"a text is longer than the model's context of {net.context} tokens",
+            do="shorten it, or record it: `record` reads long texts in windows",
+        )
+    return sequence_call(net, windows.ids, padding=padding)
+
+
+def needs_head(net: Network, sites: Iterable[Site]) -> bool:
+    """Tell whether sites that are read or edited lie outside the model's body."""
+    from nissl.network.site import body_path
+
+    body = body_path(net.model)
+    every = [*sites, *net.editing]
+    return not body or any(not f"{site.tap.path}.".startswith(f"{body}.") for site in every)
+
+
+def _joined(name: str, calls: list[Tensor]) -> Tensor:
+    if len(calls) == 1:
+        return calls[0]
+    if any(x.shape != calls[0].shape for x in calls):
+        raise NisslError(f"the calls of '{name}' in one run have different shapes", where=name)
+    return torch.stack(calls, 1)
