@@ -1,0 +1,98 @@
+"""Tables of NWB, of intervals and of units, as plain columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+
+
+def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the columns of a DynamicTable that have one number or one name a row.
+
+    ``location`` comes as ``region`` too; lists of words are joined by commas; groups come by
+    their names. Columns of anything else (waveforms, references) are left out.
+    """
+    n = len(table)
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for name in table.colnames:
+        kind, cells = type(table[name]).__name__, getattr(table[name], "data", ())
+        if name in leave or kind == "DynamicTableRegion" or getattr(cells, "ndim", 1) > 1:
+            continue
+        column = _column([table[name][i] for i in range(n)])
+        if column is not None:
+            columns[name] = column
+    if "location" in columns and "region" not in columns:
+        columns["region"] = columns["location"]
+    return columns
+
+
+def _column(cells: list[Any]) -> np.ndarray[Any, Any] | None:
+    cells = [_cell(c) for c in cells]
+    if any(c is None for c in cells):
+        return None
+    if any(isinstance(c, str) for c in cells):
+        return np.array([str(c) for c in cells])
+    return np.array(cells)
+
+
+def _cell(cell: Any) -> str | float | int | bool | None:
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    if isinstance(cell, (str, bool, int, float)):
+        return cell
+    if isinstance(cell, np.generic) and cell.dtype.kind in "fiub":
+        return cell.item()  # type: ignore[no-any-return]
+    if isinstance(cell, (list, tuple, np.ndarray)):
+        words = [_cell(c) for c in cell]
+        return ", ".join(map(str, words)) if all(isinstance(w, str) for w in words) else None
+    name = getattr(cell, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def interval_table(table: Any, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return a table of intervals as columns ``start``, ``stop``, the row's id, and the others."""
+    start, stop = np.asarray(table["start_time"][:]), np.asarray(table["stop_time"][:])
+    columns = table_columns(table, leave=("start_time", "stop_time", "timeseries"))
+    ids = np.asarray(table.id[:])
+    return {"start": start, "stop": stop, singular(name): ids, **columns}
+
+
+def singular(name: str) -> str:
+    """Return the name of one row of a table: trial, of trials."""
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name
+
+
+def disjoint(table: Any) -> bool:
+    """Tell whether there are intervals, and none overlaps another."""
+    if table is None or len(table["start"]) == 0:
+        return False
+    order = np.argsort(table["start"], kind="stable")
+    return bool((table["start"][order][1:] >= table["stop"][order][:-1]).all())
+
+
+def interval_of(
+    times: np.ndarray[Any, Any], table: Any
+) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Return the row of the interval in which each time lies (-1: none), and further columns.
+
+    Intervals are half-open, ``[start, stop)``, and may not overlap.
+    """
+    if not hasattr(table, "keys"):
+        bounds = np.asarray(table, dtype=np.float64).reshape(-1, 2)
+        table = {"start": bounds[:, 0], "stop": bounds[:, 1]}
+    start, stop = np.asarray(table["start"], float), np.asarray(table["stop"], float)
+    table = {str(n): np.asarray(table[n]) for n in table}
+    if not disjoint(table):
+        raise NisslError(
+            "intervals overlap, so a sample would lie in several",
+            do="give intervals that do not overlap, or read them one at a time",
+        )
+    order = np.argsort(start, kind="stable")
+    place = np.searchsorted(start[order], times, side="right") - 1
+    row = order[np.maximum(place, 0)]
+    row = np.where((place >= 0) & (times < stop[row]), row, -1)
+    return row, {n: c for n, c in table.items() if n not in ("start", "stop")}

@@ -1,0 +1,160 @@
+"""NWB files written here come back with their units, intervals and behaviour in place."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import bin_spikes, labels_of
+from nissl.recording.readers import read_file, read_nwb
+from nissl.recording.readers._series import interpolate
+
+pynwb = pytest.importorskip("pynwb")
+
+TRIALS = {"start": [0.0, 4.0], "stop": [3.0, 8.5]}
+
+
+def spikes():
+    rng = np.random.default_rng(0)
+    return [np.sort(rng.uniform(0, 10, n)) for n in (50, 0, 80)]
+
+
+def direction(times):
+    return (times * 3.0) % (2 * np.pi)  # goes round often
+
+
+def write(path, *, units=True, series=("dff",)):
+    file = pynwb.NWBFile("a test", "session-7", datetime(2020, 1, 1, tzinfo=UTC))
+    file.subject = pynwb.file.Subject(subject_id="M1", species="Mus musculus", sex="F", age="P90D")
+    if units:
+        file.add_unit_column("location", "region of the brain")
+        file.add_unit_column("quality", "of the sorting")
+        for place, times in zip(("ADN", "ADN", "CA1"), spikes(), strict=True):
+            file.add_unit(spike_times=times, location=place, quality=0.5)
+    file.add_trial_column("condition", "what was shown")
+    for start, stop, shown in zip(*TRIALS.values(), ("odour", "none"), strict=True):
+        file.add_trial(start_time=start, stop_time=stop, condition=shown)
+    for i, name in enumerate(series):
+        data = np.arange(40, dtype=np.int16).reshape(20, 2) + i
+        file.add_acquisition(
+            pynwb.TimeSeries(name=name, data=data, unit="V", rate=2.0, conversion=0.5, offset=1.0)
+        )
+    module = file.create_processing_module("behavior", "what it did")
+    times = np.arange(0, 9, 0.01)
+    compass = pynwb.behavior.CompassDirection(name="compass")
+    compass.create_spatial_series(
+        name="head", data=direction(times), unit="radians", timestamps=times, reference_frame="room"
+    )
+    position = pynwb.behavior.Position(name="position")
+    position.create_spatial_series(
+        name="place",
+        data=np.stack([times, -times], axis=1),
+        timestamps=times,
+        reference_frame="room",
+    )
+    module.add(compass)
+    module.add(position)
+    with pynwb.NWBHDF5IO(str(path), "w") as io:
+        io.write(file)
+    return path
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("nwb") / "session.nwb")
+
+
+def test_units_arrive_binned_with_their_table(session):
+    rec = read_file(session, bin=0.25, intervals="trials")
+    times = np.concatenate(spikes())
+    ids = np.repeat([0, 1, 2], [len(t) for t in spikes()])
+    by_hand = bin_spikes({"time": times, "unit": ids}, bin=0.25, intervals=TRIALS, units=[0, 1, 2])
+    np.testing.assert_array_equal(rec.values, by_hand.values)
+    assert rec["unit"].values.tolist() == ["units[0]", "units[1]", "units[2]"]
+    assert rec["region"].values.tolist() == ["ADN", "ADN", "CA1"]
+    assert rec["quality"].values.tolist() == [0.5] * 3
+    assert labels_of(rec, "condition").tolist() == ["odour"] * 12 + ["none"] * 18
+    assert rec["trial"].values.tolist() == [0] * 12 + [1] * 18
+    assert rec.attrs["quantity"] == "spikes"
+    assert (rec.attrs["subject"], rec.attrs["identifier"]) == ("M1", "session-7")
+
+
+def test_without_intervals_all_spikes_are_binned_and_trials_label_them(session):
+    rec = read_nwb(session)
+    assert rec.values.sum() == sum(len(t) for t in spikes())
+    time, trial = rec["time"].values, rec["trial"].values
+    inside = [(time >= a) & (time < b) for a, b in zip(*TRIALS.values(), strict=True)]
+    np.testing.assert_array_equal(trial, np.select(inside, [0, 1], -1))
+
+
+def test_behaviour_is_interpolated_and_directions_on_the_circle(session):
+    rec = read_nwb(session, start=0.0, stop=10.0)
+    time = rec["time"].values
+    tracked = time <= 8.99
+    turn = rec["head"].values[tracked] - direction(time[tracked])
+    assert np.abs(np.angle(np.exp(1j * turn))).max() < 1e-6
+    np.testing.assert_allclose(rec["place_y"].values[tracked], -time[tracked])
+    assert np.isnan(rec["head"].values[~tracked]).all()
+    assert "head" not in read_nwb(session, behaviour=False).coords
+
+
+def test_series_are_scaled_and_cut_to_intervals(session):
+    rec = read_nwb(session, series="dff")
+    np.testing.assert_allclose(rec.values, np.arange(40).reshape(20, 2) * 0.5 + 1)
+    assert rec.dtype == np.float32
+    assert rec["unit"].values.tolist() == ["dff[0]", "dff[1]"]
+    np.testing.assert_array_equal(rec["time"].values, np.arange(20) / 2)
+    assert rec.attrs["measured_in"] == "V"
+    part = read_nwb(session, series="dff", start=1.0, stop=3.0)
+    np.testing.assert_array_equal(part.values, rec.values[2:6])
+    trials = read_nwb(session, series="dff", intervals="trials")
+    assert trials["trial"].values.tolist() == [0] * 6 + [1] * 9
+    np.testing.assert_array_equal(trials.values, rec.values[[*range(6), *range(8, 17)]])
+
+
+def test_what_is_there_is_listed_where_it_is_ambiguous(tmp_path):
+    two = write(tmp_path / "two.nwb", units=False, series=("dff", "neuropil"))
+    with pytest.raises(NisslError, match="several series") as caught:
+        read_nwb(two)
+    assert "dff, neuropil, head, place" in caught.value.do
+    one = write(tmp_path / "one.nwb", units=False)
+    assert read_nwb(one).shape == (20, 2)
+    none = write(tmp_path / "none.nwb", units=False, series=())
+    with pytest.raises(NisslError, match="no activity"):
+        read_nwb(none)
+    assert read_nwb(none, series="place").shape == (900, 2)
+
+
+def test_unknown_names_come_with_the_nearest(session):
+    with pytest.raises(UnknownName, match="did you mean 'dff'"):
+        read_nwb(session, series="df")
+    with pytest.raises(UnknownName, match="did you mean 'trials'"):
+        read_nwb(session, intervals="trial")
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
+def test_truncated_files_are_refused(session, tmp_path, part):
+    whole = session.read_bytes()
+    path = tmp_path / "cut.nwb"
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(NisslError, match="damaged, cut short") as caught:
+        read_file(path)
+    assert "again" in caught.value.do
+
+
+def test_no_bridge_over_long_gaps():
+    times = np.array([0.0, 1.0, 2.0, 10.0, 11.0])
+    at = np.array([-1.0, 0.5, 2.0, 5.0, 10.0, 10.5, 12.0])
+    found = interpolate(at, times, times * 2, max_gap=1.0)
+    np.testing.assert_array_equal(found, [np.nan, 1.0, 4.0, np.nan, 20.0, 21.0, np.nan])
+    lost = interpolate(at, times, np.full(5, np.nan))
+    assert np.isnan(lost).all()
+
+
+def test_directions_around_zero_stay_around_zero():
+    times = np.linspace(0, 1, 11)
+    angle = np.angle(np.exp(1j * times * 9))
+    found = interpolate(times[:-1] + 0.05, times, angle, period=2 * np.pi)
+    assert found.min() < -1
+    np.testing.assert_allclose(np.exp(1j * found), np.exp(1j * (times[:-1] + 0.05) * 9), atol=1e-9)
