@@ -1,8 +1,11 @@
+from .absence_eeg import absence_eeg as absence_eeg
+from .absence_eeg import absence_eeg_annotations as absence_eeg_annotations
 from .eeg import eyes as eyes
 from .eeg import finger_movements as finger_movements
 from .eeg import hand_direction as hand_direction
 from .eeg import scp1 as scp1
 from .eeg import scp2 as scp2
+from .grasshopper import grasshopper as grasshopper
 from .haxby import haxby as haxby
 from .hcp import hcp as hcp
 from .hcp import hcp_structure as hcp_structure
