@@ -6,3 +6,12 @@ from .extremes import Extremes as Extremes
 from .histogram import Histogram as Histogram
 from .moments import Moments as Moments
 from .summary import Summary as Summary
+from .correction import benjamini_hochberg as benjamini_hochberg
+from .correction import bonferroni as bonferroni
+from .correction import max_statistic as max_statistic
+from .exchange import NotExchangeable as NotExchangeable
+from .exchange import autocorrelation as autocorrelation
+from .permutation import permutation_test as permutation_test
+from .pvalues import against_null as against_null
+from .tails import gpd_tail as gpd_tail
+from .tails import normal_tail as normal_tail

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +64,7 @@ def draw_finding(finding: Finding, *, q: float = 0.05) -> Figure:
     return figure
 
 
-def _ranked(ax: Axes, finding: Finding, effect: np.ndarray, found: np.ndarray) -> None:  # type: ignore[type-arg]
+def _ranked(ax: Axes, finding: Finding, effect: NDArray[Any], found: NDArray[Any]) -> None:
     order = np.argsort(-effect, kind="stable")
     rank = np.arange(1, len(order) + 1)
     if "null_sd" in finding.table:

@@ -1,0 +1,228 @@
+"""What a test is made of: activity by blocks of units, labels, blocks and strata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.statistics import pvalues
+from nissl.statistics.exchange import refuse_if_hanging_together
+from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
+
+__all__ = ["CONSTANT", "NOT_FINITE", "Design"]
+
+Array = NDArray[np.floating[Any]]
+DRAWN_BYTES = 2 * 2**30  # the most that drawn labellings may take
+NOT_FINITE = "not tested: holds NaN or infinity"
+CONSTANT = "not tested: does not vary"
+
+
+@dataclass
+class Design:
+    """What a test is made of, read from a Recording or from bare arrays.
+
+    Parameters
+    ----------
+    values : Recording or array, shape (n_samples, n_units)
+        Activity.
+    labels : array, shape (n_samples,)
+        The labels.
+    block, within : array, shape (n_samples,), optional
+        The exchangeable block of every sample, and the stratum out of which no label moves.
+    coords : dict of str to array
+        The other sample coordinates.
+    about : dict of str to array
+        Columns of the units, ``unit`` first.
+    tested : list
+        The code of each label tested against the rest; ``[None]`` where labels are numbers.
+    single : bool
+        One test a unit.
+    aggregated : bool
+        Labels are constant in blocks that move whole: sums by block are enough.
+
+    Examples
+    --------
+    >>> Design.of(np.eye(4), [0, 0, 1, 1], None, None, PermutedLabels()).tested
+    [1]
+    """
+
+    values: Any
+    labels: NDArray[Any]
+    block: NDArray[Any] | None
+    within: NDArray[Any] | None
+    coords: dict[str, NDArray[Any]]
+    about: dict[str, NDArray[Any]]
+    tested: list[Any]
+    single: bool
+    aggregated: bool = False
+
+    @classmethod
+    def of(
+        cls, values: Any, labels: Any, units: Sequence[str] | None, block: Any, null: LabelNull
+    ) -> Design:
+        """Read a design from what a user gives; strings name sample coordinates of a Recording."""
+        rec = values if hasattr(values, "coords") else None
+        coords, about = _sides(rec)
+        values = np.asarray(values) if rec is None else rec
+        if values.ndim != 2:
+            raise NisslError(f"values have shape {values.shape}", do="give (n_samples, n_units)")
+        n, n_units = values.shape
+        if units is not None:
+            about = {"unit": _column("units", units, n_units, None)}
+        elif rec is None:
+            about = {"unit": np.asarray([f"unit[{i}]" for i in range(n_units)])}
+        block = getattr(null, "block", None) if block is None else block
+        y = _column("labels", labels, n, rec)
+        b = None if block is None else _column("block", block, n, rec)
+        within = getattr(null, "within", None)
+        strata = None if within is None else _column("within", within, n, rec)
+        design = cls(values, y, b, strata, coords, about, *_contrasts(y))
+        if b is not None and isinstance(null, PermutedLabels) and null.moves_whole(y, b):
+            design.aggregated = bool(np.array_equal(y[design.first][design.group], y))
+        return design
+
+    @property
+    def group(self) -> NDArray[np.int64]:
+        """The block of every sample as 0, 1, ...; each sample its own where there is none."""
+        return np.arange(len(self.labels)) if self.block is None else codes(self.block)
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """The first sample of every block."""
+        return np.unique(self.group, return_index=True)[1].astype(np.int64)
+
+    @property
+    def n_blocks(self) -> int:
+        """How many blocks there are."""
+        return len(self.first)
+
+    @property
+    def n_units(self) -> int:
+        """How many units there are."""
+        return int(self.values.shape[1])
+
+    def read(self, a: int, b: int) -> tuple[Array, NDArray[np.str_]]:
+        """Return units a to b in float64, and why some cannot be tested."""
+        part = self.values[:, a:b]
+        x = np.array(getattr(part, "values", part), dtype=float)
+        note = np.full(x.shape[1], "", dtype="<U40")
+        finite = np.isfinite(x).all(axis=0)
+        x[:, ~finite] = 0.0
+        note[np.ptp(x, axis=0) == 0] = CONSTANT
+        note[~finite] = NOT_FINITE
+        return x, note
+
+    def refuse_hanging(self, null: LabelNull) -> None:
+        """Refuse to exchange single samples that hang together."""
+        if not isinstance(null, PermutedLabels):
+            return
+        if self.block is not None and null.moves_whole(self.labels, self.block):
+            return
+        some = np.unique(np.linspace(0, self.n_units - 1, min(self.n_units, 256)).astype(int))
+        part = self.values[:, some]
+        refuse_if_hanging_together(
+            getattr(part, "values", part), self.labels, coords=self.coords, block=self.block
+        )
+
+    def draw(self, null: LabelNull, n: int, seed: int) -> NDArray[Any]:
+        """Return the labels and n labellings of the null, one a row; of blocks where whole."""
+        labels, block, within = self.labels, self.block, self.within
+        if self.aggregated:
+            labels, block = labels[self.first], None
+            within = None if within is None else within[self.first]
+        y = labels if self.tested == [None] else codes(labels).astype(np.int16)
+        need = (n + 1) * len(y) * y.dtype.itemsize
+        if need > DRAWN_BYTES:
+            raise NisslError(
+                f"{n:,} labellings of {len(y):,} samples take {need / 2**30:.1f} GB",
+                do="aggregate to one sample a block, or use fewer permutations",
+            )
+        drawn = np.empty((n + 1, len(y)), dtype=y.dtype)
+        drawn[0] = y
+        for a in range(0, n, 256):
+            m = min(256, n - a)
+            index = null.draw(labels, m, block=block, within=within, seed=seed, start=a)
+            drawn[a + 1 : a + 1 + m] = y[index]
+        return drawn
+
+    def spread(self, drawn: NDArray[Any]) -> NDArray[Any]:
+        """Return labellings of blocks as labellings of samples."""
+        return np.asarray(drawn[:, self.group]) if self.aggregated else drawn
+
+    def table(
+        self, rows: list[list[dict[str, NDArray[Any]]]], name: str, correction: str | None,
+        maxima: Array, tail: str,
+    ) -> Any:  # fmt: skip
+        """Put the parts together, corrected over all that was tested."""
+        import pandas as pd
+
+        parts = []
+        for label, made in zip(self.tested, rows, strict=True):
+            columns = {c: np.concatenate([m[c] for m in made]) for c in made[0]}
+            about = dict(self.about)
+            if not self.single:
+                about["label"] = np.unique(self.labels)[label]
+            parts.append(pd.DataFrame({**about, **columns}))
+        table = pd.concat(parts, ignore_index=True)
+        extremity = np.asarray(table.pop("extremity"))
+        if correction is not None:
+            tested = np.asarray(table["note"] == "")
+            q = np.ones(len(table))
+            q[tested] = pvalues.corrected(
+                np.asarray(table["p"])[tested], extremity[tested], maxima,
+                correction=correction, tail=tail,
+            )  # fmt: skip
+            table.insert(list(table.columns).index("p") + 1, "q", q)
+        return table
+
+
+def _sides(rec: Any) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Return the sample coordinates and the unit columns of a Recording, empty without one."""
+    if rec is None:
+        return {}, {}
+    from nissl.recording import check, units_table
+
+    check(rec)
+    names = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
+    table = units_table(rec)
+    return (
+        {n: np.asarray(rec[n].values) for n in names},
+        {str(c): np.asarray(table[c]) for c in table.columns},
+    )
+
+
+def _column(name: str, given: Any, n: int, rec: Any) -> NDArray[Any]:
+    """Return a column of length n; a string names a sample coordinate."""
+    if isinstance(given, str):
+        if rec is None:
+            raise NisslError(
+                f"'{given}' names a sample coordinate, but a bare array has none",
+                where=name,
+                do="give the column itself, or a Recording",
+            )
+        from nissl.recording import labels_of
+
+        given = labels_of(rec, given)
+    column = np.asarray(given)
+    if column.shape != (n,):
+        raise NisslError(
+            f"{name} has shape {column.shape}, but ({n},) is needed", where=name, do="one for each"
+        )
+    return column
+
+
+def _contrasts(y: NDArray[Any]) -> tuple[list[Any], bool]:
+    """Return the codes of the labels that are tested, and whether it is one test a unit."""
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise NisslError("labels hold NaN or infinity", do="leave those samples out")
+    found = np.unique(y)
+    if len(found) < 2:
+        raise NisslError("all samples have the same label", do="give labels that differ")
+    if y.dtype.kind in "bif" and len(found) == 2 and set(found.tolist()) == {0, 1}:
+        return [1], True
+    return ([None], True) if y.dtype.kind == "f" else (list(range(len(found))), False)

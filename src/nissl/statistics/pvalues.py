@@ -1,0 +1,286 @@
+"""P-values of scores against draws of them under a null, whatever the null was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError, UnknownName
+from nissl.statistics.finding import Finding
+
+__all__ = ["ALTERNATIVES", "CORRECTIONS", "TAILS", "Compared", "against_null", "compare"]
+
+Array = NDArray[np.floating[Any]]
+TAILS = ("permutation", "normal", "gpd")
+ALTERNATIVES = ("two-sided", "greater", "less")
+CORRECTIONS = ("max", "bh", "bonferroni")
+TOLERANCE = 1e-4  # of the null's deviation: far above float32 rounding, far below what matters
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Scores compared with their draws.
+
+    Parameters
+    ----------
+    null_mean, null_sd : array, shape (n_units,)
+        Mean and deviation of the draws.
+    extremity : array, shape (n_units,)
+        The observed score, oriented so that larger is more extreme, in deviations of the null.
+    drawn : array, shape (n_draws, n_units)
+        The same for the draws.
+    p : array, shape (n_units,)
+        With the +1 rule, or of the tail; 1 where the draws do not vary.
+    tail : array of str, shape (n_units,)
+        Which tail each p is of.
+
+    Examples
+    --------
+    >>> compare([3.0], [[1.0], [2.0], [0.0]], alternative="greater").p.tolist()
+    [0.25]
+    """
+
+    null_mean: Array
+    null_sd: Array
+    extremity: Array
+    drawn: Array
+    p: Array
+    tail: NDArray[np.str_]
+
+
+def compare(
+    observed: ArrayLike, draws: ArrayLike, *, alternative: str = "two-sided",
+    tail: str = "permutation",
+) -> Compared:  # fmt: skip
+    """Compare scores with draws of them under a null, each unit with its own.
+
+    Scores are first standardised by the mean and deviation of draws and observed score together,
+    which treats all alike, so that the +1 rule stays exact and units can share a maximum.
+
+    Parameters
+    ----------
+    observed : array, shape (n_units,)
+        The scores.
+    draws : array, shape (n_draws, n_units)
+        The same scores under the null.
+    alternative : {"two-sided", "greater", "less"}
+        Which scores are extreme.
+    tail : {"permutation", "normal", "gpd"}
+        How to go below 1 / (n_draws + 1). Where the approximation does not fit, normal falls back
+        to gpd and gpd to permutation; `tail` of the result says which it was.
+
+    Returns
+    -------
+    Compared
+        Null mean and deviation, standardised scores, p-values.
+
+    Raises
+    ------
+    NisslError
+        Shapes do not fit, or an option is not known.
+
+    Notes
+    -----
+    The +1 rule: Phipson and Smyth 2010, Statistical Applications in Genetics and Molecular
+    Biology 9, 39.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> compare([0.0, 9.0], rng.standard_normal((999, 2))).p.round(3).tolist()
+    [0.974, 0.001]
+    """
+    known_option("tail", tail, TAILS)
+    known_option("alternative", alternative, ALTERNATIVES)
+    scores, null = np.asarray(observed, dtype=float), np.asarray(draws, dtype=float)
+    if null.ndim != 2 or null.shape[1:] != scores.shape or len(null) < 2:
+        raise NisslError(
+            f"draws of shape {null.shape} do not fit scores of shape {scores.shape}",
+            do="give at least two draws, shape (n_draws, n_units)",
+        )
+    n = len(null)
+    null_mean, null_sd = null.mean(axis=0), null.std(axis=0, ddof=1)
+    mean = (null_mean * n + scores) / (n + 1)
+    spread = np.sqrt((((null - mean) ** 2).sum(axis=0) + (scores - mean) ** 2) / n)
+    varies = null_sd > 1e-9 * np.maximum(np.abs(null).max(axis=0), 1e-30)
+    spread = np.where(varies & (spread > 0), spread, np.inf)
+    extremity = _orient((scores - mean) / spread, alternative)
+    drawn = _orient((null - mean) / spread, alternative)
+    reached = (drawn >= extremity - TOLERANCE).sum(axis=0)
+    p = np.where(varies, (1 + reached) / (n + 1), 1.0)
+    how = np.full(len(p), "permutation", dtype="<U11")
+    todo = varies.copy()
+    if tail == "normal":
+        _normal(scores, null, null_mean, null_sd, alternative, p, how, todo)
+    if tail != "permutation":
+        _gpd(extremity, drawn, reached, p, how, todo)
+    return Compared(null_mean, null_sd, extremity, drawn, p, how)
+
+
+def against_null(
+    observed: ArrayLike, draws: ArrayLike, *, units: Sequence[str], score: str, method: str,
+    null: str, alternative: str = "two-sided", tail: str = "permutation",
+    correction: str | None = "max",
+) -> Finding:  # fmt: skip
+    """Make a Finding of scores and their draws under any null: networks, directions, units.
+
+    Parameters
+    ----------
+    observed : array, shape (n_units,)
+        The scores.
+    draws : array, shape (n_draws, n_units)
+        The same scores under the null. A single column serves units that share a null.
+    units : sequence of str
+        Addresses.
+    score, method, null : str
+        What the score, the method and the null are called.
+    alternative : {"two-sided", "greater", "less"}
+        Which scores are extreme.
+    tail : {"permutation", "normal", "gpd"}
+        As for `compare`.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over all rows.
+
+    Returns
+    -------
+    Finding
+        One row for each unit.
+
+    Raises
+    ------
+    NisslError
+        Shapes do not fit, or an option is not known.
+
+    Examples
+    --------
+    >>> draws = np.random.default_rng(0).standard_normal((999, 2))
+    >>> found = against_null([9.0, 0.1], draws, units=["a", "b"], score="logit",
+    ...                      method="ablation", null="RandomDirections()")
+    >>> found.significant().units
+    ['a']
+    """
+    import pandas as pd
+
+    scores = np.asarray(observed, dtype=float)
+    null_draws = np.asarray(draws, dtype=float)
+    if null_draws.ndim == 2 and null_draws.shape[1] == 1:
+        null_draws = np.broadcast_to(null_draws, (len(null_draws), len(scores)))
+    made = compare(scores, null_draws, alternative=alternative, tail=tail)
+    table = pd.DataFrame({
+        "unit": list(units), score: scores, "effect": scores - made.null_mean,
+        "null_mean": made.null_mean, "null_sd": made.null_sd, "p": made.p, "tail": made.tail,
+        "note": np.where(made.null_sd > 0, "", "not tested: the draws do not vary"),
+    })  # fmt: skip
+    if correction is not None:
+        maxima = made.drawn.max(axis=1)
+        table["q"] = corrected(made.p, made.extremity, maxima, correction=correction, tail=tail)
+    said: dict[str, str | int | float] = {
+        "n_draws": len(null_draws), "alternative": alternative, "tail": tail,
+        "correction": correction or "none", "n_tests": len(scores),
+    }  # fmt: skip
+    return Finding(table, method, null, said, score)
+
+
+def corrected(p: Array, extremity: Array, maxima: Array, *, correction: str, tail: str) -> Array:
+    """Correct p-values of a whole search.
+
+    Parameters
+    ----------
+    p : array, shape (n_tests,)
+        P-values.
+    extremity : array, shape (n_tests,)
+        Standardised scores, larger is more extreme.
+    maxima : array, shape (n_draws,)
+        The largest standardised score of each draw.
+    correction : {"max", "bh", "bonferroni"}
+        Which.
+    tail : {"permutation", "normal", "gpd"}
+        Any but "permutation" lets the maximum go beyond its draws by a generalised Pareto tail.
+
+    Returns
+    -------
+    array of float64, shape (n_tests,)
+        Corrected p-values, never below p.
+
+    Raises
+    ------
+    UnknownName
+        There is no such correction.
+
+    Examples
+    --------
+    >>> corrected(np.array([0.5]), np.array([0.0]), np.array([1.0]), correction="bh",
+    ...           tail="permutation").tolist()
+    [0.5]
+    """
+    from nissl.statistics.correction import benjamini_hochberg, bonferroni, max_statistic
+
+    known_option("correction", correction, CORRECTIONS)
+    if correction == "bh":
+        return benjamini_hochberg(p)
+    if correction == "bonferroni":
+        return bonferroni(p)
+    far = "permutation" if tail == "permutation" else "gpd"
+    return np.maximum(p, max_statistic(extremity, maxima, tail=far, tolerance=TOLERANCE))
+
+
+def known_option(kind: str, name: str, known: Sequence[str]) -> None:
+    """Refuse an option that is not one of those known, with the nearest.
+
+    Parameters
+    ----------
+    kind : str
+        What is chosen: "tail".
+    name : str
+        What was given.
+    known : sequence of str
+        What may be given.
+
+    Raises
+    ------
+    UnknownName
+        It is not known.
+
+    Examples
+    --------
+    >>> known_option("tail", "gpd", TAILS)
+    """
+    if name not in known:
+        raise UnknownName(kind, str(name), known, do=f"choose one of {', '.join(known)}")
+
+
+def _orient(z: Array, alternative: str) -> Array:
+    return np.abs(z) if alternative == "two-sided" else (z if alternative == "greater" else -z)
+
+
+def _normal(
+    scores: Array, null: Array, mean: Array, sd: Array, alternative: str, p: Array,
+    how: NDArray[np.str_], todo: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Put normal tails where they fit; what is left stays in `todo`."""
+    from nissl.statistics.tails import normal_tail
+
+    at = np.flatnonzero(todo)
+    sign = -1.0 if alternative == "less" else 1.0
+    z = sign * (scores[at] - mean[at]) / sd[at]
+    drawn = sign * (null[:, at] - mean[at]) / sd[at]
+    tails, fits = normal_tail(z, drawn, two_sided=alternative == "two-sided")
+    p[at[fits]], how[at[fits]] = tails[fits], "normal"
+    todo[at[fits]] = False
+
+
+def _gpd(
+    extremity: Array, drawn: Array, reached: NDArray[np.integer[Any]], p: Array,
+    how: NDArray[np.str_], todo: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Put Pareto tails where fewer than ten draws reach the score and the fit is good."""
+    from nissl.statistics.tails import gpd_tail
+
+    at = np.flatnonzero(todo & (reached < 10))
+    if len(at):
+        tails, good = gpd_tail(extremity[at], drawn[:, at])
+        p[at[good]], how[at[good]] = tails[good], "gpd"
