@@ -15,3 +15,5 @@ from .permutation import permutation_test as permutation_test
 from .pvalues import against_null as against_null
 from .tails import gpd_tail as gpd_tail
 from .tails import normal_tail as normal_tail
+from .correlation import Correlation as Correlation
+from .partners import best_partners as best_partners

@@ -168,10 +168,12 @@ class Summary:
 
     def _shift(self, values: Array, kept: Array) -> Array:
         """Return a value near each unit's mean, so that sums of powers about it do not cancel."""
+        shift: Array = self.moments.central[0].astype(values.dtype)
         if (self.moments.count > 0).all():
-            return self.moments.central[0].astype(values.dtype)
+            return shift
         head = values[np.flatnonzero(kept)[:64]]
         finite = np.isfinite(head)
         mean = np.where(finite, head, 0).sum(0) / np.maximum(finite.sum(0), 1)
-        shift = np.where(self.moments.count > 0, self.moments.central[0], mean)
-        return shift.astype(values.dtype)
+        unseen = self.moments.count == 0
+        shift[unseen] = mean[unseen]
+        return shift

@@ -1,0 +1,121 @@
+"""The units most correlated with each unit, without the matrix of all correlations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.progress import progress_bar
+from nissl.statistics._block import Array
+
+__all__ = ["best_partners"]
+
+ROWS = 8192  # samples multiplied at a time
+
+
+def best_partners(
+    x: Any, y: Any = None, *, k: int = 5, tile: int = 2048, progress: bool = False
+) -> tuple[Array, Array]:
+    """Return for every unit the k units whose activity is most correlated with its own.
+
+    Parameters
+    ----------
+    x : array, shape (n_samples, n_units)
+        Activity. Anything whose slices ``x[a:b, c:d]`` are arrays: in memory, mapped from a
+        file, or a zarr array; each slice is read once for every tile of partners.
+    y : array, shape (n_samples, n_partners), optional
+        Units among which to look; without it the other units of `x`.
+    k : int
+        Partners for each unit.
+    tile : int
+        Units multiplied at a time. Memory is about ``4 * tile**2 + 8 * 8192 * tile`` bytes.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    partners : array of int, shape (n_units, k)
+        Units of `y`, the largest absolute correlation first; -1 where there are fewer than k.
+    r : array, shape (n_units, k)
+        Their correlations, with sign; NaN where there is no partner.
+
+    Raises
+    ------
+    NisslError
+        The two arrays have different numbers of samples, or fewer than three.
+
+    Notes
+    -----
+    Units that do not vary, or have values that are not finite, are no one's partner and have none.
+    Products are taken in float32 of standardised units: a correlation is right to about 1e-6.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 2.0, 0.0], [2.0, 4.0, 1.0], [3.0, 6.1, 0.0]])
+    >>> partners, r = best_partners(x, k=1)
+    >>> partners[:, 0].tolist()
+    [1, 0, 1]
+    """
+    from nissl.statistics._partners_kernel import take_best
+
+    symmetric = y is None
+    y = x if symmetric else y
+    n_samples, n_x = x.shape
+    n_y = y.shape[1]
+    if y.shape[0] != n_samples or n_samples < 3:
+        raise NisslError(
+            f"correlation needs at least three samples, the same for both: {n_samples} and "
+            f"{y.shape[0]} were given",
+            do="align the two recordings first",
+        )
+    best = np.zeros((n_x, k), np.float32)
+    partners = np.full((n_x, k), -1, np.int64)
+    standard_x = _standard(x, tile)
+    standard_y = standard_x if symmetric else _standard(y, tile)
+    pairs = [
+        (a, b) for a in range(0, n_x, tile) for b in range(0, n_y, tile) if not symmetric or b >= a
+    ]
+    with progress_bar("Correlating", total=len(pairs), unit="tiles", progress=progress) as advance:
+        for a, b in pairs:
+            r = np.zeros((min(tile, n_x - a), min(tile, n_y - b)), np.float32)
+            for first in range(0, n_samples, ROWS):
+                left = standard_x(first, a)
+                right = left if symmetric and a == b else standard_y(first, b)
+                r += left.T @ right
+            take_best(r, a, b, symmetric, best, partners)
+            if symmetric and a != b:
+                take_best(np.ascontiguousarray(r.T), b, a, True, best, partners)
+            advance(1)
+    return partners, np.where(partners >= 0, best, np.nan)
+
+
+def _standard(values: Any, tile: int) -> Callable[[int, int], Array]:
+    """Return a reader of tiles with zero mean and unit norm over all samples."""
+    n_samples, n_units = values.shape
+    mean, scale = np.zeros(n_units), np.zeros(n_units)
+    for a in range(0, n_units, tile):
+        for first in range(0, n_samples, ROWS):
+            part = np.asarray(values[first : first + ROWS, a : a + tile])
+            mean[a : a + tile] += part.sum(axis=0, dtype=np.float64)
+    mean /= n_samples
+    for a in range(0, n_units, tile):
+        for first in range(0, n_samples, ROWS):
+            part = np.asarray(values[first : first + ROWS, a : a + tile])
+            d = part - mean[a : a + tile]
+            scale[a : a + tile] += np.einsum("ru,ru->u", d, d)
+    varies = np.isfinite(scale) & (scale > n_samples * (1e-7 * mean) ** 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inverse = np.where(varies, 1 / np.sqrt(scale), 0.0).astype(np.float32)
+    shift = np.where(varies, mean, 0.0).astype(np.float32)
+
+    def read(first: int, unit: int) -> Array:
+        units = slice(unit, unit + tile)
+        part = np.asarray(values[first : first + ROWS, units]).astype(np.float32)
+        part = (part - shift[units]) * inverse[units]
+        part[:, ~varies[units]] = 0.0
+        return np.asarray(part)
+
+    return read
