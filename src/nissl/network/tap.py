@@ -406,7 +406,8 @@ def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
     if eps is None:
         raise NisslError(f"{type(norm).__name__} is not a root-mean-square norm that is known")
     ones = torch.ones_like(x[..., :1, :])
-    weight = norm(ones) * (1 + eps) ** 0.5
+    # Its forward, not a call, which would fire the hooks on the norm again.
+    weight = norm.forward(ones) * (1 + eps) ** 0.5
     return weight * torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps).to(x.dtype)
 
 

@@ -1,0 +1,194 @@
+"""Small networks with random weights, one of every architecture, for tests in milliseconds.
+
+``from tiny import tiny`` in a test: ``tiny("llama")`` is a model of transformers,
+``tiny("conv")`` one of plain torch. Weights are the same each time (seed 0). Biases and norms are
+random too, since a zero bias hides mistakes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LANGUAGE: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 2},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": None},
+    "gemma3_text": {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 64},
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 3, "num_experts_per_tok": 2},
+    "gpt2": {"n_positions": 64},
+    "gpt_neox": {"use_parallel_residual": True},
+    "gpt_neox_sequential": {"use_parallel_residual": False},
+    "opt": {"ffn_dim": 24, "word_embed_proj_dim": 16},
+    "bert": {},
+    "mpnet": {},
+}
+CAUSAL = tuple(name for name in LANGUAGE if name not in ("bert", "mpnet"))
+TRANSFORMERS = (*LANGUAGE, "vit")
+MODULES = ("conv", "gru", "lstm", "dictionary", "tuple", "attention", "repeated")
+
+D_MODEL, N_LAYERS, N_HEADS, D_MLP, VOCABULARY = 16, 3, 4, 24, 40
+
+
+def tiny(name: str, *, dtype: torch.dtype = torch.float64, **options: Any) -> nn.Module:
+    """Make a small random model; ``options`` go to the configuration."""
+    torch.manual_seed(0)
+    model = MAKERS[name]() if name in MAKERS else _transformer(name, options)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+            else:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return model.to(dtype).eval()
+
+
+def ids(batch: int = 2, length: int = 7, *, seed: int = 0) -> Tensor:
+    """Token ids, shape (batch, length), without the special ones."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(3, VOCABULARY, (batch, length), generator=generator)
+
+
+def inputs(name: str, *, batch: int = 2) -> Tensor:
+    """What the model of this name reads: token ids, images or sequences of vectors."""
+    generator = torch.Generator().manual_seed(0)
+    if name in LANGUAGE:
+        return ids(batch)
+    shape = {"vit": (batch, 3, 8, 8), "conv": (batch, 3, 8, 8)}.get(name, (batch, 5, 6))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
+    import transformers
+
+    kind = name.removesuffix("_sequential")
+    common: dict[str, Any] = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": D_MODEL,
+        "intermediate_size": D_MLP,
+        "num_hidden_layers": N_LAYERS,
+        "num_attention_heads": N_HEADS,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "attn_implementation": "eager",
+        "experts_implementation": "eager",  # the grouped one multiplies no doubles
+    }
+    if kind == "vit":
+        common |= {"image_size": 8, "patch_size": 4, "num_channels": 3, "num_labels": 3}
+    config = transformers.AutoConfig.for_model(kind, **(common | LANGUAGE.get(name, {}) | options))
+    heads: dict[str, Any] = {
+        "bert": transformers.AutoModel,
+        "mpnet": transformers.AutoModel,
+        "vit": transformers.AutoModelForImageClassification,
+    }
+    model: nn.Module = heads.get(kind, transformers.AutoModelForCausalLM).from_config(config)
+    return model
+
+
+class Conv(nn.Module):
+    """A convolutional net whose second half adds to its first in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+        self.last = nn.ReLU(inplace=True)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.norm(self.conv1(x)))
+        out = self.conv2(x)
+        out += x
+        pooled: Tensor = self.last(out).mean((-2, -1))
+        logits: Tensor = self.head(pooled)
+        return logits
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear readout of its last state."""
+
+    def __init__(self, kind: type[nn.RNNBase], batch_first: bool) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.rnn: nn.RNNBase = kind(6, 8, batch_first=batch_first)  # type: ignore[call-arg, arg-type]
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.rnn(x if self.batch_first else x.transpose(0, 1))[0]
+        logits: Tensor = self.head(out[:, -1] if self.batch_first else out[-1])
+        return logits
+
+
+class Returning(nn.Module):
+    """A module whose first part returns a dict, or a tuple."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        out = self.inner(x)
+        hidden = out["hidden"] if isinstance(out, dict) else out[0]
+        other = out["gate"] if isinstance(out, dict) else out[1]
+        return {"logits": self.head(hidden * other)}
+
+
+class Pair(nn.Module):
+    """Two tensors, as a dict or a tuple."""
+
+    def __init__(self, named: bool) -> None:
+        super().__init__()
+        self.named = named
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> Any:
+        hidden, gate = self.a(x), self.b(x).sigmoid()
+        return {"hidden": hidden, "gate": gate} if self.named else (hidden, gate)
+
+
+class Attending(nn.Module):
+    """torch's own MultiheadAttention, whose output projection is never called as a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.attention(x, x, x)[0])
+        return out
+
+
+class Repeated(nn.Module):
+    """One cell, called at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(6, 8)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = x.new_zeros(len(x), 8)
+        for step in range(x.shape[1]):
+            state = self.cell(x[:, step], state)
+        logits: Tensor = self.head(state)
+        return logits
+
+
+MAKERS: dict[str, Any] = {
+    "conv": Conv,
+    "gru": lambda: Recurrent(nn.GRU, True),
+    "lstm": lambda: Recurrent(nn.LSTM, False),
+    "dictionary": lambda: Returning(Pair(True)),
+    "tuple": lambda: Returning(Pair(False)),
+    "attention": Attending,
+    "repeated": Repeated,
+}
