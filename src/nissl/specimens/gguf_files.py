@@ -74,6 +74,9 @@ def convert_gguf(path: Path, folder: Path, *, dtype: str = "float32") -> None:
     config.dtype = dtype
     config.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    tokenizer.model_max_length = config.max_position_embeddings
+    if _open(path).fields["tokenizer.ggml.pre"].contents() == "smollm":
+        _split_digits(tokenizer)
     tokenizer.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -131,6 +134,18 @@ def tensors(path: Path, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]
         elif architecture == "gemma3" and name.endswith("norm.weight"):
             values = values - 1  # GGUF holds the factor, transformers what is added to one
         yield name, torch.from_numpy(values.copy()).to(dtype)
+
+
+def _split_digits(tokenizer: Any) -> None:
+    """Put SmolLM's first step back, which transformers drops: every digit stands alone.
+
+    It shows where white space stands before a digit: two spaces and a digit are two tokens.
+    """
+    from tokenizers import pre_tokenizers
+
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
+    )
 
 
 def _open(path: Path) -> Any:

@@ -41,4 +41,4 @@ def smollm2() -> Path:
         (weights,) = fetch("smollm2").rglob("*.gguf")
         convert_gguf(weights, folder)
 
-    return converted("smollm2", "1", build)
+    return converted("smollm2", "2", build)

@@ -39,7 +39,8 @@ class Source:
     size : int
         Of the artefact, in bytes.
     wanted : tuple of str
-        Shell patterns of the members that are unpacked, matched on the whole path in the archive.
+        Shell patterns of the members that are unpacked, matched on the whole path in the archive;
+        one that begins with ``!`` leaves out what it matches.
 
     Examples
     --------

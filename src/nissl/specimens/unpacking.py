@@ -27,7 +27,8 @@ def unpack(archive: Path, folder: Path, *, wanted: tuple[str, ...] = ("*",)) -> 
     folder : Path
         Where to; members keep their path in the archive.
     wanted : tuple of str
-        Shell patterns (``*`` also crosses folders), each of which must match a member.
+        Shell patterns (``*`` also crosses folders), each of which must match a member; one that
+        begins with ``!`` leaves out what it matches.
 
     Returns
     -------
@@ -50,11 +51,13 @@ def unpack(archive: Path, folder: Path, *, wanted: tuple[str, ...] = ("*",)) -> 
     ['one.txt']
     """
     written: list[Path] = []
+    unwanted = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
+    wanted = tuple(pattern for pattern in wanted if not pattern.startswith("!"))
     unmatched = set(wanted)
     try:
         for name, content in _members(archive):
             matching = [pattern for pattern in wanted if fnmatch.fnmatchcase(name, pattern)]
-            if not matching:
+            if not matching or any(fnmatch.fnmatchcase(name, p) for p in unwanted):
                 continue
             unmatched.difference_update(matching)
             target = _inside(folder, name, archive)
@@ -98,7 +101,7 @@ def _tar(raw: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _data_of_deb(archive: Path) -> bytes:
-    """Return the tar of a Debian package: an ``ar`` archive of three members, ``data.tar.*`` last."""
+    """Return the ``data.tar.*`` of a Debian package, an ``ar`` archive of three members."""
     with archive.open("rb") as raw:
         if raw.read(8) != b"!<arch>\n":
             raise tarfile.ReadError("not a Debian package")

@@ -146,7 +146,7 @@ TABLE = (
     Specimen(
         name="tis-folds",
         kind="other",
-        about="Ten transformers of one architecture (8 x 48) from independent initialisations, on transcripts",
+        about="Ten transformers of one architecture (8 x 48), independently initialised, on transcripts",
         licence="MIT",
         loader="nissl.specimens.tis:tis_folds",
         sources=(

@@ -19,7 +19,10 @@ TABLE = (
                 "cramjam-2.8.3.tar.gz",
                 "6b1fa0a6ea8183831d04572597c182bd6cece62d583a36cde1e6a86e72ce2389",
                 1_070_001,
-                ("*/benchmarks/data/*.txt",),
+                (
+                    "*/benchmarks/data/*.txt",
+                    "*/src/*.rs",
+                ),
             ),
             Source(
                 "pip",
@@ -37,7 +40,10 @@ TABLE = (
                 "spacy-3.8.7.tar.gz",
                 "700fd174c6c552276be142c48e70bb53cae24c4dd86003c4432af9cb93e4c908",
                 1_316_143,
-                ("*/spacy/lang/*/examples.py",),
+                (
+                    "*/spacy/lang/*/examples.py",
+                    "*/spacy/lang/*/__init__.py",
+                ),
             ),
             Source(
                 "pip",
@@ -46,7 +52,7 @@ TABLE = (
                 "gcld3-3.0.13.tar.gz",
                 "47c8c779bfe7372a38564b0cd357556dc362aec81cb55b0c889059e8b952e959",
                 647_759,
-                ("*/nnet_lang_id_test_data.cc",),
+                ("*/src/*.cc",),
             ),
             Source(
                 "pip",
@@ -57,7 +63,12 @@ TABLE = (
                 4_968_631,
                 (
                     "*/tests/examplefiles/*",
+                    "!*.output",
                     "*/doc/docs/*.rst",
+                    "*/pygments/*.py",
+                    "!*/pygments/lexers/*",
+                    "!*/pygments/styles/*",
+                    "!*/unistring.py",
                 ),
             ),
         ),
