@@ -47,7 +47,7 @@ def read_nwb(
         An ``.nwb`` file (HDF5).
     series : str, optional
         What to read: ``"units"`` for the table of sorted units, or the name of a series
-        (``"Fluorescence"``, or ``"module/container/name"`` where names repeat). Without it: the units
+        (``"Fluorescence"``; ``"module/container/name"`` where names repeat). Without it: the units
         where there are any, else the only series.
     bin : float
         Width of a bin in seconds, for units.

@@ -1,0 +1,231 @@
+"""NIfTI: the volumes of an fMRI run within a mask or an atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.readers._opening import existing, fits, library, reading
+from nissl.recording.recording import Recording, recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["read_nifti"]
+
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+
+
+def read_nifti(
+    path: Path | str,
+    *,
+    mask: Any = None,
+    atlas: Any = None,
+    regions: Mapping[int, str] | None = None,
+    by: Literal["voxel", "region"] = "voxel",
+    events: Path | str | pd.DataFrame | None = None,
+    tr: float | None = None,
+    lag: float = 0.0,
+) -> Recording:
+    """Read a four-dimensional image into a Recording of voxels or regions.
+
+    Parameters
+    ----------
+    path : Path or str
+        ``.nii`` or ``.nii.gz`` with axes (i, j, k, volume).
+    mask : path, image or array of shape (n_i, n_j, n_k), optional
+        Voxels that are not zero are read. Without mask or atlas: those that are not zero in every
+        volume.
+    atlas : path, image or array of shape (n_i, n_j, n_k), optional
+        Whole numbers that say to which region a voxel belongs; 0 is none, and is left out.
+    regions : mapping of int to str, optional
+        The regions' names; without it their numbers are their names.
+    by : {"voxel", "region"}
+        With an atlas: one unit a voxel, or one a region, the mean of its voxels.
+    events : path or DataFrame, optional
+        A table with a row for each volume, or one with columns ``onset`` and ``duration`` in
+        seconds (BIDS). Its other columns become sample coordinates.
+    tr : float, optional
+        Seconds from one volume to the next; the header's, where it states them.
+    lag : float
+        Seconds by which the response follows an event: labels are moved that much later.
+
+    Returns
+    -------
+    Recording, shape (n_volumes, n_units)
+        Quantity "bold"; float64 where the file is float64 or wide integers, else float32. Unit
+        coordinates: ``x``, ``y``, ``z`` in mm (the mean of its voxels for a region), ``i``,
+        ``j``, ``k`` (voxels only), ``region`` (with an atlas). Sample coordinates: ``volume``,
+        ``time`` in seconds (the volume's start), and those of `events`; of onsets also ``event``,
+        the row of the event in which the volume's middle lies, or that begins in it (-1: none;
+        of several the last).
+
+    Raises
+    ------
+    NisslError
+        A file is missing or damaged; the image has other than four dimensions; mask or atlas lie
+        on another grid; nothing is left inside; the repetition time is not known; `events` do not
+        fit; the library is not installed.
+
+    Source: the NIfTI-1 standard; nibabel reads it.
+
+    Examples
+    --------
+    >>> read_nifti("bold.nii.gz", mask="mask.nii.gz", tr=2.5)  # doctest: +SKIP
+    """
+    nibabel = library("nibabel", reads="NIfTI")
+    path = existing(path)
+    if by not in ("voxel", "region"):
+        raise UnknownName("way of reading", by, ["voxel", "region"], do="by='voxel' or 'region'")
+    if by == "region" and atlas is None:
+        raise NisslError("by='region' needs to know the regions", do="give atlas=")
+    with reading(path, "NIfTI"):
+        image = nibabel.load(path)
+        shape = tuple(image.shape)
+        if len(shape) != 4:
+            raise NisslError(
+                f"the image has {len(shape)} dimensions, {shape}, not four",
+                where=str(path),
+                do="give a run of volumes; a mask or atlas goes into mask= or atlas=",
+            )
+        wide = image.get_data_dtype().newbyteorder("=") in (
+            np.dtype(t) for t in (np.float64, np.int32, np.int64, np.uint32, np.uint64)
+        )
+        dtype = np.dtype(np.float64 if wide else np.float32)
+        fits(int(np.prod(shape)) * dtype.itemsize * 2, path, do="cut the run into shorter files")
+        values = image.get_fdata(dtype=dtype, caching="unchanged")
+        step = _repetition_time(path, image, tr)
+    inside = _inside(nibabel, image, mask, values)
+    codes = None if atlas is None else _on_grid(nibabel, image, atlas, "atlas")
+    if codes is not None:
+        inside &= codes != 0
+    if not inside.any():
+        raise NisslError("no voxel is left inside", where=str(path), do="look at mask= and atlas=")
+    volumes = np.ascontiguousarray(values[inside].T)
+    units = _voxels(inside, image.affine, codes, regions)
+    if by == "region":
+        volumes, units = _by_region(volumes, units, np.asarray(codes)[inside])
+    n = len(volumes)
+    samples: dict[str, Any] = {"volume": np.arange(n), "time": np.arange(n) * step}
+    if events is not None:
+        samples |= _events(events, n, step, lag)
+    attrs = {"source": path.name, "repetition_time": step}
+    return recording(volumes, samples=samples, units=units, quantity="bold", attrs=attrs)
+
+
+def _repetition_time(path: Path, image: Any, tr: float | None) -> float:
+    if tr is None:
+        units = str(image.header.get_xyzt_units()[1])
+        tr = float(image.header.get_zooms()[3]) * SECONDS.get(units, 0.0)
+    if not np.isfinite(tr) or tr <= 0:
+        raise NisslError(
+            "the time from one volume to the next is not known", where=str(path), do="give tr="
+        )
+    return float(tr)
+
+
+def _inside(nibabel: Any, image: Any, mask: Any, values: np.ndarray[Any, Any]) -> Any:
+    if mask is not None:
+        return _on_grid(nibabel, image, mask, "mask") != 0
+    return (values != 0).any(axis=3)
+
+
+def _on_grid(nibabel: Any, image: Any, other: Any, kind: str) -> np.ndarray[Any, Any]:
+    """Return the whole numbers of a mask or atlas, if it lies on the grid of the image."""
+    where, affine = kind, image.affine
+    if isinstance(other, (str, Path)):
+        other = existing(other)
+        where = str(other)
+        with reading(other, "NIfTI"):
+            loaded = nibabel.load(other)
+            codes, affine = np.asanyarray(loaded.dataobj), loaded.affine
+    elif hasattr(other, "dataobj"):
+        codes, affine = np.asanyarray(other.dataobj), other.affine
+    else:
+        codes = np.asarray(other)
+    codes = codes[..., 0] if codes.ndim == 4 and codes.shape[3] == 1 else codes
+    if codes.shape != image.shape[:3] or not np.allclose(affine, image.affine, atol=1e-3):
+        raise NisslError(
+            f"the {kind} lies on another grid than the image: {codes.shape} voxels where the "
+            f"image has {image.shape[:3]}, or another affine",
+            where=where,
+            do="resample it, with nilearn.image.resample_to_img(..., interpolation='nearest')",
+        )
+    # Not a number is outside; an atlas saved as floats is rounded back to its whole numbers.
+    return np.rint(np.nan_to_num(codes)).astype(np.int64)
+
+
+def _voxels(
+    inside: np.ndarray[Any, Any],
+    affine: np.ndarray[Any, Any],
+    codes: np.ndarray[Any, Any] | None,
+    regions: Mapping[int, str] | None,
+) -> dict[str, Any]:
+    place = np.argwhere(inside)
+    metres = place @ affine[:3, :3].T + affine[:3, 3]
+    units: dict[str, Any] = {"unit": np.array([f"voxel[{i},{j},{k}]" for i, j, k in place])}
+    units |= dict(zip("xyz", metres.T, strict=True)) | dict(zip("ijk", place.T, strict=True))
+    if codes is not None:
+        written, which = np.unique(codes[inside], return_inverse=True)
+        known = {} if regions is None else {int(c): str(n) for c, n in regions.items()}
+        units["region"] = np.array([known.get(int(c), str(c)) for c in written])[which]
+    return units
+
+
+def _by_region(
+    volumes: np.ndarray[Any, Any], units: Mapping[str, Any], codes: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    written, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    members = [which == c for c in range(len(written))]
+    mean = [volumes[:, m].mean(axis=1, dtype=np.float64) for m in members]
+    regions: dict[str, Any] = {
+        "unit": np.array([f"region[{c}]" for c in written]),
+        "region": np.asarray(units["region"])[first],
+        "n_voxels": np.bincount(which),
+    }
+    regions |= {axis: np.array([units[axis][m].mean() for m in members]) for axis in "xyz"}
+    return np.stack(mean, axis=1).astype(volumes.dtype), regions
+
+
+def _events(events: Any, n: int, step: float, lag: float) -> dict[str, Any]:
+    """Return a column for each of the table's, with a value for each volume."""
+    import pandas as pd
+
+    where = "events"
+    if isinstance(events, (str, Path)):
+        path = existing(events)
+        where = str(path)
+        separator = {".tsv": "\t", ".csv": ","}.get(path.suffix.lower(), r"\s+")
+        with reading(path, "table"):
+            events = pd.read_csv(path, sep=separator)
+    table = pd.DataFrame(events)
+    if "onset" not in table:
+        if len(table) != n:
+            raise NisslError(
+                f"the table has {len(table)} rows, the run {n} volumes, and there are no onsets",
+                where=where,
+                do="give a row for each volume, or columns onset and duration in seconds",
+            )
+        return {str(name): table[name].to_numpy() for name in table}
+    onset = table["onset"].to_numpy(dtype=float) + lag
+    duration = table["duration"].to_numpy(dtype=float) if "duration" in table else 0 * onset
+    row = np.full(n, -1)
+    for i in np.argsort(onset, kind="stable"):
+        first = int(np.ceil(onset[i] / step - 0.5))
+        last = int(np.ceil((onset[i] + np.nan_to_num(duration[i])) / step - 0.5))
+        if last <= first:
+            first = int(np.floor(onset[i] / step))
+            last = first + 1
+        row[max(first, 0) : max(last, 0)] = i
+    columns: dict[str, Any] = {"event": row}
+    for name in table.columns.drop(["onset", "duration"], errors="ignore"):
+        column = table[name].to_numpy()
+        if column.dtype.kind in "fiub":
+            columns[str(name)] = np.where(row >= 0, column[row].astype(float), np.nan)
+        else:
+            columns[str(name)] = np.where(row >= 0, column.astype(str)[row], "")
+    return columns
