@@ -4,3 +4,5 @@ from .errors import NisslError as NisslError
 from .methods import method as method
 from .recording import Recording as Recording
 from .recording import check as check
+from .specimens import fetch as fetch
+from .specimens import read as read

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import Any
 
+from nissl.errors import UnknownName
 from nissl.specimens.fetching import fetch
 from nissl.specimens.registry import specimen
 
 __all__ = ["load"]
 
 
-def load(name: str, *, progress: bool = True) -> Any:
+def load(name: str, *, progress: bool = True, **options: Any) -> Any:
     """Open a specimen, fetching and converting it where that has not been done.
 
     Parameters
@@ -20,6 +22,8 @@ def load(name: str, *, progress: bool = True) -> Any:
         A specimen's name.
     progress : bool
         Show how much has arrived.
+    **options
+        Passed to the specimen's loader, such as ``bin=0.05`` for head-direction.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def load(name: str, *, progress: bool = True) -> Any:
     Raises
     ------
     UnknownName
-        There is no such specimen.
+        There is no such specimen, or its loader has no such option.
     NisslError
         It cannot be fetched; see `nissl.specimens.fetch`.
 
@@ -41,5 +45,11 @@ def load(name: str, *, progress: bool = True) -> Any:
     ['text', 'title', 'language', 'kind']
     """
     module, function = specimen(name).loader.split(":")
+    loader = getattr(import_module(module), function)
+    known = list(inspect.signature(loader).parameters)
+    for option in options:
+        if option not in known:
+            takes = ", ".join(known) if known else "no options"
+            raise UnknownName("option", option, known, do=f"{name} takes {takes}")
     fetch(name, progress=progress)
-    return getattr(import_module(module), function)()
+    return loader(**options)

