@@ -78,7 +78,8 @@ def _open(mne: Any, path: Path) -> Any:
         _records_are_whole(path, 2 if suffix == ".edf" else 3)
     if suffix == ".vhdr":
         _points_are_whole(path)
-    if ".fif" in path.suffixes:
+    if ".fif" in [s.lower() for s in path.suffixes]:
+        _tags_are_whole(path)
         tree = mne.io.show_fiff(path, output=list)
         if any("FIFFB_MNE_EPOCHS" in line for line in tree):
             return mne.read_epochs(path, preload=True, verbose="error")
@@ -209,6 +210,21 @@ def _records_are_whole(path: Path, width: int) -> None:
     if n_records >= 0 and there < stated:
         why = f"it has {there:,} bytes where its header states {stated:,}"
         raise damaged(path, path.suffix[1:].upper(), why)
+
+
+def _tags_are_whole(path: Path) -> None:
+    """Refuse a FIF whose chain of tags breaks off: MNE would warn and read less."""
+    import gzip
+
+    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    with opener(path, "rb") as file:
+        follows = 0
+        while follows >= 0:
+            tag = file.read(16)
+            if len(tag) < 16:
+                raise damaged(path, "FIF", f"it breaks off after {file.tell():,} bytes")
+            _, _, size, follows = (int(v) for v in np.frombuffer(tag, dtype=">i4"))
+            file.seek(follows if follows > 0 else file.tell() + size)
 
 
 def _points_are_whole(path: Path) -> None:

@@ -113,7 +113,7 @@ def read_nifti(
     samples: dict[str, Any] = {"volume": np.arange(n), "time": np.arange(n) * step}
     if events is not None:
         samples |= _events(events, n, step, lag)
-    attrs = {"source": path.name, "repetition_time": step}
+    attrs: dict[str, str | float] = {"source": path.name, "repetition_time": step}
     return recording(volumes, samples=samples, units=units, quantity="bold", attrs=attrs)
 
 
@@ -156,7 +156,7 @@ def _on_grid(nibabel: Any, image: Any, other: Any, kind: str) -> np.ndarray[Any,
             do="resample it, with nilearn.image.resample_to_img(..., interpolation='nearest')",
         )
     # Not a number is outside; an atlas saved as floats is rounded back to its whole numbers.
-    return np.rint(np.nan_to_num(codes)).astype(np.int64)
+    return np.asarray(np.rint(np.nan_to_num(codes)), dtype=np.int64)
 
 
 def _voxels(
@@ -166,9 +166,9 @@ def _voxels(
     regions: Mapping[int, str] | None,
 ) -> dict[str, Any]:
     place = np.argwhere(inside)
-    metres = place @ affine[:3, :3].T + affine[:3, 3]
+    mm = place @ affine[:3, :3].T + affine[:3, 3]
     units: dict[str, Any] = {"unit": np.array([f"voxel[{i},{j},{k}]" for i, j, k in place])}
-    units |= dict(zip("xyz", metres.T, strict=True)) | dict(zip("ijk", place.T, strict=True))
+    units |= dict(zip("xyz", mm.T, strict=True)) | dict(zip("ijk", place.T, strict=True))
     if codes is not None:
         written, which = np.unique(codes[inside], return_inverse=True)
         known = {} if regions is None else {int(c): str(n) for c, n in regions.items()}
