@@ -71,7 +71,11 @@ class Correlation:
         for first in range(0, len(x), ROWS):
             rows = slice(first, first + ROWS)
             a = self.x.centred(x[rows], start + first)
-            b = a if self.n_y is None else self.y.centred(y[rows], start + first)
+            b = a
+            if self.n_y is not None:
+                b = self.y.centred(y[rows], start + first)
+                self.x.square(a)
+                self.y.square(b)
             self._add(a, b)
             self.count += len(a)
 
@@ -116,6 +120,7 @@ class Correlation:
         if self.n_y is None:
             # The symmetric product fills one triangle only.
             covariance = np.triu(covariance) + np.triu(covariance, 1).T
+            self.x.squares = self.products.diagonal().copy()
         covariance -= np.outer(self.x.total / n, self.y.total / n)
         mean_x, sd_x = self.x.moments(n)
         mean_y, sd_y = self.y.moments(n)
@@ -171,7 +176,7 @@ class Correlation:
                 setattr(correlation.y, name, np.array(state[f"y.{name}"]))
         return correlation
 
-    def _add(self, a: Array, b: Array) -> None:
+    def _add(self, a: Any, b: Any) -> None:
         from scipy.linalg import blas
 
         single = a.dtype == b.dtype == np.float32
@@ -179,13 +184,13 @@ class Correlation:
             a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
         elif not self._recent.size:
             self._recent = np.zeros(self.products.shape, np.float32, order="F")
-        sums: Array = self._recent if single else self.products
+        sums: Any = self._recent if single else self.products
         # The transposes are in Fortran's order already: the BLAS takes them without a copy.
         if self.n_y is None:
-            syrk = blas.ssyrk if single else blas.dsyrk
+            syrk: Any = blas.ssyrk if single else blas.dsyrk
             sums = syrk(1.0, a.T, beta=1.0, c=sums, overwrite_c=1)
         else:
-            gemm = blas.sgemm if single else blas.dgemm
+            gemm: Any = blas.sgemm if single else blas.dgemm
             sums = gemm(1.0, a.T, b.T, trans_b=1, beta=1.0, c=sums, overwrite_c=1)
         if single:
             self._recent = sums
@@ -212,9 +217,11 @@ class _Side:
         self.seen = np.array(False)
         self.nonfinite = np.zeros(n_units, np.int64)
         self.first_nonfinite = np.full(n_units, -1, np.int64)
+        # Fresh memory for every block would cost more than the subtraction.
+        self._buffer: Array = np.empty((0, 0))
 
     def centred(self, values: Array, start: int) -> Array:
-        """Return the values less the shift, units with values that are not finite put to zero."""
+        """Return the values less the shift, those not finite put to zero; valid until next time."""
         if not self.seen and len(values):
             finite = np.isfinite(values)
             n = np.maximum(finite.sum(axis=0), 1)
@@ -222,7 +229,9 @@ class _Side:
             mean = np.where(finite, values, 0).sum(axis=0, dtype=np.float64) / n
             self.shift = mean.astype(np.float32).astype(np.float64)
             self.seen = np.array(True)
-        d: Array = values - self.shift.astype(values.dtype)
+        if self._buffer.shape != values.shape or self._buffer.dtype != values.dtype:
+            self._buffer = np.empty_like(values)
+        d: Array = np.subtract(values, self.shift.astype(values.dtype), out=self._buffer)
         # A product with ones is the quickest sum, and shows what is not finite.
         total = np.ones(len(d), d.dtype) @ d
         bad = np.flatnonzero(~np.isfinite(total))
@@ -234,8 +243,11 @@ class _Side:
             d[:, bad] = np.where(lost, 0, d[:, bad])
             total[bad] = d[:, bad].sum(axis=0, dtype=np.float64)
         self.total += total
-        self.squares += np.einsum("ru,ru->u", d, d)
         return d
+
+    def square(self, d: Array) -> None:
+        """Add the squares of centred values, which a symmetric product has on its diagonal."""
+        self.squares += np.einsum("ru,ru->u", d, d)
 
     def merge(self, other: _Side, count: int, d: Array) -> None:
         self.squares += other.squares + 2 * d * other.total + count * d**2

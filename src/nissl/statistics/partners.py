@@ -13,11 +13,11 @@ from nissl.statistics._block import Array
 
 __all__ = ["best_partners"]
 
-ROWS = 8192  # samples multiplied at a time
+ROWS = 4096  # samples multiplied at a time
 
 
 def best_partners(
-    x: Any, y: Any = None, *, k: int = 5, tile: int = 2048, progress: bool = False
+    x: Any, y: Any = None, *, k: int = 5, tile: int = 4096, progress: bool = False
 ) -> tuple[Array, Array]:
     """Return for every unit the k units whose activity is most correlated with its own.
 
@@ -31,7 +31,7 @@ def best_partners(
     k : int
         Partners for each unit.
     tile : int
-        Units multiplied at a time. Memory is about ``4 * tile**2 + 8 * 8192 * tile`` bytes.
+        Units multiplied at a time. Memory is about ``4 * tile**2 + 8 * 4096 * tile`` bytes.
     progress : bool
         Show a bar.
 
@@ -85,9 +85,7 @@ def best_partners(
                 left = standard_x(first, a)
                 right = left if symmetric and a == b else standard_y(first, b)
                 r += left.T @ right
-            take_best(r, a, b, symmetric, best, partners)
-            if symmetric and a != b:
-                take_best(np.ascontiguousarray(r.T), b, a, True, best, partners)
+            take_best(r, a, b, symmetric, symmetric and a != b, best, partners)
             advance(1)
     return partners, np.where(partners >= 0, best, np.nan)
 
