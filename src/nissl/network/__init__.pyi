@@ -4,6 +4,11 @@ from .architectures import Matrices as Matrices
 from .batch import Batch as Batch
 from .load import load as load
 from .network import Network as Network
+from .plan import ItemPlan as ItemPlan
+from .plan import TextPlan as TextPlan
+from .plan import plan_of as plan_of
+from .record import record as record
+from .record import stream as stream
 from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit

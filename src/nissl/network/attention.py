@@ -121,13 +121,14 @@ class _Attached:
     """One visitor of one attention module; removing the last restores the configuration."""
 
     def __init__(self, model: nn.Module, module: nn.Module, visitor: Visitor) -> None:
-        self.config, self.module, self.visitor = getattr(module, "config", None), module, visitor
-        if getattr(self.config, "_attn_implementation", None) is None:
+        self.config: Any = getattr(module, "config", None)
+        self.module, self.visitor = module, visitor
+        if not hasattr(self.config, "_attn_implementation"):
             raise NisslError(
                 f"{type(module).__name__} does not choose its attention function by name",
                 do="record attn.q and attn.k, which are projected before positions are added",
             )
-        chosen = self.config._attn_implementation
+        chosen: str = self.config._attn_implementation
         self.changed = not chosen.startswith(PREFIX)
         if self.changed:
             _register(chosen)
@@ -144,6 +145,7 @@ class _Attached:
 
 def _register(chosen: str) -> None:
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     def attend(
@@ -160,7 +162,7 @@ def _register(chosen: str) -> None:
         return inner(module, scores.query, scores.key, value, mask, **options)
 
     AttentionInterface.register(PREFIX + chosen, attend)
-    AttentionMaskInterface.register(PREFIX + chosen, AttentionMaskInterface()[chosen])
+    AttentionMaskInterface.register(PREFIX + chosen, ALL_MASK_ATTENTION_FUNCTIONS[chosen])
 
 
 def _seen(scores: Scores, logits: Tensor) -> Tensor:

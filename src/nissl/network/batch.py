@@ -82,8 +82,8 @@ def _batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
     ids = given if given.ndim == 2 and not given.is_floating_point() else None
     if ids is None and kwargs.get("inputs_embeds") is None:
         return Batch(None, None, "prefill")
-    cache = kwargs.get("past_key_values")
-    past = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
+    cache: Any = kwargs.get("past_key_values")
+    past = 0 if cache is None else int(cache.get_seq_length())
     length = given.shape[1]
     mask = kwargs.get("attention_mask")
     if isinstance(mask, torch.Tensor) and mask.ndim == 2:

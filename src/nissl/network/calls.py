@@ -87,8 +87,8 @@ def sequence_call(
     if not bool(mask.all()):
         if "attention_mask" not in takes:
             raise NisslError(
-                f"{type(net.model).__name__} takes no attention_mask, so texts of different lengths "
-                "cannot be read together",
+                f"{type(net.model).__name__} takes no attention_mask, so texts of different "
+                "lengths cannot be read together",
                 do="give batch_size=1",
             )
         kwargs["attention_mask"] = mask.long()

@@ -46,9 +46,9 @@ class Fired:
             raise NisslError(
                 f"{len(silent)} of {len(self.calls)} sites never fired, so nothing was {why} there",
                 where=some,
-                do="the module is not called in this pass: a compiled model keeps no hooks (give the "
-                "model from before torch.compile), and a fused one (MultiheadAttention) computes its "
-                "parts without calling them (name the fused module instead)",
+                do="the module is not called in this pass: a compiled model keeps no hooks (give "
+                "the model from before torch.compile), and a fused one (MultiheadAttention) "
+                "computes its parts without calling them (name the fused module instead)",
             )
 
 

@@ -134,7 +134,7 @@ def _pretrained(
         raise NisslError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
             where=where,
-            do="`nissl specimens` lists the models that need no hub; a truncated file must be fetched again",
+            do="`nissl specimens` lists the models that need no hub; fetch a truncated file again",
         ) from error
     if tokenizer is None:
         try:

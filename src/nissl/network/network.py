@@ -233,7 +233,8 @@ class Network:
         """
         from nissl.network.editing import editing
 
-        return editing(self, *edits)
+        context: AbstractContextManager[Any] = editing(self, *edits)
+        return context
 
     # Its weights
 
@@ -245,7 +246,8 @@ class Network:
             raise NisslError(
                 f"{self.name} has no unembedding", do="use a language model with a head"
             )
-        return head.weight.detach()
+        weight: Tensor = head.weight
+        return weight.detach()
 
     def output_weights(self, site: str) -> Tensor:
         """Return what each unit of an MLP writes into the residual stream.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "find_sites", "site_of_unit", "sites_of"]
 
-# TransformerLens name of a hook, inside a block, to ours. `mlp.hook_pre` is the gate where there is one.
+# TransformerLens' name of a hook to ours; `mlp.hook_pre` is the gate where there is one.
 ALIASES = {
     "hook_resid_pre": "resid_pre",
     "hook_resid_mid": "resid_mid",
@@ -182,7 +182,7 @@ def site_of_unit(address: str) -> tuple[str, int]:
 
 
 def body_path(model: nn.Module) -> str:
-    """Return the path of the module that computes everything but the head ("" where there is none)."""
+    """Return the path of the module that computes all but the head; "" where there is none."""
     prefix = getattr(model, "base_model_prefix", "")
     return prefix if prefix and hasattr(model, prefix) else ""
 
@@ -206,9 +206,7 @@ def _module_site(name: str, named: Mapping[str, Site], model: nn.Module) -> Site
     if path not in modules:
         short = {full.split(".", 2)[-1] for full in named if full.startswith("blocks.")}
         known = [*named, *short, *(m for m in modules if m)]
-        raise UnknownName(
-            "site", name, known, do="net.sites() lists the sites, `nissl sites NETWORK` too"
-        )
+        raise UnknownName("site", name, known, do="net.sites() lists them")
     if point == "in":
         return Site(name, Input(path))
     item: int | str | None = int(point) if point.isdigit() else point or None

@@ -268,7 +268,8 @@ class Heads:
                 return None
             # Summed again from the heads, so that heads set to zero add exactly zero.
             total = new.unflatten(-1, (self.n_heads, -1)).sum(-2)
-            return total if rest is None else total + rest
+            whole: Tensor = total if rest is None else total + rest
+            return whole
 
         last = projection if self.post_norm is None else module_at(model, self.post_norm)
         return [
@@ -379,7 +380,7 @@ def replace_input(args: tuple[Any, ...], kwargs: dict[str, Any], new: Tensor) ->
 def unit_last(tensor: Tensor, module: nn.Module, batch: Batch | None) -> Tensor:
     """View a tensor as (batch, place..., unit)."""
     if batch is not None and batch.positions is not None and tensor.ndim == 2:
-        return tensor.unflatten(0, tuple(batch.positions.shape))
+        return tensor.reshape(*batch.positions.shape, -1)
     if _channels_first(tensor, module):
         return tensor.movedim(1, -1)
     if isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:
@@ -408,7 +409,9 @@ def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
     ones = torch.ones_like(x[..., :1, :])
     # Its forward, not a call, which would fire the hooks on the norm again.
     weight = norm.forward(ones) * (1 + eps) ** 0.5
-    return weight * torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps).to(x.dtype)
+    scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)
+    gain: Tensor = weight * scale.to(x.dtype)
+    return gain
 
 
 def _channels_first(tensor: Tensor, module: nn.Module) -> bool:
