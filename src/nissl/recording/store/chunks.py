@@ -1,0 +1,207 @@
+"""One site's chunks read by offset: the address is arithmetic, so no index is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.recording.store.layout import BFLOAT16, CHECKSUM_BYTES, Layout, checksum
+from nissl.recording.store.rows import bfloat16_values
+from nissl.recording.store.shard import partial_path, shard_path
+
+__all__ = ["SiteReader"]
+
+Indices: TypeAlias = np.ndarray[Any, Any]
+
+# Of chunks verified before, up to so many rows are read alone; more, and whole chunks are quicker.
+FEW_PIECES = 64
+
+
+class SiteReader:
+    """Reads any rows and units of a site.
+
+    Parameters
+    ----------
+    folder : Path
+        The array's folder.
+    site : str
+        Its name, for errors.
+    layout : Layout
+        The site's arithmetic.
+    verify : bool
+        Read a chunk whole and check it the first time.
+    """
+
+    def __init__(self, folder: Path, site: str, layout: Layout, *, verify: bool) -> None:
+        self.folder = folder
+        self.site = site
+        self.layout = layout
+        self.dtype = np.dtype("float32") if layout.dtype == BFLOAT16 else np.dtype(layout.dtype)
+        self._verify = verify
+        self._verified = np.full((layout.n_blocks, layout.n_columns), not verify)
+
+    def read(self, rows: Indices, units: Indices, out: np.ndarray[Any, Any], at: Indices) -> None:
+        """Read rows and units into columns of an array.
+
+        Parameters
+        ----------
+        rows, units : array of int
+            Which, in any order, repeats allowed.
+        out : array, shape (len(rows), any)
+            Written at `at` along its second side.
+        at : array of int, shape (len(units),)
+            Where the units go.
+
+        Raises
+        ------
+        NisslError
+            A shard is missing, too short or damaged.
+        """
+        layout = self.layout
+        columns = [
+            (column, _compact(units[mine] - column * layout.width), _compact(at[mine]))
+            for column, mine in _groups(units // layout.width)
+        ]
+        wanted = np.array([column for column, _, _ in columns])
+        scratch = np.empty(layout.block_bytes, np.uint8)
+        opened, file = -1, -1
+        try:
+            for block, mine in _groups(rows // layout.chunk_rows):
+                if block // layout.blocks_per_shard != opened:
+                    _close(file)
+                    opened = block // layout.blocks_per_shard
+                    file = self._open(opened)
+                inside = rows[mine] - block * layout.chunk_rows
+                few = len(inside) * len(wanted) <= FEW_PIECES
+                if few and self._verified[block, wanted].all():
+                    chunks = self._rows(file, block, wanted, inside, scratch)
+                else:
+                    chunks = self._whole(file, block, wanted, scratch)
+                for column, cols, where in columns:
+                    values = chunks[column][_compact(inside)][:, cols]
+                    if layout.dtype == BFLOAT16:
+                        values = bfloat16_values(values)
+                    _put(out, _compact(mine), where, values)
+        finally:
+            _close(file)
+
+    def _whole(
+        self, file: int, block: int, wanted: Indices, scratch: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]:
+        """Read columns of a block into the scratch, check them, and return its view as chunks."""
+        size = self.layout.chunk_bytes
+        for first, last in _runs(wanted):
+            part = scratch[first * size : (last + 1) * size]
+            self._fill(part, file, block, first * size)
+            if not self._verify:
+                continue
+            for column, chunk in enumerate(part.reshape(-1, size), first):
+                kept = int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
+                if checksum(chunk[:-CHECKSUM_BYTES]) != kept:
+                    raise self._damaged(block, column)
+                self._verified[block, column] = True
+        return self.layout.chunks(scratch)
+
+    def _rows(
+        self,
+        file: int,
+        block: int,
+        wanted: Indices,
+        inside: Indices,
+        scratch: np.ndarray[Any, Any],
+    ) -> np.ndarray[Any, Any]:
+        """Read a few rows of a block to their places in the scratch; return its view as chunks."""
+        row_bytes = self.layout.width * self.layout.storage.itemsize
+        for column in wanted.tolist():
+            for row in inside.tolist():
+                start = column * self.layout.chunk_bytes + row * row_bytes
+                self._fill(scratch[start : start + row_bytes], file, block, start)
+        return self.layout.chunks(scratch)
+
+    def _fill(self, part: np.ndarray[Any, Any], file: int, block: int, start: int) -> None:
+        place = block % self.layout.blocks_per_shard
+        offset = place * self.layout.block_bytes + start
+        if os.preadv(file, [part.data], offset) != len(part):
+            raise NisslError(
+                f"a shard of '{self.site}' ends too early",
+                where=str(self._path(block // self.layout.blocks_per_shard)),
+                do="copy the store again, or record it again",
+            )
+
+    def _open(self, shard: int) -> int:
+        path = self._path(shard)
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise NisslError(
+                f"a shard of '{self.site}' cannot be opened: {error.strerror}",
+                where=str(path),
+                do="copy the store again, or record it again",
+            ) from error
+        if hasattr(os, "posix_fadvise"):
+            # What lies around a chunk is of no use: reading ahead would read the whole file.
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        return file
+
+    def _path(self, shard: int) -> Path:
+        whole = shard_path(self.folder, shard)
+        return whole if whole.exists() else partial_path(self.folder, shard)
+
+    def _damaged(self, block: int, column: int) -> NisslError:
+        first, units = block * self.layout.chunk_rows, self.layout.units_of(column)
+        return NisslError(
+            f"a chunk of '{self.site}' is damaged: its checksum differs (samples {first} to "
+            f"{first + self.layout.chunk_rows - 1}, units {units.start} to {units.stop - 1})",
+            where=str(self._path(block // self.layout.blocks_per_shard)),
+            do="copy the store again, or record it again",
+        )
+
+
+def _groups(keys: Indices) -> Iterator[tuple[int, Indices]]:
+    """Yield each key with the places where it stands."""
+    if not len(keys):
+        return
+    order = np.arange(len(keys))
+    if np.any(keys[1:] < keys[:-1]):
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+    edges = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    starts, stops = [0, *edges.tolist()], [*edges.tolist(), len(keys)]
+    for start, stop in zip(starts, stops, strict=True):
+        yield int(keys[start]), order[start:stop]
+
+
+def _runs(columns: Indices) -> Iterator[tuple[int, int]]:
+    """Yield first and last of each run of adjacent columns."""
+    for run in np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1):
+        yield int(run[0]), int(run[-1])
+
+
+def _compact(indices: Indices) -> slice | Indices:
+    """Return consecutive indices as a slice, which copies faster."""
+    first, n = int(indices[0]), len(indices)
+    if int(indices[-1]) - first == n - 1 and (n < 3 or bool(np.all(np.diff(indices) == 1))):
+        return slice(first, first + n)
+    return indices
+
+
+def _put(
+    out: np.ndarray[Any, Any],
+    rows: slice | Indices,
+    columns: slice | Indices,
+    values: np.ndarray[Any, Any],
+) -> None:
+    if isinstance(rows, slice) or isinstance(columns, slice):
+        out[rows, columns] = values
+    else:
+        out[np.ix_(rows, columns)] = values
+
+
+def _close(file: int) -> None:
+    if file >= 0:
+        os.close(file)

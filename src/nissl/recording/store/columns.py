@@ -1,0 +1,177 @@
+"""The tables of both sides on disk: sample columns in the root group, unit tables below ``units``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.recording.recording import NotARecording, recording
+from nissl.recording.store.arrays import Metadata, group_metadata, write_column, write_json
+
+__all__ = [
+    "Columns",
+    "addresses",
+    "plain_attrs",
+    "sample_columns",
+    "unit_columns",
+    "write_units",
+]
+
+# Each column: its values and its attributes.
+Columns = dict[str, tuple[np.ndarray[Any, Any], dict[str, Any]]]
+
+# How a unit column comes back: read, or made from the site's name.
+ARRAY, SITE, ADDRESS = "array", "site", "address"
+
+
+def sample_columns(
+    samples: Mapping[str, Any], n_samples: int, attrs: Mapping[str, Mapping[str, Any]]
+) -> Columns:
+    """Return the columns of the samples, strings made codes with their names.
+
+    Parameters
+    ----------
+    samples : mapping of str to array
+        Each of shape (n_samples,).
+    n_samples : int
+        Their length.
+    attrs : mapping of str to mapping
+        Attributes of each column.
+
+    Returns
+    -------
+    dict
+        Values and attributes of each column.
+
+    Raises
+    ------
+    NisslError
+        A length, type or name that the store does not keep.
+    """
+    for name in samples:
+        if not name or " " in name or "/" in name:
+            raise NisslError(f"'{name}' cannot name a sample column", do="use letters, . and _")
+    if unknown := sorted(set(attrs) - set(samples)):
+        raise NisslError(
+            f"attributes are given for sample columns that are not: {', '.join(unknown)}",
+            do=f"the columns are: {', '.join(samples)}",
+        )
+    rec = recording(np.empty((n_samples, 0), np.float32), samples=samples)
+    return {
+        name: (
+            np.asarray(rec[name].values),
+            {**plain_attrs(rec[name].attrs), **plain_attrs(attrs.get(name, {}))},
+        )
+        for name in samples
+    }
+
+
+def unit_columns(
+    site: str, n_units: int, table: Mapping[str, Any]
+) -> tuple[Columns, dict[str, str]]:
+    """Return the columns of a site's units that must be written, and how each column comes back.
+
+    Parameters
+    ----------
+    site : str
+        The site; its name and the units' addresses are made again, not written.
+    n_units : int
+        Its width.
+    table : mapping of str to array
+        Each of shape (n_units,).
+
+    Returns
+    -------
+    columns : dict
+        Values and attributes of the columns to write.
+    sources : dict of str to str
+        For each column of the table, in its order: array, site or address.
+
+    Raises
+    ------
+    NisslError
+        A length or type that the store does not keep.
+    """
+    table = dict(table)
+    if site:
+        table = {"unit": None, "site": None, "index": np.arange(n_units), **table}
+    columns: Columns = {}
+    sources: dict[str, str] = {}
+    for name, given in table.items():
+        if given is None:
+            sources[name] = {"unit": ADDRESS, "site": SITE}[name]
+            continue
+        attrs = plain_attrs(getattr(given, "attrs", {}))
+        column = np.asarray(given)
+        column = column.astype(str) if column.dtype.kind in "OUT" else column
+        if column.shape != (n_units,):
+            raise NotARecording(
+                f"unit column '{name}' has shape {column.shape}, but there are {n_units} units",
+                where=site,
+                do="give one value for each unit",
+            )
+        if name == "site" and site and np.all(column == site):
+            sources[name] = SITE
+        elif name == "unit" and site and np.array_equal(column, addresses(site, table["index"])):
+            sources[name] = ADDRESS
+        else:
+            sources[name] = ARRAY
+            columns[name] = column, attrs
+    return columns, sources
+
+
+def addresses(site: str, index: Any) -> np.ndarray[Any, Any]:
+    """Return the addresses of a site's units: ``site[index]``."""
+    return np.asarray([f"{site}[{i}]" for i in np.asarray(index).tolist()], dtype=str)
+
+
+def write_units(folder: Path, columns: Columns) -> dict[str, Metadata]:
+    """Write the table of a site's units as a group of columns.
+
+    Parameters
+    ----------
+    folder : Path
+        The group's folder.
+    columns : dict
+        Values and attributes of each column.
+
+    Returns
+    -------
+    dict of str to dict
+        The metadata of the group ("") and of each column.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    members = {
+        name: write_column(folder / name, values, "unit", attrs)
+        for name, (values, attrs) in columns.items()
+    }
+    members[""] = group_metadata({})
+    write_json(folder / "zarr.json", members[""])
+    return members
+
+
+def plain_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes as plain scalars and strings.
+
+    Raises
+    ------
+    NotARecording
+        One of them is neither.
+    """
+    plain: dict[str, Any] = {}
+    for name, value in attrs.items():
+        value = value.item() if isinstance(value, np.generic) else value
+        if isinstance(value, (list, tuple)):
+            value = json.dumps(value)
+        if not isinstance(value, (str, int, float, bool)):
+            raise NotARecording(
+                f"attribute '{name}' is a {type(value).__name__}",
+                do="attributes are scalars or strings",
+            )
+        plain[str(name)] = value
+    return plain

@@ -1,0 +1,155 @@
+"""Rows on their way to a block: any float array or tensor in, cast and laid out as chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.recording.store.layout import BFLOAT16, BFLOAT16_NAN, Layout, fill_value
+
+__all__ = ["as_numbers", "copy_rows", "fill_block", "nonfinite"]
+
+
+def as_numbers(values: Any, dtype: str, *, site: str) -> np.ndarray[Any, Any]:
+    """Return an array or tensor as a numpy array that may be cast to `dtype`.
+
+    Parameters
+    ----------
+    values : array or tensor
+        Numbers on any device; bfloat16 comes back as float32.
+    dtype : str
+        What it will be cast to.
+    site : str
+        For the error.
+
+    Returns
+    -------
+    array
+        Without a copy where that is possible.
+
+    Raises
+    ------
+    NisslError
+        The cast would lose what no rounding explains: floats to integers, wide to narrow integers.
+    """
+    if hasattr(values, "detach"):  # a tensor, without importing torch
+        values = values.detach()
+        values = (values.float() if "bfloat16" in str(values.dtype) else values).cpu().numpy()
+    array = np.asarray(values)
+    target = np.dtype("float32" if dtype == BFLOAT16 else dtype)
+    if not np.can_cast(array.dtype, target, "same_kind" if target.kind == "f" else "safe"):
+        raise NisslError(
+            f"{array.dtype} cannot be kept as {dtype}", where=site, do="choose another dtype"
+        )
+    return array
+
+
+def copy_rows(
+    chunks: np.ndarray[Any, Any], row: int, values: np.ndarray[Any, Any], layout: Layout
+) -> tuple[int, int] | None:
+    """Cast rows into the chunks of a block.
+
+    Parameters
+    ----------
+    chunks : array, shape (n_columns, chunk_rows, width)
+        The block, written from `row` on.
+    row : int
+        The first of its rows to write.
+    values : array, shape (n_rows, n_units)
+        The rows.
+    layout : Layout
+        The site's arithmetic.
+
+    Returns
+    -------
+    tuple of int, or None
+        Row of `values` and unit of the first finite number that the cast made infinite.
+    """
+    stop = row + len(values)
+    if layout.dtype == BFLOAT16:
+        bits = bfloat16_bits(values)
+        # 0x7F80 is infinity, to which a finite number can only have been rounded.
+        if np.any((bits & 0x7FFF) == 0x7F80) and (place := _overflow(values, bits)):
+            return place
+        values = bits
+    try:
+        with np.errstate(over="raise"):
+            for column in range(layout.n_columns):
+                units = layout.units_of(column)
+                chunks[column, row:stop, : units.stop - units.start] = values[:, units]
+    except FloatingPointError:
+        with np.errstate(over="ignore"):
+            return _overflow(values, values.astype(layout.storage))
+    return None
+
+
+def fill_block(chunks: np.ndarray[Any, Any], row: int, layout: Layout) -> None:
+    """Fill the rows of a block from `row` on with what stands for nothing."""
+    chunks[:, row:, :] = fill_value(layout.dtype)
+
+
+def nonfinite(
+    chunks: np.ndarray[Any, Any], n_rows: int, layout: Layout
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Count NaN and infinity of each unit in the first rows of a block.
+
+    Parameters
+    ----------
+    chunks : array, shape (n_columns, chunk_rows, width)
+        The block.
+    n_rows : int
+        Its rows in use.
+    layout : Layout
+        The site's arithmetic.
+
+    Returns
+    -------
+    tuple of array of shape (n_units,), or None
+        How many, and the row of the first (where there is one). None where all are finite.
+    """
+    if layout.dtype != BFLOAT16 and layout.storage.kind != "f":
+        return None
+    bad = np.zeros((n_rows, layout.n_units), dtype=bool)
+    for column in range(layout.n_columns):
+        units = layout.units_of(column)
+        part = chunks[column, :n_rows, : units.stop - units.start]
+        if not _all_finite(part, layout.dtype):
+            bad[:, units] = _not_finite(part, layout.dtype)
+    return (bad.sum(axis=0), bad.argmax(axis=0)) if bad.any() else None
+
+
+def bfloat16_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Round to bfloat16, ties to even, and return the bit patterns."""
+    with np.errstate(over="ignore"):
+        wide = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    # Adding just under half a step, and the last kept bit, rounds ties to even.
+    rounded = (wide + (0x7FFF + ((wide >> 16) & 1))) >> 16
+    bits = rounded.astype(np.uint16)
+    if not np.isfinite(np.add.reduce(values, axis=None, dtype=np.float64)):
+        bits[np.isnan(values)] = BFLOAT16_NAN
+    return bits
+
+
+def bfloat16_values(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the float32 numbers of bfloat16 bit patterns."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def _all_finite(part: np.ndarray[Any, Any], dtype: str) -> bool:
+    # A sum is finite only where all its terms are, and costs a third of looking at each.
+    if dtype in ("float32", "float64"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(np.add.reduce(part, axis=None)))
+    return not _not_finite(part, dtype).any()
+
+
+def _not_finite(part: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    return np.asarray((part & 0x7F80) == 0x7F80 if dtype == BFLOAT16 else ~np.isfinite(part))
+
+
+def _overflow(values: np.ndarray[Any, Any], cast: np.ndarray[Any, Any]) -> tuple[int, int] | None:
+    infinite = (cast & 0x7FFF) == 0x7F80 if cast.dtype.kind == "u" else np.isinf(cast)
+    rows, units = np.nonzero(infinite & np.isfinite(values))
+    return (int(rows[0]), int(units[0])) if len(rows) else None

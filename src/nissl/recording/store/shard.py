@@ -1,0 +1,151 @@
+"""One site's shards: blocks go to a ``.partial`` file; an index and a rename make it whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nissl.recording.store.layout import CHECKSUM_BYTES, Layout, checksum
+
+__all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path"]
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """Return where zarr looks for shard number `shard` of the array in `folder`."""
+    return folder / "c" / str(shard) / "0"
+
+
+def partial_path(folder: Path, shard: int) -> Path:
+    """Return where shard number `shard` grows until it is whole."""
+    return folder / "c" / str(shard) / "0.partial"
+
+
+class Shards:
+    """The shards of one site while they are written.
+
+    Parameters
+    ----------
+    folder : Path
+        The array's folder.
+    layout : Layout
+        The site's arithmetic.
+    blocks : int
+        Blocks already on disk; see `truncate`.
+    """
+
+    def __init__(self, folder: Path, layout: Layout, *, blocks: int = 0) -> None:
+        self.folder = folder
+        self.layout = layout
+        self.blocks = blocks
+        self._file: int | None = None
+
+    def append(self, block: np.ndarray[Any, Any]) -> int | None:
+        """Add the checksums to a block and write it.
+
+        Parameters
+        ----------
+        block : array of uint8, shape (block_bytes,)
+            Chunks with room for their checksums, which are filled in.
+
+        Returns
+        -------
+        int or None
+            The number of the shard that now has all its blocks and waits to be sealed.
+
+        Raises
+        ------
+        OSError
+            The disk refused; the file ends with its last whole block.
+        """
+        _add_checksums(block, self.layout)
+        shard, place = divmod(self.blocks, self.layout.blocks_per_shard)
+        if self._file is None:
+            path = partial_path(self.folder, shard)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        start = place * self.layout.block_bytes
+        try:
+            write_all(self._file, block, start)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, start)
+            raise
+        self.blocks += 1
+        if place + 1 < self.layout.blocks_in(shard):
+            return None
+        self.close()
+        return shard
+
+    def close(self) -> None:
+        """Close the file that is open, if one is."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def seal(folder: Path, layout: Layout, shard: int) -> None:
+    """Make a shard whole: its index behind its blocks, on the disk, under the name zarr reads.
+
+    Parameters
+    ----------
+    folder : Path
+        The array's folder.
+    layout : Layout
+        The site's arithmetic.
+    shard : int
+        The shard, whose partial file has all its blocks.
+
+    Raises
+    ------
+    OSError
+        The disk refused; the partial file still has all its blocks.
+    """
+    path = partial_path(folder, shard)
+    end = layout.blocks_in(shard) * layout.block_bytes
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.ftruncate(file, end)
+        write_all(file, np.frombuffer(layout.index(shard), np.uint8), end)
+        # The name must not reach the disk before what it names.
+        os.fsync(file)
+    finally:
+        os.close(file)
+    os.replace(path, shard_path(folder, shard))
+    sync_folder(path.parent)
+
+
+def damaged_chunks(block: np.ndarray[Any, Any], layout: Layout) -> list[int]:
+    """Return the columns of a block of bytes whose checksum does not fit."""
+    rows = block.reshape(layout.n_columns, layout.chunk_bytes)
+    return [
+        column
+        for column, chunk in enumerate(rows)
+        if checksum(chunk[:-CHECKSUM_BYTES]) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
+    ]
+
+
+def write_all(file: int, data: np.ndarray[Any, Any], offset: int) -> None:
+    """Write all bytes at `offset`, however many calls it takes."""
+    view = data.data
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on the disk."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _add_checksums(block: np.ndarray[Any, Any], layout: Layout) -> None:
+    for chunk in block.reshape(layout.n_columns, layout.chunk_bytes):
+        value = checksum(chunk[:-CHECKSUM_BYTES])
+        chunk[-CHECKSUM_BYTES:] = np.frombuffer(value.to_bytes(CHECKSUM_BYTES, "little"), np.uint8)

@@ -1,0 +1,418 @@
+"""The writer of a store: rows in as they are computed, whole shards out, resumed after any end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import warnings
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NoReturn, Self
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.store.appender import Appender, disk_error
+from nissl.recording.store.layout import Layout
+from nissl.recording.store.lock import Lock
+from nissl.recording.store.manifest import (
+    GROUP,
+    Manifest,
+    StoreMismatch,
+    differences,
+    is_store,
+    read_manifest,
+    write_manifest,
+)
+from nissl.recording.store.plan import Plan, SampleAxis
+from nissl.recording.store.resume import cut, rows_on_disk, whole_batches
+from nissl.recording.store.rows import as_numbers, copy_rows, fill_block
+from nissl.recording.store.shard import Shards, shard_path
+from nissl.recording.store.tally import Tally
+
+__all__ = ["SampleAxis", "StoreWriter"]
+
+
+class StoreWriter:
+    """Write the activity of many sites to a store while it is computed.
+
+    Rows are copied as they come and written by a thread. A run that ends at any moment, killed or
+    by an error, is resumed by making the same writer again: it cuts the store back to the last
+    batch that every site holds in full, and `batch` says where to go on. What results is the same
+    to the byte as from a run that never ended.
+
+    Parameters
+    ----------
+    path : str or Path
+        The store's folder.
+    sites : mapping of str to int
+        Units of each site.
+    n_samples : int
+        Samples there will be.
+    boundaries : sequence of int, optional
+        Rows there are after each batch; by default all come in one.
+    dtype : str
+        ``float32``, ``float16``, ``bfloat16`` (kept as bit patterns in an array of uint16, as
+        numpy and zarr have none; `open_store` gives float32), or any numpy number.
+    samples : mapping of str to array, optional
+        Columns of length n_samples; strings become codes with their names.
+    sample_attrs : mapping of str to mapping, optional
+        Attributes of the columns.
+    units : mapping of str to mapping, optional
+        For each site, columns of the length of its units; ``unit``, ``site`` and ``index`` are
+        made where they are missing.
+    axes : mapping of str to SampleAxis, optional
+        The samples of sites that have others than the rest.
+    provenance : mapping, optional
+        Scalars or strings: network, weights, text, versions. A store resumes only with its own.
+    quantity : str
+        What the numbers are.
+    nonfinite : {"count", "error"}
+        NaN or infinity: count it for each unit, or stop. What comes with it is kept either way.
+    resume : bool
+        Go on with a store that is there; otherwise refuse it.
+
+    Attributes
+    ----------
+    bytes_needed : int
+        What is still to be written, in bytes.
+
+    Raises
+    ------
+    StoreMismatch
+        The store that is there was made by another run.
+    NisslError
+        The folder is not a store, is being written, cannot be written, or the disk has too little
+        room; a store is there and `resume` is false.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with StoreWriter(folder, sites={"embed": 3}, n_samples=4, boundaries=[2, 4]) as writer:
+    ...     for batch in range(writer.batch, 2):
+    ...         writer.append("embed", np.full((2, 3), batch))
+    >>> import xarray
+    >>> xarray.open_zarr(folder, chunks=None)["embed"].values[:, 0].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        sites: Mapping[str, int],
+        n_samples: int,
+        boundaries: Sequence[int] | np.ndarray[Any, Any] | None = None,
+        dtype: str = "float32",
+        samples: Mapping[str, Any] | None = None,
+        sample_attrs: Mapping[str, Mapping[str, Any]] | None = None,
+        units: Mapping[str, Mapping[str, Any]] | None = None,
+        axes: Mapping[str, SampleAxis] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+        quantity: str = "activity",
+        nonfinite: Literal["count", "error"] = "count",
+        resume: bool = True,
+        _layout: Mapping[str, int] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._plan = Plan(
+            sites=sites,
+            main=SampleAxis(n_samples, boundaries, samples or {}, sample_attrs or {}),
+            axes=axes or {},
+            dtype=dtype,
+            units=units or {},
+            attrs={**(provenance or {}), "quantity": quantity},
+            layout=_layout or {},
+        )
+        self._closed = False
+        self._failed = False
+        self._lock = _locked(self.path, resume=resume)
+        try:
+            self._begin(refuse_nonfinite=nonfinite == "error")
+        except BaseException as error:
+            self._lock.release()
+            if isinstance(error, OSError):
+                raise disk_error(error, self.path) from error
+            raise
+
+    @property
+    def batch(self) -> int:
+        """The first batch that some site still lacks; the number of batches once all have all."""
+        return min(
+            bisect_right(axis.boundaries, min(self._rows[s] for s in self._sites_of[number]))
+            for number, axis in enumerate(self._plan.axes)
+        )
+
+    def append(self, site: str, values: Any) -> None:
+        """Add rows of the current batch to one site.
+
+        Parameters
+        ----------
+        site : str
+            The site; sites come in any order.
+        values : array or tensor, shape (n_rows, n_units)
+            Copied before this returns.
+
+        Raises
+        ------
+        NisslError
+            A wrong shape, more rows than the batch has, a number that overflows the store's dtype
+            (with its unit and sample), or a disk that refuses. What was whole stays.
+        """
+        layout = self._layout_of(site)
+        self._appender.check()
+        numbers = as_numbers(values, layout.dtype, site=site)
+        if numbers.ndim != 2 or numbers.shape[1] != layout.n_units:
+            raise NisslError(
+                f"rows of shape (n, {layout.n_units}) are expected, not {numbers.shape}", where=site
+            )
+        self._check_batch(site, len(numbers))
+        start = 0
+        while start < len(numbers):
+            if site not in self._blocks:
+                self._blocks[site] = self._appender.take(layout)
+            row = self._rows[site] % layout.chunk_rows
+            part = numbers[start : start + layout.chunk_rows - row]
+            chunks = layout.chunks(self._blocks[site])
+            if (place := copy_rows(chunks, row, part, layout)) is not None:
+                row, unit = place
+                self._overflow(site, float(part[row, unit]), unit, self._rows[site] + row)
+            start += len(part)
+            self._rows[site] += len(part)
+            if row + len(part) == layout.chunk_rows or self._rows[site] == layout.n_samples:
+                fill_block(chunks, row + len(part), layout)
+                self._appender.put(site, self._blocks.pop(site))
+
+    def close(self) -> None:
+        """Write what is left and make the store whole, or, where batches lack, ready to resume.
+
+        Raises
+        ------
+        NisslError
+            The disk refused; the same run resumes.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            complete = self.batch == self._plan.n_batches and not self._failed
+            if complete:
+                self._appender.close()
+                if not self._manifest["complete"]:
+                    self._finish()
+            else:
+                self._interrupt()
+        except OSError as error:
+            raise disk_error(error, self.path) from error
+        finally:
+            self._lock.release()
+        if not complete and not self._failed:
+            warnings.warn(
+                f"{self.path} holds {self.batch} of {self._plan.n_batches} batches; "
+                "the same run resumes it",
+                stacklevel=2,
+            )
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close; after an exception keep what is whole, and let the exception go on."""
+        self._failed = self._failed or kind is not None
+        try:
+            self.close()
+        except NisslError:
+            if kind is None:
+                raise
+
+    def _begin(self, *, refuse_nonfinite: bool) -> None:
+        plan = self._plan
+        self._manifest = plan.manifest()
+        folders = {site: self.path / name for site, name in plan.arrays.items()}
+        self._tallies = {s: Tally(folders[s], layout) for s, layout in plan.layouts.items()}
+        self._rows = dict.fromkeys(plan.layouts, 0)
+        self._blocks: dict[str, np.ndarray[Any, Any]] = {}
+        self._tails: dict[str, np.ndarray[Any, Any]] = {}
+        self._sites_of = [
+            [s for s, axis in plan.axis_of.items() if axis == number]
+            for number in range(len(plan.axes))
+        ]
+        blocks = dict.fromkeys(plan.layouts, 0)
+        if is_store(self.path):
+            old = read_manifest(self.path)
+            if fields := differences(old, self._manifest):
+                raise StoreMismatch(fields, where=str(self.path))
+            blocks = self._take_up(old, folders)
+        self.bytes_needed = plan.total_bytes - sum(
+            blocks[site] * layout.block_bytes for site, layout in plan.layouts.items()
+        )
+        if not self._manifest["complete"]:
+            self._check_room()
+            write_manifest(self.path, self._manifest)
+            if not (self.path / "zarr.json").exists():
+                plan.write(self.path)
+        self._shards = {
+            site: Shards(folders[site], layout, blocks=blocks[site])
+            for site, layout in plan.layouts.items()
+        }
+        self._appender = Appender(
+            self.path, self._shards, self._tallies, refuse_nonfinite=refuse_nonfinite
+        )
+        for site, tail in self._tails.items():
+            self._blocks[site] = self._appender.take(plan.layouts[site])
+            self._blocks[site][:] = tail
+
+    def _take_up(self, old: Manifest, folders: Mapping[str, Path]) -> dict[str, int]:
+        """Cut what is there back to its last whole batch; return the blocks that are kept."""
+        layouts = self._plan.layouts
+        if old["complete"]:
+            self._manifest = old
+            self._rows = {site: layout.n_samples for site, layout in layouts.items()}
+            return {site: layout.n_blocks for site, layout in layouts.items()}
+        found = {
+            site: rows_on_disk(folders[site], layout, old["sites"][site]["rows"], verify=True)
+            for site, layout in layouts.items()
+        }
+        batch = whole_batches(old, found)
+        blocks = {}
+        for site, layout in layouts.items():
+            boundaries = self._plan.axes[self._plan.axis_of[site]].boundaries
+            rows = boundaries[batch - 1] if batch else 0
+            blocks[site], tail = cut(folders[site], layout, rows, self._tallies[site])
+            self._rows[site] = rows
+            if tail is not None:
+                self._tails[site] = tail
+        return blocks
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.path).free
+        if self.bytes_needed > free:
+            raise NisslError(
+                f"the recording needs {self.bytes_needed / 1e9:.1f} GB; "
+                f"there are {free / 1e9:.1f} GB free",
+                where=str(self.path),
+                do="record fewer sites or samples, keep float16, or choose another disk",
+            )
+
+    def _layout_of(self, site: str) -> Layout:
+        if self._closed or self._failed:
+            raise NisslError(
+                "this writer is closed", where=str(self.path), do="make it again: it resumes"
+            )
+        if site not in self._plan.layouts:
+            raise UnknownName("site", site, self._plan.layouts)
+        return self._plan.layouts[site]
+
+    def _check_batch(self, site: str, n_rows: int) -> None:
+        boundaries = self._plan.axes[self._plan.axis_of[site]].boundaries
+        batch = self.batch
+        end = boundaries[batch] if batch < len(boundaries) else self._rows[site]
+        if self._rows[site] + n_rows > end:
+            raise NisslError(
+                f"batch {batch} ends at row {end}, but {n_rows} rows come after row "
+                f"{self._rows[site]}",
+                where=site,
+                do="append every site's rows of a batch before the next batch",
+            )
+
+    def _overflow(self, site: str, value: float, unit: int, sample: int) -> NoReturn:
+        self._failed = True
+        raise NisslError(
+            f"{value:.6g} does not fit into {self._plan.dtype}",
+            where=f"{site}[{unit}], sample {sample}",
+            do="keep this site as float32 or bfloat16; what was recorded before is kept",
+        )
+
+    def _finish(self) -> None:
+        """Verify, and write down that the store is whole."""
+        for site, layout in self._plan.layouts.items():
+            for shard in range(layout.n_shards):
+                _verify(shard_path(self.path / self._plan.arrays[site], shard), layout, shard)
+        for site, tally in self._tallies.items():
+            entry = self._manifest["sites"][site]
+            entry["rows"] = self._plan.layouts[site].n_samples
+            if (total := tally.total()) is not None:
+                entry["nonfinite"] = {
+                    "values": int(total[0].sum()),
+                    "units": int(np.count_nonzero(total[0])),
+                    "first_sample": int(total[1][total[1] >= 0].min()),
+                }
+                self._plan.units[site]["nonfinite"] = total[0], {}
+                self._plan.units[site]["nonfinite_first"] = total[1], {}
+        if any(entry["nonfinite"] for entry in self._manifest["sites"].values()):
+            self._plan.write(self.path)
+        self._manifest["complete"] = True
+        write_manifest(self.path, self._manifest)
+        for tally in self._tallies.values():
+            tally.remove()
+
+    def _interrupt(self) -> None:
+        """Keep every row that came: note how many they are, and fill up the unfinished blocks."""
+        try:
+            self._appender.check()
+            for site, rows in self._rows.items():
+                self._manifest["sites"][site]["rows"] = rows
+            # Before the blocks, whose filling must not be taken for rows.
+            write_manifest(self.path, self._manifest)
+            for site, block in self._blocks.items():
+                layout = self._plan.layouts[site]
+                # An interrupt may come when a block is full and not yet handed over.
+                used = (self._rows[site] - 1) % layout.chunk_rows + 1 if self._rows[site] else 0
+                fill_block(layout.chunks(block), used, layout)
+                self._appender.put(site, block, counted=False)
+        finally:
+            self._blocks.clear()
+            self._appender.close()
+
+
+def _locked(path: Path, *, resume: bool) -> Lock:
+    """Make the folder, see that it is ours to write, and lock it."""
+    try:
+        _check_folder(path)
+        (path / GROUP).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if is_store(path) and not resume:
+        raise NisslError(
+            "a store is there already",
+            where=str(path),
+            do="resume it with resume=True, write to another folder, or remove it",
+        )
+    try:
+        return Lock(path / GROUP / "lock")
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise NisslError("a file is in the way", where=str(path), do="choose another folder")
+    if path.is_dir() and not is_store(path) and set(os.listdir(path)) - {GROUP}:
+        raise NisslError(
+            "the folder holds other things than a store",
+            where=str(path),
+            do="write to an empty folder or a new one",
+        )
+
+
+def _verify(path: Path, layout: Layout, shard: int) -> None:
+    expected = layout.index(shard)
+    if path.exists() and path.stat().st_size == layout.shard_bytes(shard):
+        with open(path, "rb") as file:
+            file.seek(-len(expected), os.SEEK_END)
+            if file.read() == expected:
+                return
+    raise NisslError(
+        "a shard is not as it was written",
+        where=str(path),
+        do="run the same again: it resumes",
+    )
