@@ -2,6 +2,9 @@ from ._version import __version__ as __version__
 from .claims import claim as claim
 from .errors import NisslError as NisslError
 from .methods import method as method
+from .network import Network as Network
+from .network import load as load
+from .network import record as record
 from .recording import Recording as Recording
 from .recording import check as check
 from .specimens import fetch as fetch
