@@ -14,7 +14,7 @@ from nissl.statistics import pvalues
 from nissl.statistics.exchange import refuse_if_hanging_together
 from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
 
-__all__ = ["CONSTANT", "NOT_FINITE", "Design"]
+__all__ = ["CONSTANT", "NOT_FINITE", "Design", "column_of"]
 
 Array = NDArray[np.floating[Any]]
 DRAWN_BYTES = 2 * 2**30  # the most that drawn labellings may take
@@ -73,14 +73,14 @@ class Design:
             raise NisslError(f"values have shape {values.shape}", do="give (n_samples, n_units)")
         n, n_units = values.shape
         if units is not None:
-            about = {"unit": _column("units", units, n_units, None)}
+            about = {"unit": column_of("units", units, n_units, None)}
         elif rec is None:
             about = {"unit": np.asarray([f"unit[{i}]" for i in range(n_units)])}
         block = getattr(null, "block", None) if block is None else block
-        y = _column("labels", labels, n, rec)
-        b = None if block is None else _column("block", block, n, rec)
+        y = column_of("labels", labels, n, rec)
+        b = None if block is None else column_of("block", block, n, rec)
         within = getattr(null, "within", None)
-        strata = None if within is None else _column("within", within, n, rec)
+        strata = None if within is None else column_of("within", within, n, rec)
         design = cls(values, y, b, strata, coords, about, *_contrasts(y))
         if b is not None and isinstance(null, PermutedLabels) and null.moves_whole(y, b):
             design.aggregated = bool(np.array_equal(y[design.first][design.group], y))
@@ -196,8 +196,35 @@ def _sides(rec: Any) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
     )
 
 
-def _column(name: str, given: Any, n: int, rec: Any) -> NDArray[Any]:
-    """Return a column of length n; a string names a sample coordinate."""
+def column_of(name: str, given: Any, n: int, rec: Any) -> NDArray[Any]:
+    """Return a column of one value a sample or unit.
+
+    Parameters
+    ----------
+    name : str
+        What the column is for, told where it does not fit.
+    given : str or array, shape (n,)
+        The column; a string names a sample coordinate.
+    n : int
+        How long it must be.
+    rec : Recording or None
+        Where the coordinate is.
+
+    Returns
+    -------
+    array, shape (n,)
+        The column, names put back.
+
+    Raises
+    ------
+    NisslError
+        Another length, or a name without a Recording.
+
+    Examples
+    --------
+    >>> column_of("labels", [1, 0], 2, None).tolist()
+    [1, 0]
+    """
     if isinstance(given, str):
         if rec is None:
             raise NisslError(

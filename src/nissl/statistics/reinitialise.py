@@ -1,0 +1,121 @@
+"""Null of training: networks of the same architecture with fresh weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nissl.errors import NisslError
+from nissl.statistics.pvalues import known_option
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ReinitialisedNetwork"]
+
+
+@dataclass(frozen=True)
+class ReinitialisedNetwork:
+    """Networks of the same architecture that were never trained.
+
+    Score them against each other and the trained one against them. A random network does respond
+    to its input, so this is no null for "does this unit respond to that label?".
+
+    Parameters
+    ----------
+    how : {"reset", "moments"}
+        "reset": every module's own ``reset_parameters``; weights of modules that have none are
+        drawn as under "moments". "moments": normal draws with the mean and deviation of each
+        trained tensor, which keeps the scale of every layer.
+
+    Notes
+    -----
+    Parameters that are shared stay shared. Modules remember how they were made, so an architecture
+    whose makers start it otherwise (GPT-2 scales its output weights) is better given as a factory.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(3, 2)
+    >>> drawn = list(ReinitialisedNetwork().draw(network, 2, seed=0))
+    >>> len(drawn), bool((drawn[0].weight == drawn[1].weight).any())
+    (2, False)
+    """
+
+    how: str = "reset"
+    question: ClassVar[str] = "did training make this?"
+
+    @property
+    def name(self) -> str:
+        """How the null is called in a Finding."""
+        return f"ReinitialisedNetwork(how={self.how!r})"
+
+    def draw(
+        self, network: nn.Module | Callable[[], nn.Module], n: int, *, seed: int = 0
+    ) -> Iterator[nn.Module]:
+        """Draw networks, one at a time: only one is held.
+
+        Parameters
+        ----------
+        network : nn.Module or callable
+            A trained network, which is copied and not changed; or a function that makes a new one.
+        n : int
+            How many.
+        seed : int
+            The seed; torch's own generator is left as it was.
+
+        Yields
+        ------
+        nn.Module
+            In the mode (training or not) of the one given.
+
+        Raises
+        ------
+        NisslError
+            Neither a module nor a function, or an unknown `how`.
+        """
+        import torch
+
+        known_option("how", self.how, ("reset", "moments"))
+        if not isinstance(network, torch.nn.Module) and not callable(network):
+            raise NisslError(
+                f"a {type(network).__name__} is no network",
+                do="give an nn.Module (of a Network, its module) or a function that makes one",
+            )
+        for i in range(n):
+            with torch.random.fork_rng(devices=_devices()):
+                torch.manual_seed(seed * 1_000_003 + i)
+                if isinstance(network, torch.nn.Module):
+                    fresh = copy.deepcopy(network)
+                    with torch.no_grad():
+                        _refill(fresh, reset=self.how == "reset")
+                else:
+                    fresh = network()
+            yield fresh
+
+
+def _devices() -> list[int]:
+    import torch
+
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+
+
+def _refill(network: nn.Module, *, reset: bool) -> None:
+    """Give every parameter a fresh value, in place; a shared one only once."""
+    import torch
+
+    done: set[int] = set()
+    for module in network.modules():
+        own = [p for p in module.parameters(recurse=False) if id(p) not in done]
+        again = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
+        # Some parents reset tensors that their children own; they are then drawn twice, no harm.
+        if reset and callable(again) and (own or any(True for _ in module.buffers(recurse=False))):
+            again()
+        else:
+            for parameter in filter(torch.is_floating_point, own):
+                flat = parameter.float()
+                deviation = float(flat.std()) if flat.numel() > 1 else 0.0
+                parameter.normal_(float(flat.mean()), deviation)
+        done.update(id(p) for p in own)
