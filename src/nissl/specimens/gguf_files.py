@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError
+from nissl.specimens.rotary import rotary_halves
 
 if TYPE_CHECKING:
     import torch
@@ -128,9 +129,9 @@ def tensors(path: Path, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]
             continue
         values = dequantize(tensor.data, tensor.tensor_type)
         if architecture == "llama" and name.endswith("q_proj.weight"):
-            values = _rotary_halves(values, meta("head_count"))
+            values = rotary_halves(values, meta("head_count"))
         elif architecture == "llama" and name.endswith("k_proj.weight"):
-            values = _rotary_halves(values, meta("head_count_kv"))
+            values = rotary_halves(values, meta("head_count_kv"))
         elif architecture == "gemma3" and name.endswith("norm.weight"):
             values = values - 1  # GGUF holds the factor, transformers what is added to one
         yield name, torch.from_numpy(values.copy()).to(dtype)
@@ -171,10 +172,3 @@ def _name(gguf_name: str, block: dict[str, str]) -> str | None:
     if layer is None:
         return f"{OUTSIDE[part]}.{ending}" if part in OUTSIDE else None
     return f"model.layers.{layer}.{block[part]}.{ending}" if part in block else None
-
-
-def _rotary_halves(values: Any, n_heads: int) -> Any:
-    """Undo GGUF's order of a Llama's rotary dimensions: pairs there, halves in transformers."""
-    n_out, n_in = values.shape
-    pairs = values.reshape(n_heads, n_out // n_heads // 2, 2, n_in)
-    return pairs.swapaxes(1, 2).reshape(n_out, n_in)

