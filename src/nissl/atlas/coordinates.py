@@ -1,0 +1,276 @@
+"""Which sample coordinates a unit may be tuned to, and what may be exchanged to find out.
+
+A coordinate becomes **levels**: the labels of a category, or bins of an angle or a quantity. What
+is exchanged under the null follows from how samples hang together:
+
+- the coordinate does not vary inside a block (the label of a trial): blocks are averaged, and
+  their labels permuted, inside whatever larger block they lie in;
+- it varies inside the smallest block (the angle of a head, the picture in a run): it is shifted
+  circularly inside each block, which keeps the autocorrelation of both sides;
+- there are no blocks: one circular shift of the whole recording. Samples are never permuted freely
+  unless a coordinate says that each is a block of its own (a trial, a stimulus).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import Recording, labels_of
+from nissl.statistics import CircularShift, PermutedLabels
+
+__all__ = ["Plan", "plan_tuning"]
+
+#: What holds samples together, from large to small.
+BLOCKS = ("subject", "session", "day", "epoch", "run", "document", "trial", "interval")
+#: What holds them together where nothing smaller than a run does.
+REPEATED = ("stimulus", "image")
+TIME = ("time", "time_in_interval", "sample")
+MOST_CATEGORIES = 20  # a column of numbers with more values is a quantity
+SMALLEST_P = 0.05  # a null with fewer arrangements than this needs is not worth drawing
+N_BINS = {"circular": 24, "continuous": 12}
+PER_BIN = 8  # observations that a bin of a quantity should have
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How tuning to one coordinate is tested.
+
+    Parameters
+    ----------
+    name : str
+        The coordinate.
+    kind : str
+        ``categorical``, ``circular`` or ``continuous``.
+    rows : array of int, shape (n_rows,)
+        Samples that have a value, blocks together and in order of time.
+    observation : array of int, shape (n_rows,)
+        The observation a row is averaged into; 0, 1, 2, ... where each is its own.
+    codes : array of int, shape (n_observations,)
+        The level of each observation.
+    levels : array, shape (n_levels,)
+        Code of the category, or centre of the bin.
+    names : list of str
+        What the levels are called.
+    null : CircularShift or PermutedLabels
+        What is exchanged.
+    within : array of int, shape (n_observations,)
+        The stretch inside which it is exchanged.
+    period : float
+        Of a circular coordinate; 0 otherwise.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.zeros((8, 1)), samples={"trial": range(8), "side": ["l", "r"] * 4})
+    >>> plans, skipped = plan_tuning(rec)
+    >>> plans[0].name, plans[0].null.name, list(skipped)
+    ('side', "PermutedLabels(block='trial')", ['trial'])
+    """
+
+    name: str
+    kind: str
+    rows: NDArray[np.int64]
+    observation: NDArray[np.int64]
+    codes: NDArray[np.int64]
+    levels: NDArray[np.float64]
+    names: list[str]
+    null: CircularShift | PermutedLabels
+    within: NDArray[np.int64]
+    period: float = 0.0
+
+
+class _Unsuitable(Exception):
+    """A coordinate cannot be tested; the message says why."""
+
+
+def plan_tuning(
+    rec: Recording,
+    *,
+    labels: Sequence[str] | None = None,
+    block: str | Sequence[str] | None = None,
+    n_bins: int | None = None,
+) -> tuple[list[Plan], dict[str, str]]:
+    """Decide for every sample coordinate how tuning to it is tested, or why it cannot be.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording; its values are not read. A coordinate with an attribute ``period`` is
+        circular.
+    labels : sequence of str, optional
+        The coordinates; all where not given. Time, and what holds samples together, are tested
+        only where they are asked for.
+    block : str or sequence of str, optional
+        The coordinates that hold samples together, from large to small; those of `BLOCKS` that
+        are there, where not given.
+    n_bins : int, optional
+        Bins of circular and continuous coordinates; by default 24 and 12.
+
+    Returns
+    -------
+    plans : list of Plan
+        One for each coordinate that can be tested.
+    skipped : dict of str to str
+        The other coordinates, and why.
+
+    Raises
+    ------
+    UnknownName
+        There is no such sample coordinate.
+    NisslError
+        Fewer than three bins.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> time = np.arange(90)
+    >>> rec = recording(np.zeros((90, 1)), samples={"time": time, "speed": time % 9})
+    >>> plans, skipped = plan_tuning(rec)
+    >>> plans[0].null.name, skipped["time"]
+    ('CircularShift(min_shift=1)', 'time itself')
+    """
+    known = [str(name) for name, c in rec.coords.items() if c.dims == ("sample",)]
+    asked = known if labels is None else list(labels)
+    holds = _blocks(rec, known) if block is None else [block] if isinstance(block, str) else block
+    for name in (*asked, *holds):
+        if name not in known:
+            raise UnknownName("sample coordinate", name, known)
+    if n_bins is not None and n_bins < 3:
+        raise NisslError(f"{n_bins} bins cannot hold a tuning curve", do="give three or more")
+    keys = _nested(rec, list(holds))
+    plans, skipped = [], {}
+    for name in asked:
+        try:
+            if labels is None and name in TIME:
+                raise _Unsuitable("time itself")
+            if labels is None and name in holds:
+                raise _Unsuitable("it says what hangs together")
+            plans.append(_plan(rec, name, list(holds), keys, n_bins))
+        except _Unsuitable as why:
+            skipped[name] = str(why)
+    return plans, skipped
+
+
+def _blocks(rec: Recording, known: list[str]) -> list[str]:
+    """Return what holds samples together, from large to small."""
+    found = [name for name in BLOCKS if name in known]
+    if not set(found) & {"trial", "interval", "document"}:
+        found += [name for name in REPEATED if name in known]
+    return found
+
+
+def _nested(rec: Recording, holds: list[str]) -> list[NDArray[np.int64]]:
+    """Return a block number for every sample at every level, blocks inside those above them."""
+    keys: list[NDArray[np.int64]] = []
+    above = np.zeros(rec.sizes["sample"], np.int64)
+    for name in holds:
+        own = np.unique(rec[name].values, return_inverse=True)[1]
+        above = np.unique(above * (own.max() + 1) + own, return_inverse=True)[1]
+        keys.append(above)
+    return keys
+
+
+def _plan(
+    rec: Recording, name: str, holds: list[str], keys: list[NDArray[np.int64]], n_bins: int | None
+) -> Plan:
+    column = np.asarray(rec[name].values)
+    valid = np.isfinite(column) if column.dtype.kind == "f" else np.ones(len(column), bool)
+    if not valid.any() or len(np.unique(column[valid])) < 2:
+        raise _Unsuitable("it does not vary")
+    smallest = keys[-1] if keys else np.zeros(len(column), np.int64)
+    clock = next((rec[t].values for t in TIME if t in rec.coords), np.arange(len(column)))
+    rows = np.lexsort((clock, smallest))
+    rows = rows[valid[rows]]
+    # The largest block in which the coordinate does not vary is what is exchanged.
+    depth = next((d for d, key in enumerate(keys) if _constant(column[rows], key[rows])), None)
+    if depth is None:
+        rows = _long_enough(rows, smallest)
+        observation = np.arange(len(rows))
+        first, within = observation, smallest[rows]
+        null: CircularShift | PermutedLabels = CircularShift(
+            # Every shift but none at all: with the +1 rule the p-value is then exact for a
+            # stationary unit, which leaving out near shifts would make too small.
+            within=holds[-1] if holds else None,
+            min_shift=1,
+        )
+    else:
+        rows = rows[np.argsort(keys[depth][rows], kind="stable")]
+        _, first, observation = np.unique(keys[depth][rows], return_index=True, return_inverse=True)
+        above = keys[depth - 1] if depth else np.zeros(len(column), np.int64)
+        within = above[rows][first]
+        null = PermutedLabels(block=holds[depth], within=holds[depth - 1] if depth else None)
+    kind, codes, levels, names = _levels(rec, name, column[rows][first], n_bins)
+    if (codes < 0).any():  # levels too rare to be tested
+        kept = codes[observation] >= 0
+        rows, observation = rows[kept], np.unique(observation[kept], return_inverse=True)[1]
+        codes, within = codes[codes >= 0], within[codes >= 0]
+    if kind == "categorical" and depth is not None and len(levels) == len(codes):
+        raise _Unsuitable(f"every level is one {holds[depth]}, so that nothing can be exchanged")
+    if null.log_arrangements(codes, block=None, within=within) < np.log(1 / SMALLEST_P):
+        what = holds[depth] if depth is not None else "sample"
+        raise _Unsuitable(f"too few {what}s to exchange: no p-value could reach {SMALLEST_P}")
+    period = float(rec[name].attrs.get("period", 0.0))
+    return Plan(name, kind, rows, observation, codes, levels, names, null, within, period)
+
+
+def _levels(
+    rec: Recording, name: str, column: NDArray[Any], n_bins: int | None
+) -> tuple[str, NDArray[np.int64], NDArray[np.float64], list[str]]:
+    """Return kind, the level of each observation (-1: too rare), the levels and their names."""
+    values, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
+    codes = codes.astype(np.int64)
+    coord = rec[name]
+    if "period" in coord.attrs:
+        period = float(coord.attrs["period"])
+        n = _fitting(n_bins or N_BINS["circular"], len(column))
+        codes = np.minimum((column % period / period * n).astype(np.int64), n - 1)
+        centres = (np.arange(n) + 0.5) * period / n
+        return "circular", codes, centres, [f"{c:.3g}" for c in centres]
+    if "names" in coord.attrs or len(values) <= MOST_CATEGORIES:
+        usual = counts >= 2
+        if usual.sum() < 2:
+            raise _Unsuitable("almost every observation has a level of its own")
+        names = np.empty(len(values), object)
+        names[codes] = labels_of(rec, name)[_places(coord.values, values)][codes]
+        renumber = np.where(usual, np.cumsum(usual) - 1, -1)
+        found = [str(n) for n in names[usual]]
+        return "categorical", renumber[codes], values[usual].astype(np.float64), found
+    n = _fitting(n_bins or N_BINS["continuous"], len(column))
+    edges = np.unique(np.quantile(column, np.linspace(0, 1, n + 1)[1:-1]))
+    codes = np.searchsorted(edges, column, side="right")
+    _, codes = np.unique(codes, return_inverse=True)  # ties can leave a bin empty
+    centres = np.bincount(codes, weights=column) / np.bincount(codes)
+    return "continuous", codes.astype(np.int64), centres, [f"{c:.3g}" for c in centres]
+
+
+def _places(column: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the first sample at which each value occurs."""
+    found, first = np.unique(column, return_index=True)
+    return first[np.searchsorted(found, values)]
+
+
+def _fitting(n_bins: int, n: int) -> int:
+    fitting = min(n_bins, n // PER_BIN)
+    if fitting < 3:
+        raise _Unsuitable(f"{n} observations are too few for a tuning curve")
+    return fitting
+
+
+def _constant(column: NDArray[Any], key: NDArray[np.int64]) -> bool:
+    _, first, block = np.unique(key, return_index=True, return_inverse=True)
+    return bool(np.array_equal(column[first][block], column))
+
+
+def _long_enough(rows: NDArray[np.int64], block: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Leave out blocks of a single row, which cannot be shifted."""
+    _, owner, lengths = np.unique(block[rows], return_inverse=True, return_counts=True)
+    kept = rows[lengths[owner] >= 2]
+    if not len(kept):
+        raise _Unsuitable("no block has two samples to shift")
+    return kept

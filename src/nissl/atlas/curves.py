@@ -1,0 +1,158 @@
+"""Numbers that describe a tuning curve: preferred level, AUROC, vector length, bits per spike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nissl.atlas.coordinates import Plan
+
+__all__ = ["auroc", "information", "preferred", "vector_length"]
+
+Array = NDArray[np.floating[Any]]
+
+
+def preferred(curve: Array, plan: Plan) -> tuple[Array, NDArray[np.str_]]:
+    """Return the level each unit prefers, and its name.
+
+    Parameters
+    ----------
+    curve : array, shape (n_levels, n_units)
+        Mean activity; NaN where a level has no value.
+    plan : Plan
+        What the levels are.
+
+    Returns
+    -------
+    level : array, shape (n_units,)
+        The level with the highest mean; of an angle, the direction of the curve's mean vector.
+        NaN where a unit has no curve.
+    name : array of str, shape (n_units,)
+        What the level is called; empty where there is none.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> plan = SimpleNamespace(levels=np.array([0.0, 1.0]), names=["left", "right"], period=0.0)
+    >>> preferred(np.array([[0.2], [0.9]]), plan)[1].tolist()
+    ['right']
+    """
+    seen = np.isfinite(curve).any(axis=0)
+    best = np.where(np.isfinite(curve), curve, -np.inf).argmax(axis=0)
+    name = np.where(seen, np.asarray(plan.names)[best], "")
+    if not plan.period:
+        return np.where(seen, plan.levels[best], np.nan), name
+    angle = np.angle(_vector(curve, plan)) % (2 * np.pi) * plan.period / (2 * np.pi)
+    return np.where(seen, angle, np.nan), np.where(seen, [f"{a:.3g}" for a in angle], "")
+
+
+def vector_length(curve: Array, plan: Plan) -> Array:
+    """Return how concentrated the curve of an angle is.
+
+    Parameters
+    ----------
+    curve : array, shape (n_levels, n_units)
+        Mean activity, not negative.
+    plan : Plan
+        A circular one.
+
+    Returns
+    -------
+    array, shape (n_units,)
+        Length of the mean vector of the curve: 0 for a flat one, 1 for a single direction. Each
+        level counts alike, however often it was visited; NaN for a unit that is silent.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> plan = SimpleNamespace(levels=np.arange(4) * np.pi / 2, period=2 * np.pi)
+    >>> vector_length(np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), plan).round(6)
+    array([0., 1.])
+    """
+    total = np.nansum(curve, axis=0)
+    phase = np.exp(2j * np.pi * plan.levels / plan.period)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(
+            np.abs(np.nansum(curve * phase, axis=0)) / np.where(total > 0, total, np.nan)
+        )
+
+
+def information(curve: Array, number: NDArray[Any]) -> Array:
+    """Return how much a spike tells about the level, in bits.
+
+    Parameters
+    ----------
+    curve : array, shape (n_levels, n_units)
+        Mean counts.
+    number : array, shape (n_levels, n_units)
+        Observations at each level.
+
+    Returns
+    -------
+    array, shape (n_units,)
+        Bits per spike, biased upwards where observations are few; NaN for a unit that is silent.
+
+    Notes
+    -----
+    Source: Skaggs, McNaughton, Gothard and Markus 1993, NIPS 5.
+
+    Examples
+    --------
+    >>> information(np.array([[2.0], [0.0]]), np.array([[10], [10]])).tolist()
+    [1.0]
+    """
+    share = number / np.maximum(number.sum(axis=0), 1)
+    rate = np.where(number > 0, np.maximum(curve, 0.0), 0.0)  # rounding leaves zeros below zero
+    mean = (share * rate).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = rate / np.where(mean > 0, mean, np.nan)
+        bits = ratio * np.log2(np.where(ratio == 0, 1.0, ratio))
+    return np.asarray((share * bits).sum(axis=0))
+
+
+def auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
+    """Return how well activity tells each unit's preferred level from all others.
+
+    Parameters
+    ----------
+    values : array, shape (n, n_units)
+        Activity; what is not finite is left out.
+    codes : array of int, shape (n,)
+        Level of each observation.
+    curve : array, shape (n_levels, n_units)
+        Mean activity, of which the highest is preferred.
+
+    Returns
+    -------
+    array, shape (n_units,)
+        Chance that an observation at the preferred level exceeds one at another, ties by half;
+        NaN where one side is empty.
+
+    Examples
+    --------
+    >>> values, curve = np.array([[1.0], [2.0], [3.0]]), np.array([[1.5], [3.0]])
+    >>> auroc(values, np.array([0, 0, 1]), curve).tolist()
+    [1.0]
+    """
+    from scipy.stats import rankdata
+
+    best = np.where(np.isfinite(curve), curve, -np.inf).argmax(axis=0)
+    out = np.full(values.shape[1], np.nan)
+    for unit in range(values.shape[1]):
+        finite = np.isfinite(values[:, unit])
+        inside = codes[finite] == best[unit]
+        n, m = int(inside.sum()), int((~inside).sum())
+        if n and m:
+            ranks = rankdata(values[finite, unit])
+            out[unit] = (ranks[inside].sum() - n * (n + 1) / 2) / (n * m)
+    return out
+
+
+def _vector(curve: Array, plan: Plan) -> NDArray[np.complex128]:
+    """Return the mean vector of a curve less its mean, which may have either sign."""
+    level = curve - np.nanmean(np.where(np.isfinite(curve).any(axis=0), curve, 0.0), axis=0)
+    phase = np.exp(2j * np.pi * plan.levels / plan.period)[:, None]
+    return np.asarray(np.nansum(level * phase, axis=0))

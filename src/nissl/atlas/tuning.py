@@ -1,0 +1,236 @@
+"""Tuning: which coordinates of the samples a unit's activity depends on, against a null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.atlas.coordinates import PER_BIN, Plan, plan_tuning
+from nissl.atlas.eta import Scores, score
+from nissl.errors import NisslError
+from nissl.recording import Recording, check
+from nissl.statistics import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.statistics.pvalues import Compared
+
+__all__ = ["Tuning", "tuning"]
+
+BYTES = 256e6  # that a batch of units may take
+COLUMNS = (
+    *("unit", "coordinate", "kind", "eta2", "effect", "null_mean", "null_sd", "p", "q"),
+    *("preferred", "preferred_name", "auroc", "vector_length", "information", "n", "null"),
+    *("levels", "level_names", "level_n", "curve", "null_low", "null_high", "note"),
+)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What units are tuned to.
+
+    Parameters
+    ----------
+    finding : Finding
+        One row a unit and coordinate; the columns are described at `tuning`.
+    skipped : dict of str to str
+        Coordinates that could not be tested, and why.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.zeros((4, 1)), samples={"time": range(4)})
+    >>> tuning(rec, progress=False).skipped
+    {'time': 'time itself'}
+    """
+
+    finding: Finding
+    skipped: dict[str, str]
+
+
+def tuning(
+    rec: Recording,
+    *,
+    labels: Sequence[str] | None = None,
+    block: str | Sequence[str] | None = None,
+    n_bins: int | None = None,
+    n_permutations: int = 1000,
+    correction: str = "max",
+    tail: str = "permutation",
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Tuning:
+    """Test every unit for tuning to every coordinate of the samples.
+
+    The score is eta squared, the share of a unit's variance that lies between the levels of the
+    coordinate; inside each block where the null shifts inside blocks. Its null exchanges what
+    `nissl.atlas.coordinates` says may be exchanged, by the same draws for all units.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy. Values that are not finite are left out, unit by unit.
+    labels : sequence of str, optional
+        Sample coordinates; all that can be tested where not given.
+    block : str or sequence of str, optional
+        Coordinates that hold samples together, from large to small; found by name where not given.
+    n_bins : int, optional
+        Bins of circular and continuous coordinates; by default 24 and 12.
+    n_permutations : int
+        Draws of the null.
+    correction : {"max", "bh", "bonferroni"}
+        Over all units and coordinates.
+    tail : {"permutation", "gpd"}
+        How to go below 1 / (n_permutations + 1).
+    seed : int
+        Of the draws.
+    batch_size : int, optional
+        Units read at a time; as many as fit into 256 MB where not given.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Tuning
+        Its finding has these columns:
+
+        - ``unit``, ``coordinate``, ``kind``, ``eta2``; ``effect``, by how much it exceeds its null
+          mean; ``null_mean``, ``null_sd``, ``p``, ``q``;
+        - ``preferred``, the level with the highest mean (of an angle, the direction of the curve's
+          mean vector), and ``preferred_name``;
+        - ``auroc`` of the preferred category against all others, in the observations that chose it;
+          ``vector_length`` of an angle's curve, where activity is never negative; ``information``
+          in bits per spike, of spikes; NaN elsewhere;
+        - ``n`` observations, and ``null``, what was exchanged;
+        - lists: ``levels``, ``level_names``, ``level_n`` (observations at each), ``curve`` (mean
+          activity), ``null_low`` and ``null_high`` (2.5th and 97.5th percentile of the null's
+          curves, at each level by itself);
+        - ``note``, why a unit was not tested; its p and q are then 1.
+
+    Raises
+    ------
+    NotARecording
+        `rec` is not a Recording.
+    UnknownName
+        There is no such coordinate, correction or tail.
+    NisslError
+        Fewer than 19 draws, by which no p-value can reach 0.05.
+
+    Notes
+    -----
+    Source: circular shifts, Harris 2020, bioRxiv 2020.08.13.249235; bits per spike, Skaggs et al.
+    1993, NIPS 5; correction by the maximum, Westfall and Young 1993.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> side = np.tile(["left", "right"], 20)
+    >>> noise = np.random.default_rng(0).standard_normal((40, 2))
+    >>> rec = recording(noise + np.c_[side == "left", np.zeros(40)] * 5,
+    ...                 samples={"trial": range(40), "side": side})
+    >>> tuning(rec, n_permutations=99, progress=False).finding.significant().units
+    ['unit[0]']
+    """
+    import pandas as pd
+
+    from nissl.progress import progress_bar
+    from nissl.statistics.pvalues import compare, corrected
+
+    check(rec)
+    if n_permutations < 19:
+        raise NisslError(f"{n_permutations} draws cannot give a p of 0.05", do="give 999 or more")
+    plans, skipped = plan_tuning(rec, labels=labels, block=block, n_bins=n_bins)
+    tables: list[pd.DataFrame] = []
+    extremity: list[NDArray[np.floating[Any]]] = []
+    maxima = np.full(n_permutations, -np.inf)
+    total = len(plans) * rec.sizes["unit"]
+    with progress_bar("Tuning", total=total, unit="units", progress=progress) as advance:
+        for plan in plans:
+            for units in _batches(rec, plan, n_permutations, batch_size):
+                scores = score(rec, plan, units, n_permutations, seed=seed)
+                compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
+                tables.append(_table(rec, plan, units, scores, compared))
+                tested = (tables[-1]["note"] == "").to_numpy()
+                extremity.append(np.where(tested, compared.extremity, -np.inf))
+                maxima = np.maximum(maxima, compared.drawn[:, tested].max(axis=1, initial=-np.inf))
+                advance(len(tested))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    if tables:
+        p = table["p"].to_numpy()
+        q = corrected(p, np.concatenate(extremity), maxima, correction=correction, tail=tail)
+        table["q"] = np.where(table["note"] == "", q, 1.0)
+        table = table[list(COLUMNS)]
+    nulls = "; ".join(f"{plan.name}: {plan.null.name}" for plan in plans)
+    provenance: dict[str, str | int | float] = {
+        "n_permutations": n_permutations, "seed": seed, "correction": correction, "tail": tail,
+        "n_tests": len(table), "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
+    }  # fmt: skip
+    return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
+
+
+def _batches(rec: Recording, plan: Plan, n: int, batch_size: int | None) -> Iterator[slice]:
+    size = batch_size or max(1, int(BYTES / (24 * len(plan.rows) + 4 * n * len(plan.levels))))
+    for start in range(0, rec.sizes["unit"], size):
+        yield slice(start, start + size)
+
+
+def _table(
+    rec: Recording, plan: Plan, units: slice, scores: Scores, compared: Compared
+) -> pd.DataFrame:
+    """Describe the tuning of some units to one coordinate."""
+    import pandas as pd
+
+    from nissl.atlas.curves import auroc, information, preferred, vector_length
+
+    level, name = preferred(scores.curve, plan)
+    note = _notes(scores, compared)
+    n_units = len(note)
+    nothing = np.full(n_units, np.nan)
+    positive = np.nanmin(np.where(np.isnan(scores.values), np.inf, scores.values), axis=0) >= 0
+    spikes = rec.attrs.get("quantity") == "spikes"
+    categorical = plan.kind == "categorical"
+    table = {
+        "unit": rec["unit"].values[units].astype(str),
+        "coordinate": plan.name,
+        "kind": plan.kind,
+        "eta2": scores.eta2,
+        "effect": scores.eta2 - compared.null_mean,
+        "null_mean": compared.null_mean,
+        "null_sd": compared.null_sd,
+        "p": np.where(note == "", compared.p, 1.0),
+        "preferred": level,
+        "preferred_name": name,
+        "auroc": auroc(scores.values, plan.codes, scores.curve) if categorical else nothing,
+        "vector_length": np.where(positive, vector_length(scores.curve, plan), np.nan)
+        if plan.period
+        else nothing,
+        "information": information(scores.curve, scores.number) if spikes else nothing,
+        "n": scores.number.sum(axis=0),
+        "null": plan.null.name,
+        "levels": [plan.levels] * n_units,
+        "level_names": [plan.names] * n_units,
+        "level_n": list(scores.number.T),
+        "curve": list(scores.curve.T),
+        "null_low": list(scores.null_low.T),
+        "null_high": list(scores.null_high.T),
+        "note": note,
+    }
+    return pd.DataFrame(table)
+
+
+def _notes(scores: Scores, compared: Compared) -> NDArray[np.str_]:
+    """Say why a unit was not tested; empty where it was."""
+    finite = np.isfinite(scores.values)
+    note = np.full(finite.shape[1], "", dtype="<U60")
+    note[compared.null_sd <= 0] = "not tested: its null does not vary"
+    filled = np.where(finite, scores.values, -np.inf), np.where(finite, scores.values, np.inf)
+    note[filled[0].max(axis=0) == filled[1].min(axis=0)] = "not tested: constant"
+    note[(scores.number > 0).sum(axis=0) < 2] = "not tested: measured at fewer than two levels"
+    note[finite.sum(axis=0) < PER_BIN] = f"not tested: fewer than {PER_BIN} finite observations"
+    return note
