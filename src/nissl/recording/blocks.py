@@ -13,6 +13,8 @@ from nissl.recording.recording import Recording, check
 
 __all__ = ["Block", "blocks"]
 
+COLUMN_ROWS = 1 << 20
+
 
 @dataclass(frozen=True)
 class Block:
@@ -84,12 +86,17 @@ def _blocks(rec: Recording, size: int) -> Iterator[Block]:
     # Variables, not DataArrays: slicing them costs a tenth, and reads no more than the slice.
     values = rec.variable
     columns = {str(n): c.variable for n, c in rec.coords.items() if c.dims == ("sample",)}
+    # Columns are read many blocks at a time: a block of one would cost as much as the read.
+    stretch = max(1, COLUMN_ROWS // size) * size
+    held: dict[str, np.ndarray[Any, Any]] = {}
     for start in range(0, rec.sizes["sample"], size):
-        rows = slice(start, start + size)
+        first = start % stretch
+        if first == 0:
+            held = {n: np.asarray(c[start : start + stretch].values) for n, c in columns.items()}
         yield Block(
             site=site,
-            values=np.ascontiguousarray(values[rows].values, dtype=dtype),
-            samples={name: np.asarray(column[rows].values) for name, column in columns.items()},
+            values=np.ascontiguousarray(values[start : start + size].values, dtype=dtype),
+            samples={name: column[first : first + size] for name, column in held.items()},
             start=start,
         )
 

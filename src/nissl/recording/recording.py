@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,10 +105,14 @@ def recording(
     if "unit" not in unit_columns:
         unit_columns["unit"] = _addresses(unit_columns, n_units)
     for name, column in unit_columns.items():
-        column = np.asarray(column)
-        if column.dtype.kind == "O":
-            column = column.astype(str)
-        coords[name] = ("unit", column, {})
+        if name in coords:
+            raise NotARecording(
+                f"'{name}' is a column of the samples and of the units",
+                where=name,
+                do="rename one of them",
+            )
+        column = _plain(column)
+        coords[name] = ("unit", column.astype(str) if column.dtype.kind == "T" else column, {})
     for name, (side, column, _) in coords.items():
         length = n_samples if side == "sample" else n_units
         if np.shape(column) != (length,):
@@ -160,18 +164,19 @@ def check(rec: Any) -> Recording:
         raise NotARecording(f"a recording holds numbers, not {rec.dtype}", do="convert the values")
     if "unit" not in rec.coords:
         raise NotARecording("the units have no addresses", do="give units={'unit': [...]}")
-    if "sample" in rec.indexes:
-        raise NotARecording(
-            "samples carry an index, by which xarray would align silently",
-            where="sample",
-            do="rec.drop_indexes('sample').reset_coords('sample', drop=True)",
-        )
+    for name in rec.indexes:
+        if rec[name].dims == ("sample",):
+            raise NotARecording(
+                "samples carry an index, by which xarray would align silently",
+                where=str(name),
+                do=f"rec.drop_indexes('{name}'), and rename it if it is called 'sample'",
+            )
     for name, coord in rec.coords.items():
         if coord.dtype.kind == "O":
             raise NotARecording(
                 f"coordinate '{name}' holds Python objects", do="use numbers or strings"
             )
-        if coord.dims == ("sample",) and coord.dtype.kind in "US":
+        if coord.dims == ("sample",) and coord.dtype.kind in "UST":
             raise NotARecording(
                 f"sample coordinate '{name}' holds strings, which grow with the samples",
                 do="let nissl.recording.recording code them",
@@ -207,17 +212,20 @@ def labels_of(rec: Recording, coordinate: str) -> np.ndarray[Any, Any]:
     rec : Recording, shape (n_samples, n_units)
         The recording.
     coordinate : str
-        A sample coordinate.
+        A sample coordinate (or a unit coordinate, which comes as it is).
 
     Returns
     -------
     array, shape (n_samples,)
-        Strings where the coordinate has a table of names, else its numbers.
+        Strings where the coordinate has a table of names (empty where the code is -1), else its
+        numbers.
 
     Raises
     ------
-    NotARecording
+    UnknownName
         There is no such coordinate.
+    NotARecording
+        A code has no name in the table.
 
     Examples
     --------
@@ -225,15 +233,19 @@ def labels_of(rec: Recording, coordinate: str) -> np.ndarray[Any, Any]:
     ['left', 'right']
     """
     if coordinate not in rec.coords:
-        from nissl.errors import UnknownName
-
-        raise UnknownName("sample coordinate", coordinate, [str(c) for c in rec.coords])
+        raise UnknownName("coordinate", coordinate, [str(c) for c in rec.coords])
     column = rec[coordinate]
-    names = column.attrs.get("names")
-    if names is None:
-        return np.asarray(column.values)
-    table: np.ndarray[Any, Any] = np.asarray(json.loads(names))
-    return np.asarray(table[np.asarray(column.values)])
+    codes = np.asarray(column.values)
+    if "names" not in column.attrs:
+        return codes
+    names = json.loads(column.attrs["names"])
+    if len(codes) and not -1 <= codes.min() <= codes.max() < len(names):
+        raise NotARecording(
+            f"codes go from {codes.min()} to {codes.max()}, but there are {len(names)} names",
+            where=coordinate,
+            do="give the coordinate as names, or mend its 'names' attribute",
+        )
+    return np.asarray(np.asarray([*names, ""], dtype=str)[codes])
 
 
 def samples_table(rec: Recording) -> pd.DataFrame:
@@ -292,19 +304,34 @@ def _columns(table: Mapping[str, Any] | pd.DataFrame | None) -> dict[str, Any]:
 def _coded(name: str, column: Any, length: int) -> tuple[Any, dict[str, str]]:
     """Turn a column of strings into codes and their table; leave numbers as they are."""
     attrs = dict(getattr(column, "attrs", {}) or {})
-    column = np.asarray(column)
-    if column.dtype.kind not in "OUS" or column.shape != (length,):
+    column = _plain(column)
+    if column.dtype.kind not in "UST" or column.shape != (length,):
         return column, attrs
-    names, codes = np.unique(column.astype(str), return_inverse=True)
+    names, first, codes = np.unique(column.astype(str), return_index=True, return_inverse=True)
     # Order of first appearance, so that a table of stimuli reads as it was given.
-    order = (
-        np.argsort([int(np.argmax(codes == c)) for c in range(len(names))])
-        if len(names) < 10_000
-        else None
-    )
-    if order is not None:
-        names, codes = names[order], np.argsort(order)[codes]
-    return codes.astype(np.int32), {"names": json.dumps(names.tolist())}
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    return rank[codes], {"names": json.dumps(names[order].tolist())}
+
+
+def _plain(column: Any) -> np.ndarray[Any, Any]:
+    """Return a column of objects as numbers where it holds only those, else as strings.
+
+    What is missing (None, NaN) is NaN among numbers, and empty among strings.
+    """
+    column = np.asarray(column)
+    if column.dtype.kind != "O" or column.ndim != 1:
+        return column
+    import pandas as pd
+
+    missing = np.asarray(pd.isna(column))
+    there = np.asarray(column[~missing].tolist())
+    if there.ndim == 1 and len(there) and there.dtype.kind in "fiub":
+        whole = np.full(len(column), np.nan) if missing.any() else there.copy()
+        whole[~missing] = there
+        return whole
+    return np.asarray(np.where(missing, "", column).astype(str))
 
 
 def _addresses(columns: Mapping[str, Any], n_units: int) -> np.ndarray[Any, Any]:

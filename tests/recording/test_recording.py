@@ -1,0 +1,107 @@
+"""A Recording is a plain DataArray with two labelled sides; what is not one is said to be."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from nissl.errors import UnknownName
+from nissl.recording import (
+    NotARecording,
+    check,
+    labels_of,
+    recording,
+    samples_table,
+    units_table,
+)
+
+
+def test_values_are_kept_without_a_copy():
+    values = np.zeros((4, 3), np.float16)
+    rec = recording(values, quantity="gradient", attrs={"seed": 3})
+    assert np.shares_memory(rec.values, values)
+    assert rec.attrs == {"quantity": "gradient", "seed": 3}
+    assert type(rec) is xr.DataArray
+
+
+def test_strings_become_codes_in_order_of_appearance():
+    rec = recording(np.zeros((4, 1)), samples={"stimulus": ["b", "a", "b", "c"]})
+    assert rec["stimulus"].values.tolist() == [0, 1, 0, 2]
+    assert json.loads(rec["stimulus"].attrs["names"]) == ["b", "a", "c"]
+    assert labels_of(rec, "stimulus").tolist() == ["b", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pd.Series(["a", None, "b"]), ["a", "", "b"]),
+        (np.array([1, 2, 3], dtype=object), [1, 2, 3]),
+        (pd.array([1, None, 3], dtype="Int64"), [1.0, np.nan, 3.0]),
+        (pd.Categorical(["a", "b", "a"]), ["a", "b", "a"]),
+        (np.array(["a", 1, None], dtype=object), ["a", "1", ""]),
+        (np.array([True, False, True]), [True, False, True]),
+    ],
+)
+def test_columns_of_objects_become_numbers_or_names(column, expected):
+    rec = recording(np.zeros((3, 3)), samples={"label": column}, units={"kind": column})
+    np.testing.assert_array_equal(labels_of(rec, "label"), expected)
+    np.testing.assert_array_equal(rec["kind"].values, expected)
+
+
+def test_tables_give_back_what_was_put_in():
+    samples = pd.DataFrame({"trial": [0, 0, 1], "side": ["l", "r", "l"]})
+    units = pd.DataFrame({"unit": ["a", "b"], "x": [0.5, 1.5]})
+    rec = recording(np.zeros((3, 2)), samples=samples, units=units)
+    assert samples_table(rec).to_dict("list") == samples.to_dict("list")
+    assert units_table(rec).to_dict("list") == units.to_dict("list")
+    again = recording(rec.values, samples={"side": rec["side"]})
+    assert labels_of(again, "side").tolist() == ["l", "r", "l"]
+
+
+def test_addresses_come_from_site_and_index():
+    rec = recording(np.zeros((1, 2)), units={"site": ["a.b", "c"], "index": [5, 0]})
+    assert rec["unit"].values.tolist() == ["a.b[5]", "c[0]"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"values": np.zeros(3)}, "shape"),
+        ({"values": np.zeros((2, 2)), "samples": {"trial": [1]}}, "2 samples"),
+        ({"values": np.zeros((2, 2)), "units": {"x": [1]}}, "2 units"),
+        ({"values": np.zeros((2, 2)), "units": {"unit": ["a", "a"]}}, "repeat: 'a'"),
+        ({"values": np.zeros((2, 2)), "units": {"unit": [0, 1]}}, "not strings"),
+        ({"values": np.zeros((2, 2)), "samples": {"x": [0, 1]}, "units": {"x": [0, 1]}}, "'x' is"),
+        ({"values": np.zeros((2, 2)), "attrs": {"texts": ["a"]}}, "'texts' is a list"),
+        ({"values": np.array([["a"]])}, "holds numbers"),
+        ({"values": np.zeros((2, 2)), "samples": {"sample": [0, 1]}}, "index"),
+    ],
+)
+def test_what_does_not_fit_is_said(arguments, says):
+    with pytest.raises(NotARecording, match=says):
+        recording(**arguments)
+
+
+def test_an_index_on_samples_is_refused_whatever_its_name():
+    rec = recording(np.zeros((2, 2)), samples={"trial": [0, 1]})
+    with pytest.raises(NotARecording, match="index"):
+        check(rec.set_xindex("trial"))
+    with pytest.raises(NotARecording, match="dims"):
+        check(rec.T)
+    with pytest.raises(NotARecording, match="addresses"):
+        check(rec.drop_vars("unit"))
+    with pytest.raises(NotARecording, match="strings"):
+        check(rec.assign_coords(name=("sample", ["a", "b"])))
+
+
+def test_codes_and_names_must_fit():
+    rec = recording(np.zeros((3, 1)), samples={"side": ["l", "r", "l"]})
+    rec["side"].values[2] = -1
+    assert labels_of(rec, "side").tolist() == ["l", "r", ""]
+    rec["side"].values[2] = 2
+    with pytest.raises(NotARecording, match="2 names"):
+        labels_of(rec, "side")
+    with pytest.raises(UnknownName, match="did you mean 'side'"):
+        labels_of(rec, "sid")
