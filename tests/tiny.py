@@ -23,7 +23,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "gpt_neox_sequential": {"use_parallel_residual": False},
     "opt": {"ffn_dim": 24, "word_embed_proj_dim": 16},
     "bert": {},
-    "mpnet": {},
+    "mpnet": {"pad_token_id": 1, "bos_token_id": 0},  # its positions are counted around a 1
 }
 CAUSAL = tuple(name for name in LANGUAGE if name not in ("bert", "mpnet"))
 TRANSFORMERS = (*LANGUAGE, "vit")
@@ -75,7 +75,8 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
         "pad_token_id": 0,
         "bos_token_id": 1,
         "eos_token_id": 2,
-        "attn_implementation": "eager",
+        # Eager attention rounds its softmax to floats, and gives NaN under padding on the left.
+        "attn_implementation": "eager" if kind == "mpnet" else "sdpa",
         "experts_implementation": "eager",  # the grouped one multiplies no doubles
     }
     if kind == "vit":

@@ -121,14 +121,14 @@ class _Attached:
     """One visitor of one attention module; removing the last restores the configuration."""
 
     def __init__(self, model: nn.Module, module: nn.Module, visitor: Visitor) -> None:
-        self.config: Any = getattr(module, "config", None)
+        self.config: Any = getattr(module, "config", nn.Module())
         self.module, self.visitor = module, visitor
         if not hasattr(self.config, "_attn_implementation"):
             raise NisslError(
                 f"{type(module).__name__} does not choose its attention function by name",
                 do="record attn.q and attn.k, which are projected before positions are added",
             )
-        chosen: str = self.config._attn_implementation
+        chosen = str(self.config._attn_implementation)
         self.changed = not chosen.startswith(PREFIX)
         if self.changed:
             _register(chosen)

@@ -7,16 +7,16 @@ model, in generation with a cache, and with padding on either side.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
-    from torch.utils.hooks import RemovableHandle
 
 __all__ = ["Batch", "Phase", "watch_batch"]
 
@@ -38,12 +38,23 @@ class Batch:
         Whether the cache of keys and values was empty.
     cache : object or None
         The cache of keys and values the call was given.
+    prompt : Tensor or None, shape (batch,), int64
+        How many tokens of each item are its prompt, where that is told: a generation without a
+        cache gives prompt and continuation together.
     """
 
     ids: Tensor | None
     positions: Tensor | None
     phase: Phase
     cache: Any = None
+    prompt: Tensor | None = None
+
+    @property
+    def prompt_lengths(self) -> Tensor | None:
+        """How many tokens the prompt of each item has, shape (batch,); None where there are none."""
+        if self.prompt is not None or self.positions is None:
+            return self.prompt
+        return self.positions.amax(1) + 1
 
     @property
     def mask(self) -> Tensor | None:
@@ -51,26 +62,50 @@ class Batch:
         return None if self.positions is None else self.positions >= 0
 
 
-def watch_batch(body: nn.Module, begin: Callable[[Batch], None]) -> RemovableHandle:
-    """Call ``begin`` with the batch before each call of the model's body.
+@contextmanager
+def watch_batch(
+    model: nn.Module, body: nn.Module, begin: Callable[[Batch], None]
+) -> Iterator[None]:
+    """Call ``begin`` with the batch before each call of a model, or of its body alone.
 
     Parameters
     ----------
+    model : nn.Module
+        The whole model.
     body : nn.Module
-        The module that is given token ids, masks and caches.
+        The part of it that is run where no head is wanted. Some models call the body, others its
+        parts, so watching the body alone would miss calls.
     begin : callable
-        Called with the `Batch`.
+        Called with the `Batch`, once a call.
 
-    Returns
-    -------
-    RemovableHandle
-        Its ``remove()`` ends the watching.
+    Yields
+    ------
+    None
+        The watching ends with the block.
     """
+    inside: list[nn.Module] = []
 
-    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        begin(_batch_of(args, kwargs))
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        if not inside:
+            begin(_batch_of(args, kwargs))
+        inside.append(module)
 
-    return body.register_forward_pre_hook(hook, with_kwargs=True)
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if inside:
+            inside.pop()
+
+    handles = []
+    try:
+        for module in dict.fromkeys((model, body)):
+            handles += [
+                module.register_forward_pre_hook(before, with_kwargs=True, prepend=True),
+                # Also when the call fails, or the next one would count as part of it.
+                module.register_forward_hook(after, always_call=True),
+            ]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:

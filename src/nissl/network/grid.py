@@ -115,16 +115,14 @@ def grids_of(net: Network, plan: TextPlan | ItemPlan, sites: str | Iterable[str]
 
     probe = plan.probe(net)
     now: list[Batch] = []
-    watch = watch_batch(net.body, now.append)
-    try:
-        with (
-            torch.inference_mode(),
-            visiting(net.model, ((s, look) for s in found), batch=lambda: now[-1]) as fired,
-        ):
-            call_model(net, probe, head=needs_head(net, found))
-            fired.require(why="recorded")
-    finally:
-        watch.remove()
+    visits = ((site, look) for site in found)
+    with (
+        torch.inference_mode(),
+        watch_batch(net.model, net.body, now.append),
+        visiting(net.model, visits, batch=lambda: now[-1]) as fired,
+    ):
+        call_model(net, probe, head=needs_head(net, found))
+        fired.require(why="recorded")
     sequence = None if probe.mask is None else tuple(probe.mask.shape)
     return [_grid(site, shapes[site.name], sequence) for site in found]
 

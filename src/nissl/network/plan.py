@@ -94,7 +94,7 @@ class TextPlan:
     def new_tokens(self) -> np.ndarray[Any, Any]:
         """How many samples each window gives, shape (n_windows,)."""
         lengths = np.asarray([len(ids) for ids in self.windows.ids], dtype=np.int64)
-        new: np.ndarray[Any, Any] = lengths - self.windows.skip
+        new: np.ndarray[Any, Any] = lengths - self.windows.skip - self.windows.tail
         return new
 
     @cached_property
@@ -113,11 +113,15 @@ class TextPlan:
         items = self.batches[number]
         ids = [self.windows.ids[i] for i in items]
         call = sequence_call(net, ids, padding=self.padding)
-        skip = self.windows.skip[items.start : items.stop]
+        skip, tail = (
+            torch.from_numpy(column[items.start : items.stop]).unsqueeze(-1)
+            for column in (self.windows.skip, self.windows.tail)
+        )
         keep = call.mask
-        if keep is not None and skip.any():
+        if keep is not None and bool((skip + tail).any()):
             index = keep.long().cumsum(-1) - 1
-            keep = keep & (index >= torch.from_numpy(skip).to(keep.device).unsqueeze(-1))
+            length = keep.sum(-1, keepdim=True)
+            keep = keep & (index >= skip.to(keep.device)) & (index < length - tail.to(keep.device))
         if keep is None or bool(keep.all()):
             keep = None
         return Step(call, items, keep, int(self.first_row[items.start]))
@@ -143,9 +147,9 @@ class TextPlan:
         w, items = self.windows, range(self.n_items) if items is None else items
         new = self.new_tokens[items.start : items.stop]
         document = np.repeat(w.document[items.start : items.stop], new)
-        position = np.concatenate([np.arange(w.skip[i], len(w.ids[i])) for i in items])
+        position = np.concatenate([np.arange(w.skip[i], len(w.ids[i]) - w.tail[i]) for i in items])
         offset = np.repeat(w.offset[items.start : items.stop], new) + position
-        token = np.concatenate([w.ids[i][w.skip[i] :] for i in items])
+        token = np.concatenate([w.ids[i][w.skip[i] : len(w.ids[i]) - w.tail[i]] for i in items])
         columns = {"document": document, "position": position, "offset": offset, "token": token}
         narrow = {name: column.astype(np.int32) for name, column in columns.items()}
         return narrow | {name: column[document] for name, column in w.labels.items()}

@@ -244,31 +244,23 @@ def _run(
     total = plan.n_samples if isinstance(plan, TextPlan) else plan.n_items
     unit = "tokens" if isinstance(plan, TextPlan) else "items"
     done = sum(_size(plan, plan.batches[i]) for i in range(first))
-    watch = watch_batch(net.body, lambda b: batch.__setitem__(slice(None), [b]))
-    try:
-        with (
-            torch.inference_mode(),
-            progress_bar(
-                f"Recording {net.name}", total=total, unit=unit, progress=progress
-            ) as advance,
-            visiting(
-                net.model,
-                ((g.site, visit) for g in grids),
-                batch=lambda: batch[0] if batch else None,
-            ) as fired,
-        ):
-            advance(done)
-            head = needs_head(net, [grid.site for grid in grids])
-            for number, step in steps(plan, net, first=first):
-                now[:] = [step]
-                fired.calls = dict.fromkeys(fired.calls, 0)
-                call_model(net, step.call, head=head)
-                _require(fired.calls, by_name)
-                if after is not None:
-                    after(number)
-                advance(_size(plan, step.items))
-    finally:
-        watch.remove()
+    visits = ((grid.site, visit) for grid in grids)
+    with (
+        torch.inference_mode(),
+        progress_bar(f"Recording {net.name}", total=total, unit=unit, progress=progress) as advance,
+        watch_batch(net.model, net.body, lambda b: batch.__setitem__(slice(None), [b])),
+        visiting(net.model, visits, batch=lambda: batch[0] if batch else None) as fired,
+    ):
+        advance(done)
+        head = needs_head(net, [grid.site for grid in grids])
+        for number, step in steps(plan, net, first=first):
+            now[:] = [step]
+            fired.calls = dict.fromkeys(fired.calls, 0)
+            call_model(net, step.call, head=head)
+            _require(fired.calls, by_name)
+            if after is not None:
+                after(number)
+            advance(_size(plan, step.items))
 
 
 def _require(fired: Mapping[str, int], grids: Mapping[str, Grid]) -> None:

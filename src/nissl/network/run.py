@@ -66,19 +66,14 @@ def run(
         kept[site.name].append(x.clone() if gradients else x.detach().clone())
         return x
 
-    head = needs_head(net, found)
-    watch = watch_batch(net.body, now.append)
-    try:
-        with (
-            torch.set_grad_enabled(gradients),
-            visiting(
-                net.model, ((s, keep) for s in found), batch=lambda: now[-1] if now else None
-            ) as fired,
-        ):
-            call_model(net, call, head=head)
-            fired.require(why="recorded")
-    finally:
-        watch.remove()
+    visits = ((site, keep) for site in found)
+    with (
+        torch.set_grad_enabled(gradients),
+        watch_batch(net.model, net.body, now.append),
+        visiting(net.model, visits, batch=lambda: now[-1] if now else None) as fired,
+    ):
+        call_model(net, call, head=needs_head(net, found))
+        fired.require(why="recorded")
     return {name: _joined(name, calls) for name, calls in kept.items()}
 
 

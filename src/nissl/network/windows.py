@@ -37,8 +37,8 @@ class Windows:
         The document each is from.
     offset : array, shape (n_windows,), int64
         Index in its document of each window's first token (-1 for a beginning-of-text token).
-    skip : array, shape (n_windows,), int64
-        How many tokens at the beginning of each window are context only.
+    skip, tail : array, shape (n_windows,), int64
+        How many tokens at the beginning and at the end of each window are context only.
     labels : dict of str to array, shape (n_documents,)
         Labels of the documents.
     window, stride : int
@@ -51,6 +51,7 @@ class Windows:
     document: np.ndarray[Any, Any]
     offset: np.ndarray[Any, Any]
     skip: np.ndarray[Any, Any]
+    tail: np.ndarray[Any, Any]
     labels: dict[str, np.ndarray[Any, Any]]
     window: int
     stride: int
@@ -59,7 +60,7 @@ class Windows:
     @property
     def n_samples(self) -> int:
         """How many tokens are new."""
-        return int(sum(map(len, self.ids)) - self.skip.sum())
+        return int(sum(map(len, self.ids)) - self.skip.sum() - self.tail.sum())
 
     def fingerprint(self) -> str:
         """Return a hash of every token id, window by window."""
@@ -90,8 +91,8 @@ def windows_of(
     stride : int, optional
         Tokens from the beginning of one window to that of the next; by default the window.
     bos : {"document", "window", "never"}, optional
-        Where a beginning-of-text token is put; by default at every window if the tokenizer itself
-        puts one before a text, else never.
+        Where the tokens that begin (and, for BERT, end) a text are put; by default at every window
+        if the tokenizer itself puts them around a text, else never.
 
     Returns
     -------
@@ -112,26 +113,29 @@ def windows_of(
             f"a window of {window} tokens is beyond the model's context of {limit}",
             do=f"choose window={limit} or less; longer texts are cut into several",
         )
-    start, policy = _beginning(net, bos)
-    room = window - (policy == "window")
+    before, after, policy = _around(net, bos)
+    room = window - (len(before) + len(after) if policy == "window" else 0)
     step = min(stride or room, room)
     if room < 1 or step < 1:
         raise NisslError(f"a window of {window} and a stride of {step} leave no tokens")
-    rows: list[tuple[np.ndarray[Any, Any], int, int, int]] = []
+    rows: list[tuple[np.ndarray[Any, Any], int, int, int, int]] = []
     for number, ids in enumerate(documents):
+        first = -len(before) if policy == "document" else 0
         if policy == "document":
-            ids = np.concatenate([start, ids])
-        first = -1 if policy == "document" else 0
-        for at in range(0, max(len(ids) - (room - step), 1), step):
-            piece, skip = ids[at : at + room], (room - step) * (at > 0)
-            offset = at + first
+            ids = np.concatenate([before, ids, after])
+        starts = range(0, max(len(ids) - (room - step), 1), step)
+        for at in starts:
+            piece, skip, tail, offset = ids[at : at + room], (room - step) * (at > 0), 0, at + first
             if policy == "window":
-                piece, offset = np.concatenate([start, piece]), offset - 1
-                skip += at > 0
-            rows.append((piece, number, offset, skip))
-    pieces, document, offsets, skips = zip(*rows, strict=True)
-    arrays = [np.asarray(column, dtype=np.int64) for column in (document, offsets, skips)]
-    return Windows(list(pieces), arrays[0], arrays[1], arrays[2], labels, window, step, policy)
+                piece = np.concatenate([before, piece, after])
+                offset -= len(before)
+                # Sampled once a document: around its first and its last window.
+                skip += len(before) * (at > 0)
+                tail = len(after) * (at != starts[-1])
+            rows.append((piece, number, offset, skip, tail))
+    pieces, *columns = zip(*rows, strict=True)
+    document, offsets, skips, tails = (np.asarray(column, dtype=np.int64) for column in columns)
+    return Windows(list(pieces), document, offsets, skips, tails, labels, window, step, policy)
 
 
 def is_sequence_input(inputs: Any) -> bool:
@@ -203,18 +207,28 @@ def _ids(net: Network, item: Any, number: int) -> np.ndarray[Any, np.dtype[np.in
     return array
 
 
-def _beginning(net: Network, bos: BosPolicy | None) -> tuple[np.ndarray[Any, Any], BosPolicy]:
-    tokenizer = net.tokenizer
+def _around(
+    net: Network, bos: BosPolicy | None
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], BosPolicy]:
+    """The tokens before and after a text, and where they are put."""
+    tokenizer: Any = net.tokenizer
+    none = np.zeros(0, dtype=np.int64)
     if tokenizer is None:
         if bos not in (None, "never"):
             raise NisslError("there is no tokenizer to know the beginning-of-text token")
-        return np.zeros(0, dtype=np.int64), "never"
-    if bos is None:
-        added = tokenizer.build_inputs_with_special_tokens([])
-        bos = "window" if added[:1] == [tokenizer.bos_token_id] else "never"
-    if bos != "never" and tokenizer.bos_token_id is None:
-        raise NisslError("this tokenizer has no beginning-of-text token", do="give bos='never'")
-    return np.asarray([tokenizer.bos_token_id or 0], dtype=np.int64), bos
+        return none, none, "never"
+    plain = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.encode("a", add_special_tokens=True)
+    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
+    before, after = whole[:at], whole[at + len(plain) :]
+    if bos == "never" or (bos is None and not before and not after):
+        return none, none, "never"
+    if not before and not after:
+        if tokenizer.bos_token_id is None:
+            raise NisslError("the tokenizer has no beginning-of-text token", do="give bos='never'")
+        before = [tokenizer.bos_token_id]
+    arrays = np.asarray(before, dtype=np.int64), np.asarray(after, dtype=np.int64)
+    return *arrays, bos or "window"
 
 
 def batches_of(

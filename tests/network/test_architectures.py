@@ -1,0 +1,165 @@
+"""The identities that the names of sites promise, on every architecture."""
+
+import pytest
+import torch
+
+import nissl
+from nissl.network import Network
+from tiny import CAUSAL, LANGUAGE, TRANSFORMERS, inputs, tiny
+
+TOLERANCE = 1e-10  # of a site's root mean square, in float64
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool((a - b).abs().max() <= TOLERANCE * b.square().mean().sqrt().clamp_min(1e-30))
+
+
+def run(name: str) -> tuple[Network, dict[str, torch.Tensor]]:
+    net = nissl.load(tiny(name))
+    return net, net.run(inputs(name), sites=[*net.named_sites])
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_every_named_site_fires_with_its_width(name):
+    net, found = run(name)
+    assert net.n_layers == 3
+    for site in net.named_sites.values():
+        assert site.width is None or found[site.name].shape[-1] == site.width, site.name
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_residual_stream_is_the_sum_of_what_enters_it(name):
+    net, found = run(name)
+    for layer in range(net.n_layers):
+        at = f"blocks.{layer}."
+        pre, post = found[at + "resid_pre"], found[at + "resid_post"]
+        attention, mlp = found[at + "attn.out"], found[at + "mlp.out"]
+        if net.architecture.parallel and at + "resid_mid" not in found:
+            assert close(pre + attention + mlp, post)
+        elif net.architecture.post_norm:
+            block = net.block(layer)
+            norms = [m for m in block.modules() if isinstance(m, torch.nn.LayerNorm)]
+            assert close(norms[0](pre + attention), found[at + "resid_mid"])
+            assert close(norms[1](found[at + "resid_mid"] + mlp), post)
+        else:
+            assert close(pre + attention, found[at + "resid_mid"])
+            assert close(found[at + "resid_mid"] + mlp, post)
+        if layer:
+            assert close(found[f"blocks.{layer - 1}.resid_post"], pre)
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_heads_add_up_to_the_attention_output(name):
+    net, found = run(name)
+    for layer in range(net.n_layers):
+        heads = found[f"blocks.{layer}.attn.heads"].unflatten(-1, (4, -1)).sum(-2)
+        out = found[f"blocks.{layer}.attn.out"]
+        rest = (out - heads).flatten(0, -2)
+        # What heads leave over is the output projection's bias, the same at every position.
+        tolerance = 1e-6 if name == "gemma3_text" else TOLERANCE  # its norms round to floats
+        assert rest.std(0).max() <= tolerance * out.std()
+        if name in ("llama", "qwen2", "mistral", "mixtral"):
+            assert close(heads, out)
+
+
+@pytest.mark.parametrize("name", [n for n in TRANSFORMERS if n != "mixtral"])
+def test_output_matrix_times_neurons_is_the_mlp_output(name):
+    net, found = run(name)
+    for layer in range(net.n_layers):
+        site = f"blocks.{layer}.mlp.neurons"
+        product = found[site] @ net.output_weights(site)
+        module = net.block(layer).get_submodule(net.architecture.matrices.write)
+        if module.bias is not None:
+            product = product + module.bias
+        if net.architecture.norms[1]:
+            product = net.block(layer).get_submodule(net.architecture.norms[1])(product)
+        assert close(product, found[f"blocks.{layer}.mlp.out"])
+
+
+@pytest.mark.parametrize("name", [n for n in TRANSFORMERS if n != "mixtral"])
+def test_neurons_follow_from_what_their_weights_read(name):
+    net, found = run(name)
+    for layer in range(net.n_layers):
+        at, matrices = f"blocks.{layer}.mlp.", net.architecture.matrices
+        act = net.block(layer).get_submodule(matrices.activation)
+        if matrices.gate:
+            expected = act(found[at + "gate"]) * found[at + "up"]
+        else:
+            expected = act(found[at + "up"])
+        assert close(expected, found[at + "neurons"])
+
+
+def test_experts_weighted_by_the_router_are_the_mlp_output():
+    net, found = run("mixtral")
+    plain = net.run(inputs("mixtral"), sites="blocks.*.mlp.out")
+    for layer in range(net.n_layers):
+        at = f"blocks.{layer}."
+        assert close(found[at + "mlp.out"], plain[at + "mlp.out"])  # our loop is theirs
+        weight, chosen = found[at + "moe.router"].softmax(-1).topk(2, -1)
+        weight = weight / weight.sum(-1, keepdim=True)
+        total = torch.zeros_like(found[at + "mlp.out"])
+        down = net.block(layer).mlp.experts.down_proj
+        for expert in range(3):
+            neurons = found[f"{at}moe.experts[{expert}].neurons"]
+            called = (chosen == expert).any(-1)
+            assert torch.equal(neurons.isnan().all(-1), ~called)
+            share = (weight * (chosen == expert)).sum(-1, keepdim=True)
+            total += share * (neurons.nan_to_num() @ down[expert].T)
+        assert close(total, found[at + "mlp.out"])
+
+
+@pytest.mark.parametrize("name", [n for n in TRANSFORMERS if n != "mpnet"])
+def test_rotated_queries_and_keys_give_the_patterns_that_give_z(name):
+    net, found = run(name)
+    for layer in range(net.n_layers):
+        at = f"blocks.{layer}.attn."
+        value = found[at + "v"].unflatten(-1, (found[at + "v"].shape[-1] // 4, 4)).transpose(1, 2)
+        pattern = found[at + "pattern"].transpose(1, 2)
+        value = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
+        assert close((pattern @ value).transpose(1, 2).flatten(-2), found[at + "z"])
+
+
+@pytest.mark.parametrize("name", [n for n in LANGUAGE if n != "mpnet"])
+def test_patterns_are_those_of_transformers(name):
+    net = nissl.load(tiny(name, attn_implementation="eager"))
+    theirs = net.model(inputs(name), output_attentions=True).attentions
+    ours = net.run(inputs(name), sites="attn.pattern").values()
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.transpose(1, 2) - b).abs().max() < 1e-6  # theirs is rounded to floats
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_padding_and_batches_change_nothing(name, padding):
+    net = nissl.load(tiny(name))
+    texts = [
+        row[:length].tolist()
+        for row, length in zip(inputs(name, batch=4), (7, 3, 5, 6), strict=True)
+    ]
+    sites = ["embed", "blocks.*.resid_post", "blocks.*.attn.z", "blocks.*.attn.heads"]
+    sites += [
+        s
+        for s in ("blocks.*.mlp.neurons", "final_norm")
+        if s != "final_norm" or net.architecture.final_norm
+    ]
+    if name == "mixtral":
+        sites[4] = "blocks.*.moe.router"
+    single = nissl.record(net, texts, sites=sites, batch_size=1, progress=False)
+    for batch_size in (2, 4):
+        together = nissl.record(
+            net, texts, sites=sites, batch_size=batch_size, padding=padding, progress=False
+        )
+        assert (together["token"].values == single["token"].values).all()
+        for site in dict.fromkeys(single["site"].values):
+            columns = single["site"].values == site
+            a = torch.from_numpy(single.values[:, columns])
+            assert close(torch.from_numpy(together.values[:, columns]), a), site
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_transformer_lens_names_are_ours(name):
+    net = nissl.load(tiny(name))
+    asked = ["blocks.0.hook_resid_pre", "blocks.1.attn.hook_z", "blocks.*.hook_mlp_out"]
+    found = [site.name for site in net.find(asked)]
+    assert found[:2] == ["blocks.0.resid_pre", "blocks.1.attn.z"]
+    assert found[2:] == [f"blocks.{i}.mlp.out" for i in range(3)]
