@@ -20,16 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.atlas.stretches import holding, nested_blocks
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, labels_of
 from nissl.statistics import CircularShift, PermutedLabels
 
 __all__ = ["Plan", "plan_tuning"]
 
-#: What holds samples together, from large to small.
-BLOCKS = ("subject", "session", "day", "epoch", "run", "document", "trial", "interval")
-#: What holds them together where nothing smaller than a run does.
-REPEATED = ("stimulus", "image")
 TIME = ("time", "time_in_interval", "sample")
 MOST_CATEGORIES = 20  # a column of numbers with more values is a quantity
 SMALLEST_P = 0.05  # a null with fewer arrangements than this needs is not worth drawing
@@ -107,8 +104,8 @@ def plan_tuning(
         The coordinates; all where not given. Time, and what holds samples together, are tested
         only where they are asked for.
     block : str or sequence of str, optional
-        The coordinates that hold samples together, from large to small; those of `BLOCKS` that
-        are there, where not given.
+        The coordinates that hold samples together, from large to small; found by name where
+        not given (`nissl.atlas.stretches.holding`).
     n_bins : int, optional
         Bins of circular and continuous coordinates; by default 24 and 12.
 
@@ -137,13 +134,13 @@ def plan_tuning(
     """
     known = [str(name) for name, c in rec.coords.items() if c.dims == ("sample",)]
     asked = known if labels is None else list(labels)
-    holds = _blocks(rec, known) if block is None else [block] if isinstance(block, str) else block
+    holds = holding(rec) if block is None else [block] if isinstance(block, str) else block
     for name in (*asked, *holds):
         if name not in known:
             raise UnknownName("sample coordinate", name, known)
     if n_bins is not None and n_bins < 3:
         raise NisslError(f"{n_bins} bins cannot hold a tuning curve", do="give three or more")
-    keys = _nested(rec, list(holds))
+    keys = nested_blocks(rec, list(holds))
     plans, skipped = [], {}
     for name in asked:
         try:
@@ -155,25 +152,6 @@ def plan_tuning(
         except _Unsuitable as why:
             skipped[name] = str(why)
     return plans, skipped
-
-
-def _blocks(rec: Recording, known: list[str]) -> list[str]:
-    """Return what holds samples together, from large to small."""
-    found = [name for name in BLOCKS if name in known]
-    if not set(found) & {"trial", "interval", "document"}:
-        found += [name for name in REPEATED if name in known]
-    return found
-
-
-def _nested(rec: Recording, holds: list[str]) -> list[NDArray[np.int64]]:
-    """Return a block number for every sample at every level, blocks inside those above them."""
-    keys: list[NDArray[np.int64]] = []
-    above = np.zeros(rec.sizes["sample"], np.int64)
-    for name in holds:
-        own = np.unique(rec[name].values, return_inverse=True)[1]
-        above = np.unique(above * (own.max() + 1) + own, return_inverse=True)[1]
-        keys.append(above)
-    return keys
 
 
 def _plan(

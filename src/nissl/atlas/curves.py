@@ -137,17 +137,15 @@ def auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
     >>> auroc(values, np.array([0, 0, 1]), curve).tolist()
     [1.0]
     """
-    from scipy.stats import rankdata
+    from nissl.statistics import auroc as chance_above
 
     best = np.where(np.isfinite(curve), curve, -np.inf).argmax(axis=0)
     out = np.full(values.shape[1], np.nan)
     for unit in range(values.shape[1]):
         finite = np.isfinite(values[:, unit])
         inside = codes[finite] == best[unit]
-        n, m = int(inside.sum()), int((~inside).sum())
-        if n and m:
-            ranks = rankdata(values[finite, unit])
-            out[unit] = (ranks[inside].sum() - n * (n + 1) / 2) / (n * m)
+        if inside.any() and not inside.all():
+            out[unit] = chance_above(values[finite, unit, None], inside)[0]
     return out
 
 
