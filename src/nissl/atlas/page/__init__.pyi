@@ -1,0 +1,1 @@
+from .write import write_page as write_page

@@ -1,0 +1,271 @@
+"""What the page tells about one unit: its extremes in context, and the evidence for its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Strings", "cards"]
+
+HIGHEST, LOWEST = 8, 4  # examples kept at each end
+BEFORE, AFTER = 24, 10  # tokens of context kept around the place
+EVIDENCE = 8  # tokens and pairs listed
+
+
+class Strings:
+    """Texts kept once each, by number; number 0 is the empty text.
+
+    Examples
+    --------
+    >>> strings = Strings()
+    >>> strings.number("Paris"), strings.number("Paris"), strings.texts
+    (1, 1, ['', 'Paris'])
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = [""]
+        self._numbers: dict[str, int] = {"": 0}
+
+    def number(self, text: str) -> int:
+        """Return the number of a text, a new one where it is new.
+
+        Parameters
+        ----------
+        text : str
+            The text.
+
+        Returns
+        -------
+        int
+            Its place in `texts`.
+
+        Examples
+        --------
+        >>> Strings().number("a")
+        1
+        """
+        if text not in self._numbers:
+            self._numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self._numbers[text]
+
+
+def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings) -> list[Any]:
+    """Make the cards of some units.
+
+    Parameters
+    ----------
+    folder : Path
+        The atlas.
+    units : DataFrame, n_units rows
+        Its table ``units.parquet``.
+    rows : sequence of int
+        The units, in the order of the page.
+    strings : Strings
+        Where texts of tokens are kept; it grows.
+
+    Returns
+    -------
+    list of dict
+        One for each row, of what JSON knows; NaN has become None.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tempfile import TemporaryDirectory
+    >>> table = pd.DataFrame({"unit": ["a[0]"], "kind": ["dead"]})
+    >>> with TemporaryDirectory() as folder:
+    ...     cards(Path(folder), table, [0], Strings())
+    [{'row': 0, 'reason': ['never active']}]
+    """
+    wanted = set(rows)
+    contexts = _contexts(folder, rows, strings)
+    tokens = _evidence(folder / "tokens.parquet", rows, "token")
+    bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
+    tunings = _tunings(folder / "tuning.parquet", units, wanted)
+    histogram, edges = _histograms(folder, rows)
+    place = {unit: row for row, unit in enumerate(units["unit"])}
+    made = []
+    for i, row in enumerate(rows):
+        unit = units.iloc[row]
+        parts: dict[str, Any] = {
+            "histogram": None if histogram is None else histogram[i].tolist(),
+            "edges": edges[i].tolist() if edges is not None and edges.ndim == 2 else None,
+            "high": contexts.get((row, 1)),
+            "low": contexts.get((row, -1)),
+            "tokens": tokens.get(row),
+            "bigrams": bigrams.get(row),
+            "tuning": tunings.get(row),
+            "promoted": _logits(unit, "promoted"),
+            "suppressed": _logits(unit, "suppressed"),
+            "neighbours": _neighbours(unit, place),
+        }
+        reason = _reason(unit, tunings.get(row))
+        made.append({"row": int(row), "reason": reason, **{k: v for k, v in parts.items() if v}})
+    return made
+
+
+def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
+    """Say in a few words why a unit is of its kind; texts of tokens stand in lists of their own."""
+    kind = str(unit["kind"])
+    if kind == "dead":
+        return ["never active"]
+    if kind == "tuned" and tunings:
+        return [f"tuned to {tunings[0]['name']}: {tunings[0]['says']}"]
+    if kind == "positional":
+        return [f"position explains {100 * float(unit['position_share']):.0f}% of its variance"]
+    if kind not in ("token", "bigram", "language"):
+        return ["nothing asked here explains it" if kind == "unexplained" else kind]
+    name = {"token": "prefers ", "bigram": "prefers the pair ", "language": "prefers documents: "}
+    text = str(unit[kind])
+    end = f" {_short(unit[f'{kind}_effect'])} sd, q {_short(unit[f'{kind}_q'])}"
+    return [name[kind], text + "," + end] if kind == "language" else [name[kind], [text], end]
+
+
+def _contexts(
+    folder: Path, rows: Sequence[int], strings: Strings
+) -> dict[tuple[int, int], list[dict[str, Any]]]:
+    import pandas as pd
+
+    path = folder / "examples.parquet"
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
+    most = np.where(table["sign"] > 0, HIGHEST, LOWEST)
+    table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
+    words = _Words(folder, strings)
+    found: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    top = 1.0
+    for example in table.to_dict("records"):
+        place = (int(example["row"]), int(example["sign"]))
+        # The first of a unit and sign is the strongest: activity is shown against it.
+        top = max(abs(float(example["value"])), 1e-30) if place not in found else top
+        found.setdefault(place, []).append(words.context(example, top))
+    return found
+
+
+class _Words:
+    """The text around a sample, from the sample arrays and the vocabulary."""
+
+    def __init__(self, folder: Path, strings: Strings) -> None:
+        self.strings = strings
+        vocabulary = folder / "vocabulary.json"
+        arrays = _open(folder)
+        self.tokens = (
+            np.asarray(arrays["token"])
+            if vocabulary.exists() and arrays is not None and "token" in arrays
+            else None
+        )
+        texts: Mapping[str, str] = (
+            json.loads(vocabulary.read_text(encoding="utf-8")) if self.tokens is not None else {}
+        )
+        self.texts = {int(number): text for number, text in texts.items()}
+
+    def context(self, example: Mapping[Any, Any], top: float) -> dict[str, Any]:
+        """Return one example; activity in 127ths of the strongest of its unit and sign."""
+        made: dict[str, Any] = {"v": _number(example["value"])}
+        if self.tokens is None or example["token"] < 0:
+            return {**made, "i": int(example["sample"])}
+        start, stop = int(example["start"]), int(example["stop"])
+        at = int(example["sample"])
+        first, last = max(start, at - BEFORE), min(stop, at + AFTER + 1)
+        ids = self.tokens[first:last]
+        made |= {"d": int(example["document"]), "p": int(example["position"])}
+        made["t"] = [self.strings.number(self.texts.get(int(t), f"[{t}]")) for t in ids]
+        made["at"] = at - first
+        activity = np.asarray(example["activity"], dtype=float)
+        if len(activity) == stop - start:
+            part = np.nan_to_num(activity[first - start : last - start]) / top
+            made["a"] = np.clip(np.rint(part * 127), -127, 127).astype(int).tolist()
+        return made
+
+
+def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[Any]]:
+    import pandas as pd
+
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
+    table = table[table["rank"] <= EVIDENCE].sort_values(["row", "rank"])
+    found: dict[int, list[Any]] = {}
+    for line in table.to_dict("records"):
+        text, n = str(line[column]), int(line["n_documents"])
+        evidence = [text, _number(line["effect"]), _number(line["q"]), n]
+        found.setdefault(int(line["row"]), []).append(evidence)
+    return found
+
+
+def _tunings(path: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[dict[str, Any]]]:
+    import pandas as pd
+
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path)
+    place = {unit: row for row, unit in enumerate(units["unit"])}
+    found: dict[int, list[dict[str, Any]]] = {}
+    table = table.sort_values(["q", "effect"], ascending=[True, False])
+    for line in table.to_dict("records"):
+        row = place.get(line["unit"], -1)
+        if row not in rows or line["note"]:
+            continue
+        names = [str(n) for n in line["level_names"]]
+        says = f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {line['preferred_name']}"
+        curve = {
+            "name": str(line["coordinate"]).replace("_", " "),
+            "says": says,
+            "first": names[0],
+            "last": names[-1],
+            "y": _numbers(line["curve"]),
+            "low": _numbers(line["null_low"]),
+            "high": _numbers(line["null_high"]),
+        }
+        found.setdefault(row, []).append(curve)
+    return found
+
+
+def _histograms(folder: Path, rows: Sequence[int]) -> tuple[Any, Any]:
+    arrays = _open(folder)
+    if arrays is None or "histogram" not in arrays:
+        return None, None
+    edges = np.asarray(arrays["edges"])
+    chosen = np.asarray(arrays["histogram"])[list(rows)]
+    return chosen, edges[list(rows)] if edges.ndim == 2 else edges
+
+
+def _open(folder: Path) -> Any:
+    import zarr
+
+    path = folder / "arrays.zarr"
+    return zarr.open_group(path, mode="r") if path.exists() else None
+
+
+def _logits(unit: pd.Series, name: str) -> list[list[Any]]:
+    if name not in unit or unit[name] is None:
+        return []
+    return [[str(t), _number(v)] for t, v in zip(unit[name], unit[f"{name}_logit"], strict=True)]
+
+
+def _neighbours(unit: pd.Series, place: Mapping[str, int]) -> list[list[Any]]:
+    if "neighbours" not in unit or unit["neighbours"] is None:
+        return []
+    both = zip(unit["neighbours"], unit["neighbour_r"], strict=True)
+    return [[place[name], _number(r)] for name, r in both if name in place]
+
+
+def _number(value: Any) -> float | None:
+    return float(f"{float(value):.4g}") if np.isfinite(value) else None
+
+
+def _numbers(values: Iterable[Any]) -> list[float | None]:
+    return [_number(v) for v in values]
+
+
+def _short(value: Any) -> str:
+    return f"{float(value):.2g}"

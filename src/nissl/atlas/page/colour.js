@@ -1,0 +1,58 @@
+// Colours: a stain from paper to deep violet; two arms where values have a sign.
+
+const STAIN = {
+  light: ["#f6f3ee", "#ddd3e8", "#b5a1d2", "#8467b3", "#563a8b", "#2b1856"],
+  dark: ["#1d1a24", "#352a52", "#57427f", "#8468b8", "#b69be4", "#f0e6ff"],
+};
+const ARMS = {
+  light: ["#0b5d57", "#4f9c94", "#b7d6d1", "#f6f3ee", "#cdbfe0", "#8467b3", "#3b2370"],
+  dark: ["#7ee0d4", "#3d9a90", "#21504c", "#1d1a24", "#40305f", "#8468b8", "#dccbff"],
+};
+
+const theme = () => document.documentElement.dataset.theme;
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const kindColour = (kind) => css(`--k-${kind}`) || css("--accent");
+const parsed = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
+function ramp(stops) {
+  const colours = stops.map(parsed);
+  return (t) => {
+    const x = Math.min(1, Math.max(0, t)) * (colours.length - 1);
+    const i = Math.min(colours.length - 2, Math.floor(x));
+    return colours[i].map((c, k) => Math.round(c + (colours[i + 1][k] - c) * (x - i)));
+  };
+}
+
+// The span of a statistic without its outermost hundredths, in the scale it is drawn in.
+function span(statistic) {
+  if (statistic.span) return statistic.span;
+  const log = statistic.scale === "log";
+  const values = Float32Array.from(statistic.values.filter((x) => Number.isFinite(x) && (!log || x > 0)));
+  values.sort();
+  const at = (q) => values[Math.min(values.length - 1, Math.floor(q * values.length))];
+  let [low, high] = values.length ? [at(0.01), at(0.99)] : [0, 1];
+  if (statistic.scale === "diverging") [low, high] = [-1, 1].map((s) => s * Math.max(Math.abs(low), Math.abs(high)));
+  if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 1, high + 1];
+  statistic.span = { low, high, median: at(0.5), log };
+  return statistic.span;
+}
+
+function place(statistic, x) {
+  const { low, high, log } = span(statistic);
+  if (log) return x > 0 ? (Math.log(x) - Math.log(low)) / (Math.log(high) - Math.log(low)) : 0;
+  return (x - low) / (high - low);
+}
+
+function colourOf(statistic) {
+  const colour = ramp((statistic.scale === "diverging" ? ARMS : STAIN)[theme()]);
+  const missing = parsed(theme() === "dark" ? "#2c2833" : "#e9e6e0");
+  return (row) => {
+    const x = statistic.values[row];
+    return Number.isNaN(x) ? missing : colour(place(statistic, x));
+  };
+}
+
+function kindColours() {
+  const colours = data.kinds.map((k) => parsed(kindColour(k.name)));
+  return (row) => colours[units.kind[row]];
+}

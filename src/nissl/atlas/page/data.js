@@ -1,0 +1,93 @@
+// What Python left in the page, decoded: one array a statistic, one entry a unit.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const units = { n: data.n };
+
+function bytes(base64) {
+  const text = atob(base64);
+  const out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+// The upper half of a float32, rounded: three figures and the whole range in two bytes.
+function floats(base64) {
+  const raw = bytes(base64);
+  const halves = new Uint16Array(raw.buffer, 0, raw.length / 2);
+  const whole = new Uint32Array(halves.length);
+  for (let i = 0; i < halves.length; i++) whole[i] = halves[i] << 16;
+  return new Float32Array(whole.buffer);
+}
+
+units.site = new Uint16Array(bytes(data.columns.site).buffer);
+units.index = new Uint32Array(bytes(data.columns.index).buffer);
+units.kind = bytes(data.columns.kind);
+units.token = data.columns.token ? new Uint16Array(bytes(data.columns.token).buffer) : null;
+for (const statistic of data.statistics) statistic.values = floats(statistic.data);
+const statisticOf = Object.fromEntries(data.statistics.map((s) => [s.name, s]));
+const cardOf = new Map(data.cards.map((card) => [card.row, card]));
+
+// Units of one site lie together; a group is a site, in the order in which sites appear.
+const groups = data.sites.map((site) => ({ ...site, rows: [] }));
+for (let row = 0; row < units.n; row++) groups[units.site[row]].rows.push(row);
+
+function address(row) {
+  return data.addresses ? data.addresses[row] : `${data.sites[units.site[row]].name}[${units.index[row]}]`;
+}
+
+function rowOf(text) {
+  if (data.addresses) return data.addresses.indexOf(text);
+  const found = /^(.*)\[(\d+)\]$/.exec(text);
+  if (!found) return -1;
+  const group = groups.find((g) => g.name === found[1]);
+  const row = group && group.rows.find((r) => units.index[r] === Number(found[2]));
+  return row === undefined ? -1 : row;
+}
+
+function figure(x, digits = 3) {
+  if (x === null || x === undefined || Number.isNaN(x)) return "–";
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  if (size < 1e-3 || size >= 1e6) return x.toExponential(1).replace("e", " e");
+  if (size >= 1000) return Math.round(x).toLocaleString("en");
+  return String(Number(x.toPrecision(digits)));
+}
+
+function percent(share) {
+  if (Number.isNaN(share)) return "–";
+  const x = 100 * share;
+  return `${x >= 10 || x === 0 ? Math.round(x) : x >= 0.1 ? x.toFixed(1) : x.toPrecision(1)}%`;
+}
+
+function shown(statistic, x) {
+  return statistic.unit === "share" ? percent(x) : figure(x) + (Number.isNaN(x) || !statistic.unit ? "" : ` ${statistic.unit}`);
+}
+
+// Elements are made, never parsed: no text of the data is ever read as HTML.
+function el(name, attributes = {}, ...children) {
+  return filled(document.createElement(name), attributes, children);
+}
+
+function svg(name, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+}
+
+function filled(node, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) node.setAttribute(key, value);
+  }
+  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return node;
+}
+
+const byId = (id) => document.getElementById(id);
+const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+
+function visible(token) {
+  return token.replace(/\n/g, "⏎").replace(/\t/g, "⇥");
+}
+
+function chip(token) {
+  return el("span", { class: "chip" }, visible(token).replace(/^ /, "·").replace(/ $/, "·") || "∅");
+}

@@ -1,0 +1,96 @@
+// Layer by layer: how a statistic is distributed, and which kinds of units there are.
+
+const ROW = 21, LEFT = 46, WIDE = 560, FOOT = 26;
+
+function labelEvery(n) {
+  return n <= 16 ? 1 : n <= 32 ? 2 : Math.ceil(n / 16);
+}
+
+function rowLabels(right) {
+  const every = labelEvery(groups.length);
+  return groups.map((g, i) => (i % every ? null : svg("text", { x: right, y: (i + 1) * ROW - 4, "text-anchor": "end" }, g.short)));
+}
+
+function counts(group, statistic, bins) {
+  const found = new Float64Array(bins);
+  for (const row of group.rows) {
+    const x = statistic.values[row];
+    if (!Number.isFinite(x) || (statistic.scale === "log" && x <= 0)) continue;
+    found[Math.min(bins - 1, Math.max(0, Math.floor(place(statistic, x) * bins)))]++;
+  }
+  return found;
+}
+
+function smoothed(values, width) {
+  const reach = Math.ceil(3 * width);
+  return values.map((_, i) => {
+    let sum = 0, weight = 0;
+    for (let k = -reach; k <= reach; k++) {
+      if (i + k < 0 || i + k >= values.length) continue;
+      const w = Math.exp((-k * k) / (2 * width * width));
+      sum += w * values[i + k];
+      weight += w;
+    }
+    return sum / weight;
+  });
+}
+
+function drawRidge() {
+  const statistic = statisticOf[byId("statistic").value] || statisticOf.density || data.statistics[0];
+  const bins = units.n / groups.length < 100 ? 28 : 72;
+  const all = groups.map((g) => smoothed(counts(g, statistic, bins), bins / 60));
+  const peak = Math.max(...all.map((c, i) => Math.max(...c) / Math.max(1, groups[i].rows.length))) || 1;
+  const height = groups.length * ROW + FOOT + 12;
+  const picture = svg("svg", { viewBox: `0 -12 ${WIDE} ${height}`, role: "img", "aria-label": `Distribution of ${statistic.label} in each layer` });
+  const x = (bin) => LEFT + ((bin + 0.5) / bins) * (WIDE - LEFT - 6);
+  const colour = css("--accent"), paper = css("--paper");
+  groups.forEach((group, i) => {
+    const base = (i + 1) * ROW;
+    const tall = (c) => base - (c / Math.max(1, group.rows.length) / peak) * ROW * 1.9;
+    const line = Array.from(all[i], (c, b) => `${x(b).toFixed(1)},${tall(c).toFixed(1)}`).join("L");
+    picture.append(svg("path", { d: `M${x(0)},${base}L${line}L${x(bins - 1)},${base}Z`, fill: paper, "fill-opacity": 0.85 }),
+      svg("path", { d: `M${x(0)},${base}L${line}L${x(bins - 1)},${base}Z`, fill: colour, "fill-opacity": 0.16 }),
+      svg("path", { d: `M${line}`, fill: "none", stroke: colour, "stroke-width": 1.1 },
+        svg("title", {}, `${group.long}: median ${shown(statistic, median(group, statistic))}`)));
+  });
+  picture.append(...rowLabels(LEFT - 8).filter(Boolean), ...axis(statistic));
+  byId("ridge").replaceChildren(picture);
+  byId("ridge-say").textContent = `Distribution of ${statistic.label} over the units of each layer (${statistic.meaning}).`;
+}
+
+function median(group, statistic) {
+  const sorted = group.rows.map((r) => statistic.values[r]).filter(Number.isFinite).sort((a, b) => a - b);
+  return sorted.length ? sorted[sorted.length >> 1] : NaN;
+}
+
+function axis(statistic) {
+  const { low, high, log } = span(statistic);
+  const y = groups.length * ROW;
+  const at = (t) => (log ? low * (high / low) ** t : low + (high - low) * t);
+  return [0, 0.25, 0.5, 0.75, 1].map((t) => {
+    const x = LEFT + t * (WIDE - LEFT - 6);
+    return svg("g", {}, svg("line", { x1: x, x2: x, y1: y, y2: y + 4, stroke: css("--soft") }),
+      svg("text", { x, y: y + 17, "text-anchor": t === 0 ? "start" : t === 1 ? "end" : "middle" }, shown(statistic, at(t))));
+  });
+}
+
+function drawStack() {
+  const height = groups.length * ROW + FOOT + 12;
+  const picture = svg("svg", { viewBox: `0 -12 ${WIDE} ${height}`, role: "img", "aria-label": "Kinds of units in each layer" });
+  groups.forEach((group, i) => {
+    let left = LEFT;
+    data.kinds.forEach((kind, k) => {
+      const n = group.rows.filter((r) => units.kind[r] === k).length;
+      const wide = (n / group.rows.length) * (WIDE - LEFT - 6);
+      if (n) picture.append(svg("rect", { x: left, y: i * ROW + 5, width: wide, height: ROW - 6, fill: kindColour(kind.name) },
+        svg("title", {}, `${group.long}: ${plural(n, kind.name + " unit")}, ${percent(n / group.rows.length)}`)));
+      left += wide;
+    });
+  });
+  const y = groups.length * ROW;
+  picture.append(...rowLabels(LEFT - 8).filter(Boolean),
+    ...[0, 25, 50, 75, 100].map((t) => svg("text", { x: LEFT + (t / 100) * (WIDE - LEFT - 6), y: y + 17,
+      "text-anchor": t === 0 ? "start" : t === 100 ? "end" : "middle" }, `${t}%`)));
+  byId("stack").replaceChildren(picture);
+  byId("stack-say").textContent = "Share of each kind of unit in each layer; colours as above.";
+}

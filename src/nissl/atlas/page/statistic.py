@@ -1,0 +1,170 @@
+"""Columns of an atlas as its page draws them: what they are called, their scale, their bytes."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Statistic", "as_base64", "bfloat16", "statistics_of"]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A column of numbers that the page colours and lists units by.
+
+    Parameters
+    ----------
+    name : str
+        The column.
+    label : str
+        What the page calls it.
+    unit : str
+        Its unit of measurement; ``share`` is shown as a percentage, empty where it has none.
+    scale : str
+        ``linear``, ``log``, or ``diverging`` around zero.
+    meaning : str
+        What it says, in half a sentence.
+
+    Examples
+    --------
+    >>> Statistic("sd", "deviation", "", "log", "standard deviation of activity").scale
+    'log'
+    """
+
+    name: str
+    label: str
+    unit: str
+    scale: str
+    meaning: str
+
+
+KNOWN = (
+    Statistic("density", "density", "share", "log", "share of samples at which the unit is active"),
+    Statistic("mean", "mean", "", "diverging", "mean activity"),
+    Statistic("sd", "deviation", "", "log", "standard deviation of activity"),
+    Statistic("skew", "skewness", "", "diverging", "skewness of activity, 0 where symmetric"),
+    Statistic("kurtosis", "kurtosis", "", "log", "excess kurtosis; high where activity is rare"),
+    Statistic("max", "highest", "", "diverging", "highest activity"),
+    Statistic("min", "lowest", "", "diverging", "lowest activity"),
+    Statistic(
+        "token_effect", "token effect", "sd", "linear", "effect of the token it prefers most, in sd"
+    ),
+    Statistic("token_q", "token q", "", "log", "corrected p of the token it prefers most"),
+    Statistic(
+        "bigram_effect", "pair effect", "sd", "linear", "effect of the pair it prefers most, in sd"
+    ),
+    Statistic(
+        "language_effect",
+        "document effect",
+        "sd",
+        "linear",
+        "effect of the kind of document it prefers",
+    ),
+    Statistic(
+        "position_share",
+        "position",
+        "share",
+        "linear",
+        "share of variance explained by position in the window",
+    ),
+    Statistic("output_norm", "output norm", "", "linear", "norm of the output weights"),
+    Statistic(
+        "cos_in_out", "cos in–out", "", "diverging", "cosine of its input and output weights"
+    ),
+    Statistic(
+        "cos_gate_out", "cos gate–out", "", "diverging", "cosine of its gate and output weights"
+    ),
+    Statistic("cos_in_gate", "cos in–gate", "", "diverging", "cosine of input and gate weights"),
+)
+# Bookkeeping, and numbers that a colour says nothing about.
+UNLISTED = ("count", "nonfinite", "first_nonfinite", "layer", "index", "active_above", "token_id")
+
+
+def statistics_of(units: pd.DataFrame) -> list[Statistic]:
+    """Return the statistics that an atlas's units have, known ones first.
+
+    Parameters
+    ----------
+    units : DataFrame, n_units rows
+        The table ``units.parquet``.
+
+    Returns
+    -------
+    list of Statistic
+        Columns of floats of which at least one is finite; others than the known ones are called
+        by their column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> [s.label for s in statistics_of(pd.DataFrame({"sd": [1.0], "head_angle": [0.2]}))]
+    ['deviation', 'head angle']
+    """
+
+    def is_drawn(name: str) -> bool:
+        column = units[name]
+        return column.dtype.kind == "f" and bool(np.isfinite(column.to_numpy()).any())
+
+    known = {s.name for s in KNOWN}
+    drawn = [s for s in KNOWN if s.name in units and is_drawn(s.name)]
+    for name in map(str, units.columns):
+        if name in known or name in UNLISTED or name.endswith("_p") or not is_drawn(name):
+            continue
+        label = name.replace("_", " ")
+        scale = "log" if name.endswith("_q") else "linear"
+        if float(np.nanmin(units[name])) < 0 < float(np.nanmax(units[name])):
+            scale = "diverging"
+        drawn.append(Statistic(name, label, "", scale, label))
+    return drawn
+
+
+def bfloat16(values: Any) -> np.ndarray[Any, Any]:
+    """Return the upper halves of float32 numbers, rounded to nearest.
+
+    Parameters
+    ----------
+    values : array, shape (n,)
+        Any numbers.
+
+    Returns
+    -------
+    array of uint16, shape (n,)
+        The whole range of float32 at a relative error of at most 1 in 256; NaN stays NaN.
+
+    Examples
+    --------
+    >>> bfloat16([1.0, -2.0]).tolist()
+    [16256, 49152]
+    """
+    whole = np.ascontiguousarray(values, dtype=np.float32)
+    bits = whole.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    # Rounding up a NaN with few bits could carry it into infinity.
+    return np.where(np.isnan(whole), 0x7FC0, rounded).astype("<u2")
+
+
+def as_base64(values: np.ndarray[Any, Any]) -> str:
+    """Return an array's bytes as text.
+
+    Parameters
+    ----------
+    values : array
+        Little-endian numbers.
+
+    Returns
+    -------
+    str
+        Base64.
+
+    Examples
+    --------
+    >>> as_base64(np.array([1, 2], dtype="<u2"))
+    'AQACAA=='
+    """
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode("ascii")

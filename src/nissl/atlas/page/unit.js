@@ -1,0 +1,135 @@
+// One unit: the small card in the list, and the sheet that opens over the page.
+
+function sparkline(card, wide = 132, tall = 34, labels = false) {
+  const peak = Math.max(...card.histogram, 1);
+  const step = wide / card.histogram.length;
+  const foot = labels ? 16 : 0;
+  const high = (c) => (c ? Math.max(1, (Math.log1p(c) / Math.log1p(peak)) * tall) : 0);
+  const edges = card.edges || data.edges;
+  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + foot}`, role: "img", "aria-label":
+    `Histogram of activity from ${figure(edges[0])} to ${figure(edges.at(-1))}, counts on a logarithmic scale` });
+  card.histogram.forEach((c, i) => {
+    const middle = (edges[i] + edges[i + 1]) / 2;
+    picture.append(svg("rect", { x: i * step, y: tall - high(c), width: Math.max(0.5, step - 0.6), height: high(c),
+      fill: css(middle < 0 ? "--low" : "--accent"), "fill-opacity": 0.75 }));
+  });
+  picture.append(svg("line", { x1: 0, x2: wide, y1: tall, y2: tall, stroke: css("--line") }));
+  if (labels) picture.append(svg("text", { x: 0, y: tall + 13 }, figure(edges[0])),
+    svg("text", { x: wide, y: tall + 13, "text-anchor": "end" }, figure(edges.at(-1))));
+  return picture;
+}
+
+function contexts(list, { before = Infinity, after = Infinity } = {}) {
+  return el("ul", { class: "contexts" }, list.map((c) => el("li", {}, el("span", { class: "v" }, figure(c.v)),
+    c.t ? passage(c, before, after) : el("p", {}, c.s || `sample ${c.i}`))));
+}
+
+function passage(c, before, after) {
+  const sign = c.v < 0 ? "--low" : "--accent";
+  const first = Math.max(0, c.at - before), last = Math.min(c.t.length, c.at + after + 1);
+  const text = el("p", { style: `--edge:var(${sign})`, title: `document ${c.d}, position ${c.p}` });
+  if (first > 0) text.append("…");
+  for (let i = first; i < last; i++) {
+    // Activity in 127ths of the strongest; what is weak is left unshaded.
+    const a = c.a ? c.a[i] / 127 : i === c.at ? Math.sign(c.v) : 0;
+    const shade = Math.abs(a) < 0.06 ? null :
+      `background:color-mix(in srgb, var(${a < 0 ? "--low" : "--accent"}) ${Math.round(Math.abs(a) * 62)}%, transparent)`;
+    text.append(el("span", { class: i === c.at ? "peak" : null, style: shade }, visible(data.strings[c.t[i]])));
+  }
+  if (last < c.t.length) text.append("…");
+  return text;
+}
+
+function reason(row) {
+  const card = cardOf.get(row), kind = data.kinds[units.kind[row]].name;
+  if (card && card.reason) return el("p", { class: "why" }, el("i", { class: "dot", style: `background:var(--k-${kind})` }),
+    card.reason.map((part) => (typeof part === "string" ? part : chip(part[0]))));
+  return el("p", { class: "why" }, el("i", { class: "dot", style: `background:var(--k-${kind})` }), kind);
+}
+
+function writes(card) {
+  if (!card.promoted) return null;
+  return el("div", { class: "writes" },
+    el("div", {}, el("b", {}, "promotes"), card.promoted.slice(0, 5).map(([t]) => chip(t))),
+    el("div", {}, el("b", {}, "suppresses"), card.suppressed.slice(0, 5).map(([t]) => chip(t))));
+}
+
+function tuningPicture(curve, wide = 300, tall = 90) {
+  const all = [...curve.y, ...(curve.low || []), ...(curve.high || [])].filter((v) => v !== null);
+  const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9), n = curve.y.length;
+  const x = (i) => 4 + (n > 1 ? i / (n - 1) : 0.5) * (wide - 8);
+  const y = (v) => tall - 4 - ((v - low) / (high - low)) * (tall - 12);
+  const path = (values) => values.map((v, i) => (v === null ? null : `${x(i).toFixed(1)},${y(v).toFixed(1)}`)).filter(Boolean);
+  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + 16}`, role: "img", "aria-label": `Tuning to ${curve.name}` });
+  if (curve.low) picture.append(svg("path", { fill: css("--soft"), "fill-opacity": 0.18,
+    d: `M${[...path(curve.high), ...path(curve.low).reverse()].join("L")}Z` }, svg("title", {}, "null")));
+  picture.append(svg("path", { d: `M${path(curve.y).join("L")}`, fill: "none", stroke: css("--accent"), "stroke-width": 1.6 }),
+    svg("line", { x1: 4, x2: wide - 4, y1: y(low), y2: y(low), stroke: css("--line") }),
+    svg("text", { x: 4, y: tall + 12 }, curve.first), svg("text", { x: wide - 4, y: tall + 12, "text-anchor": "end" }, curve.last),
+    svg("text", { x: 4, y: 9 }, figure(high)));
+  return picture;
+}
+
+function smallCard(card) {
+  const row = card.row;
+  return el("article", { class: "card", onclick: () => openUnit(row) },
+    el("header", {}, el("div", {}, el("button", { class: "address", type: "button" }, address(row)), reason(row)),
+      card.histogram && sparkline(card)),
+    card.tuning && card.tuning.length ? tuningPicture(card.tuning[0], 480, 84) : null,
+    card.high && card.high.some((c) => c.t) ? contexts(card.high.slice(0, 4), { before: 7, after: 3 }) : null,
+    writes(card));
+}
+
+function pairs(row, card) {
+  const rows = data.statistics.filter((s) => !Number.isNaN(s.values[row]) && !s.hidden).map((s) =>
+    el("tr", { title: s.meaning }, el("th", {}, s.label), el("td", {}, shown(s, s.values[row]))));
+  for (const [label, value] of (card && card.more) || []) rows.push(el("tr", {}, el("th", {}, label), el("td", {}, value)));
+  return el("table", { class: "pairs" }, el("tbody", {}, rows));
+}
+
+function evidence(title, list, head) {
+  if (!list || !list.length) return null;
+  return el("div", {}, el("h3", {}, title), el("table", { class: "table" },
+    el("thead", {}, el("tr", {}, head.map((h) => el("th", {}, h)))),
+    el("tbody", {}, list.map(([text, effect, q, documents]) => el("tr", {}, el("td", {}, chip(text)),
+      el("td", {}, figure(effect)), el("td", {}, figure(q, 2)), documents === undefined ? null : el("td", {}, String(documents)))))));
+}
+
+function part(title, ...content) {
+  const kept = content.flat().filter(Boolean);
+  return kept.length ? el("div", {}, el("h3", {}, title), kept) : null;
+}
+
+function openUnit(row) {
+  const card = cardOf.get(row);
+  const sheet = byId("unit");
+  stain.chosen = row;
+  const left = el("div", {}, card && card.histogram ? part("Histogram of activity, counts logarithmic", sparkline(card, 272, 80, true)) : null,
+    part("Figures", pairs(row, card)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
+  const right = el("div", {}, card ? detail(card) : el("p", { class: "none" },
+    "This page keeps the contexts of the most telling units alone. Those of every unit are in examples.parquet beside it."));
+  const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
+  sheet.replaceChildren(el("div", { class: "sheet" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
+    el("div", { class: "grid" }, left, right)));
+  if (!sheet.open) sheet.showModal();
+  sheet.scrollTop = 0;
+  history.replaceState(null, "", `#${encodeURIComponent(address(row))}`);
+}
+
+function neighbours(card) {
+  return el("table", { class: "pairs" }, el("tbody", {}, card.neighbours.map(([row, r]) => el("tr", {},
+    el("td", {}, el("button", { class: "link", type: "button", onclick: () => openUnit(row) }, address(row))), el("td", {}, figure(r, 2))))));
+}
+
+function detail(card) {
+  const logits = (list) => el("div", { class: "chips" }, list.map(([t, v]) => el("span", { title: figure(v) }, chip(t))));
+  return [
+    (card.tuning || []).map((c) => part(`Tuning to ${c.name}: ${c.says}; grey is the null`, tuningPicture(c, 560, 120))),
+    card.high ? part("Where it is highest", contexts(card.high)) : null,
+    card.low ? part("Where it is lowest", contexts(card.low)) : null,
+    evidence("Tokens it prefers", card.tokens, ["token", "effect, sd", "q", "documents"]),
+    evidence("Pairs it prefers", card.bigrams, ["pair", "effect, sd", "q", "documents"]),
+    card.promoted ? part("Its output raises the logits of", logits(card.promoted)) : null,
+    card.suppressed ? part("and lowers those of", logits(card.suppressed)) : null,
+  ].flat();
+}

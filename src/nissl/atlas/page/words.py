@@ -1,0 +1,160 @@
+"""What the page says in words: its head, what the kinds mean, how to read it, its provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ORDER", "words_of"]
+
+MEANINGS = {
+    "dead": "never active on this text",
+    "positional": "place in the window explains most of it",
+    "token": "prefers one token, more than its documents explain",
+    "bigram": "prefers a pair of neighbouring tokens",
+    "language": "prefers documents of one kind",
+    "tuned": "depends on a coordinate of the samples more than its null",
+    "unexplained": "none of the questions asked here explains it",
+}
+NOTES = {
+    "network": (
+        (
+            "Effect",
+            "Mean activity at the token (or pair) less the mean of its document, in standard "
+            "deviations of the unit.",
+        ),
+        (
+            "p and q",
+            "Permuted over documents, never over single tokens, which hang together. q is "
+            "corrected over every unit and every token that was searched.",
+        ),
+        (
+            "Shading",
+            "Violet where activity is positive, teal where it is negative, in proportion to the "
+            "strongest among the places listed. The underline marks the place itself.",
+        ),
+        (
+            "Raises and lowers",
+            "The unit's output weights read through the unembedding, before the final norm: what "
+            "an activity of one adds to each logit: what the unit writes, not what it causes.",
+        ),
+        ("Neighbours", "Pearson correlation of activity, on the sample of moments stated below."),
+        ("Histograms", "Counts on a logarithmic scale; teal below zero."),
+    ),
+    "recording": (
+        (
+            "Tuning",
+            "Mean activity at each value of a coordinate; eta² is the share of variance it "
+            "explains. Grey is the middle 95% of the null: labels permuted over the blocks that "
+            "may be exchanged, or shifted circularly in time.",
+        ),
+        ("q", "Corrected over all units and all coordinates that were tested."),
+        ("Neighbours", "Pearson correlation of activity."),
+        ("Histograms", "Counts on a logarithmic scale; teal below zero."),
+    ),
+}
+ORDER = ("token", "bigram", "language", "positional", "tuned", "unexplained", "dead")
+SHOWN = (
+    "text",
+    "n_tokens",
+    "n_documents",
+    "n_samples",
+    "window",
+    "seconds",
+    "date",
+    "version",
+    "dtype",
+)
+
+
+def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every text of the page.
+
+    Parameters
+    ----------
+    units : DataFrame, n_units rows
+        The table ``units.parquet``.
+    about : mapping
+        What ``atlas.json`` holds. Its ``rules``, where there are any, say what the kinds mean.
+
+    Returns
+    -------
+    dict
+        ``what``, ``title``, ``lede``, ``facts``, ``provenance``, ``notes``, ``kinds``,
+        ``selective`` and ``silent``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"kind": ["dead", "token"], "site": "mlp", "token": ["", "a"]})
+    >>> words_of(table, {"network": "toy", "n_tokens": 12})["lede"]
+    '2 neurons of one site, over 12 tokens. 1 prefers a token or a pair; 1 was never active.'
+    """
+    is_network = "token" in units
+    counts = {str(k): int(n) for k, n in units["kind"].value_counts().items()}
+    rules = about.get("rules") or {}
+    flat = dict(_flat(about))
+    return {
+        "what": "a network" if is_network else "a recording",
+        "title": str(about.get("network") or about.get("name") or "unnamed"),
+        "lede": _lede(units, counts, about, is_network),
+        "facts": [[_called(k), _value(k, flat[k])] for k in SHOWN if flat.get(k) not in (None, "")],
+        "provenance": [[k, _value(k, v)] for k, v in flat.items()],
+        "notes": [list(note) for note in NOTES["network" if is_network else "recording"]],
+        "kinds": [
+            {
+                "name": kind,
+                "count": counts.get(kind, 0),
+                "meaning": str(rules.get(kind) or MEANINGS[kind]),
+            }
+            for kind in ORDER
+        ],
+        "selective": (
+            "The strongest of each kind, at most two for the same token first. Open one for both "
+            "of its ends, its figures and its neighbours."
+        ),
+        "silent": str(rules.get("dead_rule") or rules.get("active") or ""),
+    }
+
+
+def _lede(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], network: bool) -> str:
+    n, sites = len(units), units["site"].nunique()
+    where = "one site" if sites == 1 else f"{sites} sites"
+    n_read = about.get("n_tokens") or about.get("n_samples")
+    read = f", over {n_read:,} {'tokens' if network else 'samples'}" if n_read else ""
+    telling = counts.get("token", 0) + counts.get("bigram", 0)
+    tuned, dead = counts.get("tuned", 0), counts.get("dead", 0)
+    first = (
+        f"{telling:,} {'prefers' if telling == 1 else 'prefer'} a token or a pair"
+        if network
+        else f"{tuned:,} {'is' if tuned == 1 else 'are'} tuned to what was asked"
+    )
+    silent = f"{dead:,} {'was' if dead == 1 else 'were'} never active"
+    return f"{n:,} {'neurons' if network else 'units'} of {where}{read}. {first}; {silent}."
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _called(key: str) -> str:
+    return key.removeprefix("n_").replace("_", " ")
+
+
+def _value(key: str, value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if key.endswith("seconds") and isinstance(value, int | float):
+        return f"{value / 60:.1f} min" if value >= 90 else f"{value:.0f} s"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,184 @@
+"""Write the page of an atlas: one file, with everything it needs inside it."""
+
+from __future__ import annotations
+
+import json
+import string
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.choice import choose
+from nissl.atlas.page.statistic import as_base64, bfloat16, statistics_of
+from nissl.atlas.page.words import ORDER, words_of
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["write_page"]
+
+SCRIPTS = ("data.js", "colour.js", "stain.js", "layers.js", "unit.js", "main.js")
+LEADS = 48  # cards that stand in the first list, from all kinds
+
+
+def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
+    """Make ``index.html`` of an atlas from its tables.
+
+    Parameters
+    ----------
+    atlas_dir : path
+        A folder with the tables that `nissl.atlas.tables` describes. ``units.parquet`` and
+        ``atlas.json`` must be there; what else is missing is left out of the page.
+    n_cards : int
+        Of how many units the page tells the contexts and the evidence; of all others it holds the
+        statistics.
+
+    Returns
+    -------
+    Path
+        The page: self-contained, without anything fetched from a network; below 5 MB for 46,080
+        units.
+
+    Raises
+    ------
+    NisslError
+        The folder is not an atlas, or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_page(folder)
+    Traceback (most recent call last):
+    nissl.errors.NisslError: this folder is not an atlas: units.parquet is missing
+      ...
+    """
+    folder = Path(atlas_dir)
+    text = _filled(_payload(folder, n_cards))
+    page = folder / "index.html"
+    partial = page.with_suffix(".html.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(page)
+    except OSError as error:
+        raise NisslError(
+            f"the page cannot be written: {error.strerror}",
+            where=str(page),
+            do="make room or choose a folder that you may write",
+        ) from error
+    return page
+
+
+def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
+    """Everything the page shows, as JSON."""
+    units, about = _read(folder)
+    strings = Strings()
+    rows = choose(units, n=n_cards)
+    made = cards(folder, units, rows, strings)
+    kinds = units["kind"].astype(str)
+    leads = [c for c in made if kinds.iloc[c["row"]] not in ("dead", "unexplained")] or made
+    for card in leads[:LEADS]:
+        card["lead"] = True
+    sites = list(dict.fromkeys(units["site"].astype(str)))
+    code = {site: number for number, site in enumerate(sites)}
+    columns = {
+        "site": as_base64(units["site"].astype(str).map(code).to_numpy("<u2")),
+        "index": as_base64(units["index"].to_numpy("<u4")),
+        "kind": as_base64(kinds.map(ORDER.index).to_numpy("u1")),
+    }
+    if "token" in units and units["token"].astype(bool).any():
+        columns["token"] = as_base64(_token_numbers(units, strings))
+    regular = [f"{s}[{i}]" for s, i in zip(units["site"], units["index"], strict=True)]
+    return {
+        "n": len(units),
+        "columns": columns,
+        "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
+        "sites": _sites(units, sites),
+        "statistics": [
+            {**vars(s), "data": as_base64(bfloat16(units[s.name]))} for s in statistics_of(units)
+        ],
+        "edges": _shared_edges(folder),
+        "cards": made,
+        "strings": strings.texts,
+        **words_of(units, about),
+    }
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import pandas as pd
+
+    for name in ("units.parquet", "atlas.json"):
+        if not (folder / name).exists():
+            raise NisslError(
+                f"this folder is not an atlas: {name} is missing",
+                where=str(folder),
+                do="make one with `nissl atlas NETWORK --out FOLDER`",
+            )
+    try:
+        units = pd.read_parquet(folder / "units.parquet")
+        about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NisslError(
+            f"the atlas cannot be read: {error}", where=str(folder), do="make it again"
+        ) from error
+    unknown = set(units["kind"].astype(str)) - set(ORDER)
+    if unknown:
+        raise NisslError(f"units of unknown kinds: {', '.join(sorted(unknown))}", where=str(folder))
+    return units.reset_index(drop=True), about
+
+
+def _token_numbers(units: pd.DataFrame, strings: Strings) -> np.ndarray[Any, Any]:
+    numbers = np.array([strings.number(str(t)) for t in units["token"]])
+    # More texts than two bytes can count: the rarest go without, rather than be wrong.
+    return np.where(numbers < 2**16, numbers, 0).astype("<u2")
+
+
+def _sites(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
+    """Name each site in full, by a few words, and by a mark for an axis."""
+    first = units.drop_duplicates("site").set_index("site")["layer"]
+    layers = {site: int(first[site]) for site in sites}
+    alone = len(set(layers.values())) == len(sites) and min(layers.values()) >= 0
+    return [
+        {
+            "name": site,
+            "long": f"layer {layers[site]}" if alone else site,
+            "short": str(layers[site]) if alone else site[:8],
+        }
+        for site in sites
+    ]
+
+
+def _shared_edges(folder: Path) -> list[float] | None:
+    import zarr
+
+    path = folder / "arrays.zarr"
+    if not path.exists():
+        return None
+    arrays = zarr.open_group(path, mode="r")
+    edges = np.asarray(arrays["edges"]) if "edges" in arrays else np.empty((0, 0))
+    return [float(f"{e:.5g}") for e in edges] if edges.ndim == 1 else None
+
+
+def _filled(payload: dict[str, Any]) -> str:
+    """Put style, data and scripts into the template."""
+    files = resources.files("nissl.atlas.page")
+
+    def text(name: str) -> str:
+        return files.joinpath(name).read_text(encoding="utf-8")
+
+    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    # Nothing in the data may end the element it stands in, or open another.
+    data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    scripts = "\n".join(text(name) for name in SCRIPTS)
+    title = f"{payload['title']} · Nissl atlas"
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return string.Template(text("template.html")).substitute(
+        title=escaped,
+        style=text("page.css"),
+        data=data,
+        script=f'"use strict";\n(() => {{\n{scripts}}})();\n',
+    )
