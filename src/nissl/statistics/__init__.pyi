@@ -34,3 +34,8 @@ from .probes import control_labels as control_labels
 from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
+from .groups import GroupMeans as GroupMeans
+from .groups import position_groups as position_groups
+from .preference import Preference as Preference
+from .preference import document_weights as document_weights
+from .preference import frequent_labels as frequent_labels
