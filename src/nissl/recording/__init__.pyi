@@ -1,5 +1,8 @@
+from .aggregate import aggregate as aggregate
+from .align import align as align
 from .blocks import Block as Block
 from .blocks import blocks as blocks
+from .concat import concat as concat
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import check as check
@@ -7,6 +10,7 @@ from .recording import labels_of as labels_of
 from .recording import recording as recording
 from .recording import samples_table as samples_table
 from .recording import units_table as units_table
+from .select import select as select
 from .spikes import bin_spikes as bin_spikes
 from .store.manifest import StoreMismatch as StoreMismatch
 from .store.manifest import is_store as is_store

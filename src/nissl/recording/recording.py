@@ -320,18 +320,18 @@ def _plain(column: Any) -> np.ndarray[Any, Any]:
 
     What is missing (None, NaN) is NaN among numbers, and empty among strings.
     """
-    column = np.asarray(column)
-    if column.dtype.kind != "O" or column.ndim != 1:
-        return column
+    cells: np.ndarray[Any, Any] = np.asarray(column)
+    if cells.dtype.kind != "O" or cells.ndim != 1:
+        return cells
     import pandas as pd
 
-    missing = np.asarray(pd.isna(column))
-    there = np.asarray(column[~missing].tolist())
+    missing = np.asarray(pd.isna(cells))
+    there = np.asarray(cells[~missing].tolist())
     if there.ndim == 1 and len(there) and there.dtype.kind in "fiub":
-        whole = np.full(len(column), np.nan) if missing.any() else there.copy()
+        whole: np.ndarray[Any, Any] = np.full(len(cells), np.nan) if missing.any() else there.copy()
         whole[~missing] = there
         return whole
-    return np.asarray(np.where(missing, "", column).astype(str))
+    return np.asarray(np.where(missing, "", cells).astype(str))
 
 
 def _addresses(columns: Mapping[str, Any], n_units: int) -> np.ndarray[Any, Any]:

@@ -1,0 +1,140 @@
+"""Aggregate: one sample for each value of a coordinate, such as a stimulus or a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.blocks import blocks
+from nissl.recording.recording import Recording, check
+
+__all__ = ["aggregate"]
+
+Array = np.ndarray[Any, Any]
+
+
+def aggregate(
+    rec: Recording, *, by: str = "stimulus", how: Literal["mean", "last", "max"] = "mean"
+) -> Recording:
+    """Make one sample of all samples that share a value of a coordinate.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy; it is read once, in blocks.
+    by : str
+        The sample coordinate whose values become the samples: ``stimulus``, ``trial``, ...
+    how : {"mean", "last", "max"}
+        The mean over a value's samples (summed in float64), the last of them in the recording's
+        order, or the largest of each unit. Not a number stays not a number.
+
+    Returns
+    -------
+    Recording, shape (n_values, n_units)
+        In memory, in the order in which the values first appear. Sample coordinates that do not
+        change within any value are kept, the others dropped; unit coordinates and attributes are
+        kept, and ``aggregated`` says what was done. The mean of integers is float64; otherwise
+        the type is kept.
+
+    Raises
+    ------
+    UnknownName
+        There is no such sample coordinate, or no such way.
+    NisslError
+        Some samples have no value of `by` (not a number).
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording([[1.0], [5.0], [3.0]], samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> aggregate(rec).values.tolist(), aggregate(rec, how="last").values.tolist()
+    ([[2.0], [5.0]], [[3.0], [5.0]])
+    """
+    check(rec)
+    if how not in FOLDS:
+        raise UnknownName("way of aggregating", how, FOLDS, do=f"how= is one of {', '.join(FOLDS)}")
+    group, first = _groups(rec, by)
+    # isel drops nothing: the first sample of each value stands for it, in order of appearance.
+    kept = rec.isel(sample=first).drop_vars(_changing(rec, group, first))
+    values = FOLDS[how](rec, group, len(first))
+    dtype = np.float64 if how == "mean" and rec.dtype.kind != "f" else rec.dtype
+    result = kept.copy(data=values.astype(dtype, copy=False))
+    return check(result.assign_attrs(aggregated=f"{how} by {by}"))
+
+
+def _groups(rec: Recording, by: str) -> tuple[Array, Array]:
+    """Return the group of every sample, and the first sample of every group, by appearance."""
+    sides = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
+    if by not in sides:
+        raise UnknownName("sample coordinate", by, sides, do=f"there are: {', '.join(sides)}")
+    column = np.asarray(rec[by].values)
+    if column.dtype.kind == "f" and np.isnan(column).any():
+        raise NisslError(
+            f"{np.isnan(column).sum()} samples have no '{by}'",
+            where=f"sample {int(np.argmax(np.isnan(column)))}",
+            do=f"leave them out first: select(rec, samples={{'{by}': lambda v: ~np.isnan(v)}})",
+        )
+    _, first, group = np.unique(column, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[group], first[order]
+
+
+def _changing(rec: Recording, group: Array, first: Array) -> list[str]:
+    """Return the sample coordinates that differ between samples of one group."""
+    changing = []
+    for name, coord in rec.coords.items():
+        if coord.dims != ("sample",):
+            continue
+        column = np.asarray(coord.values)
+        standing = column[first][group]
+        same = column == standing
+        if column.dtype.kind == "f":
+            same |= np.isnan(column) & np.isnan(standing)
+        if not same.all():
+            changing.append(str(name))
+    return changing
+
+
+def _mean(rec: Recording, group: Array, n: int) -> Array:
+    total = np.zeros((n, rec.sizes["unit"]))
+    for part, ids, values in _runs(rec, group):
+        total[ids] += np.add.reduceat(values, part, axis=0, dtype=np.float64)
+    total /= np.bincount(group, minlength=n)[:, None]
+    return total
+
+
+def _max(rec: Recording, group: Array, n: int) -> Array:
+    largest = np.full((n, rec.sizes["unit"]), -np.inf, np.result_type(rec.dtype, np.float32))
+    for part, ids, values in _runs(rec, group):
+        largest[ids] = np.maximum(largest[ids], np.maximum.reduceat(values, part, axis=0))
+    return largest
+
+
+def _last(rec: Recording, group: Array, n: int) -> Array:
+    last = np.zeros(n, dtype=np.int64)
+    np.maximum.at(last, group, np.arange(len(group)))
+    return np.asarray(rec.isel(sample=last).values)
+
+
+def _runs(rec: Recording, group: Array) -> Any:
+    """Yield for each block where runs of one group begin, the groups, and the sorted values."""
+    for block in blocks(rec):
+        here = group[block.start : block.start + len(block.values)]
+        values = block.values
+        if (np.diff(here) < 0).any():
+            order = np.argsort(here, kind="stable")
+            here, values = here[order], values[order]
+        part = np.flatnonzero(np.diff(here, prepend=-1))
+        yield part, here[part], values
+
+
+FOLDS: dict[str, Callable[[Recording, Array, int], Array]] = {
+    "mean": _mean,
+    "last": _last,
+    "max": _max,
+}

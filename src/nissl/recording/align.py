@@ -1,0 +1,161 @@
+"""Align: two recordings whose samples are the same things, one for one, or a reason why not."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.recording import Recording, check, labels_of
+
+__all__ = ["align"]
+
+Array = np.ndarray[Any, Any]
+
+
+def align(
+    a: Recording,
+    b: Recording,
+    *,
+    on: str = "stimulus",
+    missing: Literal["refuse", "drop"] = "refuse",
+    order: Literal["refuse", "first"] = "refuse",
+) -> tuple[Recording, Recording]:
+    """Return two recordings whose samples agree row by row, or say why they do not.
+
+    Names are compared as names, whatever their codes; numbers must be equal to the last bit.
+
+    Parameters
+    ----------
+    a, b : Recording, shapes (n_a, n_units_a) and (n_b, n_units_b)
+        The recordings; their values are not read.
+    on : str
+        The sample coordinate that says what a sample is; each value at most once in each.
+    missing : {"refuse", "drop"}
+        What to do with values that only one has.
+    order : {"refuse", "first"}
+        What to do where `b` has another order: refuse it, or put it into the order of `a`.
+
+    Returns
+    -------
+    a, b : Recording, shapes (n, n_units_a) and (n, n_units_b)
+        With the same values of `on` in every row; the codes of names are those of `a`.
+
+    Raises
+    ------
+    UnknownName
+        One of them has no such sample coordinate.
+    NisslError
+        A value occurs twice, is missing on one side, or comes in another order; or one side has
+        names and the other numbers.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> a = recording([[1.0], [2.0]], samples={"stimulus": ["cat", "dog"]})
+    >>> b = recording([[5.0], [4.0]], samples={"stimulus": ["dog", "cat"]})
+    >>> _, b = align(a, b, order="first")
+    >>> b.values.tolist()
+    [[4.0], [5.0]]
+    """
+    for name, value, known in (
+        ("missing", missing, ("refuse", "drop")),
+        ("order", order, ("refuse", "first")),
+    ):
+        if value not in known:
+            raise UnknownName(f"way for {name}=", value, known, do=f"{' or '.join(known)}")
+    left, right = _labels(a, on, "first"), _labels(b, on, "second")
+    if left.dtype.kind != right.dtype.kind and "U" in (left.dtype.kind, right.dtype.kind):
+        raise NisslError(
+            f"'{on}' is {_kind(left)} in the first recording and {_kind(right)} in the second",
+            where=on,
+            do="write it the same way in both",
+        )
+    rows_a, rows_b = _rows(left, right, on, missing)
+    if order == "refuse":
+        _same_order(left[rows_a], right[np.sort(rows_b)], on)
+    a, b = _taken(a, rows_a), _taken(b, rows_b)
+    if "names" in a[on].attrs:
+        # The codes of `a` stand for the same names; those of `b` need not have.
+        b = b.assign_coords({on: ("sample", a[on].values, a[on].attrs)})
+    return check(a), check(b)
+
+
+def _labels(rec: Recording, on: str, which: str) -> Array:
+    check(rec)
+    known = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
+    if on not in known:
+        there = ", ".join(known) or "none"
+        raise UnknownName(
+            f"sample coordinate of the {which} recording", on, known, do=f"there are: {there}"
+        )
+    labels = labels_of(rec, on)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise NisslError(
+            f"{int(np.isnan(labels).sum())} samples of the {which} recording have no '{on}'",
+            where=f"sample {int(np.argmax(np.isnan(labels)))}",
+            do="leave them out first, with select",
+        )
+    values, first, count = np.unique(labels, return_index=True, return_counts=True)
+    repeated = np.flatnonzero(count > 1)
+    if len(repeated):
+        raise NisslError(
+            f"{len(repeated)} values of '{on}' occur more than once in the {which} recording: "
+            f"{_some(values[repeated])}",
+            where=f"sample {int(first[repeated[0]])}",
+            do=f"make one sample of each first: aggregate(rec, by='{on}')",
+        )
+    return labels
+
+
+def _rows(left: Array, right: Array, on: str, missing: str) -> tuple[Array, Array]:
+    """Return the rows of both that have the values they share, in the order of the first."""
+    for has, lacks, which in ((left, right, "second"), (right, left, "first")):
+        gap = has[~np.isin(has, lacks)]
+        if len(gap) and missing == "refuse":
+            near = _nearness(gap, lacks)
+            raise NisslError(
+                f"{len(gap)} values of '{on}' are missing in the {which} recording: "
+                f"{_some(gap)}{near}",
+                where=on,
+                do="leave out what only one has with missing='drop', or round times that jitter",
+            )
+    rows_a = np.flatnonzero(np.isin(left, right))
+    by_value = np.argsort(right, kind="stable")
+    place = np.searchsorted(right[by_value], left[rows_a])
+    return rows_a, by_value[place]
+
+
+def _same_order(left: Array, right: Array, on: str) -> None:
+    other = np.flatnonzero(left != right)
+    if len(other):
+        i = int(other[0])
+        raise NisslError(
+            f"'{on}' comes in another order: sample {i} is {_some(left[i : i + 1])} in the first "
+            f"recording and {_some(right[i : i + 1])} in the second",
+            where=on,
+            do="put the second into the order of the first with order='first'",
+        )
+
+
+def _taken(rec: Recording, rows: Array) -> Recording:
+    whole = len(rows) == rec.sizes["sample"] and bool((rows == np.arange(len(rows))).all())
+    return rec if whole else rec.isel(sample=rows)
+
+
+def _nearness(gap: Array, others: Array) -> str:
+    """Tell how near the nearest number is, where jitter could be why there is none equal."""
+    if gap.dtype.kind != "f" or others.dtype.kind not in "fiu" or len(others) == 0:
+        return ""
+    off = np.abs(others - gap[0]).min()
+    return f" (the nearest is {off:.2g} off)"
+
+
+def _kind(labels: Array) -> str:
+    return "names" if labels.dtype.kind == "U" else "numbers"
+
+
+def _some(values: Array) -> str:
+    shown = ", ".join(repr(v) for v in values[:3].tolist())
+    return shown + (", ..." if len(values) > 3 else "")

@@ -1,0 +1,281 @@
+"""Concat: recordings one after another along the samples, or side by side along the units."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording.recording import Recording, check, labels_of
+
+__all__ = ["concat"]
+
+Array = np.ndarray[Any, Any]
+
+
+def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sample") -> Recording:
+    """Put recordings together, without aligning anything silently.
+
+    Parameters
+    ----------
+    recs : sequence of Recording
+        One or more. Along the samples they have the same units in the same order, with the same
+        coordinates, and the same sample coordinates. Along the units they have the same samples:
+        sample coordinates that several have must be equal, and no address may occur twice.
+    along : {"sample", "unit"}
+        The side that grows.
+
+    Returns
+    -------
+    Recording, shape (sum of n_samples, n_units) or (n_samples, sum of n_units)
+        Lazy where one of them is, else in memory. Tables of names are united, in the order in
+        which names first appear. Unit coordinates that some lack are NaN, -1, empty or false
+        there. Attributes that are equal in all are kept; others become a JSON list, an entry for
+        each recording.
+
+    Raises
+    ------
+    NisslError
+        Units, coordinates, quantities or samples differ, or addresses clash; it says which.
+    UnknownName
+        `along` is neither side.
+
+    Examples
+    --------
+    >>> from nissl.recording import labels_of, recording
+    >>> a = recording([[1.0]], samples={"stimulus": ["cat"]})
+    >>> b = recording([[2.0]], samples={"stimulus": ["dog"]})
+    >>> rec = concat([a, b])
+    >>> rec.values.tolist(), labels_of(rec, "stimulus").tolist()
+    ([[1.0], [2.0]], ['cat', 'dog'])
+    """
+    recs = [check(rec) for rec in recs]
+    if along not in ("sample", "unit"):
+        raise UnknownName("side", along, ["sample", "unit"], do="along='sample' or along='unit'")
+    if not recs:
+        raise NisslError("there is nothing to put together", do="give one recording or more")
+    quantities = list(dict.fromkeys(str(r.attrs.get("quantity", "activity")) for r in recs))
+    if len(quantities) > 1:
+        raise NisslError(
+            f"the recordings hold different quantities: {', '.join(quantities)}",
+            where="quantity",
+            do="put together what is of one kind",
+        )
+    side = _along_samples if along == "sample" else _along_units
+    coords = side(recs)
+    values = _joined([rec.variable for rec in recs], 0 if along == "sample" else 1)
+    return check(xr.DataArray(values, coords=coords, attrs=_attrs(recs)))
+
+
+def _along_samples(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
+    first = recs[0]
+    coords = _side(first, "unit")
+    for n, rec in enumerate(recs[1:], start=1):
+        _same_units(coords, _side(rec, "unit"), n)
+    columns = [_side(rec, "sample") for rec in recs]
+    for n, table in enumerate(columns):
+        odd = set(table) ^ set(columns[0])
+        if odd:
+            raise NisslError(
+                f"recordings 0 and {n} do not have the same sample coordinates: "
+                f"{', '.join(sorted(odd))}",
+                where=f"recording {n}",
+                do="add them to all with assign_coords, or drop them with drop_vars",
+            )
+    for name in columns[0]:
+        coords[name] = _column([table[name] for table in columns], recs, name)
+    return coords
+
+
+def _same_units(expected: dict[str, xr.Variable], found: dict[str, xr.Variable], n: int) -> None:
+    ours, theirs = expected["unit"].values, found["unit"].values
+    if len(ours) != len(theirs) or (ours != theirs).any():
+        only = np.setdiff1d(ours, theirs), np.setdiff1d(theirs, ours)
+        if len(only[0]) or len(only[1]):
+            what = f"{len(only[0])} units are only in 0, {len(only[1])} only in {n}"
+            shown = np.concatenate([only[0][:1], only[1][:1]])
+            what += f" ({', '.join(shown.tolist())})"
+        else:
+            what = "they come in another order"
+        raise NisslError(
+            f"recordings 0 and {n} do not have the same units: {what}",
+            where=f"recording {n}",
+            do="select the same units of each first: select(rec, units=list_of_addresses)",
+        )
+    for name in expected.keys() | found.keys():
+        both = name in expected and name in found
+        if not both or not _equal(expected[name].values, found[name].values):
+            raise NisslError(
+                f"the units of recordings 0 and {n} differ in '{name}'",
+                where=f"recording {n}",
+                do="mend it, or drop it with drop_vars",
+            )
+
+
+def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
+    coords: dict[str, xr.Variable] = {}
+    origin: dict[str, int] = {}
+    for n, rec in enumerate(recs):
+        if rec.sizes["sample"] != recs[0].sizes["sample"]:
+            raise NisslError(
+                f"recording 0 has {recs[0].sizes['sample']} samples, recording {n} "
+                f"{rec.sizes['sample']}",
+                where=f"recording {n}",
+                do="align them first",
+            )
+        for name, column in _side(rec, "sample").items():
+            if name not in coords:
+                coords[name], origin[name] = column, n
+            elif not _equal(labels_of(recs[origin[name]], name), labels_of(rec, name)):
+                raise NisslError(
+                    f"recordings {origin[name]} and {n} differ in the sample coordinate '{name}'",
+                    where=f"recording {n}",
+                    do=f"align them first: align(a, b, on='{name}'), or drop it with drop_vars",
+                )
+    tables = [_side(rec, "unit") for rec in recs]
+    for name in dict.fromkeys(name for table in tables for name in table):
+        if name in coords:
+            raise NisslError(
+                f"'{name}' is a coordinate of samples in one recording and of units in another",
+                where=name,
+                do="rename one of them",
+            )
+        like = next(table[name] for table in tables if name in table)
+        parts = [
+            table[name].values if name in table else _lacking(like, rec.sizes["unit"])
+            for table, rec in zip(tables, recs, strict=True)
+        ]
+        if len({p.dtype.kind == "U" for p in parts}) > 1:
+            raise NisslError(
+                f"the unit coordinate '{name}' holds names in one recording and numbers in another",
+                where=name,
+                do="write it the same way in all",
+            )
+        coords[name] = xr.Variable(("unit",), np.concatenate(parts))
+    addresses, count = np.unique(coords["unit"].values, return_counts=True)
+    if (count > 1).any():
+        clash = addresses[count > 1]
+        raise NisslError(
+            f"{len(clash)} addresses occur in more than one recording: {clash[0]}",
+            where="unit",
+            do="give the units addresses of their own, such as 'subject1/voxel[3,5,1]'",
+        )
+    return coords
+
+
+def _lacking(like: xr.Variable, n_units: int) -> Array:
+    fill: Any = {"f": np.nan, "U": "", "b": False}.get(like.dtype.kind, -1)
+    # Unsigned columns become signed, so that -1 is not the largest number.
+    return np.full(n_units, fill, dtype=np.int64 if like.dtype.kind == "u" else like.dtype)
+
+
+def _column(columns: list[xr.Variable], recs: Sequence[Recording], name: str) -> xr.Variable:
+    """Put one sample coordinate together, its names under codes that all share."""
+    named = ["names" in column.attrs for column in columns]
+    if any(named) and not all(named):
+        raise NisslError(
+            f"'{name}' holds names in one recording and numbers in another",
+            where=f"recordings {named.index(True)} and {named.index(False)}",
+            do="write it the same way in all",
+        )
+    if not any(named):
+        return xr.Variable(
+            ("sample",), np.concatenate([c.values for c in columns]), _common(columns)
+        )
+    tables = [json.loads(column.attrs["names"]) for column in columns]
+    united = {label: i for i, label in enumerate(dict.fromkeys(n for t in tables for n in t))}
+    parts = [
+        # -1 stands for no name, and stays.
+        np.array([*(united[label] for label in table), -1], dtype=np.int32)[column.values]
+        for table, column in zip(tables, columns, strict=True)
+    ]
+    attrs = {**_common(columns), "names": json.dumps(list(united))}
+    return xr.Variable(("sample",), np.concatenate(parts), attrs)
+
+
+def _common(columns: list[xr.Variable]) -> dict[Any, Any]:
+    first = columns[0].attrs
+    return {k: v for k, v in first.items() if all(c.attrs.get(k) == v for c in columns)}
+
+
+def _attrs(recs: Sequence[Recording]) -> dict[str, Any]:
+    attrs: dict[str, Any] = {}
+    for name in dict.fromkeys(str(name) for rec in recs for name in rec.attrs):
+        values = [rec.attrs.get(name) for rec in recs]
+        same = all(_equal(np.asarray(v), np.asarray(values[0])) for v in values)
+        plain = [v.item() if isinstance(v, np.generic) else v for v in values]
+        attrs[name] = values[0] if same else json.dumps(plain)
+    return attrs
+
+
+def _side(rec: Recording, side: str) -> dict[str, xr.Variable]:
+    return {
+        str(n): c.variable.to_base_variable() for n, c in rec.coords.items() if c.dims == (side,)
+    }
+
+
+def _equal(a: Array, b: Array) -> bool:
+    if a.shape != b.shape or (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+        return False
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
+
+
+def _joined(parts: list[xr.Variable], axis: int) -> xr.Variable:
+    """Put values together: in memory, by dask where they are dask's, else lazily."""
+    if len(parts) == 1:
+        return parts[0].copy(deep=False)
+    if any(p.chunks is not None for p in parts):
+        dask_array: Any = importlib.import_module("dask.array")
+        chunked = [p.chunk({}).data if p.chunks is None else p.data for p in parts]
+        return xr.Variable(parts[0].dims, dask_array.concatenate(chunked, axis=axis))
+    if all(p._in_memory for p in parts):
+        return xr.Variable(parts[0].dims, np.concatenate([p.values for p in parts], axis=axis))
+    return xr.Variable(parts[0].dims, indexing.LazilyIndexedArray(_LazyParts(parts, axis)))
+
+
+class _LazyParts(BackendArray):
+    """Variables one after another along an axis, each read only where it is looked at."""
+
+    def __init__(self, parts: list[xr.Variable], axis: int) -> None:
+        self.parts = parts
+        self.axis = axis
+        self.starts = np.cumsum([0, *(p.shape[axis] for p in parts)])
+        other = parts[0].shape[1 - axis]
+        total = int(self.starts[-1])
+        self.shape = (total, other) if axis == 0 else (other, total)
+        self.dtype = np.result_type(*(p.dtype for p in parts))
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
+        return np.asarray(
+            indexing.explicit_indexing_adapter(
+                key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            )
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Array:
+        places = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
+        shape = np.shape(places[0]) + np.shape(places[1])
+        places = [np.atleast_1d(p) for p in places]
+        out = np.empty((len(places[0]), len(places[1])), self.dtype)
+        part_of = np.searchsorted(self.starts, places[self.axis], side="right") - 1
+        for n in np.unique(part_of):
+            here = np.flatnonzero(part_of == n)
+            take = list(places)
+            take[self.axis] = places[self.axis][here] - self.starts[n]
+            read = self.parts[n][tuple(_run(t) for t in take)].values
+            out[(here, slice(None)) if self.axis == 0 else (slice(None), here)] = read
+        return out.reshape(shape)
+
+
+def _run(places: Array) -> Array | slice:
+    """Return consecutive places as a slice, which is quicker to read."""
+    if len(places) and (np.diff(places) == 1).all():
+        return slice(int(places[0]), int(places[-1]) + 1)
+    return places
