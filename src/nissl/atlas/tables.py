@@ -7,6 +7,7 @@ An atlas is a folder:
 ``examples.parquet``    one row a unit, sign and rank: the places where a unit is at its extremes
 ``tokens.parquet``      one row a unit and rank: the tokens a unit prefers (networks that read text)
 ``bigrams.parquet``     the same for pairs of neighbouring tokens
+``tuning.parquet``      one row a unit and coordinate of the samples (biological recordings)
 ``arrays.zarr``         ``histogram`` (unit, bin) and its ``edges`` (bin + 1); for text the
                         ``token``, ``document`` and ``position`` of every sample
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
@@ -29,7 +30,17 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BIGRAMS", "EXAMPLES", "KINDS", "NETWORK_UNITS", "TOKENS", "UNITS", "Column", "conform"]
+__all__ = [
+    "BIGRAMS",
+    "EXAMPLES",
+    "KINDS",
+    "NETWORK_UNITS",
+    "TOKENS",
+    "TUNING",
+    "UNITS",
+    "Column",
+    "conform",
+]
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,32 @@ n_documents      int32    documents it occurs in
 effect           float32  mean activity at the pair less its document's mean, in sd of the unit
 p                float64  one-sided p over documents
 q                float64  p corrected over all units and bigrams searched
+""")
+
+TUNING = _columns("""
+unit             str      address
+coordinate       str      the sample coordinate
+kind             str      categorical, circular or continuous
+eta2             float64  share of the unit's variance between the coordinate's levels
+effect           float64  eta2 less the mean of its null
+null_mean        float64  mean of eta2 under the null
+null_sd          float64  its deviation
+p                float64  one-sided p of this unit and coordinate alone
+q                float64  p corrected over all units and coordinates searched
+preferred        float64  level with the highest mean; of an angle, direction of the mean vector
+preferred_name   str      what it is called
+auroc            float64  preferred category against all others; NaN where there are no categories
+vector_length    float64  0 (flat) to 1 (one direction); NaN where it is no angle
+information      float64  bits per spike; NaN where activity is not spikes
+n                int64    observations
+null             str      what was exchanged
+levels           list     code of each category or centre of each bin
+level_names      list     what they are called
+level_n          list     observations at each level
+curve            list     mean activity at each level
+null_low         list     2.5th percentile of the same under the null
+null_high        list     97.5th percentile
+note             str      why it was not tested (p and q are then 1); empty where it was
 """)
 
 #: Kinds of units, in the order in which the rules are asked; the first that holds is the kind.

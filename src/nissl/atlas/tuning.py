@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.coordinates import PER_BIN, Plan, plan_tuning
 from nissl.atlas.eta import Scores, score
+from nissl.atlas.tables import TUNING, conform
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
 from nissl.statistics import Finding
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Tuning", "tuning"]
 
 BYTES = 256e6  # that a batch of units may take
-COLUMNS = (
-    *("unit", "coordinate", "kind", "eta2", "effect", "null_mean", "null_sd", "p", "q"),
-    *("preferred", "preferred_name", "auroc", "vector_length", "information", "n", "null"),
-    *("levels", "level_names", "level_n", "curve", "null_low", "null_high", "note"),
-)
 
 
 @dataclass(frozen=True)
@@ -160,12 +156,16 @@ def tuning(
                 extremity.append(np.where(tested, compared.extremity, -np.inf))
                 maxima = np.maximum(maxima, compared.drawn[:, tested].max(axis=1, initial=-np.inf))
                 advance(len(tested))
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS)
+    table = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=[column.name for column in TUNING])
+    )
     if tables:
         p = table["p"].to_numpy()
         q = corrected(p, np.concatenate(extremity), maxima, correction=correction, tail=tail)
         table["q"] = np.where(table["note"] == "", q, 1.0)
-        table = table[list(COLUMNS)]
+    table = conform(table, TUNING)
     nulls = "; ".join(f"{plan.name}: {plan.null.name}" for plan in plans)
     provenance: dict[str, str | int | float] = {
         "n_permutations": n_permutations, "seed": seed, "correction": correction, "tail": tail,

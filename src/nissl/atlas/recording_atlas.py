@@ -1,0 +1,193 @@
+"""The atlas of a recording: statistics, tuning, extremes and neighbours of every unit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.recording import Recording, check
+
+__all__ = ["recording_atlas"]
+
+
+def recording_atlas(
+    rec: Recording,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    labels: Sequence[str] | None = None,
+    block: str | Sequence[str] | None = None,
+    n_bins: int | None = None,
+    n_permutations: int = 1000,
+    correction: str = "max",
+    q: float = 0.05,
+    n_examples: int = 20,
+    n_neighbours: int = 10,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Look at every unit of a recording and write what each one is.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy; read in blocks of samples or of units.
+    out : path
+        The folder, made if it is missing; `nissl.atlas.tables` says what is in it. Tables of an
+        earlier atlas there are replaced when the new ones are whole.
+    name : str, optional
+        What the recording is called; its attribute ``specimen`` where not given.
+    labels, block, n_bins, n_permutations, correction, seed, batch_size
+        As for `nissl.atlas.tuning`.
+    q : float
+        The corrected p at which a unit counts as tuned.
+    n_examples : int
+        Extremes kept at each end.
+    n_neighbours : int
+        Neighbours kept of each unit.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    dict
+        What ``atlas.json`` holds: the counts, the rules, what was exchanged for which coordinate,
+        which were skipped and why, versions, seed and seconds.
+
+    Raises
+    ------
+    NotARecording
+        `rec` is not a Recording.
+    UnknownName
+        There is no such coordinate or correction.
+    NisslError
+        There is nothing in the recording, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.random.default_rng(0).standard_normal((30, 2)),
+    ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
+    >>> with TemporaryDirectory() as out:
+    ...     made = recording_atlas(rec, out, n_permutations=99, progress=False)
+    >>> made["n_units"], made["skipped"]
+    (2, {'trial': 'it says what hangs together'})
+    """
+    from nissl.atlas.neighbours import neighbours_of
+    from nissl.atlas.recording_tables import example_table, histograms, summary, unit_table
+    from nissl.atlas.tuning import tuning
+
+    check(rec)
+    if 0 in rec.shape:
+        raise NisslError(
+            f"there is nothing to look at in a recording of shape {rec.shape}",
+            do="give at least one sample and one unit",
+        )
+    began = time.perf_counter()
+    moments, extremes, rule = summary(rec, k=min(n_examples, rec.sizes["sample"]))
+    found = tuning(
+        rec,
+        labels=labels,
+        block=block,
+        n_bins=n_bins,
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    tuned = found.finding.table
+    neighbours, r, inside = neighbours_of(rec, k=min(n_neighbours, rec.sizes["unit"]))
+    units = unit_table(rec, moments, tuned, neighbours, r, q=q)
+    kinds = units["kind"].value_counts()
+    about: dict[str, Any] = {
+        "name": name or str(rec.attrs.get("specimen", "recording")),
+        **{k: _plain(v) for k, v in rec.attrs.items()},
+        "n_samples": rec.sizes["sample"],
+        "n_units": rec.sizes["unit"],
+        "kinds": {str(kind): int(n) for kind, n in kinds.items()},
+        "tuned": {
+            str(c): int(((part["q"] <= q) & (part["note"] == "")).sum())
+            for c, part in tuned.groupby("coordinate", sort=False)
+        },
+        "nulls": {str(c): part["null"].iloc[0] for c, part in tuned.groupby("coordinate")},
+        "skipped": found.skipped,
+        "rules": {
+            "active": rule,
+            "dead": "its activity never changes",
+            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {q:g}",
+            "unexplained": "neither",
+        },
+        "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
+        "n_permutations": n_permutations,
+        "correction": correction,
+        "seed": seed,
+        **_versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
+    _write(Path(out), tables, histograms(rec, moments), about)
+    return about
+
+
+def _write(
+    out: Path,
+    tables: dict[str, Any],
+    histogram: tuple[NDArray[np.int64], NDArray[Any]],
+    about: dict[str, Any],
+) -> None:
+    """Write beside what is there, and put it in place when it is whole."""
+    import shutil
+
+    import zarr
+
+    partial = out / "atlas.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, table in tables.items():
+            table.to_parquet(partial / f"{name}.parquet", index=False)
+        arrays = zarr.open_group(partial / "arrays.zarr", mode="w")
+        for name, array in zip(("histogram", "edges"), histogram, strict=True):
+            arrays.create_array(name, data=array)
+        (partial / "atlas.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
+        # A folder without atlas.json is no atlas: it goes first and comes last.
+        (out / "atlas.json").unlink(missing_ok=True)
+        shutil.rmtree(out / "arrays.zarr", ignore_errors=True)
+        for made in sorted(partial.iterdir(), key=lambda path: path.name == "atlas.json"):
+            made.rename(out / made.name)
+        partial.rmdir()
+    except OSError as error:
+        raise NisslError(
+            f"the atlas cannot be written: {error.strerror or error}",
+            where=str(out),
+            do="give --out a folder that you may write, on a disk with room",
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    import pandas as pd
+    import xarray as xr
+
+    from nissl._version import __version__
+
+    return {
+        "version": __version__,
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+        "xarray": xr.__version__,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,265 @@
+"""Tables of a recording's atlas: what each unit is like, and where it is at its extremes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.atlas.stretches import smallest_blocks
+from nissl.recording import Recording, blocks, samples_table, units_table
+from nissl.statistics import Extremes, Moments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["example_table", "histograms", "summary", "unit_table"]
+
+Array = NDArray[np.floating[Any]]
+ACTIVE_SD = 2.0
+ACTIVE_RULES = {
+    True: "a unit is active in a sample with at least one spike",
+    False: f"a unit is active above its mean by {ACTIVE_SD:g} of its standard deviations",
+}
+N_BINS = 40
+CONTEXT = 12  # samples on either side of an extreme
+DRAWN = 5  # ranks whose context is kept as activity
+
+
+def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]:
+    """Gather moments and extremes, block by block, in two readings.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy.
+    k : int
+        Extremes to keep at each end.
+
+    Returns
+    -------
+    moments : dict of arrays, each of shape (n_units,)
+        As `nissl.statistics.Moments.result`; density by the rule.
+    extremes : Extremes
+        The k highest and lowest values.
+    rule : str
+        When a unit counts as active.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> moments, _, rule = summary(recording(np.eye(4), quantity="spikes"), k=1)
+    >>> moments["density"].tolist(), rule
+    ([0.25, 0.25, 0.25, 0.25], 'a unit is active in a sample with at least one spike')
+    """
+    n_units = rec.sizes["unit"]
+    spikes = rec.attrs.get("quantity") == "spikes"
+    moments, extremes = Moments(n_units), Extremes(n_units, k)
+    for block in blocks(rec):
+        moments.update(block.values, block.start)
+        extremes.update(block.values, block.start)
+    found = moments.result()
+    if not spikes:
+        above = found["mean"] + ACTIVE_SD * found["sd"]
+        active = Moments(n_units, active_above=np.nan_to_num(above))
+        for block in blocks(rec):
+            active.update(block.values, block.start)
+        found["density"] = active.result()["density"]
+    return found, extremes, ACTIVE_RULES[spikes]
+
+
+def histograms(rec: Recording, moments: dict[str, Array]) -> tuple[NDArray[np.int64], Array]:
+    """Count every unit's values in bins of its own, from its lowest to its highest value.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy.
+    moments : dict of arrays
+        What `summary` returned.
+
+    Returns
+    -------
+    counts : array of int, shape (n_units, 40)
+        Finite values in each bin.
+    edges : array, shape (n_units, 41)
+        Of equal bins; of spike counts, bins hold whole numbers of spikes.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.array([[0], [1], [1]], np.float32), quantity="spikes")
+    >>> counts, edges = histograms(rec, summary(rec, k=1)[0])
+    >>> counts[0, :2].tolist(), edges[0, :3].tolist()
+    ([1, 2], [-0.5, 0.5, 1.5])
+    """
+    low, high = np.nan_to_num(moments["min"]), np.nan_to_num(moments["max"])
+    if rec.attrs.get("quantity") == "spikes":
+        width = np.ceil((high - low + 1) / N_BINS)
+        low = low - 0.5
+    else:
+        width = np.where(high > low, (high - low) / N_BINS, 1.0)
+    edges = low[:, None] + width[:, None] * np.arange(N_BINS + 1)
+    counts = np.zeros((rec.sizes["unit"], N_BINS), np.int64)
+    for block in blocks(rec):
+        with np.errstate(invalid="ignore"):
+            place = np.clip((block.values - low) / width, 0, N_BINS - 1)
+        finite = np.isfinite(block.values)
+        unit = np.broadcast_to(np.arange(rec.sizes["unit"]), place.shape)[finite]
+        np.add.at(counts, (unit, place[finite].astype(np.int64)), 1)
+    return counts, edges
+
+
+def unit_table(
+    rec: Recording,
+    moments: dict[str, Array],
+    tuned: pd.DataFrame,
+    neighbours: NDArray[np.int64],
+    r: Array,
+    *,
+    q: float,
+) -> pd.DataFrame:
+    """Describe every unit in one row.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording; its values are not read.
+    moments : dict of arrays
+        What `summary` returned.
+    tuned : DataFrame
+        The table of `tuning`.
+    neighbours : array of int, shape (n_units, k)
+        What `neighbours_of` returned.
+    r : array, shape (n_units, k)
+        The correlations.
+    q : float
+        The corrected p at which a unit counts as tuned.
+
+    Returns
+    -------
+    DataFrame, n_units rows
+        The columns of `tables.UNITS`, the unit coordinates of the recording, ``tuned_to``,
+        ``tuning_effect`` and ``tuning_q`` of the coordinate with the smallest q, and for every
+        coordinate ``NAME_eta2``, ``NAME_effect``, ``NAME_q`` and ``NAME_preferred``.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> from nissl.atlas.tuning import tuning
+    >>> rec = recording(np.eye(4), samples={"time": range(4)})
+    >>> none = np.full((4, 1), -1), np.full((4, 1), np.nan)
+    >>> table = tuning(rec, progress=False).finding.table
+    >>> unit_table(rec, summary(rec, k=1)[0], table, *none, q=0.05)["kind"].tolist()
+    ['unexplained', 'unexplained', 'unexplained', 'unexplained']
+    """
+    from nissl.atlas.tables import UNITS, conform
+
+    table = units_table(rec)
+    n = len(table)
+    names = table["unit"].to_numpy()
+    table["site"] = table.get("site", table.get("region", rec.attrs.get("specimen", "")))
+    table["layer"] = table.get("layer", -1)
+    if "index" not in table or table["index"].dtype.kind not in "iu":
+        table["index"] = np.arange(n)
+    for statistic, values in moments.items():
+        table[statistic] = values
+    table["dead"] = (moments["min"] == moments["max"]) | (moments["count"] == 0)
+    table["neighbours"] = [names[row[row >= 0]].tolist() for row in neighbours]
+    table["neighbour_r"] = [v[row >= 0].tolist() for row, v in zip(neighbours, r, strict=True)]
+    best = tuned.sort_values(["q", "effect"], ascending=[True, False]).drop_duplicates("unit")
+    best = best.set_index("unit").reindex(names)
+    table["tuned_to"] = np.where(best["q"] <= q, best["coordinate"].fillna(""), "")
+    table["tuning_effect"] = best["effect"].to_numpy(float)
+    table["tuning_q"] = best["q"].to_numpy(float)
+    for name, part in tuned.groupby(tuned["coordinate"].astype(str), sort=False):
+        part = part.set_index("unit").reindex(names)
+        for column in ("eta2", "effect", "q"):
+            table[f"{name}_{column}"] = part[column].to_numpy()
+        table[f"{name}_preferred"] = part[
+            "preferred_name" if part["kind"].iloc[0] == "categorical" else "preferred"
+        ].to_numpy()
+    kind = np.where(table["tuned_to"] != "", "tuned", "unexplained")
+    table["kind"] = np.where(table["dead"], "dead", kind)
+    return conform(table.drop(columns=["variance"]), UNITS)
+
+
+def example_table(rec: Recording, extremes: Extremes) -> pd.DataFrame:
+    """List the samples at which each unit is at its extremes, with what the samples are.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy; of a few units at a time all samples are read.
+    extremes : Extremes
+        What `summary` returned.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `tables.EXAMPLES`, and one for each sample coordinate. The context is the
+        samples around an extreme, inside its own trial, run or epoch.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.array([[0.0], [3.0], [1.0]]), samples={"trial": [7, 8, 9]})
+    >>> example_table(rec, summary(rec, k=1)[1])[["sign", "value", "trial"]].values.tolist()
+    [[1.0, 3.0, 8.0], [-1.0, 0.0, 7.0]]
+    """
+    import pandas as pd
+
+    from nissl.atlas.tables import EXAMPLES, conform
+
+    found = extremes.result()
+    n_units, k = found["top"].shape
+    value = np.stack([found["top"], found["bottom"]], axis=1)
+    place = np.stack([found["top_places"], found["bottom_places"]], axis=1)
+    row, side, rank = (a.ravel() for a in np.indices((n_units, 2, k)))
+    kept = place.ravel() >= 0
+    sample, row, side, rank = place.ravel()[kept], row[kept], side[kept], rank[kept]
+    start, stop = _contexts(rec, sample)
+    table = pd.DataFrame(
+        {
+            "unit": rec["unit"].values.astype(str)[row],
+            "row": row,
+            "sign": 1 - 2 * side,
+            "rank": rank + 1,
+            "value": value.ravel()[kept],
+            "sample": sample,
+            **dict.fromkeys(("document", "position", "token"), -1),
+            "start": start,
+            "stop": stop,
+            "activity": _activity(rec, row, rank, start, stop),
+        }
+    )
+    for name, column in samples_table(rec).items():
+        table[name] = column.to_numpy()[sample]
+    return conform(table, EXAMPLES)
+
+
+def _contexts(
+    rec: Recording, sample: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first sample of each context and the one after its last."""
+    block = smallest_blocks(rec)
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1, [len(block)]])
+    at = np.searchsorted(edges, sample, side="right")
+    return np.maximum(edges[at - 1], sample - CONTEXT), np.minimum(edges[at], sample + CONTEXT + 1)
+
+
+def _activity(
+    rec: Recording,
+    row: NDArray[np.int64],
+    rank: NDArray[np.int64],
+    start: NDArray[np.int64],
+    stop: NDArray[np.int64],
+) -> list[list[float]]:
+    activity: list[list[float]] = [[] for _ in row]
+    step = max(1, int(64e6 / (8 * rec.sizes["sample"])))
+    for first in range(0, rec.sizes["unit"], step):
+        values = np.asarray(rec.variable[:, first : first + step].values)
+        for i in np.flatnonzero((row >= first) & (row < first + step) & (rank < DRAWN)):
+            activity[i] = values[start[i] : stop[i], row[i] - first].astype(float).tolist()
+    return activity
