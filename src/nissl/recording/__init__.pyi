@@ -3,6 +3,8 @@ from .align import align as align
 from .blocks import Block as Block
 from .blocks import blocks as blocks
 from .concat import concat as concat
+from .info import describe as describe
+from .info import info as info
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import check as check

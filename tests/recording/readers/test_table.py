@@ -102,14 +102,21 @@ def test_pickled_objects_are_never_loaded(tmp_path):
         read_table(path)
 
 
-def test_text_among_units_is_named(tmp_path):
+def test_columns_of_text_are_labels_and_slips_are_not(tmp_path):
     path = tmp_path / "labels.csv"
     path.write_text("label,a\ncat,1\ndog,2\n")
-    with pytest.raises(NisslError, match="column 'label' holds 'cat', 'dog'") as caught:
-        read_table(path)
-    assert "samples=" in caught.value.do
+    rec = read_table(path)
+    assert labels_of(rec, "label").tolist() == ["cat", "dog"]
+    assert rec["unit"].values.tolist() == ["a"]
     with pytest.raises(UnknownName, match="did you mean 'label'"):
         read_table(path, samples="lable")
+    with pytest.raises(NisslError, match="no column is left"):
+        read_table(path, samples="a")
+    path.write_text("a,b\n1,1\n2,1o\n3,5\n")
+    with pytest.raises(NisslError, match="column 'b' holds '1o' among numbers") as caught:
+        read_table(path)
+    assert "row 1" in caught.value.where
+    assert read_table(path, samples="b").shape == (3, 1)
 
 
 @pytest.mark.parametrize(

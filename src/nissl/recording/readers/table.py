@@ -32,12 +32,12 @@ def read_table(
     Parameters
     ----------
     path : Path or str
-        ``.csv``, ``.tsv`` (also ``.gz``) or ``.parquet``: every column that is not named in
-        `samples` is a unit, and must be numeric. ``.npy``, ``.npz``: a two-dimensional array
-        ``(n_samples, n_units)``; of the one-dimensional arrays beside it those of length
-        n_samples are sample coordinates, those of length n_units unit coordinates.
+        ``.csv``, ``.tsv`` (also ``.gz``) or ``.parquet``: every numeric column that is not named
+        in `samples` is a unit; columns of text are sample coordinates. ``.npy``, ``.npz``: a
+        two-dimensional array ``(n_samples, n_units)``; of the one-dimensional arrays beside it
+        those of length n_samples are sample coordinates, those of length n_units unit coordinates.
     samples : str or sequence of str
-        The columns (or arrays) that are sample coordinates; they may hold text.
+        The columns (or arrays) that are sample coordinates, beside those of text.
     units : mapping or DataFrame, optional
         Further unit coordinates, in the order of the units.
     values : str, optional
@@ -53,7 +53,7 @@ def read_table(
     Raises
     ------
     NisslError
-        The file is missing, empty, cut short, not UTF-8, or holds text where numbers are due.
+        The file is missing, empty, cut short, not UTF-8, or mixes text with numbers in a column.
     UnknownName
         `samples` or `values` names a column that is not there.
 
@@ -79,8 +79,12 @@ def read_table(
     for name in named:
         if name not in table.columns:
             raise UnknownName("column", name, [str(c) for c in table.columns])
+    named += [n for n in table.columns if n not in named and _is_text(path, str(n), table[n])]
     numbers = table.drop(columns=named)
-    _only_numbers(path, numbers)
+    if numbers.shape[1] == 0:
+        raise NisslError(
+            "no column is left to be a unit", where=str(path), do="name fewer columns in samples="
+        )
     return recording(
         numbers.to_numpy(),
         samples={name: table[name].to_numpy() for name in named},
@@ -120,22 +124,21 @@ def _rows_are_whole(path: Path, separator: str) -> None:
                 raise damaged(path, "table", why)
 
 
-def _only_numbers(path: Path, table: pd.DataFrame) -> None:
-    if table.shape[1] == 0:
+def _is_text(path: Path, name: str, column: pd.Series[Any]) -> bool:
+    """Tell whether a column holds text; refuse one that holds numbers and a slip of the pen."""
+    import pandas as pd
+
+    if np.dtype(getattr(column.dtype, "numpy_dtype", column.to_numpy().dtype)).kind in "fiub":
+        return False
+    cells = column[column.notna()]
+    text = pd.to_numeric(cells, errors="coerce").isna()
+    if not text.all():
         raise NisslError(
-            "no column is left to be a unit",
-            where=str(path),
-            do="name fewer columns in samples=",
+            f"column '{name}' holds {str(cells[text].iloc[0])!r} among numbers",
+            where=f"{path}, row {cells.index[text][0]} below the header",
+            do=f"mend the cell, or make it a sample coordinate with samples=[..., {name!r}]",
         )
-    for name, column in table.items():
-        if np.dtype(getattr(column.dtype, "numpy_dtype", column.to_numpy().dtype)).kind in "fiub":
-            continue
-        shown = ", ".join(repr(str(v)) for v in column.drop_duplicates()[:3])
-        raise NisslError(
-            f"column '{name}' holds {shown}: not only numbers",
-            where=str(path),
-            do=f"name it a sample coordinate with samples=[..., {str(name)!r}], or mend the file",
-        )
+    return True
 
 
 def _from_arrays(

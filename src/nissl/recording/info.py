@@ -1,0 +1,186 @@
+"""Info: what a recording holds, in a few lines, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.recording.recording import Recording, check
+
+__all__ = ["describe", "info"]
+
+SHOWN = 8  # names of a long list that are shown
+
+
+class _Lines(dict[str, Any]):
+    """A mapping that prints as a line for each of its entries."""
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name}: {value}" for name, value in self.items())
+
+
+class _Column(dict[str, Any]):
+    """What a coordinate holds; prints as a phrase."""
+
+    def __str__(self) -> str:
+        if "names" in self:
+            more = ", ..." if self["different"] > len(self["names"]) else ""
+            phrase = f"{self['different']} names: {', '.join(self['names'])}{more}"
+        elif self.get("from") is None:
+            phrase = f"{self['type']}, nothing"
+        else:
+            span = f"{self['from']:g} to {self['to']:g}"
+            phrase = f"{span} ({self['type']}, {self['different']:,} different)"
+        return phrase + (f", {self['missing']:,} missing" if self["missing"] else "")
+
+
+def describe(rec: Recording) -> dict[str, Any]:
+    """Say what a Recording holds, without reading its values.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        In memory or lazy; its coordinates are read.
+
+    Returns
+    -------
+    dict
+        ``samples``, ``units`` (how many), ``quantity``, ``type``, ``bytes`` (in memory);
+        ``sample coordinates`` and ``unit coordinates``: for each its type, how many different
+        values, how many missing, and from where to where, or the first names; ``sites`` and
+        ``regions``: how many units in each, where units know theirs; ``provenance``: the
+        attributes. Numbers, strings, lists and mappings only, so that it can be written as JSON.
+
+    Raises
+    ------
+    NotARecording
+        `rec` is not a Recording.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.zeros((3, 2)), samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> found = describe(rec)
+    >>> found["samples"], found["units"], found["bytes"]
+    (3, 2, 48)
+    >>> print(found["sample coordinates"])
+    stimulus: 2 names: cat, dog
+    """
+    check(rec)
+    found: dict[str, Any] = {
+        "samples": rec.sizes["sample"],
+        "units": rec.sizes["unit"],
+        "quantity": str(rec.attrs.get("quantity", "activity")),
+        "type": str(rec.dtype),
+        "bytes": int(rec.size) * rec.dtype.itemsize,
+    }
+    for side in ("sample", "unit"):
+        columns = {str(n): _column(c) for n, c in rec.coords.items() if c.dims == (side,)}
+        found[f"{side} coordinates"] = _Lines(columns)
+    for name in ("site", "region"):
+        if name in rec.coords and rec[name].dims == ("unit",):
+            values, count = np.unique(np.asarray(rec[name].values).astype(str), return_counts=True)
+            found[f"{name}s"] = _Lines(zip(values.tolist(), count.tolist(), strict=True))
+    constant = {str(n): c.values[()] for n, c in rec.coords.items() if c.ndim == 0}
+    about = {str(n): v for n, v in rec.attrs.items() if n != "quantity"} | constant
+    found["provenance"] = _Lines(
+        {n: v.item() if isinstance(v, np.generic) else v for n, v in about.items()}
+    )
+    return found
+
+
+def info(
+    source: Path | str | Recording | Mapping[str, Recording], **options: Any
+) -> dict[str, Any]:
+    r"""Say what a file, a store or a Recording holds.
+
+    Parameters
+    ----------
+    source : path, Recording, or mapping of str to Recording
+        A store; a file that a reader knows, which is read whole; or what is already there.
+    **options
+        Passed to the file's reader.
+
+    Returns
+    -------
+    dict
+        That of `describe`, with ``source``; of each site by its name, where sites differ in their
+        samples.
+
+    Raises
+    ------
+    NisslError
+        There is no such file or store, or it is damaged or of an unknown kind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "cells.csv")
+    ...     _ = path.write_text("a,b\n1,2\n")
+    ...     found = info(path)
+    >>> found["samples"], found["units"], Path(found["source"]).name
+    (1, 2, 'cells.csv')
+    """
+    if not isinstance(source, (str, Path)):
+        return _of(source)
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        from nissl.recording.readers import read_file
+
+        return {"source": str(path), **describe(read_file(path, **options))}
+    from nissl.recording.store import is_store, open_store
+
+    if not is_store(path):
+        raise NisslError(
+            "the folder is not a store",
+            where=str(path),
+            do="name a store that was recorded, or a file in the folder",
+        )
+    return {"source": str(path), **_of(open_store(path))}
+
+
+def _of(source: Recording | Mapping[str, Recording]) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return {site: _Lines(describe(rec)) for site, rec in source.items()}
+    return describe(source)
+
+
+def _column(coord: Any) -> _Column:
+    column = np.asarray(coord.values)
+    if "names" in coord.attrs or column.dtype.kind == "U":
+        return _names(column, coord.attrs.get("names"))
+    missing = int(np.isnan(column).sum()) if column.dtype.kind == "f" else 0
+    there = column[~np.isnan(column)] if missing else column
+    span = (there.min().item(), there.max().item()) if len(there) else (None, None)
+    return _Column(
+        {
+            "type": str(column.dtype),
+            "different": len(np.unique(there)),
+            "missing": missing,
+            "from": span[0],
+            "to": span[1],
+        }
+    )
+
+
+def _names(column: np.ndarray[Any, Any], table: str | None) -> _Column:
+    used, first = np.unique(column, return_index=True)
+    used = used[np.argsort(first)]
+    if table is None:
+        names = [str(n) for n in used]
+        missing = int((column == "").sum())
+    else:
+        known = [str(n) for n in json.loads(table)]
+        names = [known[code] if code >= 0 else "" for code in used.tolist()]
+        empty = [code for code, name in zip(used.tolist(), names, strict=True) if name == ""]
+        missing = int(np.isin(column, empty).sum())
+    names = [n for n in names if n]
+    return _Column(
+        {"type": "names", "different": len(names), "missing": missing, "names": names[:SHOWN]}
+    )
