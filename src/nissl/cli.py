@@ -139,7 +139,10 @@ def _atlas(
 def _record(
     network: Network,
     store: Annotated[Path, typer.Option("--store", "-o", help="The zarr folder to write.")],
-    text: Text = None,
+    text: Annotated[
+        list[str],
+        typer.Option("--text", "-t", help="What it reads: a file, folder or specimen. Repeatable."),
+    ],
     sites: Sites = None,
     window: Annotated[int | None, typer.Option(min=1, help="Tokens in one window.")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Tokens from window to window.")] = None,
@@ -162,9 +165,14 @@ def _record(
     from nissl.network import load, record
 
     options = _given(window=window, stride=stride, batch_size=batch_size)
-    net = load(network, **_given(device=device, dtype=dtype))
+    net = load(network, progress=not quiet, **_given(device=device, dtype=dtype))
     record(
-        net, text, sites=sites or ["mlp.neurons"], store=store, progress=not quiet, **options
+        net,
+        _texts(text),
+        sites=sites or ["mlp.neurons"],
+        store=store,
+        progress=not quiet,
+        **options,
     )
     _emit([{"store": str(store)}], json)
 
@@ -221,10 +229,15 @@ def _specimens(
         nissl specimens
         nissl specimens --kind recording
     """
-    from nissl.printing import rows_of
+    from nissl.errors import UnknownName
     from nissl.specimens import specimens
 
-    _emit([row for row in rows_of(specimens()) if kind in (None, row.get("kind"))], json)
+    table = specimens()
+    if kind is not None:
+        if kind not in set(table["kind"]):
+            raise UnknownName("kind of specimen", kind, set(table["kind"]), do="nissl specimens")
+        table = table[table["kind"] == kind]
+    _emit(table if json else table.drop(columns="source"), json)
 
 
 @app.command("fetch", rich_help_panel=HAVE)
@@ -321,6 +334,22 @@ def _claims(
     records = run_claims(room, everything=everything) if run else read_claims(room=room)
     short = ("verdict", "room", "system", "name", "says")
     _emit(records if json else [{key: r[key] for key in short} for r in records], json)
+
+
+def _texts(names: Sequence[str]) -> Any:
+    """Read files, folders and specimens into one table with a column of texts."""
+    import pandas as pd
+
+    from nissl.errors import NisslError
+    from nissl.specimens import load, read_texts
+
+    tables = [read_texts(n) if Path(n).exists() else load(n) for n in names]
+    for name, table in zip(names, tables, strict=True):
+        if "text" not in getattr(table, "columns", ()):
+            raise NisslError(
+                "this specimen is not a text", where=name, do="see `nissl specimens --kind text`"
+            )
+    return pd.concat(tables, ignore_index=True)
 
 
 def _given(**options: Any) -> dict[str, Any]:

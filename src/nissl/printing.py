@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = ["emit", "markdown", "rows_of"]
 
+SHORT = 24  # letters of a cell that is never broken
+
 
 def rows_of(thing: Any) -> list[dict[str, Any]]:
     """Return a table's rows as dictionaries.
@@ -106,11 +108,16 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         console.print("nothing yet", style="dim")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name, value in rows[0].items():
+    cells = [[_shown(value) for value in row.values()] for row in rows]
+    for place, (name, value) in enumerate(rows[0].items()):
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(value)) for value in row.values()))
+        # What is short stays on one line; what is long gets the room that is left.
+        short = max(len(row[place]) for row in cells) <= SHORT
+        table.add_column(
+            name, justify="right" if number else "left", no_wrap=short, overflow="fold"
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
     console.print(table)
     if len(rows) > 20:
         console.print(f"{len(rows)} rows", style="dim")

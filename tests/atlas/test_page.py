@@ -175,11 +175,12 @@ def test_a_recording_without_tokens_gets_its_tuning(copy: Path, units: pd.DataFr
     )
     brain = brain.assign(unit=[f"cell {i}" for i in range(8)])
     brain.to_parquet(copy / "units.parquet")
-    curve = {"curve": [[1.0, np.nan, 3.0]], "null_low": [[0.5] * 3], "null_high": [[1.5] * 3]}
     tuning = {
-        "unit": ["cell 3"], "coordinate": ["head_direction"], "eta2": [0.4], "effect": [0.3],
-        "q": [0.001], "preferred_name": ["180°"], "level_names": [["0°", "180°", "360°"]],
-        "note": [""], **curve,
+        "unit": ["cell 3"], "coordinate": ["head_direction"], "kind": ["circular"], "eta2": [0.4],
+        "effect": [0.3], "q": [0.001], "preferred": [np.pi], "preferred_name": ["3.14"],
+        "levels": [np.array([1, 3, 5]) * np.pi / 3], "level_names": [["1.05", "3.14", "5.24"]],
+        "curve": [[1.0, np.nan, 3.0]], "null_low": [[0.5] * 3], "null_high": [[1.5] * 3],
+        "note": [""],
     }  # fmt: skip
     pd.DataFrame(tuning).to_parquet(copy / "tuning.parquet")
     text = write_page(copy).read_text()
@@ -188,6 +189,7 @@ def test_a_recording_without_tokens_gets_its_tuning(copy: Path, units: pd.DataFr
     data = json.loads(found.group(1))
     card = next(c for c in data["cards"] if c["row"] == 3)
     assert card["tuning"][0]["y"] == [1.0, None, 3.0]
+    assert card["tuning"][0]["names"] == ["60°", "180°", "300°"]
     assert card["reason"] == ["tuned to head direction: eta² 0.4, q 0.001, most at 180°"]
     assert data["addresses"][3] == "cell 3"
     assert data["what"] == "a recording"

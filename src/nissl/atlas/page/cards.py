@@ -17,6 +17,7 @@ __all__ = ["Strings", "cards"]
 HIGHEST, LOWEST = 8, 4  # examples kept at each end
 BEFORE, AFTER = 24, 10  # tokens of context kept around the place
 EVIDENCE = 8  # tokens and pairs listed
+TUNINGS = 6  # curves drawn, the surest first
 
 
 class Strings:
@@ -170,16 +171,13 @@ class _Words:
 
     def context(self, example: Mapping[Any, Any], top: float) -> dict[str, Any]:
         """Return one example; activity in 127ths of the strongest of its unit and sign."""
-        made: dict[str, Any] = {"v": _number(example["value"])}
-        if self.tokens is None or example["token"] < 0:
-            return {**made, "i": int(example["sample"])}
-        start, stop = int(example["start"]), int(example["stop"])
-        at = int(example["sample"])
+        at, start, stop = (int(example[name]) for name in ("sample", "start", "stop"))
         first, last = max(start, at - BEFORE), min(stop, at + AFTER + 1)
-        ids = self.tokens[first:last]
-        made |= {"d": int(example["document"]), "p": int(example["position"])}
-        made["t"] = [self.strings.number(self.texts.get(int(t), f"[{t}]")) for t in ids]
-        made["at"] = at - first
+        made: dict[str, Any] = {"v": _number(example["value"]), "i": at, "at": at - first}
+        if self.tokens is not None and example["token"] >= 0:
+            ids = self.tokens[first:last]
+            made |= {"d": int(example["document"]), "p": int(example["position"])}
+            made["t"] = [self.strings.number(self.texts.get(int(t), f"[{t}]")) for t in ids]
         activity = np.asarray(example["activity"], dtype=float)
         if len(activity) == stop - start:
             part = np.nan_to_num(activity[first - start : last - start]) / top
@@ -215,19 +213,31 @@ def _tunings(path: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[
         row = place.get(line["unit"], -1)
         if row not in rows or line["note"]:
             continue
-        names = [str(n) for n in line["level_names"]]
-        says = f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {line['preferred_name']}"
+        if len(found.get(row, [])) == TUNINGS:
+            continue
+        names, preferred = _levels(line)
         curve = {
             "name": str(line["coordinate"]).replace("_", " "),
-            "says": says,
-            "first": names[0],
-            "last": names[-1],
+            "kind": str(line.get("kind", "continuous")),
+            "says": f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {preferred}",
+            "names": names,
             "y": _numbers(line["curve"]),
             "low": _numbers(line["null_low"]),
             "high": _numbers(line["null_high"]),
         }
         found.setdefault(row, []).append(curve)
     return found
+
+
+def _levels(line: Mapping[Any, Any]) -> tuple[list[str], str]:
+    """Name the levels of a curve and the one preferred; radians become degrees."""
+    names, preferred = [str(n) for n in line["level_names"]], line["preferred"]
+    # Bins of a circle start at zero, so that the first centre tells its circumference.
+    circle = 2 * len(names) * float(np.asarray(line["levels"])[0])
+    if line.get("kind") == "circular" and np.isclose(circle, 2 * np.pi):
+        names = [f"{np.degrees(level):.0f}°" for level in line["levels"]]
+        return names, f"{np.degrees(float(preferred)):.0f}°"
+    return names, str(line["preferred_name"])
 
 
 def _histograms(folder: Path, rows: Sequence[int]) -> tuple[Any, Any]:

@@ -1,6 +1,9 @@
 // Layer by layer: how a statistic is distributed, and which kinds of units there are.
 
-const ROW = 21, LEFT = 46, WIDE = 560, FOOT = 26;
+const ROW = 21, LEFT = 46, FOOT = 26, FEW = 40;
+
+// One unit of a picture is one pixel of the screen, so that its text keeps its size on a phone.
+const wideOf = (id) => Math.max(260, byId(id).clientWidth || 560);
 
 function labelEvery(n) {
   return n <= 16 ? 1 : n <= 32 ? 2 : Math.ceil(n / 16);
@@ -16,7 +19,8 @@ function counts(group, statistic, bins) {
   for (const row of group.rows) {
     const x = statistic.values[row];
     if (!Number.isFinite(x) || (statistic.scale === "log" && x <= 0)) continue;
-    found[Math.min(bins - 1, Math.max(0, Math.floor(place(statistic, x) * bins)))]++;
+    const bin = Math.floor(place(statistic, x) * bins);
+    if (bin >= 0 && bin < bins) found[bin]++;
   }
   return found;
 }
@@ -36,16 +40,21 @@ function smoothed(values, width) {
 }
 
 function drawRidge() {
+  const wide = wideOf("ridge");
   const statistic = statisticOf[byId("statistic").value] || statisticOf.density || data.statistics[0];
   const bins = units.n / groups.length < 100 ? 28 : 72;
   const all = groups.map((g) => smoothed(counts(g, statistic, bins), bins / 60));
   const peak = Math.max(...all.map((c, i) => Math.max(...c) / Math.max(1, groups[i].rows.length))) || 1;
   const height = groups.length * ROW + FOOT + 12;
-  const picture = svg("svg", { viewBox: `0 -12 ${WIDE} ${height}`, role: "img", "aria-label": `Distribution of ${statistic.label} in each layer` });
-  const x = (bin) => LEFT + ((bin + 0.5) / bins) * (WIDE - LEFT - 6);
+  const picture = svg("svg", { viewBox: `0 -12 ${wide} ${height}`, role: "img", "aria-label": `Distribution of ${statistic.label} in each ${data.group}` });
+  const x = (bin) => LEFT + ((bin + 0.5) / bins) * (wide - LEFT - 6);
   const colour = css("--accent"), paper = css("--paper");
   groups.forEach((group, i) => {
     const base = (i + 1) * ROW;
+    if (group.rows.length < FEW) {
+      picture.append(...rug(group, statistic, base, wide, colour));
+      return;
+    }
     const tall = (c) => base - (c / Math.max(1, group.rows.length) / peak) * ROW * 1.9;
     const line = Array.from(all[i], (c, b) => `${x(b).toFixed(1)},${tall(c).toFixed(1)}`).join("L");
     picture.append(svg("path", { d: `M${x(0)},${base}L${line}L${x(bins - 1)},${base}Z`, fill: paper, "fill-opacity": 0.85 }),
@@ -53,9 +62,21 @@ function drawRidge() {
       svg("path", { d: `M${line}`, fill: "none", stroke: colour, "stroke-width": 1.1 },
         svg("title", {}, `${group.long}: median ${shown(statistic, median(group, statistic))}`)));
   });
-  picture.append(...rowLabels(LEFT - 8).filter(Boolean), ...axis(statistic));
+  picture.append(...rowLabels(LEFT - 8).filter(Boolean), ...axis(statistic, wide));
   byId("ridge").replaceChildren(picture);
-  byId("ridge-say").textContent = `Distribution of ${statistic.label} over the units of each layer (${statistic.meaning}).`;
+  byId("ridge-say").textContent = `Distribution of ${statistic.label} over the units of each ${data.group} (${statistic.meaning})${units.n > 2000 ? "; the outermost hundredths are left out" : ""}.`;
+}
+
+// Where a layer has few units, each is a dot.
+function rug(group, statistic, base, wide, colour) {
+  const dots = [svg("line", { x1: LEFT, x2: wide - 6, y1: base - 6, y2: base - 6, stroke: css("--line") })];
+  for (const row of group.rows) {
+    const t = place(statistic, statistic.values[row]);
+    if (!(t >= 0 && t <= 1)) continue;
+    dots.push(svg("circle", { cx: LEFT + t * (wide - LEFT - 6), cy: base - 6, r: 3.6, fill: colour, "fill-opacity": 0.55 },
+      svg("title", {}, `${address(row)}: ${shown(statistic, statistic.values[row])}`)));
+  }
+  return dots;
 }
 
 function median(group, statistic) {
@@ -63,25 +84,26 @@ function median(group, statistic) {
   return sorted.length ? sorted[sorted.length >> 1] : NaN;
 }
 
-function axis(statistic) {
+function axis(statistic, wide) {
   const { low, high, log } = span(statistic);
   const y = groups.length * ROW;
   const at = (t) => (log ? low * (high / low) ** t : low + (high - low) * t);
   return [0, 0.25, 0.5, 0.75, 1].map((t) => {
-    const x = LEFT + t * (WIDE - LEFT - 6);
+    const x = LEFT + t * (wide - LEFT - 6);
     return svg("g", {}, svg("line", { x1: x, x2: x, y1: y, y2: y + 4, stroke: css("--soft") }),
       svg("text", { x, y: y + 17, "text-anchor": t === 0 ? "start" : t === 1 ? "end" : "middle" }, shown(statistic, at(t))));
   });
 }
 
 function drawStack() {
+  const full = wideOf("stack");
   const height = groups.length * ROW + FOOT + 12;
-  const picture = svg("svg", { viewBox: `0 -12 ${WIDE} ${height}`, role: "img", "aria-label": "Kinds of units in each layer" });
+  const picture = svg("svg", { viewBox: `0 -12 ${full} ${height}`, role: "img", "aria-label": `Kinds of units in each ${data.group}` });
   groups.forEach((group, i) => {
     let left = LEFT;
     data.kinds.forEach((kind, k) => {
       const n = group.rows.filter((r) => units.kind[r] === k).length;
-      const wide = (n / group.rows.length) * (WIDE - LEFT - 6);
+      const wide = (n / group.rows.length) * (full - LEFT - 6);
       if (n) picture.append(svg("rect", { x: left, y: i * ROW + 5, width: wide, height: ROW - 6, fill: kindColour(kind.name) },
         svg("title", {}, `${group.long}: ${plural(n, kind.name + " unit")}, ${percent(n / group.rows.length)}`)));
       left += wide;
@@ -89,8 +111,8 @@ function drawStack() {
   });
   const y = groups.length * ROW;
   picture.append(...rowLabels(LEFT - 8).filter(Boolean),
-    ...[0, 25, 50, 75, 100].map((t) => svg("text", { x: LEFT + (t / 100) * (WIDE - LEFT - 6), y: y + 17,
+    ...[0, 25, 50, 75, 100].map((t) => svg("text", { x: LEFT + (t / 100) * (full - LEFT - 6), y: y + 17,
       "text-anchor": t === 0 ? "start" : t === 100 ? "end" : "middle" }, `${t}%`)));
   byId("stack").replaceChildren(picture);
-  byId("stack-say").textContent = "Share of each kind of unit in each layer; colours as above.";
+  byId("stack-say").textContent = `Share of each kind of unit in each ${data.group}; colours as above.`;
 }

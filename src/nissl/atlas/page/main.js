@@ -6,6 +6,8 @@ const list = { kind: null, shown: PAGE };
 function writeHead() {
   byId("what").textContent = data.what;
   byId("title").textContent = data.title;
+  byId("layers-title").textContent = `${data.group[0].toUpperCase()}${data.group.slice(1)} by ${data.group}`;
+  if (!units.token) byId("search").placeholder = "Find a unit by its address";
   byId("lede").textContent = data.lede;
   byId("facts").append(...data.facts.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
   byId("provenance").append(...data.provenance.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
@@ -108,11 +110,15 @@ function setTheme(name) {
   drawAll();
 }
 
-function drawAll() {
-  drawKinds();
+function drawSized() {
   drawStain();
   drawRidge();
   drawStack();
+}
+
+function drawAll() {
+  drawKinds();
+  drawSized();
   drawCards();
 }
 
@@ -140,4 +146,4 @@ byId("unit").addEventListener("click", (event) => { if (event.target === byId("u
 byId("unit").addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
 window.addEventListener("hashchange", openFromAddress);
 let waiting = 0;
-window.addEventListener("resize", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(drawStain); });
+window.addEventListener("resize", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(drawSized); });

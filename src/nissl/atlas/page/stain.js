@@ -99,7 +99,7 @@ function drawScale(statistic) {
   box.append(el("span", {}, shown(statistic, low)),
     el("span", { class: "ramp", style: `background:linear-gradient(90deg,${stops.join(",")})` }),
     el("span", {}, shown(statistic, high)),
-    el("span", {}, `median ${shown(statistic, median)}; ${log ? "logarithmic, " : ""}outermost hundredths clipped`));
+    el("span", {}, `median ${shown(statistic, median)}${log ? "; logarithmic" : ""}${units.n > 2000 ? "; outermost hundredths clipped" : ""}`));
   byId("map-say").textContent = `Each cell is one unit, each tile one site. Colour: ${statistic.meaning}.`;
 }
 

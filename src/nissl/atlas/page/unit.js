@@ -1,14 +1,14 @@
 // One unit: the small card in the list, and the sheet that opens over the page.
 
 function sparkline(card, wide = 132, tall = 34, labels = false) {
-  const peak = Math.max(...card.histogram, 1);
-  const step = wide / card.histogram.length;
+  const { histogram, edges } = filledPart(card.histogram, card.edges || data.edges);
+  const peak = Math.max(...histogram, 1);
+  const step = wide / histogram.length;
   const foot = labels ? 16 : 0;
   const high = (c) => (c ? Math.max(1, (Math.log1p(c) / Math.log1p(peak)) * tall) : 0);
-  const edges = card.edges || data.edges;
   const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + foot}`, role: "img", "aria-label":
     `Histogram of activity from ${figure(edges[0])} to ${figure(edges.at(-1))}, counts on a logarithmic scale` });
-  card.histogram.forEach((c, i) => {
+  histogram.forEach((c, i) => {
     const middle = (edges[i] + edges[i + 1]) / 2;
     picture.append(svg("rect", { x: i * step, y: tall - high(c), width: Math.max(0.5, step - 0.6), height: high(c),
       fill: css(middle < 0 ? "--low" : "--accent"), "fill-opacity": 0.75 }));
@@ -19,9 +19,27 @@ function sparkline(card, wide = 132, tall = 34, labels = false) {
   return picture;
 }
 
+// The bins between the first and the last that hold anything.
+function filledPart(histogram, edges) {
+  const first = Math.max(0, histogram.findIndex((c) => c > 0));
+  const last = histogram.findLastIndex((c) => c > 0);
+  if (last < first) return { histogram, edges };
+  return { histogram: histogram.slice(first, last + 1), edges: edges.slice(first, last + 2) };
+}
+
 function contexts(list, { before = Infinity, after = Infinity } = {}) {
   return el("ul", { class: "contexts" }, list.map((c) => el("li", {}, el("span", { class: "v" }, figure(c.v)),
-    c.t ? passage(c, before, after) : el("p", {}, c.s || `sample ${c.i}`))));
+    c.t ? passage(c, before, after) : el("p", { class: "trace" }, el("span", {}, `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
+}
+
+// Activity around a sample of a recording, in place of the text around a token.
+function trace(c, wide = 190, tall = 22) {
+  const low = Math.min(0, ...c.a), high = Math.max(1, ...c.a);
+  const x = (i) => 2 + (i / Math.max(1, c.a.length - 1)) * (wide - 4);
+  const y = (a) => tall - 3 - ((a - low) / (high - low)) * (tall - 6);
+  return svg("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img", "aria-label": "Activity around this sample" },
+    svg("path", { d: `M${c.a.map((a, i) => `${x(i).toFixed(1)},${y(a).toFixed(1)}`).join("L")}`, fill: "none", stroke: css("--soft") }),
+    svg("circle", { cx: x(c.at), cy: y(c.a[c.at]), r: 2.6, fill: css(c.v < 0 ? "--low" : "--accent") }));
 }
 
 function passage(c, before, after) {
@@ -54,20 +72,36 @@ function writes(card) {
     el("div", {}, el("b", {}, "suppresses"), card.suppressed.slice(0, 5).map(([t]) => chip(t))));
 }
 
+// Mean activity at each level over the band of its null: a line, or dots where levels have no order.
 function tuningPicture(curve, wide = 300, tall = 90) {
-  const all = [...curve.y, ...(curve.low || []), ...(curve.high || [])].filter((v) => v !== null);
+  const all = [...curve.y, ...curve.low, ...curve.high].filter((v) => v !== null);
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9), n = curve.y.length;
-  const x = (i) => 4 + (n > 1 ? i / (n - 1) : 0.5) * (wide - 8);
-  const y = (v) => tall - 4 - ((v - low) / (high - low)) * (tall - 12);
-  const path = (values) => values.map((v, i) => (v === null ? null : `${x(i).toFixed(1)},${y(v).toFixed(1)}`)).filter(Boolean);
-  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + 16}`, role: "img", "aria-label": `Tuning to ${curve.name}` });
-  if (curve.low) picture.append(svg("path", { fill: css("--soft"), "fill-opacity": 0.18,
-    d: `M${[...path(curve.high), ...path(curve.low).reverse()].join("L")}Z` }, svg("title", {}, "null")));
-  picture.append(svg("path", { d: `M${path(curve.y).join("L")}`, fill: "none", stroke: css("--accent"), "stroke-width": 1.6 }),
-    svg("line", { x1: 4, x2: wide - 4, y1: y(low), y2: y(low), stroke: css("--line") }),
-    svg("text", { x: 4, y: tall + 12 }, curve.first), svg("text", { x: wide - 4, y: tall + 12, "text-anchor": "end" }, curve.last),
-    svg("text", { x: 4, y: 9 }, figure(high)));
+  const top = 14, left = 4, apart = curve.kind === "categorical";
+  const x = (i) => left + (apart ? (i + 0.5) / n : n > 1 ? i / (n - 1) : 0.5) * (wide - 2 * left);
+  const y = (v) => tall - 2 - ((v - low) / (high - low)) * (tall - top - 2);
+  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + 18}`, role: "img", "aria-label": `Tuning to ${curve.name}: ${curve.says}` },
+    svg("line", { x1: left, x2: wide - left, y1: y(low), y2: y(low), stroke: css("--line") }),
+    svg("text", { x: left, y: 9 }, figure(high)));
+  picture.append(...(apart ? dots(curve, x, y, (wide - 2 * left) / n) : line(curve, x, y)));
+  const every = Math.ceil((n * (apart ? 58 : 44)) / wide);
+  const marks = apart ? curve.names.map((_, i) => i).filter((i) => i % every === 0) : [0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1];
+  picture.append(...[...new Set(marks)].map((i) => svg("text", { x: x(i), y: tall + 14,
+    "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, curve.names[i].slice(0, 12))));
   return picture;
+}
+
+function line(curve, x, y) {
+  const path = (values) => values.map((v, i) => (v === null ? null : `${x(i).toFixed(1)},${y(v).toFixed(1)}`)).filter(Boolean);
+  return [svg("path", { fill: css("--soft"), "fill-opacity": 0.18, d: `M${[...path(curve.high), ...path(curve.low).reverse()].join("L")}Z` }),
+    svg("path", { d: `M${path(curve.y).join("L")}`, fill: "none", stroke: css("--accent"), "stroke-width": 1.6 })];
+}
+
+function dots(curve, x, y, room) {
+  const half = Math.min(14, room * 0.32);
+  return curve.y.flatMap((v, i) => (v === null ? [] : [
+    curve.low[i] === null ? "" : svg("rect", { x: x(i) - half, width: 2 * half, y: y(curve.high[i]), rx: 2,
+      height: Math.max(1, y(curve.low[i]) - y(curve.high[i])), fill: css("--soft"), "fill-opacity": 0.22 }),
+    svg("circle", { cx: x(i), cy: y(v), r: 3.4, fill: css("--accent") }, svg("title", {}, `${curve.names[i]}: ${figure(v)}`))]));
 }
 
 function smallCard(card) {
@@ -109,7 +143,7 @@ function openUnit(row) {
   const right = el("div", {}, card ? detail(card) : el("p", { class: "none" },
     "This page keeps the contexts of the most telling units alone. Those of every unit are in examples.parquet beside it."));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
-  sheet.replaceChildren(el("div", { class: "sheet" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
+  sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
     el("div", { class: "grid" }, left, right)));
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;

@@ -98,10 +98,11 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     rules = about.get("rules") or {}
     flat = dict(_flat(about))
     return {
+        "group": _group(units),
         "what": "a network" if is_network else "a recording",
         "title": str(about.get("network") or about.get("name") or "unnamed"),
         "lede": _lede(units, counts, about, is_network),
-        "facts": [[_called(k), _value(k, flat[k])] for k in SHOWN if flat.get(k) not in (None, "")],
+        "facts": _facts(flat, about),
         "provenance": [[k, _value(k, v)] for k, v in flat.items()],
         "notes": [list(note) for note in NOTES["network" if is_network else "recording"]],
         "kinds": [
@@ -113,11 +114,31 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
             for kind in ORDER
         ],
         "selective": (
-            "The strongest of each kind, at most two for the same token first. Open one for both "
-            "of its ends, its figures and its neighbours."
+            "The strongest of each kind take turns"
+            + (", at most two for the same token first. " if is_network else ". ")
+            + "Open one for both of its ends, its figures and its neighbours."
         ),
-        "silent": str(rules.get("dead_rule") or rules.get("active") or ""),
+        "silent": _sentence(str(rules.get("active") or "")),
     }
+
+
+def _facts(flat: Mapping[str, Any], about: Mapping[str, Any]) -> list[list[str]]:
+    facts = [[_called(k), _value(k, flat[k])] for k in SHOWN if flat.get(k) not in (None, "")]
+    tuned = about.get("tuned") or {}
+    return [["tuned to", ", ".join(f"{_called(c)} {n}" for c, n in tuned.items())]] * bool(
+        tuned
+    ) + facts
+
+
+def _group(units: pd.DataFrame) -> str:
+    """What the units lie in: layers of a network, regions of a brain."""
+    if "layer" in units and int(units["layer"].min()) >= 0:
+        return "layer"
+    return "region" if "region" in units else "site"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}".rstrip(".") + "." if text else ""
 
 
 def _lede(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], network: bool) -> str:
