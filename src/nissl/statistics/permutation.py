@@ -153,6 +153,8 @@ def _kernel(
             f"{score} needs labels that name groups, and these are numbers",
             do="use score='correlation' or 'spearman', or cut the numbers into groups",
         )
+    if linear is not None and linear.numeric and linear.ranks:
+        data.rank_labels()
     if linear is None:
         return (lambda x, d, k: scores.ranked_scores(x, data.spread(d), k)), score, "greater"
     form, group = linear, data.group if data.aggregated else None

@@ -1,0 +1,260 @@
+import numpy as np
+import pytest
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import recording
+from nissl.statistics import CircularShift, NotExchangeable, PermutedLabels, permutation_test
+
+
+def quiet(values, labels, **options):
+    return permutation_test(values, labels, progress=False, **options)
+
+
+def slow_p(values, labels, statistic, null, n, seed, block=None):
+    """The test in a slow, obvious form: two-sided about the mean of draws and observed score."""
+    index = null.draw(labels, n, block=block, seed=seed)
+    observed = statistic(values, labels)
+    draws = np.array([statistic(values, labels[i]) for i in index])
+    middle = (draws.sum(axis=0) + observed) / (n + 1)
+    far = np.abs(observed - middle)
+    return (1 + (np.abs(draws - middle) >= far - 1e-9).sum(axis=0)) / (n + 1)
+
+
+def mean_difference(values, labels):
+    return values[labels == 1].mean(axis=0) - values[labels == 0].mean(axis=0)
+
+
+@pytest.mark.parametrize("null", [PermutedLabels(), CircularShift(min_shift=2)])
+def test_p_values_equal_a_slow_loop(null):
+    rng = np.random.default_rng(0)
+    labels = (np.arange(60) // 3) % 2
+    values = rng.standard_normal((60, 7)) + 0.5 * np.outer(labels, np.arange(7) == 2)
+    n = 50
+    found = quiet(values, labels, score="mean_difference", null=null, n_permutations=n, seed=4)
+    assert np.allclose(found.table["p"], slow_p(values, labels, mean_difference, null, n, 4))
+    assert np.allclose(found.table["mean_difference"], mean_difference(values, labels))
+
+
+def test_p_values_equal_a_slow_loop_when_labels_vary_in_blocks():
+    rng = np.random.default_rng(0)
+    block = np.repeat(np.arange(12), rng.integers(3, 7, 12))
+    labels = rng.integers(0, 2, len(block))
+    values = rng.standard_normal((len(block), 5)) + rng.standard_normal((12, 5))[block] * 0.1
+    found = quiet(values, labels, score="mean_difference", block=block, n_permutations=99, seed=1)
+    slow = slow_p(values, labels, mean_difference, PermutedLabels(), 99, 1, block)
+    assert np.allclose(found.table["p"], slow)
+
+
+def test_sums_by_block_give_the_scores_of_all_samples():
+    # Whole blocks of unequal length: draws are made of blocks, scores of samples.
+    rng = np.random.default_rng(2)
+    block = np.repeat(rng.permutation(10), rng.integers(1, 6, 10))
+    labels = (block % 2).astype(bool)
+    values = rng.standard_normal((len(block), 4))
+    first = np.unique(block, return_index=True)[1]
+    drawn = labels[first][PermutedLabels().draw(labels[first], 20, seed=0)][:, np.unique(block)]
+    for score, function in (("mean_difference", mean_difference), ("auroc", None)):
+        found = quiet(values, labels, score=score, block=block, n_permutations=20)
+        if function is not None:
+            draws = np.array([function(values, row[block]) for row in drawn])
+            assert np.allclose(found.table["null_mean"], draws.mean(axis=0), atol=1e-6)
+            assert np.allclose(found.table["null_sd"], draws.std(axis=0, ddof=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("score", ["auroc", "average_precision"])
+def test_ranked_scores_with_ties_equal_sklearn(score):
+    from sklearn import metrics
+
+    rng = np.random.default_rng(3)
+    values = np.round(rng.standard_normal((80, 6)), 0)
+    labels = rng.integers(0, 2, 80)
+    function = {
+        "auroc": metrics.roc_auc_score,
+        "average_precision": metrics.average_precision_score,
+    }
+    found = quiet(values, labels, score=score, n_permutations=30)
+    expected = [function[score](labels, v) for v in values.T]
+    assert np.allclose(found.table[score], expected)
+    index = PermutedLabels().draw(labels, 30, seed=0)
+    draws = [[function[score](labels[i], v) for v in values.T] for i in index]
+    assert np.allclose(found.table["null_mean"], np.mean(draws, axis=0))
+
+
+@pytest.mark.parametrize("score", ["correlation", "spearman"])
+def test_numbers_are_correlated(score):
+    from scipy import stats
+
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((50, 3))
+    y = x[:, 1] + 0.5 * rng.standard_normal(50) + 1000
+    found = quiet(x, y, score=score, n_permutations=200)
+    function = {"correlation": stats.pearsonr, "spearman": stats.spearmanr}[score]
+    assert np.allclose(found.table[score], [function(v, y)[0] for v in x.T])
+    assert found.significant().units == ["unit[1]"]
+    with pytest.raises(NisslError, match="these are numbers"):
+        quiet(x, y, score="auroc")
+
+
+def test_each_label_is_tested_against_the_rest_and_corrected_together():
+    rng = np.random.default_rng(0)
+    labels = np.array(["red", "green", "blue"])[np.arange(90) % 3]
+    values = rng.standard_normal((90, 5))
+    values[labels == "green", 3] += 3
+    found = quiet(values, labels, score="average_precision", n_permutations=200)
+    assert len(found) == 15
+    hit = found.significant().table
+    assert (hit["unit"][0], hit["label"][0]) == ("unit[3]", "green")
+    assert len(hit) == 1
+    assert found.provenance["searched"] == "units x labels"
+    assert found.provenance["n_tests"] == 15
+
+
+def test_any_function_can_be_the_score():
+    def spread(values, labels):
+        return values[labels].std(axis=0) / values[~labels].std(axis=0)
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2 == 0
+    values = rng.standard_normal((60, 4))
+    values[labels, 2] *= 6
+    found = quiet(values, labels, score=spread, n_permutations=200)
+    assert found.significant().units == ["unit[2]"]
+    assert found.score == "spread"
+
+
+def test_batches_of_units_change_nothing():
+    rng = np.random.default_rng(0)
+    values, labels = rng.standard_normal((40, 50)), np.arange(40) % 2
+    for options in ({}, {"tail": "gpd", "correction": "bh"}, {"score": "average_precision"}):
+        whole = quiet(values, labels, n_permutations=300, **options).table
+        parts = quiet(values, labels, n_permutations=300, batch_size=7, **options).table
+        assert np.allclose(whole["p"], parts["p"])
+        assert np.allclose(whole["q"], parts["q"])
+
+
+def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((40, 4))
+    values[:, 1], values[3, 2] = 7.0, np.nan
+    for correction in ("max", "bh", "bonferroni"):
+        found = quiet(values, np.arange(40) % 2, n_permutations=99, correction=correction)
+        table = found.table
+        assert table["note"].tolist() == [
+            "", "not tested: does not vary", "not tested: holds NaN or infinity", "",
+        ]  # fmt: skip
+        assert table["p"].tolist()[1:3] == table["q"].tolist()[1:3] == [1.0, 1.0]
+        assert found.provenance["n_tests"] == 2
+    alone = quiet(values[:, [0, 3]], np.arange(40) % 2, n_permutations=99, correction="bonferroni")
+    assert np.allclose(alone.table["q"], table["q"].iloc[[0, 3]])
+
+
+def test_a_recording_brings_its_coordinates():
+    rng = np.random.default_rng(0)
+    fact = np.repeat(np.arange(20), 3)
+    rec = recording(
+        rng.standard_normal((60, 2)) + np.outer(fact % 2, [0, 4]),
+        samples={"fact": fact, "relation": np.array(["capital", "author"])[fact % 2]},
+        units={"site": ["a", "a"], "index": [0, 1], "layer": [0, 3]},
+    )
+    found = quiet(rec, "relation", null=PermutedLabels(block="fact"), n_permutations=200)
+    assert found.table.columns[:5].tolist() == ["unit", "site", "index", "layer", "label"]
+    assert set(found.significant().units) == {"a[1]"}
+    assert found.null == "PermutedLabels(block='fact')"
+    assert found.provenance["n_blocks"] == 20
+    with pytest.raises(UnknownName, match="relation"):
+        quiet(rec, "relatoin", block="fact")
+
+
+def test_samples_that_hang_together_are_refused():
+    rng = np.random.default_rng(0)
+    walk = rng.standard_normal((200, 4)).cumsum(axis=0)
+    labels = np.arange(200) // 25 % 2
+    with pytest.raises(NotExchangeable, match=r"autocorrelation 0\.9"):
+        quiet(walk, labels)
+    rec = recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40) // 4,
+                                                           "y": np.arange(40) % 2})  # fmt: skip
+    with pytest.raises(NotExchangeable, match="by 'document'"):
+        quiet(rec, "y")
+    # One sample a document: nothing to hold together.
+    alone = recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40)})
+    assert len(quiet(alone, np.arange(40) % 2, n_permutations=99)) == 2
+
+
+def test_autocorrelation_inside_blocks_is_refused_where_samples_trade_inside():
+    rng = np.random.default_rng(0)
+    block = np.repeat(np.arange(8), np.arange(20, 28))
+    walk = rng.standard_normal((len(block), 4)).cumsum(axis=0)
+    labels = rng.integers(0, 2, len(block))
+    with pytest.raises(NotExchangeable, match="inside the declared blocks"):
+        quiet(walk, labels, block=block)
+    # Declared alone by the caller, who gave the labels at random.
+    assert len(quiet(walk, labels, block=np.arange(len(block)), n_permutations=99)) == 4
+
+
+def test_too_few_blocks_are_refused_with_the_least_p():
+    values, block = np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) // 10
+    with pytest.raises(NotExchangeable, match=r"only 6 .* below 0.17"):
+        quiet(values, block % 2, block=block)
+    found = quiet(values, block % 2, block=block, smallest_p=0.2, n_permutations=99)
+    assert found.provenance["least_p"] == pytest.approx(1 / 6)
+    with pytest.raises(NisslError, match="many different arrangements"):
+        quiet(values, block % 2, block=block, smallest_p=0.2, tail="gpd")
+
+
+def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():
+    values = np.random.default_rng(0).standard_normal((50, 2))
+    found = quiet(values, np.sin(np.arange(50)), score="correlation",
+                  null=CircularShift(min_shift=10))  # fmt: skip
+    assert found.provenance["n_permutations"] == 31
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"score": "aurok"}, "auroc"),
+        ({"tail": "gdp"}, "gpd"),
+        ({"alternative": "bigger"}, "two-sided"),
+        ({"correction": "hb"}, "bh"),
+        ({"n_permutations": 1}, "too few"),
+        ({"block": [0, 1]}, "shape"),
+        ({"block": "document"}, "bare array"),
+        ({"units": ["a"]}, "shape"),
+    ],
+)
+def test_bad_options_are_refused(options, says):
+    with pytest.raises(NisslError, match=says):
+        quiet(np.random.default_rng(0).standard_normal((20, 2)), np.arange(20) % 2, **options)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(20), np.full(20, np.nan), np.arange(19) % 2])
+def test_bad_labels_are_refused(labels):
+    with pytest.raises(NisslError):
+        quiet(np.random.default_rng(0).standard_normal((20, 2)), labels)
+
+
+def test_extreme_effects_reach_p_below_a_millionth_only_through_a_tail():
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 2 == 0
+    values = rng.standard_normal((300, 30)) + 0.7 * np.outer(labels, np.arange(30) == 5)
+    from scipy import stats
+
+    exact = stats.ttest_ind(values[labels, 5], values[~labels, 5]).pvalue
+    got = {
+        tail: quiet(values, labels, tail=tail, correction="bh").table.loc[5]
+        for tail in ("permutation", "normal", "gpd")
+    }
+    assert got["permutation"]["p"] == pytest.approx(1 / 1001)
+    assert abs(np.log10(got["normal"]["p"] / exact)) < 1
+    assert exact / 100 < got["gpd"]["p"] < 1e-4
+    assert [got[t]["tail"] for t in got] == ["permutation", "normal", "gpd"]
+
+
+def test_products_of_a_device_are_those_of_the_processor():
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(0).standard_normal((40, 5))
+    labels = np.arange(40) % 2
+    device = "cuda" if torch.cuda.is_available() else "meta"
+    if device == "meta":
+        pytest.skip("no CUDA device")
+    here, there = (quiet(values, labels, device=d).table for d in (None, device))
+    assert np.allclose(here["p"], there["p"])
