@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from nissl.recording import Recording
+
 
 @pytest.fixture(scope="session")
 def smollm2_folder() -> Path:
@@ -22,3 +24,39 @@ def reader_texts() -> pd.DataFrame:
 
     table: pd.DataFrame = load("reader")
     return table
+
+
+@pytest.fixture(scope="session")
+def head_direction() -> Recording:
+    """Spikes of ADN and CA1 in bins of 200 ms."""
+    from nissl.specimens.recordings import head_direction
+
+    rec: Recording = head_direction(bin=0.2)
+    return rec
+
+
+@pytest.fixture(scope="session")
+def haxby() -> Recording:
+    """1452 volumes of 530 voxels."""
+    from nissl.specimens import load
+
+    rec: Recording = load("haxby")
+    return rec
+
+
+@pytest.fixture(scope="session")
+def hcp() -> Recording:
+    """7 subjects x 1200 volumes of 94 regions."""
+    from nissl.specimens import load
+
+    rec: Recording = load("hcp")
+    return rec
+
+
+@pytest.fixture(scope="session")
+def worm() -> Recording:
+    """Responses of 207 neurons to the stimulation of 173."""
+    from nissl.specimens import load
+
+    rec: Recording = load("worm")
+    return rec

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.stretches import CONTINUOUS, nested_blocks
-from nissl.recording import Recording, blocks
+from nissl.atlas.centred import Centred
+from nissl.recording import Recording
 
 __all__ = ["neighbours_of"]
 
@@ -48,15 +48,10 @@ def neighbours_of(rec: Recording, *, k: int = 10) -> tuple[NDArray[np.int64], Ar
     """
     from nissl.statistics import best_partners
 
-    holds = [name for name in CONTINUOUS if name in rec.coords]
-    keys = nested_blocks(rec, holds)
-    stretch = keys[-1] if keys else np.zeros(rec.sizes["sample"], np.int64)
-    means, complete = _means(rec, stretch)
-    inside = holds[-1] if holds else ""
-    centred = _Centred(rec, stretch, means)
-    if complete and rec.sizes["sample"] >= 3:
+    centred = Centred(rec)
+    if centred.complete and rec.sizes["sample"] >= 3:
         partners, r = best_partners(centred, k=k)
-        return partners, r, inside
+        return partners, r, centred.inside
     partners = np.full((rec.sizes["unit"], k), -1, np.int64)
     r = np.full((rec.sizes["unit"], k), np.nan)
     for start in range(0, rec.sizes["unit"], TILE):
@@ -70,36 +65,7 @@ def neighbours_of(rec: Recording, *, k: int = 10) -> tuple[NDArray[np.int64], Ar
         found = np.take_along_axis(strength, order, axis=1)
         r[here, : order.shape[1]] = found
         partners[here, : order.shape[1]] = np.where(np.isfinite(found), order, -1)
-    return partners, r, inside
-
-
-class _Centred:
-    """A recording less the mean of each unit in each stretch, read slice by slice."""
-
-    def __init__(self, rec: Recording, stretch: NDArray[np.int64], means: Array) -> None:
-        self.values = rec.variable
-        self.stretch = stretch
-        self.means = means
-        self.shape = rec.shape
-
-    def __getitem__(self, at: tuple[slice, slice]) -> Array:
-        rows, units = at
-        values = np.asarray(self.values[rows, units].values, np.float64)
-        return np.asarray(values - self.means[:, units][self.stretch[rows]])
-
-
-def _means(rec: Recording, stretch: NDArray[np.int64]) -> tuple[Array, bool]:
-    """Return the mean of each unit in each stretch, and whether no value is missing."""
-    total = np.zeros((int(stretch.max()) + 1, rec.sizes["unit"]))
-    count = np.zeros_like(total)
-    for block in blocks(rec):
-        here = stretch[block.start : block.start + len(block.values)]
-        finite = np.isfinite(block.values)
-        for s in np.unique(here):
-            total[s] += np.where(finite, block.values, 0)[here == s].sum(axis=0, dtype=np.float64)
-            count[s] += finite[here == s].sum(axis=0)
-    whole = np.bincount(stretch)[:, None] == count
-    return total / np.maximum(count, 1), bool(whole.all())
+    return partners, r, centred.inside
 
 
 def _pairwise(x: Array, y: Array) -> Array:

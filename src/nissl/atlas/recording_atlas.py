@@ -83,7 +83,13 @@ def recording_atlas(
     (2, {'trial': 'it says what hangs together'})
     """
     from nissl.atlas.neighbours import neighbours_of
-    from nissl.atlas.recording_tables import example_table, histograms, summary, unit_table
+    from nissl.atlas.recording_tables import (
+        ENOUGH,
+        example_table,
+        histograms,
+        summary,
+        unit_table,
+    )
     from nissl.atlas.tuning import tuning
 
     check(rec)
@@ -123,7 +129,7 @@ def recording_atlas(
         "skipped": found.skipped,
         "rules": {
             "active": rule,
-            "dead": "its activity never changes",
+            "dead": f"its activity never changes, over at least {ENOUGH} samples",
             "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {q:g}",
             "unexplained": "neither",
         },

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.atlas.centred import Centred
 from nissl.atlas.stretches import smallest_blocks
 from nissl.recording import Recording, blocks, samples_table, units_table
 from nissl.statistics import Extremes, Moments
@@ -20,15 +21,16 @@ Array = NDArray[np.floating[Any]]
 ACTIVE_SD = 2.0
 ACTIVE_RULES = {
     True: "a unit is active in a sample with at least one spike",
-    False: f"a unit is active above its mean by {ACTIVE_SD:g} of its standard deviations",
+    False: f"a unit is active {ACTIVE_SD:g} standard deviations above its mean, both inside a run",
 }
+ENOUGH = 20  # finite samples by which a unit that never changes is called dead
 N_BINS = 40
 CONTEXT = 12  # samples on either side of an extreme
 DRAWN = 5  # ranks whose context is kept as activity
 
 
 def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]:
-    """Gather moments and extremes, block by block, in two readings.
+    """Gather moments and extremes, block by block.
 
     Parameters
     ----------
@@ -61,10 +63,14 @@ def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]
         extremes.update(block.values, block.start)
     found = moments.result()
     if not spikes:
-        above = found["mean"] + ACTIVE_SD * found["sd"]
-        active = Moments(n_units, active_above=np.nan_to_num(above))
-        for block in blocks(rec):
-            active.update(block.values, block.start)
+        centred = Centred(rec)
+        inside = Moments(n_units)
+        for values in centred.blocks():
+            inside.update(values)
+        sd = np.nan_to_num(inside.result()["sd"])
+        active = Moments(n_units, active_above=ACTIVE_SD * sd)
+        for values in centred.blocks():
+            active.update(values)
         found["density"] = active.result()["density"]
     return found, extremes, ACTIVE_RULES[spikes]
 
@@ -159,13 +165,15 @@ def unit_table(
     table = units_table(rec)
     n = len(table)
     names = table["unit"].to_numpy()
-    table["site"] = table.get("site", table.get("region", rec.attrs.get("specimen", "")))
+    if "site" not in table:
+        few = "region" in table and table["region"].nunique() <= n / 2
+        table["site"] = table["region"] if few else str(rec.attrs.get("specimen", "recording"))
     table["layer"] = table.get("layer", -1)
     if "index" not in table or table["index"].dtype.kind not in "iu":
         table["index"] = np.arange(n)
     for statistic, values in moments.items():
         table[statistic] = values
-    table["dead"] = (moments["min"] == moments["max"]) | (moments["count"] == 0)
+    table["dead"] = (moments["min"] == moments["max"]) & (moments["count"] >= ENOUGH)
     table["neighbours"] = [names[row[row >= 0]].tolist() for row in neighbours]
     table["neighbour_r"] = [v[row >= 0].tolist() for row, v in zip(neighbours, r, strict=True)]
     best = tuned.sort_values(["q", "effect"], ascending=[True, False]).drop_duplicates("unit")

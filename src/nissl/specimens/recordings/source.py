@@ -110,7 +110,9 @@ def opened(path: Path) -> Iterator[Path]:
     """
     try:
         yield path
-    except (OSError, EOFError, KeyError, ValueError, IndexError) as error:
+    except NisslError:
+        raise
+    except Exception as error:  # every library has errors of its own for a broken file
         raise NisslError(
             f"the file cannot be read: {error}",
             where=str(path),

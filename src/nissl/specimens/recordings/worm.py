@@ -161,7 +161,7 @@ def worm_connectome(folder: str | Path | None = None, *, progress: bool = True) 
     -------
     Dataset, dims (source: 300, target: 300)
         ``chemical``, synapses from source on to target; ``gap``, junctions between them
-        (symmetric); each the mean over the reconstructions that the package merges.
+        (symmetric); both summed over the reconstructions that the package merges.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _atlas(
 ) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
     """Read the names of the 300 neurons and the matrices (observed, stimulated) of a strain."""
     if strain not in ("wt", "unc31"):
-        raise UnknownName("strain", strain, ["wt", "unc31"])
+        raise UnknownName("strain", strain, ["wt", "unc31"], do="give wt or unc31")
     (path, *_) = source_files(folder, "data/funatlas.h5")
     with opened(path):
         import h5py
