@@ -9,3 +9,8 @@ from .recording import Recording as Recording
 from .recording import check as check
 from .specimens import fetch as fetch
 from .specimens import read as read
+from .network import ablate as ablate
+from .network import add as add
+from .network import clamp as clamp
+from .network import project as project
+from .network import scale as scale

@@ -2,6 +2,14 @@ from .architectures import ARCHITECTURES as ARCHITECTURES
 from .architectures import Architecture as Architecture
 from .architectures import Matrices as Matrices
 from .batch import Batch as Batch
+from .edit import Change as Change
+from .edit import Edit as Edit
+from .editing import editing as editing
+from .edits import ablate as ablate
+from .edits import add as add
+from .edits import clamp as clamp
+from .edits import project as project
+from .edits import scale as scale
 from .load import load as load
 from .network import Network as Network
 from .plan import ItemPlan as ItemPlan
@@ -12,3 +20,4 @@ from .record import stream as stream
 from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
+from .weight_edit import WeightEdit as WeightEdit

@@ -51,7 +51,7 @@ class Batch:
 
     @property
     def prompt_lengths(self) -> Tensor | None:
-        """How many tokens the prompt of each item has, shape (batch,); None where there are none."""
+        """How many tokens the prompt of each item has, shape (batch,)."""
         if self.prompt is not None or self.positions is None:
             return self.prompt
         return self.positions.amax(1) + 1

@@ -164,6 +164,9 @@ def call_model(net: Network, call: Call, *, head: bool = True) -> Any:
     NisslError
         The batch does not fit in memory.
     """
+    from nissl.network.caches import check_cache
+
+    check_cache(net, call.kwargs.get("past_key_values"))
     module = net.model if head else net.body
     try:
         return module(*call.args, **call.kwargs)

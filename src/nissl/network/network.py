@@ -63,6 +63,10 @@ class Network:
         self.named_sites: dict[str, Site] = sites_of(model, self.architecture)
         # Sites that an edit is changing now: whether the head must run, and the order of hooks.
         self.editing: list[Site] = []
+        # The edit blocks in force, outermost first, which caches of keys and values remember.
+        self.edit_blocks: list[Any] = []
+        # How many tokens of each item are the prompt, while `generate` tells it.
+        self.prompt_lengths: Tensor | None = None
 
     def __repr__(self) -> str:
         family = self.architecture.name if self.architecture else type(self.model).__name__

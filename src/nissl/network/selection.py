@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -29,10 +29,9 @@ class HasUnits(Protocol):
 
 
 UnitsLike: TypeAlias = "HasUnits | str | Iterable[str] | None"
-PositionsLike: TypeAlias = (
-    "int | slice | Sequence[int] | Tensor | np.ndarray[Any, Any] | Callable[[Tensor], Tensor] | None"
-)
-Items: TypeAlias = "int | slice | Sequence[int] | Tensor | None"
+Numbers: TypeAlias = "Sequence[int] | Tensor | np.ndarray[Any, Any]"
+PositionsLike: TypeAlias = "int | slice | Numbers | Callable[[Tensor], Tensor] | None"
+Items: TypeAlias = "int | slice | Numbers | None"
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,9 @@ class Units:
         widths = {site.name: site.width for found in sites.values() for site in found}
         chosen = {}
         for name, places in grouped.items():
-            index = torch.tensor(list(places))
-            _check_index(index, widths[name], name)
-            chosen[name] = Chosen(index, torch.tensor(list(places.values())))
+            at = torch.tensor(list(places))
+            _check_index(at, widths[name], name)
+            chosen[name] = Chosen(at, torch.tensor(list(places.values())))
         return chosen
 
     def _addresses(self) -> list[tuple[str, int]]:
@@ -186,12 +185,13 @@ class Places:
         self.lengths = batch.prompt_lengths
 
     def mask(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor | None:
-        """Return where to act, bool, shape (batch, place...) or broadcast to it; None: everywhere."""
+        """Return where to act, bool, broadcast to (batch, place...); None is everywhere."""
         if self.positions is None and self.items is None:
             return None
         mask = torch.ones((), dtype=torch.bool, device=x.device)
         if self.positions is not None:
             mask = self._of_positions(x, positions, phase, site).to(x.device)
+            mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 1 - mask.ndim))
         if self.items is not None:
             chosen = torch.zeros(len(x), dtype=torch.bool, device=x.device)
             try:
@@ -202,10 +202,9 @@ class Places:
         self.hit = self.hit or bool(mask.any())
         return mask
 
-    def _of_positions(
-        self, x: Tensor, positions: Tensor | None, phase: Phase, site: str
-    ) -> Tensor:
-        wanted, lengths = self.positions, self.lengths
+    def _of_positions(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor:
+        wanted: Any = self.positions
+        lengths = self.lengths
         if isinstance(wanted, Tensor) and wanted.dtype == torch.bool and wanted.ndim > 1:
             return self._of_map(wanted, x, phase, site)
         if positions is None:
@@ -220,23 +219,23 @@ class Places:
             lengths = torch.full((len(x),), x.shape[1], device=x.device)
         real = positions >= 0
         if callable(wanted):
-            return wanted(positions).bool() & real
+            called: Tensor = wanted(positions).bool() & real
+            return called
         if isinstance(wanted, slice):
             return _in_slice(positions, wanted, _need(lengths, wanted, site)) & real
-        assert isinstance(wanted, Tensor)
         if wanted.dtype == torch.bool:
             wanted = wanted.nonzero().flatten()
-        wanted = wanted.to(positions.device).expand(len(positions), -1)
-        if bool((wanted < 0).any()):
-            ends = _need(lengths, wanted, site)[:, None]
-            wanted = torch.where(wanted < 0, wanted + ends, wanted)
-            if bool((wanted < 0).any()):
+        at: Tensor = wanted.to(positions.device).expand(len(positions), -1)
+        if bool((at < 0).any()):
+            ends = _need(lengths, wanted.tolist(), site).to(at.device)[:, None]
+            at = torch.where(at < 0, at + ends, at)
+            if bool((at < 0).any()):
                 raise NisslError(
-                    f"position {int((wanted - ends).min())} lies before the beginning of a prompt "
-                    f"of {int(ends.min())} tokens",
+                    f"position {int(wanted.min())} lies before the beginning of a prompt of "
+                    f"{int(ends.min())} tokens",
                     where=site,
                 )
-        return (positions[:, :, None] == wanted[:, None, :]).any(-1) & real
+        return (positions[:, :, None] == at[:, None, :]).any(-1) & real
 
     def _of_map(self, wanted: Tensor, x: Tensor, phase: Phase, site: str) -> Tensor:
         if phase == "decode":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Handle", "Heads", "Input", "Middle", "Output", "Part", "Tap", "Visit", "module_at"]
 
+HEADS = "_nissl_heads"
 Visit = Callable[[Tensor], Tensor]
 """Given a site's tensor, shape (batch, place..., unit); returns it, or what replaces it."""
 
@@ -200,6 +201,7 @@ class Middle:
         def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(args, kwargs, where=self.path)
             view = unit_last(tensor, module, batch() if self.flat else None)
+            change.clear()  # a call that was cut short by an exception leaves its own behind
             new = visit(view)
             if new is view:
                 return None
@@ -210,7 +212,7 @@ class Middle:
             if not change:
                 return None
             tensor = pick(output, None, where=self.block)
-            return put(output, None, tensor + change.pop())
+            return put(output, None, tensor + change.pop().to(tensor.device))
 
         norm, block = module_at(model, self.path), module_at(model, self.block)
         return [
@@ -247,35 +249,72 @@ class Heads:
     ) -> list[Handle]:
         """Hook the output projection, and the norm after it where there is one."""
         projection = module_at(model, self.path)
-        seen: list[Tensor] = []
+        last = projection if self.post_norm is None else module_at(model, self.post_norm)
+        # What the projection was given and returned, edits of its input applied.
+        seen: list[tuple[Tensor, Tensor]] = []
 
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            seen.append(first_input(args, kwargs, where=self.path))
+        def projected(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+        ) -> None:
+            seen[:] = [(first_input(args, kwargs, where=self.path), output)]
+            last.__dict__.pop(HEADS, None)
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            z = seen.pop().unflatten(-1, (self.n_heads, -1))
-            weight: Tensor = projection.weight  # type: ignore[assignment]
-            matrix = (weight.T if not self.transposed else weight).unflatten(0, (self.n_heads, -1))
-            heads = torch.einsum("bphi,hid->bphd", z, matrix)
-            rest = getattr(projection, "bias", None)
+            given, total = seen.pop()
+            heads, rest = self._heads(projection, given)
             if self.post_norm is not None:
                 gain = frozen_gain(module, args[0])
                 heads = heads * gain.unsqueeze(-2)
                 rest = None if rest is None else rest * gain
-            view = heads.flatten(-2)
+                total = output if HEADS not in last.__dict__ else total
+            # An edit of the heads before this one leaves them as it made them.
+            view: Tensor
+            view, total = last.__dict__.get(HEADS, (heads.flatten(-2), total))
             new = visit(view)
             if new is view:
                 return None
-            # Summed again from the heads, so that heads set to zero add exactly zero.
-            total = new.unflatten(-1, (self.n_heads, -1)).sum(-2)
-            whole: Tensor = total if rest is None else total + rest
-            return whole
+            change = (new if output is total else new - view).unflatten(-1, (self.n_heads, -1))
+            # Summed again from the heads, so that heads set to zero add exactly zero; but added
+            # to what an edit of the sum has made of it.
+            summed: Tensor = change.sum(-2)
+            if output is not total:
+                summed = output + summed
+            elif rest is not None:
+                summed = summed + rest
+            last.__dict__[HEADS] = (new, summed)
+            return summed
 
-        last = projection if self.post_norm is None else module_at(model, self.post_norm)
         return [
-            projection.register_forward_pre_hook(before, with_kwargs=True),
+            # First among the hooks, so that it sees the output before any edit of it.
+            projection.register_forward_hook(projected, prepend=True, with_kwargs=True),
             last.register_forward_hook(after),
+            _Forgotten(last),
         ]
+
+    def _heads(self, projection: nn.Module, given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return each head's share, shape (batch, position, head, d_model), and the bias."""
+        z = given.unflatten(-1, (self.n_heads, -1))
+        weight: Tensor = projection.weight  # type: ignore[assignment]
+        bias: Tensor | None = getattr(projection, "bias", None)
+        if weight.device.type != "meta":
+            matrix = (weight.T if not self.transposed else weight).unflatten(0, (self.n_heads, -1))
+            return torch.einsum("bphi,hid->bphd", z, matrix), bias
+        # Weights that are in memory during a call only: the module projects one head at a time.
+        one = torch.eye(self.n_heads, dtype=z.dtype, device=z.device)
+        alone = (z.unsqueeze(0) * one[:, None, None, :, None]).flatten(-2)
+        rest = projection.forward(torch.zeros_like(given[:1, :1]))
+        return (projection.forward(alone) - rest).movedim(0, -2), rest
+
+
+class _Forgotten:
+    """Takes what edits of heads leave for each other off the module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def remove(self) -> None:
+        """Take it off."""
+        self.module.__dict__.pop(HEADS, None)
 
 
 def module_at(model: nn.Module, path: str) -> nn.Module:
