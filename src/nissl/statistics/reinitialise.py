@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from nissl.errors import NisslError
 from nissl.statistics.pvalues import known_option
 
@@ -86,7 +88,7 @@ class ReinitialisedNetwork:
             )
         for i in range(n):
             with torch.random.fork_rng(devices=_devices()):
-                torch.manual_seed(seed * 1_000_003 + i)
+                torch.manual_seed(_mixed(seed, i))
                 if isinstance(network, torch.nn.Module):
                     fresh = copy.deepcopy(network)
                     with torch.no_grad():
@@ -94,6 +96,11 @@ class ReinitialisedNetwork:
                 else:
                     fresh = network()
             yield fresh
+
+
+def _mixed(seed: int, draw: int) -> int:
+    """Return a seed that is not the small number with which the network itself was started."""
+    return int(np.random.SeedSequence([seed, draw]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _devices() -> list[int]:

@@ -108,7 +108,8 @@ def linear_scores(
     """
     n = len(values)
     x = _ranks(values) if score.ranks else np.asarray(values, dtype=float)
-    x = x - x.mean(axis=0)
+    # What does not vary is exactly 0: the mean's rounding is no deviation.
+    x = np.where(np.ptp(x, axis=0) > 0, x - x.mean(axis=0), 0.0)
     ss = (x**2).sum(axis=0)
     x = x / np.sqrt(np.where(ss > 0, ss, 1.0))
     size = np.ones(n) if group is None else np.bincount(group).astype(float)

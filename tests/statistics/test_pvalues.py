@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from nissl.errors import NisslError
+from nissl.statistics import against_null
+from nissl.statistics.pvalues import compare
+
+
+@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
+def test_p_values_count_draws_with_the_observed_one(alternative):
+    rng = np.random.default_rng(0)
+    draws, observed = rng.gamma(2, size=(99, 30)), rng.gamma(2, size=30)
+    found = compare(observed, draws, alternative=alternative)
+    middle = (draws.sum(axis=0) + observed) / 100
+    slow = {
+        "greater": (draws >= observed).sum(axis=0),
+        "less": (draws <= observed).sum(axis=0),
+        "two-sided": (np.abs(draws - middle) >= np.abs(observed - middle)).sum(axis=0),
+    }
+    assert np.allclose(found.p, (1 + slow[alternative]) / 100)
+
+
+def test_scores_equal_to_draws_count_as_reached_whatever_their_rounding():
+    draws = np.tile([[0.0], [1.0]], (50, 1))
+    assert compare([1.0 + 1e-12], draws, alternative="greater").p[0] == 51 / 101
+
+
+def test_p_values_are_exact_for_exchangeable_scores():
+    # The rank of one among 20 alike is even: P(p <= k / 20) = k / 20.
+    scores = np.random.default_rng(0).standard_normal((20, 20000))
+    p = compare(scores[0], scores[1:]).p
+    for k in (1, 2, 5, 10):
+        assert np.mean(p <= k / 20 + 1e-9) == pytest.approx(k / 20, abs=0.008)
+
+
+def test_draws_that_do_not_vary_give_no_p():
+    found = against_null([1.0, 9.0], np.stack([np.zeros(99), np.arange(99.0) / 99], axis=1),
+                         units=["a", "b"], score="s", method="m", null="n")  # fmt: skip
+    assert found.table["p"].tolist() == [1.0, 0.01]
+    assert found.table["note"].tolist() == ["not tested: the draws do not vary", ""]
+    assert found.significant().units == ["b"]
+
+
+def test_one_column_of_draws_serves_all_units():
+    draws = np.random.default_rng(0).standard_normal((199, 1))
+    found = against_null([0.0, 5.0, -5.0], draws, units=list("abc"), score="s", method="m",
+                         null="n", alternative="less", correction="bh")  # fmt: skip
+    assert found.significant().units == ["c"]
+
+
+def test_a_normal_tail_that_does_not_fit_falls_back_and_says_so():
+    rng = np.random.default_rng(0)
+    draws = np.stack([rng.standard_normal(2000), rng.exponential(size=2000),
+                      rng.integers(0, 2, 2000)], axis=1)  # fmt: skip
+    found = compare([5.0, 14.0, 3.0], draws, alternative="greater", tail="normal")
+    assert found.tail.tolist() == ["normal", "gpd", "permutation"]
+    assert found.p[0] == pytest.approx(2.9e-7, rel=1)
+    assert 1e-9 < found.p[1] < 1e-4
+    assert found.p[2] == 1 / 2001
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(NisslError, match="do not fit"):
+        compare([1.0, 2.0], np.zeros((10, 3)))
