@@ -88,3 +88,16 @@ def test_bad_input_is_said():
         aggregate(rec, how="means")
     with pytest.raises(NisslError, match="samples have no 'pitch'"):
         aggregate(rec, by="pitch")
+
+
+def test_combinations_of_several_coordinates():
+    rec = made()
+    both = aggregate(rec, by=["category", "stimulus"])
+    np.testing.assert_array_equal(both.values, aggregate(rec, by="stimulus").values)
+    runs = rec.assign_coords(run=("sample", np.arange(57) // 20))
+    result = aggregate(runs, by=["run", "stimulus"])
+    pairs = list(dict.fromkeys(zip(runs["run"].values, labels_of(runs, "stimulus"), strict=True)))
+    assert list(zip(result["run"].values, labels_of(result, "stimulus"), strict=True)) == pairs
+    assert result.attrs["aggregated"] == "mean by run, stimulus"
+    with pytest.raises(NisslError, match="nothing is named"):
+        aggregate(rec, by=[])

@@ -87,3 +87,11 @@ def test_lazy_recordings_stay_lazy():
     _, right = align(a, of("eel", "dog", "cat").chunk(), order="first")
     assert right.chunks is not None
     np.testing.assert_array_equal(right.values, a.values)
+
+
+def test_token_ids_of_other_tokenizers_do_not_align():
+    a = recording(np.zeros((2, 1)), samples={"token": [1, 2]})
+    b = a.copy()
+    a["token"].attrs["names_from"] = "gpt2"
+    with pytest.raises(NisslError, match="do not mean the same"):
+        align(a, b, on="token")

@@ -137,6 +137,26 @@ def test_units_of_different_samples_are_refused(change, says):
         concat([a, change(a)], along="unit")
 
 
+def test_scalar_coordinates_that_differ_become_columns():
+    a, b = run(["cat", "dog"]), run(["cat", "dog"])
+    a = a.assign_coords(subject="ann", site=3)
+    b = b.assign_coords(subject="bob", site=3)
+    rec = concat([a, b])
+    assert labels_of(rec, "subject").tolist() == ["ann", "ann", "bob", "bob"]
+    assert int(rec["site"]) == 3
+    b = b.assign_coords(unit=["d", "e", "f"])
+    assert concat([a, b], along="unit")["subject"].values.tolist() == ["ann"] * 3 + ["bob"] * 3
+
+
+def test_numbers_of_other_tables_are_refused():
+    a, b = run(["cat", "dog"], token=[1, 2]), run(["cat", "dog"], token=[1, 2])
+    b = b.assign_coords(unit=["d", "e", "f"])
+    b["token"].attrs["names_from"] = "gpt2"
+    for recs, along in (([a, b.assign_coords(unit=a["unit"])], "sample"), ([a, b], "unit")):
+        with pytest.raises(NisslError, match="'token' do not mean the same"):
+            concat(recs, along=along)
+
+
 def test_bad_input_is_said():
     with pytest.raises(NisslError, match="nothing"):
         concat([])

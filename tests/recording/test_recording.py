@@ -41,6 +41,7 @@ def test_strings_become_codes_in_order_of_appearance():
         (pd.array([1, None, 3], dtype="Int64"), [1.0, np.nan, 3.0]),
         (pd.Categorical(["a", "b", "a"]), ["a", "b", "a"]),
         (np.array(["a", 1, None], dtype=object), ["a", "1", ""]),
+        (np.array(["a", "bc", "a"], dtype=np.dtypes.StringDType()), ["a", "bc", "a"]),
         (np.array([True, False, True]), [True, False, True]),
     ],
 )

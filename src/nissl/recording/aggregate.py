@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,10 @@ Array = np.ndarray[Any, Any]
 
 
 def aggregate(
-    rec: Recording, *, by: str = "stimulus", how: Literal["mean", "last", "max"] = "mean"
+    rec: Recording,
+    *,
+    by: str | Sequence[str] = "stimulus",
+    how: Literal["mean", "last", "max"] = "mean",
 ) -> Recording:
     """Make one sample of all samples that share a value of a coordinate.
 
@@ -25,8 +28,9 @@ def aggregate(
     ----------
     rec : Recording, shape (n_samples, n_units)
         In memory or lazy; it is read once, in blocks.
-    by : str
-        The sample coordinate whose values become the samples: ``stimulus``, ``trial``, ...
+    by : str or sequence of str
+        The sample coordinate whose values become the samples: ``stimulus``, ``trial``, ...; of
+        several, every combination that occurs (``["run", "trial"]``).
     how : {"mean", "last", "max"}
         The mean over a value's samples (summed in float64), the last of them in the recording's
         order, or the largest of each unit. Not a number stays not a number.
@@ -56,28 +60,36 @@ def aggregate(
     check(rec)
     if how not in FOLDS:
         raise UnknownName("way of aggregating", how, FOLDS, do=f"how= is one of {', '.join(FOLDS)}")
-    group, first = _groups(rec, by)
+    names = [by] if isinstance(by, str) else list(by)
+    group, first = _groups(rec, names)
     # isel drops nothing: the first sample of each value stands for it, in order of appearance.
     kept = rec.isel(sample=first).drop_vars(_changing(rec, group, first))
     values = FOLDS[how](rec, group, len(first))
     dtype = np.float64 if how == "mean" and rec.dtype.kind != "f" else rec.dtype
     result = kept.copy(data=values.astype(dtype, copy=False))
-    return check(result.assign_attrs(aggregated=f"{how} by {by}"))
+    return check(result.assign_attrs(aggregated=f"{how} by {', '.join(names)}"))
 
 
-def _groups(rec: Recording, by: str) -> tuple[Array, Array]:
+def _groups(rec: Recording, by: list[str]) -> tuple[Array, Array]:
     """Return the group of every sample, and the first sample of every group, by appearance."""
     sides = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
-    if by not in sides:
-        raise UnknownName("sample coordinate", by, sides, do=f"there are: {', '.join(sides)}")
-    column = np.asarray(rec[by].values)
-    if column.dtype.kind == "f" and np.isnan(column).any():
-        raise NisslError(
-            f"{np.isnan(column).sum()} samples have no '{by}'",
-            where=f"sample {int(np.argmax(np.isnan(column)))}",
-            do=f"leave them out first: select(rec, samples={{'{by}': lambda v: ~np.isnan(v)}})",
-        )
-    _, first, group = np.unique(column, return_index=True, return_inverse=True)
+    if not by:
+        raise NisslError("nothing is named in by=", do=f"there are: {', '.join(sides)}")
+    combined = np.zeros(rec.sizes["sample"], dtype=np.int64)
+    for name in by:
+        if name not in sides:
+            raise UnknownName("sample coordinate", name, sides, do=f"there are: {', '.join(sides)}")
+        column = np.asarray(rec[name].values)
+        if column.dtype.kind == "f" and np.isnan(column).any():
+            raise NisslError(
+                f"{np.isnan(column).sum()} samples have no '{name}'",
+                where=f"sample {int(np.argmax(np.isnan(column)))}",
+                do=f"leave them out: select(rec, samples={{'{name}': lambda v: ~np.isnan(v)}})",
+            )
+        values, code = np.unique(column, return_inverse=True)
+        # Numbered anew at each step, so that many columns cannot overflow.
+        combined = np.unique(combined * len(values) + code, return_inverse=True)[1]
+    _, first, group = np.unique(combined, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.int64)
     rank[order] = np.arange(len(order))

@@ -48,7 +48,7 @@ def align(
         One of them has no such sample coordinate.
     NisslError
         A value occurs twice, is missing on one side, or comes in another order; or one side has
-        names and the other numbers.
+        names and the other numbers, or numbers of another table (another tokenizer).
 
     Examples
     --------
@@ -66,6 +66,13 @@ def align(
         if value not in known:
             raise UnknownName(f"way for {name}=", value, known, do=f"{' or '.join(known)}")
     left, right = _labels(a, on, "first"), _labels(b, on, "second")
+    tables = [{k: v for k, v in rec[on].attrs.items() if k != "names"} for rec in (a, b)]
+    if tables[0] != tables[1]:
+        raise NisslError(
+            f"the numbers of '{on}' do not mean the same: {tables[0]} and {tables[1]}",
+            where=on,
+            do="translate one into the other's numbers, or align on another coordinate",
+        )
     if left.dtype.kind != right.dtype.kind and "U" in (left.dtype.kind, right.dtype.kind):
         raise NisslError(
             f"'{on}' is {_kind(left)} in the first recording and {_kind(right)} in the second",

@@ -13,7 +13,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.recording import Recording, check, labels_of
+from nissl.recording.recording import Recording, check, labels_of, recording
 
 __all__ = ["concat"]
 
@@ -37,7 +37,8 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
     Recording, shape (sum of n_samples, n_units) or (n_samples, sum of n_units)
         Lazy where one of them is, else in memory. Tables of names are united, in the order in
         which names first appear. Unit coordinates that some lack are NaN, -1, empty or false
-        there. Attributes that are equal in all are kept; others become a JSON list, an entry for
+        there. Scalar coordinates (``subject``) that differ become columns of the side that grows.
+        Attributes that are equal in all are kept; others become a JSON list, an entry for
         each recording.
 
     Raises
@@ -68,10 +69,38 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
             where="quantity",
             do="put together what is of one kind",
         )
-    side = _along_samples if along == "sample" else _along_units
-    coords = side(recs)
+    recs, constant = _scalars(recs, along)
+    coords = _along_samples(recs) if along == "sample" else _along_units(recs)
+    coords |= constant
     values = _joined([rec.variable for rec in recs], 0 if along == "sample" else 1)
     return check(xr.DataArray(values, coords=coords, attrs=_attrs(recs)))
+
+
+def _scalars(
+    recs: Sequence[Recording], along: str
+) -> tuple[list[Recording], dict[str, xr.Variable]]:
+    """Keep scalar coordinates that are equal in all, and spread the others along a side."""
+    constant: dict[str, xr.Variable] = {}
+    recs = list(recs)
+    for name in dict.fromkeys(str(n) for rec in recs for n, c in rec.coords.items() if c.ndim == 0):
+        scalars = [rec.coords[name].variable if name in rec.coords else None for rec in recs]
+        first = scalars[0]
+        if first is not None and all(
+            s is not None and s.ndim == 0 and s.equals(first) for s in scalars
+        ):
+            constant[name] = first
+            continue
+        for n, (rec, scalar) in enumerate(zip(recs, scalars, strict=True)):
+            if scalar is not None and scalar.ndim == 0:
+                spread = {name: [scalar.values[()]] * rec.sizes[along]}
+                # Made as any other column is, so that names become codes.
+                made = recording(
+                    np.empty((rec.sizes["sample"], rec.sizes["unit"]), np.bool_),
+                    samples=spread if along == "sample" else None,
+                    units=spread if along == "unit" else None,
+                )
+                recs[n] = rec.assign_coords({name: made[name].variable})
+    return recs, constant
 
 
 def _along_samples(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
@@ -90,7 +119,7 @@ def _along_samples(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
                 do="add them to all with assign_coords, or drop them with drop_vars",
             )
     for name in columns[0]:
-        coords[name] = _column([table[name] for table in columns], recs, name)
+        coords[name] = _column([table[name] for table in columns], name)
     return coords
 
 
@@ -133,7 +162,9 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
         for name, column in _side(rec, "sample").items():
             if name not in coords:
                 coords[name], origin[name] = column, n
-            elif not _equal(labels_of(recs[origin[name]], name), labels_of(rec, name)):
+                continue
+            _meaning([coords[name], column], name)
+            if not _equal(labels_of(recs[origin[name]], name), labels_of(rec, name)):
                 raise NisslError(
                     f"recordings {origin[name]} and {n} differ in the sample coordinate '{name}'",
                     where=f"recording {n}",
@@ -176,7 +207,7 @@ def _lacking(like: xr.Variable, n_units: int) -> Array:
     return np.full(n_units, fill, dtype=np.int64 if like.dtype.kind == "u" else like.dtype)
 
 
-def _column(columns: list[xr.Variable], recs: Sequence[Recording], name: str) -> xr.Variable:
+def _column(columns: list[xr.Variable], name: str) -> xr.Variable:
     """Put one sample coordinate together, its names under codes that all share."""
     named = ["names" in column.attrs for column in columns]
     if any(named) and not all(named):
@@ -185,10 +216,9 @@ def _column(columns: list[xr.Variable], recs: Sequence[Recording], name: str) ->
             where=f"recordings {named.index(True)} and {named.index(False)}",
             do="write it the same way in all",
         )
+    meaning = _meaning(columns, name)
     if not any(named):
-        return xr.Variable(
-            ("sample",), np.concatenate([c.values for c in columns]), _common(columns)
-        )
+        return xr.Variable(("sample",), np.concatenate([c.values for c in columns]), meaning)
     tables = [json.loads(column.attrs["names"]) for column in columns]
     united = {label: i for i, label in enumerate(dict.fromkeys(n for t in tables for n in t))}
     parts = [
@@ -196,13 +226,21 @@ def _column(columns: list[xr.Variable], recs: Sequence[Recording], name: str) ->
         np.array([*(united[label] for label in table), -1], dtype=np.int32)[column.values]
         for table, column in zip(tables, columns, strict=True)
     ]
-    attrs = {**_common(columns), "names": json.dumps(list(united))}
+    attrs = {**meaning, "names": json.dumps(list(united))}
     return xr.Variable(("sample",), np.concatenate(parts), attrs)
 
 
-def _common(columns: list[xr.Variable]) -> dict[Any, Any]:
-    first = columns[0].attrs
-    return {k: v for k, v in first.items() if all(c.attrs.get(k) == v for c in columns)}
+def _meaning(columns: Sequence[xr.Variable], name: str) -> dict[Any, Any]:
+    """Return what all say of a column beside its names; its numbers must mean the same."""
+    said = [{k: v for k, v in c.attrs.items() if k != "names"} for c in columns]
+    for n, attrs in enumerate(said):
+        if attrs != said[0]:
+            raise NisslError(
+                f"the numbers of '{name}' do not mean the same: {said[0]} and {attrs}",
+                where=f"recordings 0 and {n}",
+                do="translate them into one table, or drop the coordinate with drop_vars",
+            )
+    return said[0]
 
 
 def _attrs(recs: Sequence[Recording]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ class _Column(dict[str, Any]):
     def __str__(self) -> str:
         if "names" in self:
             more = ", ..." if self["different"] > len(self["names"]) else ""
-            phrase = f"{self['different']} names: {', '.join(self['names'])}{more}"
+            plural = "" if self["different"] == 1 else "s"
+            phrase = f"{self['different']:,} name{plural}: {', '.join(self['names'])}{more}"
         elif self.get("from") is None:
             phrase = f"{self['type']}, nothing"
         else:

@@ -111,8 +111,7 @@ def recording(
                 where=name,
                 do="rename one of them",
             )
-        column = _plain(column)
-        coords[name] = ("unit", column.astype(str) if column.dtype.kind == "T" else column, {})
+        coords[name] = ("unit", _plain(column), {})
     for name, (side, column, _) in coords.items():
         length = n_samples if side == "sample" else n_units
         if np.shape(column) != (length,):
@@ -305,7 +304,7 @@ def _coded(name: str, column: Any, length: int) -> tuple[Any, dict[str, str]]:
     """Turn a column of strings into codes and their table; leave numbers as they are."""
     attrs = dict(getattr(column, "attrs", {}) or {})
     column = _plain(column)
-    if column.dtype.kind not in "UST" or column.shape != (length,):
+    if column.dtype.kind not in "US" or column.shape != (length,):
         return column, attrs
     names, first, codes = np.unique(column.astype(str), return_index=True, return_inverse=True)
     # Order of first appearance, so that a table of stimuli reads as it was given.
@@ -321,6 +320,8 @@ def _plain(column: Any) -> np.ndarray[Any, Any]:
     What is missing (None, NaN) is NaN among numbers, and empty among strings.
     """
     cells: np.ndarray[Any, Any] = np.asarray(column)
+    if cells.dtype.kind == "T":
+        return np.asarray(cells.tolist(), dtype=str)
     if cells.dtype.kind != "O" or cells.ndim != 1:
         return cells
     import pandas as pd

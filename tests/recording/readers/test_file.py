@@ -42,3 +42,12 @@ def test_missing_library_names_the_extra(tmp_path, monkeypatch, name, library):
     with pytest.raises(NisslError, match=f"needs {library}") as caught:
         read_file(tmp_path / name)
     assert "nissl[brain]" in caught.value.do
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_other_bytes_under_a_known_name_are_refused(tmp_path, suffix):
+    path = tmp_path / f"recording{suffix}"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(NisslError, match="damaged, cut short, or of another kind") as caught:
+        read_file(path)
+    assert "again" in caught.value.do

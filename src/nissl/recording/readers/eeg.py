@@ -66,7 +66,8 @@ def read_eeg(
         path = existing(source)
         name = path.name
         with reading(path, path.suffix[1:].upper()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            # Files need not be called as MNE calls its own; what else it warns of is heard.
+            warnings.filterwarnings("ignore", message="This filename")
             source = _open(mne, path)
             return _read(mne, source, channels, start, stop, name)
     return _read(mne, source, channels, start, stop, name)

@@ -90,26 +90,34 @@ def read_nwb(
     """
     pynwb = library("pynwb", reads="NWB")
     path = existing(path)
-    with reading(path, "NWB"), warnings.catch_warnings():
-        # Old files name namespaces that newer libraries bring along; that is no one's fault.
-        warnings.simplefilter("ignore")
-        with pynwb.NWBHDF5IO(str(path), mode="r", load_namespaces=True) as io:
-            file = io.read()
-            there = _candidates(pynwb, file)
-            name = _choose(path, there, series, pynwb)
-            tables = {str(n): interval_table(t, str(n)) for n, t in (file.intervals or {}).items()}
-            chosen, wanted = _wanted(tables, intervals, start, stop, spikes=name == "units")
-            if name == "units":
-                rec = _binned(file.units, bin, wanted, start, stop)
-            else:
-                rec = _sampled(path, name, there[name], wanted, start, stop)
-            labels = _labels(rec, tables, chosen)
-            if behaviour:
-                beside = {n: s for n, s in there.items() if n != name and is_behaviour(s, pynwb)}
-                labels |= tracked(rec, beside, max_gap)
-            attrs = {"source": path.name, **_session(file)}
+    with reading(path, "NWB"), _open(pynwb, path) as io:
+        file = _quietly(io.read)
+        there = _candidates(pynwb, file)
+        name = _choose(path, there, series, pynwb)
+        tables = {str(n): interval_table(t, str(n)) for n, t in (file.intervals or {}).items()}
+        chosen, wanted = _wanted(tables, intervals, start, stop, spikes=name == "units")
+        if name == "units":
+            rec = _binned(file.units, bin, wanted, start, stop)
+        else:
+            rec = _sampled(path, name, there[name], wanted, start, stop)
+        labels = _labels(rec, tables, chosen)
+        if behaviour:
+            beside = {n: s for n, s in there.items() if n != name and is_behaviour(s, pynwb)}
+            labels |= tracked(rec, beside, max_gap)
+        attrs = {"source": path.name, **_session(file)}
     rec = rec.assign_coords({n: ("sample", c) for n, c in labels.items()})
     return check(rec.assign_attrs(attrs))
+
+
+def _open(pynwb: Any, path: Path) -> Any:
+    return _quietly(pynwb.NWBHDF5IO, str(path), mode="r", load_namespaces=True)
+
+
+def _quietly(call: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call pynwb without its warnings of namespaces that are older than the library's own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return call(*args, **kwargs)
 
 
 def _candidates(pynwb: Any, file: Any) -> dict[str, Any]:
@@ -187,14 +195,17 @@ def _binned(
     # Ids need not be unique in NWB; rows are.
     index = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
     addresses = np.array([f"units[{i}]" for i in index])
-    return bin_spikes(
-        {"time": times, "unit": np.repeat(addresses, np.diff(ends, prepend=0))},
+    rows = np.arange(len(ids))
+    rec = bin_spikes(
+        # Rows, not addresses, of every spike: a hundred million strings would take gigabytes.
+        {"time": times, "unit": np.repeat(rows, np.diff(ends, prepend=0))},
         bin=bin,
         start=start,
         stop=stop,
         intervals=wanted,
-        units={"unit": addresses, "site": ["units"] * len(ids), "index": index, **columns},
+        units={"unit": rows, "site": ["units"] * len(ids), "index": index, **columns},
     )
+    return rec.assign_coords(unit=addresses)
 
 
 def _sampled(
