@@ -137,7 +137,10 @@ class _Attached:
 
     def remove(self) -> None:
         """Take the visitor away and put the configuration back."""
-        self.module.__dict__[VISITORS].remove(self.visitor)
+        visitors = self.module.__dict__[VISITORS]
+        visitors.remove(self.visitor)
+        if not visitors:
+            del self.module.__dict__[VISITORS]
         if self.changed:
             name = self.config._attn_implementation
             self.config._attn_implementation = name.removeprefix(PREFIX)

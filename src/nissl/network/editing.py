@@ -99,7 +99,6 @@ class Block:
 
     def begin(self, batch: Batch) -> None:
         """Note the call that begins; tell the edits where it begins a prompt."""
-        self.calls += 1
         if batch.phase == "decode":
             check_cache(self.net, batch.cache)
             self.batch = batch
@@ -110,7 +109,8 @@ class Block:
             edit.begin(self.batch)
 
     def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
-        """Mark the cache that the call filled."""
+        """Count the call that succeeded, and mark the cache that it filled."""
+        self.calls += 1
         tag_cache(self.net, kwargs.get("past_key_values"))
         tag_cache(self.net, getattr(output, "past_key_values", None))
 

@@ -250,43 +250,43 @@ class Heads:
         """Hook the output projection, and the norm after it where there is one."""
         projection = module_at(model, self.path)
         last = projection if self.post_norm is None else module_at(model, self.post_norm)
-        # What the projection was given and returned, edits of its input applied.
-        seen: list[tuple[Tensor, Tensor]] = []
+        # What the projection was given, and what the last module made of it before any edit.
+        given: list[Tensor] = []
+        raw: list[Tensor] = []
 
         def projected(
-            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
         ) -> None:
-            seen[:] = [(first_input(args, kwargs, where=self.path), output)]
+            given[:] = [first_input(args, kwargs, where=self.path)]
+
+        def computed(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            raw[:] = [output]
             last.__dict__.pop(HEADS, None)
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            given, total = seen.pop()
-            heads, rest = self._heads(projection, given)
+            heads, rest = self._heads(projection, given.pop())
             if self.post_norm is not None:
                 gain = frozen_gain(module, args[0])
                 heads = heads * gain.unsqueeze(-2)
                 rest = None if rest is None else rest * gain
-                total = output if HEADS not in last.__dict__ else total
             # An edit of the heads before this one leaves them as it made them.
             view: Tensor
-            view, total = last.__dict__.get(HEADS, (heads.flatten(-2), total))
+            view, total = last.__dict__.get(HEADS, (heads.flatten(-2), raw.pop()))
             new = visit(view)
             if new is view:
                 return None
-            change = (new if output is total else new - view).unflatten(-1, (self.n_heads, -1))
-            # Summed again from the heads, so that heads set to zero add exactly zero; but added
-            # to what an edit of the sum has made of it.
-            summed: Tensor = change.sum(-2)
-            if output is not total:
-                summed = output + summed
-            elif rest is not None:
-                summed = summed + rest
+            if output is total:
+                # Summed again from the heads, so that heads set to zero add exactly zero.
+                summed: Tensor = new.unflatten(-1, (self.n_heads, -1)).sum(-2)
+                summed = summed if rest is None else summed + rest
+            else:  # an edit of the sum came before: keep what it did
+                summed = output + (new - view).unflatten(-1, (self.n_heads, -1)).sum(-2)
             last.__dict__[HEADS] = (new, summed)
             return summed
 
         return [
-            # First among the hooks, so that it sees the output before any edit of it.
             projection.register_forward_hook(projected, prepend=True, with_kwargs=True),
+            last.register_forward_hook(computed, prepend=True),
             last.register_forward_hook(after),
             _Forgotten(last),
         ]
