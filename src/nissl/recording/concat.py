@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording._joined import joined
 from nissl.recording.recording import Recording, check, labels_of, recording
 
 __all__ = ["concat"]
@@ -72,7 +70,7 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
     recs, constant = _scalars(recs, along)
     coords = _along_samples(recs) if along == "sample" else _along_units(recs)
     coords |= constant
-    values = _joined([rec.variable for rec in recs], 0 if along == "sample" else 1)
+    values = joined([rec.variable for rec in recs], 0 if along == "sample" else 1)
     return check(xr.DataArray(values, coords=coords, attrs=_attrs(recs)))
 
 
@@ -94,11 +92,10 @@ def _scalars(
             if scalar is not None and scalar.ndim == 0:
                 spread = {name: [scalar.values[()]] * rec.sizes[along]}
                 # Made as any other column is, so that names become codes.
-                made = recording(
-                    np.empty((rec.sizes["sample"], rec.sizes["unit"]), np.bool_),
-                    samples=spread if along == "sample" else None,
-                    units=spread if along == "unit" else None,
-                )
+                if along == "sample":
+                    made = recording(np.empty((rec.sizes["sample"], 0)), samples=spread)
+                else:
+                    made = recording(np.empty((0, rec.sizes["unit"])), units=spread)
                 recs[n] = rec.assign_coords({name: made[name].variable})
     return recs, constant
 
@@ -164,7 +161,10 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
                 coords[name], origin[name] = column, n
                 continue
             _meaning([coords[name], column], name)
-            if not _equal(labels_of(recs[origin[name]], name), labels_of(rec, name)):
+            same_table = coords[name].attrs == column.attrs
+            if not (same_table and _equal(coords[name].values, column.values)) and not _equal(
+                labels_of(recs[origin[name]], name), labels_of(rec, name)
+            ):
                 raise NisslError(
                     f"recordings {origin[name]} and {n} differ in the sample coordinate '{name}'",
                     where=f"recording {n}",
@@ -263,57 +263,3 @@ def _equal(a: Array, b: Array) -> bool:
     if a.shape != b.shape or (a.dtype.kind == "U") != (b.dtype.kind == "U"):
         return False
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
-
-
-def _joined(parts: list[xr.Variable], axis: int) -> xr.Variable:
-    """Put values together: in memory, by dask where they are dask's, else lazily."""
-    if len(parts) == 1:
-        return parts[0].copy(deep=False)
-    if any(p.chunks is not None for p in parts):
-        dask_array: Any = importlib.import_module("dask.array")
-        chunked = [p.chunk({}).data if p.chunks is None else p.data for p in parts]
-        return xr.Variable(parts[0].dims, dask_array.concatenate(chunked, axis=axis))
-    if all(p._in_memory for p in parts):
-        return xr.Variable(parts[0].dims, np.concatenate([p.values for p in parts], axis=axis))
-    return xr.Variable(parts[0].dims, indexing.LazilyIndexedArray(_LazyParts(parts, axis)))
-
-
-class _LazyParts(BackendArray):
-    """Variables one after another along an axis, each read only where it is looked at."""
-
-    def __init__(self, parts: list[xr.Variable], axis: int) -> None:
-        self.parts = parts
-        self.axis = axis
-        self.starts = np.cumsum([0, *(p.shape[axis] for p in parts)])
-        other = parts[0].shape[1 - axis]
-        total = int(self.starts[-1])
-        self.shape = (total, other) if axis == 0 else (other, total)
-        self.dtype = np.result_type(*(p.dtype for p in parts))
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
-        return np.asarray(
-            indexing.explicit_indexing_adapter(
-                key, self.shape, indexing.IndexingSupport.OUTER, self._read
-            )
-        )
-
-    def _read(self, key: tuple[Any, ...]) -> Array:
-        places = [np.arange(n)[k] for n, k in zip(self.shape, key, strict=True)]
-        shape = np.shape(places[0]) + np.shape(places[1])
-        places = [np.atleast_1d(p) for p in places]
-        out = np.empty((len(places[0]), len(places[1])), self.dtype)
-        part_of = np.searchsorted(self.starts, places[self.axis], side="right") - 1
-        for n in np.unique(part_of):
-            here = np.flatnonzero(part_of == n)
-            take = list(places)
-            take[self.axis] = places[self.axis][here] - self.starts[n]
-            read = self.parts[n][tuple(_run(t) for t in take)].values
-            out[(here, slice(None)) if self.axis == 0 else (slice(None), here)] = read
-        return out.reshape(shape)
-
-
-def _run(places: Array) -> Array | slice:
-    """Return consecutive places as a slice, which is quicker to read."""
-    if len(places) and (np.diff(places) == 1).all():
-        return slice(int(places[0]), int(places[-1]) + 1)
-    return places

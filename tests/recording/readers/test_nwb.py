@@ -33,8 +33,9 @@ def write(path, *, units=True, series=("dff",)):
         for place, times in zip(("ADN", "ADN", "CA1"), spikes(), strict=True):
             file.add_unit(spike_times=times, location=place, quality=0.5)
     file.add_trial_column("condition", "what was shown")
+    file.add_trial_column("quality", "of the trial, where units have a quality too")
     for start, stop, shown in zip(*TRIALS.values(), ("odour", "none"), strict=True):
-        file.add_trial(start_time=start, stop_time=stop, condition=shown)
+        file.add_trial(start_time=start, stop_time=stop, condition=shown, quality=start)
     for i, name in enumerate(series):
         data = np.arange(40, dtype=np.int16).reshape(20, 2) + i
         file.add_acquisition(
@@ -76,6 +77,7 @@ def test_units_arrive_binned_with_their_table(session):
     assert rec["quality"].values.tolist() == [0.5] * 3
     assert labels_of(rec, "condition").tolist() == ["odour"] * 12 + ["none"] * 18
     assert rec["trial"].values.tolist() == [0] * 12 + [1] * 18
+    assert rec["interval_quality"].values.tolist() == [0.0] * 12 + [4.0] * 18
     assert rec.attrs["quantity"] == "spikes"
     assert (rec.attrs["subject"], rec.attrs["identifier"]) == ("M1", "session-7")
 

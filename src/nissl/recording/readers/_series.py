@@ -10,7 +10,6 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording.readers._opening import fits
-from nissl.recording.recording import Recording
 
 
 def is_behaviour(series: Any, pynwb: Any) -> bool:
@@ -59,7 +58,9 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
             f"{n} times for {_length(series)} samples", where=f"{path}: {series.name}", do="mend it"
         )
     share = (rows.stop - rows.start) / max(n, 1)
-    size = int(np.prod(series.data.shape) * share) * 2 * np.dtype(series.data.dtype).itemsize
+    size = (
+        int(np.prod(series.data.shape) * share) * 2 * max(np.dtype(series.data.dtype).itemsize, 4)
+    )
     fits(size, path, do="read a stretch with start= and stop=, in seconds")
     if _is_turned(series):
         values = np.asarray(series.data[:, rows]).T
@@ -78,19 +79,22 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     return np.asarray(values * scale + offset, dtype=values.dtype)
 
 
-def tracked(rec: Recording, series_of: Mapping[str, Any], max_gap: float) -> dict[str, Any]:
-    """Return behaviour at the times of the samples, one column for each component."""
+def tracked(
+    times: np.ndarray[Any, Any], series_of: Mapping[str, Any], max_gap: float, taken: set[str]
+) -> dict[str, Any]:
+    """Return behaviour at some times, one column for each component, under names not taken."""
     found: dict[str, Any] = {}
     for name, series in series_of.items():
         data = np.asarray(series.data[:], dtype=np.float64) * float(series.conversion)
+        data += float(getattr(series, "offset", 0.0) or 0.0)
         data = data[:, None] if data.ndim == 1 else data
         ends = ["xyz"[i] if data.shape[1] <= 3 else str(i) for i in range(data.shape[1])]
         for i, end in enumerate(ends):
             column = name.rsplit("/", 1)[-1] if data.shape[1] == 1 else f"{name}_{end}"
-            if column in rec.coords or column in found:
+            while column in taken or column in found:
                 column = f"{series.parent.name}_{column}"
             found[column] = interpolate(
-                rec["time"].values,
+                times,
                 times_of(series),
                 data[:, i],
                 period=_period(series),

@@ -58,7 +58,11 @@ def read_eeg(
 
     Examples
     --------
-    >>> read_eeg("subject1.edf", channels="eeg", stop=60.0)  # doctest: +SKIP
+    >>> import mne
+    >>> info = mne.create_info(["Fz", "Cz"], sfreq=100.0, ch_types="eeg")
+    >>> rec = read_eeg(mne.io.RawArray(np.zeros((2, 500)), info, verbose="error"), stop=1.0)
+    >>> rec.shape, rec["unit"].values.tolist()
+    ((100, 2), ['Fz', 'Cz'])
     """
     mne = library("mne", reads="EEG and MEG")
     name = ""

@@ -75,7 +75,14 @@ def read_nifti(
 
     Examples
     --------
-    >>> read_nifti("bold.nii.gz", mask="mask.nii.gz", tr=2.5)  # doctest: +SKIP
+    >>> import tempfile
+    >>> import nibabel
+    >>> image = nibabel.Nifti1Image(np.ones((2, 2, 1, 5), np.float32), np.diag([3, 3, 3, 1]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nibabel.save(image, Path(folder, "bold.nii.gz"))
+    ...     rec = read_nifti(Path(folder, "bold.nii.gz"), mask=np.eye(2)[..., None], tr=2.0)
+    >>> rec.shape, rec["unit"].values.tolist(), rec["x"].values.tolist()
+    ((5, 2), ['voxel[0,0,0]', 'voxel[1,1,0]'], [0.0, 3.0])
     """
     nibabel = library("nibabel", reads="NIfTI")
     path = existing(path)

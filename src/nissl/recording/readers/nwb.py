@@ -71,8 +71,9 @@ def read_nwb(
     Recording, shape (n_samples, n_units)
         Units are addressed as ``units[id]`` or ``series[i]``, with the columns of their table
         (``location`` also as ``region``). Samples have ``time`` in seconds, the columns of
-        `intervals`, the row of every other table of intervals that does not overlap (``trial``,
-        ... ; -1 outside of it) and behaviour. Series are scaled to their stated unit.
+        `intervals` (as ``interval_...`` where the units have a column of that name), the row of
+        every other table of intervals that does not overlap (``trial``, ...; -1 outside of it),
+        and behaviour. Series are scaled to their stated unit.
 
     Raises
     ------
@@ -86,7 +87,18 @@ def read_nwb(
 
     Examples
     --------
-    >>> read_nwb("A2929-200711.nwb", bin=0.05, intervals="epochs")  # doctest: +SKIP
+    >>> import datetime
+    >>> import tempfile
+    >>> import pynwb
+    >>> day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    >>> file = pynwb.NWBFile("a session", "mouse 1", day)
+    >>> file.add_unit(spike_times=[0.1, 0.7, 0.9])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with pynwb.NWBHDF5IO(Path(folder, "mouse.nwb"), "w") as io:
+    ...         io.write(file)
+    ...     rec = read_nwb(Path(folder, "mouse.nwb"), bin=0.5, start=0.0, stop=1.0)
+    >>> rec.values.tolist(), rec["unit"].values.tolist()
+    ([[1], [2]], ['units[0]'])
     """
     pynwb = library("pynwb", reads="NWB")
     path = existing(path)
@@ -103,7 +115,8 @@ def read_nwb(
         labels = _labels(rec, tables, chosen)
         if behaviour:
             beside = {n: s for n, s in there.items() if n != name and is_behaviour(s, pynwb)}
-            labels |= tracked(rec, beside, max_gap)
+            taken = {*map(str, rec.coords), *labels}
+            labels |= tracked(rec["time"].values, beside, max_gap, taken)
         attrs = {"source": path.name, **_session(file)}
     rec = rec.assign_coords({n: ("sample", c) for n, c in labels.items()})
     return check(rec.assign_attrs(attrs))
@@ -196,6 +209,7 @@ def _binned(
     index = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
     addresses = np.array([f"units[{i}]" for i in index])
     rows = np.arange(len(ids))
+    wanted = _told_apart(wanted, columns)
     rec = bin_spikes(
         # Rows, not addresses, of every spike: a hundred million strings would take gigabytes.
         {"time": times, "unit": np.repeat(rows, np.diff(ends, prepend=0))},
@@ -213,15 +227,16 @@ def _sampled(
 ) -> Recording:
     times = times_of(series)
     rows = slice(*np.searchsorted(times, [-np.inf if start is None else start, np.inf]))
+    if (start is not None or stop is not None) and (np.diff(times) < 0).any():
+        raise NisslError(
+            f"the times of '{name}' go back, so that no stretch of it can be read",
+            where=str(path),
+            do="read all of it, and select by time",
+        )
     if stop is not None:
         rows = slice(rows.start, int(np.searchsorted(times, stop)))
     samples: dict[str, Any] = {"time": times[rows]}
     values = values_of(path, series, rows, len(times))
-    if wanted is not None:
-        row, further = interval_of(samples["time"], wanted)
-        values, inside = values[row >= 0], row >= 0
-        samples = {"time": samples["time"][inside], "interval": row[inside]}
-        samples |= {n: c[row[inside]] for n, c in further.items() if n not in samples}
     regions = getattr(series, "rois", None) or getattr(series, "electrodes", None)
     columns: dict[str, Any] = {}
     if regions is not None:
@@ -230,9 +245,22 @@ def _sampled(
     n_units = values.shape[1]
     columns = {n: c for n, c in columns.items() if len(c) == n_units and n != "unit"}
     columns |= {"site": np.full(n_units, name), "index": np.arange(n_units)}
+    if wanted is not None:
+        row, further = interval_of(samples["time"], _told_apart(wanted, columns))
+        values, inside = values[row >= 0], row >= 0
+        samples = {"time": samples["time"][inside], "interval": row[inside]}
+        samples |= {n: c[row[inside]] for n, c in further.items() if n not in samples}
     kind = next((q for t, q in QUANTITY.items() if t in types(series)), "activity")
     attrs = {"measured_in": str(series.unit or "")}
     return recording(values, samples=samples, units=columns, quantity=kind, attrs=attrs)
+
+
+def _told_apart(intervals: Any, columns: Mapping[str, Any]) -> Any:
+    """Rename columns of intervals that are called as columns of the units are."""
+    if not hasattr(intervals, "keys"):
+        return intervals
+    clashing = {"unit", *columns}
+    return {f"interval_{n}" if n in clashing else n: intervals[n] for n in intervals}
 
 
 def _labels(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
