@@ -199,13 +199,14 @@ def read_attributes(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False) -> None:
     """Write a document whole or not at all: to a ``.partial`` beside it, then renamed."""
     partial = path.with_name(path.name + ".partial")
     with open(partial, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(partial, path)
 
 

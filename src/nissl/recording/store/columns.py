@@ -1,4 +1,4 @@
-"""The tables of both sides on disk: sample columns in the root group, unit tables below ``units``."""
+"""The tables of both sides: sample columns in the root group, unit tables below `units`."""
 
 from __future__ import annotations
 

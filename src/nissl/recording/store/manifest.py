@@ -77,7 +77,7 @@ def manifest_path(root: Path) -> Path:
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Write a manifest whole or not at all."""
-    write_json(manifest_path(root), manifest)
+    write_json(manifest_path(root), manifest, durable=True)
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -26,6 +26,7 @@ from nissl.recording.store.columns import (
 )
 from nissl.recording.store.layout import BFLOAT16, Layout
 from nissl.recording.store.manifest import FORMAT, FORMAT_VERSION, GROUP, Manifest, fingerprint
+from nissl.recording.store.shard import sync
 
 __all__ = ["Plan", "SampleAxis"]
 
@@ -159,6 +160,15 @@ class Plan:
         coordinates = " ".join(name for axis in self.axes for name in axis.arrays.values())
         attrs = self.attrs | ({"coordinates": coordinates} if coordinates else {})
         write_json(root / "zarr.json", group_metadata(attrs, dict(sorted(members.items()))))
+
+    def sync(self, root: Path) -> None:
+        """Put on the disk what `write` wrote, before the store is called complete."""
+        tables = [root / "units", *(root / n for axis in self.axes for n in axis.arrays.values())]
+        for path in [path for table in tables for path in table.rglob("*")]:
+            sync(path)
+        for name in self.arrays.values():
+            sync(root / name / "zarr.json")
+        sync(root / "zarr.json")
 
     def _site(self, site: str) -> dict[str, Any]:
         layout = self.layouts[site]

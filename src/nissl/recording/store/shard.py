@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.recording.store.layout import CHECKSUM_BYTES, Layout, checksum
 
-__all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path"]
+__all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path", "sync"]
 
 
 def shard_path(folder: Path, shard: int) -> Path:
@@ -115,7 +115,7 @@ def seal(folder: Path, layout: Layout, shard: int) -> None:
     finally:
         os.close(file)
     os.replace(path, shard_path(folder, shard))
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
 def damaged_chunks(block: np.ndarray[Any, Any], layout: Layout) -> list[int]:
@@ -136,9 +136,9 @@ def write_all(file: int, data: np.ndarray[Any, Any], offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def sync_folder(folder: Path) -> None:
-    """Put a folder's names on the disk."""
-    file = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Put a file, or a folder's names, on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:

@@ -64,7 +64,7 @@ class Tally:
             self._shards[shard] = np.load(self._path(shard))
 
     def total(self) -> np.ndarray[Any, Any] | None:
-        """Return count and first sample of each unit, shape (2, n_units), or None if all is finite."""
+        """Return count and first sample of each unit, shape (2, n_units); None if all is finite."""
         total: np.ndarray[Any, Any] | None = None
         for _, counts in sorted(self._shards.items()):
             total = counts.copy() if total is None else _merged(total, counts)
@@ -72,7 +72,7 @@ class Tally:
 
     def remove(self) -> None:
         """Remove the files beside the shards: their sums are in the manifest."""
-        for shard in self._shards:
+        for shard in range(self.layout.n_shards):
             self._path(shard).unlink(missing_ok=True)
 
     def _add(self, shard: int, counts: np.ndarray[Any, Any]) -> None:

@@ -258,8 +258,7 @@ class StoreWriter:
         if not self._manifest["complete"]:
             self._check_room()
             write_manifest(self.path, self._manifest)
-            if not (self.path / "zarr.json").exists():
-                plan.write(self.path)
+            plan.write(self.path)
         self._shards = {
             site: Shards(folders[site], layout, blocks=blocks[site])
             for site, layout in plan.layouts.items()
@@ -275,6 +274,8 @@ class StoreWriter:
         """Cut what is there back to its last whole batch; return the blocks that are kept."""
         layouts = self._plan.layouts
         if old["complete"]:
+            for tally in self._tallies.values():
+                tally.remove()  # a kill may have come between the manifest and this
             self._manifest = old
             self._rows = {site: layout.n_samples for site, layout in layouts.items()}
             return {site: layout.n_blocks for site, layout in layouts.items()}
@@ -350,6 +351,7 @@ class StoreWriter:
                 self._plan.units[site]["nonfinite_first"] = total[1], {}
         if any(entry["nonfinite"] for entry in self._manifest["sites"].values()):
             self._plan.write(self.path)
+        self._plan.sync(self.path)
         self._manifest["complete"] = True
         write_manifest(self.path, self._manifest)
         for tally in self._tallies.values():
