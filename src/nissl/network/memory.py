@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ class Memory:
     plan: TextPlan | ItemPlan
     grids: list[Grid]
     dtype: str | None
+    out: np.ndarray[Any, Any] | None = None
     nonfinite: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,9 +42,16 @@ class Memory:
         kind = np.dtype("float16" if self.dtype == "float16" else "float32")
         if self.dtype is None and self.net.dtype == torch.float64:
             kind = np.dtype("float64")
-        _check_memory(n_samples * n_units * kind.itemsize)
-        # Not torch.empty: numpy asks for huge pages, whose first touch is far cheaper.
-        self.values = np.empty((n_samples, n_units), dtype=kind)
+        if self.out is None:
+            _check_memory(n_samples * n_units * kind.itemsize)
+            # Not torch.empty: numpy asks for huge pages, whose first touch is far cheaper.
+            self.out = np.empty((n_samples, n_units), dtype=kind)
+        if self.out.shape != (n_samples, n_units):
+            raise NisslError(
+                f"`out` has shape {self.out.shape}; the recording is {(n_samples, n_units)}",
+                where=", ".join(grid.site.name for grid in self.grids[:3]),
+            )
+        self.values = self.out
         self.tensor = torch.from_numpy(self.values)
         ends = np.cumsum([grid.width for grid in self.grids])
         names = [grid.site.name for grid in self.grids]

@@ -39,6 +39,7 @@ def record(
     *,
     sites: str | Iterable[str],
     store: str | Path | None = None,
+    out: np.ndarray[Any, Any] | None = None,
     dtype: str | None = None,
     batch_size: int | None = None,
     window: int | None = None,
@@ -61,6 +62,9 @@ def record(
         Names, globs or module paths.
     store : path, optional
         Write to a store on disk, which an interrupted recording resumes; else to memory.
+    out : array, optional, shape (n_samples, n_units), float32, float64 or float16
+        Memory to record into, as in numpy: memory touched for the first time can cost a fifth of
+        the forward pass, so who records again and again keeps it.
     dtype : {"float32", "bfloat16", "float16"}, optional
         Type of the numbers kept; by default float32. An overflow is an error.
     batch_size : int, optional
@@ -105,7 +109,7 @@ def record(
     if store is not None:
         return _to_store(net, plan, grids, attrs, store, dtype or "float32", resume, progress)
     groups = grouped(grids)
-    sinks = {name: Memory(net, plan, group, dtype) for name, group in groups.items()}
+    sinks = {name: Memory(net, plan, group, dtype, out) for name, group in groups.items()}
     where = {grid.site.name: name for name, group in groups.items() for grid in group}
 
     def keep(grid: Grid, x: Tensor, step: Step) -> None:
