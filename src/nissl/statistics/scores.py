@@ -239,9 +239,23 @@ def sum_by(values: Array, group: NDArray[np.int64], n_groups: int) -> Array:
 
 
 def _ranks(values: Array) -> Array:
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values, axis=0), dtype=float)
+    """Return middle ranks from 1, of each column."""
+    n, n_units = values.shape
+    across = np.ascontiguousarray(values.T)  # a sort along memory is several times quicker
+    order = np.argsort(across, axis=1)
+    ordered = np.take_along_axis(across, order, axis=1)
+    fresh = np.ones((n_units, n), dtype=bool)
+    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ranks = np.broadcast_to(np.arange(1.0, n + 1), (n_units, n))
+    if not fresh.all():
+        # A group of ties starts where it is fresh and ends before the next: flat over all rows.
+        starts = np.flatnonzero(fresh.ravel())
+        sizes = np.diff(np.append(starts, fresh.size))
+        middle = starts % n + (sizes + 1) / 2
+        ranks = np.repeat(middle, sizes).reshape(n_units, n)
+    out = np.empty((n_units, n))
+    np.put_along_axis(out, order, ranks, axis=1)
+    return out.T
 
 
 def _multiplier(x: NDArray[np.float32], device: str | None) -> Callable[[Array], Array]:

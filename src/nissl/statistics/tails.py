@@ -57,10 +57,11 @@ def normal_tail(z: Array, draws: Array, *, two_sided: bool) -> tuple[Array, NDAr
 
     n = len(draws)
     centred = draws - draws.mean(axis=0)
-    second = (centred**2).mean(axis=0)
+    square = centred * centred
+    second = square.mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        skew = (centred**3).mean(axis=0) / second**1.5
-        excess = (centred**4).mean(axis=0) / second**2 - 3
+        skew = (square * centred).mean(axis=0) / second**1.5
+        excess = (square * square).mean(axis=0) / second**2 - 3
     t = np.abs(z) if two_sided else z
     p = stdtr(n - 1, -t / np.sqrt(1 + 1 / n)) * (2 if two_sided else 1)
     bera = n / 6 * (skew**2 + excess**2 / 4)
