@@ -1,0 +1,289 @@
+"""From what was gathered to the tables of an atlas."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.atlas.kinds import Rules, kinds_of
+from nissl.atlas.tables import NETWORK_UNITS, UNITS, conform
+from nissl.atlas.threshold import SHARE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.atlas.gathering import Gathering
+    from nissl.atlas.network_atlas import Gathered
+    from nissl.network import ItemPlan, Network, TextPlan
+
+__all__ = ["assemble"]
+
+Array = NDArray[Any]
+PROMOTED = 5  # tokens at each end of a unit's output
+PREFERRED = 5  # tokens and pairs listed for a unit
+NOT_ZERO = 1e-300  # p-values are bounds; what underflows is not zero
+
+
+def assemble(
+    net: Network,
+    plan: TextPlan | ItemPlan,
+    gathered: Gathered,
+    out: Path,
+    about: dict[str, Any],
+    *,
+    rules: Rules,
+    n_neighbours: int,
+    seed: int,
+    began: float,
+    progress: bool,
+) -> dict[str, Any]:
+    """Make every table and write the atlas.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    plan : TextPlan or ItemPlan
+        What was read.
+    gathered : Gathered
+        What the reading left; its sums are given up on the way.
+    out : Path
+        The folder.
+    about : dict
+        Settings and provenance so far.
+    rules : Rules
+        The thresholds of the kinds.
+    n_neighbours : int
+        Neighbours of each unit.
+    seed : int
+        Seed of the permutations.
+    began : float
+        When the whole began, by `time.perf_counter`.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    dict
+        What ``atlas.json`` holds.
+    """
+    import pandas as pd
+
+    from nissl.atlas.vocabulary import Vocabulary
+    from nissl.atlas.weights import Readout
+    from nissl.atlas.write import AtlasWriter
+    from nissl.progress import progress_bar
+
+    reading = gathered.reading
+    words = Vocabulary(net)
+    readout = Readout(net, n=PROMOTED, text=words)
+    n_units = sum(g.summary.n_units for g in gathered.sites.values())
+    parts, own, pair = [], [], []
+    with (
+        AtlasWriter(out) as writer,
+        progress_bar("Describing units", total=n_units, unit="units", progress=progress) as advance,
+    ):
+        row = 0
+        for site, gathering in gathered.sites.items():
+            part = _statistics(site, gathered.layers[site], gathering)
+            addresses = part["unit"].to_numpy()
+            agreements = (np.zeros(len(part)), np.zeros(len(part)))
+            if reading is not None:
+                preferred, agreements = _preferences(
+                    gathering, words, n_units=n_units, row=row, addresses=addresses, writer=writer
+                )
+                part = part.assign(**preferred)
+                gathering.release()
+            part = part.assign(**_weights(net, site, readout, len(part)))
+            writer.examples(gathering, addresses, row=row)
+            parts.append(part)
+            own.append(agreements[0])
+            pair.append(agreements[1])
+            row += len(part)
+            advance(len(part))
+        units = pd.concat(parts, ignore_index=True)
+        counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
+        units["dead"] = (gathered_active(gathered) == 0) & (counts >= rules.dead_tokens)
+        units = units.assign(**_languages(gathered, seed=seed))
+        units = units.assign(**_neighbours(gathered, units, n=n_neighbours, progress=progress))
+        units["kind"] = kinds_of(
+            units, rules, agreement=np.concatenate(own), pair_agreement=np.concatenate(pair)
+        )
+        columns = (*UNITS, *NETWORK_UNITS) if reading is not None else UNITS
+        writer.units(conform(units, columns))
+        writer.arrays(gathered)
+        writer.vocabulary(words, reading)
+        about |= _counts(plan, gathered, units, rules)
+        about["seconds"] = round(time.perf_counter() - began, 1)
+        writer.about(about)
+    return about
+
+
+def gathered_active(gathered: Gathered) -> Array:
+    """Return at how many samples each unit was active, shape (n_units,)."""
+    return np.concatenate([g.summary.moments.active for g in gathered.sites.values()])
+
+
+def _statistics(site: str, layer: int, gathering: Gathering) -> pd.DataFrame:
+    import pandas as pd
+
+    found = gathering.summary.moments.result()
+    n = gathering.summary.n_units
+    names = ("count", "nonfinite", "first_nonfinite", "mean", "sd", "skew", "kurtosis")
+    columns = {name: found[name] for name in (*names, "min", "max", "density")}
+    table = pd.DataFrame(
+        {
+            "unit": [f"{site}[{i}]" for i in range(n)],
+            "site": site,
+            "layer": layer,
+            "index": np.arange(n),
+            **columns,
+            "active_above": gathering.summary.moments.active_above,
+        }
+    )
+    if gathering.reading is not None:
+        first = gathering.first.result()["mean"][0]
+        share = gathering.positions.result()["omega_squared"]
+        table = table.assign(first_position=first, position_share=share)
+    return table
+
+
+def _preferences(
+    gathering: Gathering,
+    words: Any,
+    *,
+    n_units: int,
+    row: int,
+    addresses: Array,
+    writer: Any,
+) -> tuple[dict[str, Any], tuple[Array, Array]]:
+    """Find preferred tokens and pairs, write their tables, and return the best of each unit."""
+    reading = gathering.reading
+    assert reading is not None
+    n_tokens = len(reading.tokens)
+    spans = {"token": (0, n_tokens), "bigram": (n_tokens, reading.n_labels)}
+    columns: dict[str, Any] = {}
+    agreements = []
+    for set_number, (name, (first, last)) in enumerate(spans.items()):
+        found = gathering.preference.result(k=PREFERRED, first=first, last=last, n_units=n_units)
+        found["p"] = np.maximum(found["p"], NOT_ZERO)
+        found["q"] = np.maximum(found["q"], NOT_ZERO)
+        if name == "token":
+            ids = _ids(reading.tokens[:, None], found["label"])
+            texts = words.texts(ids[..., 0])
+            columns |= {"token": texts[:, 0], "token_id": ids[:, 0, 0]}
+            more = {"token": texts, "token_id": ids[..., 0]}
+        else:
+            ids = _ids(reading.bigrams, np.where(found["label"] < 0, -1, found["label"] - first))
+            texts = np.char.add(words.texts(ids[..., 0]), words.texts(ids[..., 1]))
+            columns |= {"bigram": texts[:, 0]}
+            columns |= {"bigram_first": ids[:, 0, 0], "bigram_second": ids[:, 0, 1]}
+            more = {"bigram": texts, "first": ids[..., 0], "second": ids[..., 1]}
+        columns |= {f"{name}_{key}": found[key][:, 0] for key in ("effect", "p", "q")}
+        agreements.append(_agreement(gathering, found, set_number))
+        writer.preferences(f"{name}s", {**found, **more}, addresses, row=row)
+    return columns, (agreements[0], agreements[1])
+
+
+def _ids(table: Array, labels: Array) -> Array:
+    """Return ids of labels, shape (..., n_ids); -1 where there is no label."""
+    if not len(table):
+        return np.full((*labels.shape, table.shape[1]), -1)
+    return np.where(labels[..., None] < 0, -1, table[np.maximum(labels, 0)])
+
+
+def _agreement(gathering: Gathering, found: dict[str, Array], set_number: int) -> Array:
+    """Share of the extremes, at the sign of the preference, that carry the preferred label."""
+    reading = gathering.reading
+    assert reading is not None
+    extremes = gathering.summary.extremes
+    down = found["effect"][:, 0] < 0
+    places = np.where(down[:, None], extremes.bottom_places, extremes.top_places)
+    label = np.where(found["label"][:, 0] < 0, -2, found["label"][:, 0])
+    there = reading.labels[np.maximum(places, 0), set_number] == label[:, None]
+    share: Array = (there & (places >= 0)).mean(axis=1)
+    return share
+
+
+def _weights(net: Network, site: str, readout: Any, n_units: int) -> dict[str, Any]:
+    from nissl.atlas.weights import output_weights_of, weight_columns
+
+    write = output_weights_of(net, site)
+    return {**weight_columns(net, site, n_units), **readout.columns(write, n_units)}
+
+
+def _languages(gathered: Gathered, *, seed: int) -> dict[str, Any]:
+    from nissl.atlas.languages import document_preference
+
+    reading = gathered.reading
+    if reading is None:
+        return {}
+    n = sum(g.summary.n_units for g in gathered.sites.values())
+    if not len(reading.language):
+        return {"language": "", "language_effect": np.full(n, np.nan), "language_q": np.ones(n)}
+    means = np.concatenate([g.documents.result()["mean"] for g in gathered.sites.values()], axis=1)
+    found = document_preference(means, reading.language, seed=seed)
+    return {
+        "language": found["label"],
+        "language_effect": found["effect"],
+        "language_q": found["q"],
+    }
+
+
+def _neighbours(
+    gathered: Gathered, units: pd.DataFrame, *, n: int, progress: bool
+) -> dict[str, list[Any]]:
+    from nissl.statistics import best_partners
+
+    names: list[Any] = [[] for _ in range(len(units))]
+    values: list[Any] = [[] for _ in range(len(units))]
+    addresses = units["unit"].to_numpy(object)
+    for sample in gathered.samples.values():
+        mine = [site for site, g in gathered.sites.items() if np.shares_memory(g.sample, sample)]
+        rows = np.flatnonzero(units["site"].isin(mine))
+        if len(sample) < 3:
+            continue
+        partners, r = best_partners(sample, k=n, progress=progress)
+        for row, best, size in zip(rows, partners, r, strict=True):
+            there = best >= 0
+            names[row] = addresses[rows[best[there]]].tolist()
+            values[row] = size[there].astype(float).tolist()
+    return {"neighbours": names, "neighbour_r": values}
+
+
+def _counts(
+    plan: TextPlan | ItemPlan, gathered: Gathered, units: pd.DataFrame, rules: Rules
+) -> dict[str, Any]:
+    from nissl.atlas.write import versions
+
+    reading = gathered.reading
+    kinds = units["kind"].value_counts()
+    found: dict[str, Any] = {
+        "n_units": len(units),
+        "n_samples": max(gathered.samples),
+        "kinds": {str(kind): int(number) for kind, number in kinds.items()},
+        "rules": rules.words(share=SHARE),
+        "thresholds": rules.settings(),
+        "neighbours": f"Pearson correlation on {len(next(iter(gathered.samples.values()))):,} "
+        "samples drawn at random",
+        **versions(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    if reading is not None:
+        found |= {
+            "n_tokens": len(reading.token),
+            "n_documents": len(np.unique(reading.document)),
+            "n_labels": {"tokens": len(reading.tokens), "bigrams": len(reading.bigrams)},
+            "left_out": f"{int((~reading.keep).sum()):,} first positions of windows",
+            "null": (
+                "labels turned round each document by a random amount of its own; p by Chernoff's "
+                "bound, times all units and labels searched"
+            ),
+        }
+    else:
+        found["n_items"] = plan.n_items
+    return found

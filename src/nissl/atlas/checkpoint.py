@@ -1,0 +1,144 @@
+"""Save what has been gathered every so often, so that a killed atlas goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+
+__all__ = ["Checkpoint"]
+
+Array = NDArray[Any]
+
+SHARE = 0.03  # of the time, at most, is spent saving
+LEAST = 45.0  # seconds between two savings
+
+
+class Checkpoint:
+    """The state of an atlas on disk, whole or absent.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    identity : mapping
+        What the atlas is of: network, text, settings. A state of something else is refused.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     checkpoint = Checkpoint(Path(folder, "state"), {"network": "toy"})
+    ...     checkpoint.save(3, lambda: {"count": np.arange(2)})
+    ...     batch, state = checkpoint.load()
+    >>> batch, state["count"].tolist()
+    (3, [0, 1])
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]):
+        self.path = path
+        self.identity = json.dumps(identity, sort_keys=True, default=str)
+        self._due = time.monotonic() + LEAST
+
+    def load(self) -> tuple[int, dict[str, Array]]:
+        """Return the batch to go on with and the state before it.
+
+        Returns
+        -------
+        batch : int
+            0 where nothing was saved.
+        state : dict of arrays
+            What was saved.
+
+        Raises
+        ------
+        NisslError
+            What was saved is of another network, text or setting, or cannot be read.
+        """
+        if not self.path.exists():
+            return 0, {}
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                about = file.metadata() or {}
+                if about.get("identity") != self.identity:
+                    raise NisslError(
+                        "an atlas was begun here of another network, text or with other settings: "
+                        + self._difference(about.get("identity", "{}")),
+                        where=str(self.path),
+                        do="choose another folder, or resume=False to begin anew",
+                    )
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise NisslError(
+                f"what was saved of an atlas cannot be read: {error}",
+                where=str(self.path),
+                do="begin anew with resume=False",
+            ) from error
+        return int(about["batch"]), state
+
+    def save_if_due(self, batch: int, state: Callable[[], Mapping[str, Array]]) -> None:
+        """Save, unless the last time was not long ago.
+
+        Parameters
+        ----------
+        batch : int
+            The batch to go on with.
+        state : callable
+            Returns the arrays.
+        """
+        began = time.monotonic()
+        if began >= self._due:
+            self.save(batch, state)
+            took = time.monotonic() - began
+            self._due = time.monotonic() + max(LEAST, took / SHARE)
+
+    def save(self, batch: int, state: Callable[[], Mapping[str, Array]]) -> None:
+        """Save; a process killed at any moment leaves the old state or the new one.
+
+        Parameters
+        ----------
+        batch : int
+            The batch to go on with.
+        state : callable
+            Returns the arrays.
+
+        Raises
+        ------
+        NisslError
+            The disk is full or cannot be written.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
+
+        partial = self.path.with_suffix(".partial")
+        arrays = {name: np.ascontiguousarray(array) for name, array in state().items()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(arrays, partial, {"identity": self.identity, "batch": str(batch)})
+            partial.replace(self.path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise NisslError(
+                f"what was gathered cannot be saved: {error}",
+                where=str(self.path),
+                do="make room, or choose a folder that you may write",
+            ) from error
+
+    def clear(self) -> None:
+        """Remove what was saved."""
+        self.path.unlink(missing_ok=True)
+        self.path.with_suffix(".partial").unlink(missing_ok=True)
+
+    def _difference(self, theirs: str) -> str:
+        mine, other = json.loads(self.identity), json.loads(theirs)
+        names = [k for k in sorted({*mine, *other}) if mine.get(k) != other.get(k)]
+        return ", ".join(f"{k} {other.get(k)!r}, now {mine.get(k)!r}" for k in names)

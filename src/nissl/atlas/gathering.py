@@ -1,0 +1,148 @@
+"""Everything an atlas gathers about the units of one site while the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.atlas.contexts import Contexts
+from nissl.atlas.reading import Reading
+from nissl.recording import Block
+from nissl.statistics import GroupMeans, Preference, Summary
+
+__all__ = ["Gathering"]
+
+Array = NDArray[Any]
+
+
+class Gathering:
+    """The accumulators of one site.
+
+    Parameters
+    ----------
+    n_units : int
+        Units of the site.
+    reading : Reading or None
+        The text; None where samples are not tokens.
+    top : int
+        Extremes to keep at each end.
+    active_above, active_below : array, shape (n_units,)
+        Where a unit counts as active.
+    sampled : array of int, shape (n_sampled,)
+        Samples, in order, whose activity is kept for the neighbours.
+    sample : array of float32, shape (n_sampled, n_units)
+        Where it is put.
+    """
+
+    def __init__(
+        self,
+        n_units: int,
+        reading: Reading | None,
+        *,
+        top: int,
+        active_above: Array,
+        active_below: Array,
+        sampled: Array,
+        sample: Array,
+    ):
+        self.reading = reading
+        self.sampled = sampled
+        self.summary = Summary(n_units, k=top, active_above=active_above, active_below=active_below)
+        self.sample = sample
+        self.contexts = Contexts(n_units, n_top=min(8, top), n_bottom=min(4, top))
+        if reading is not None:
+            self.preference = Preference(n_units, reading.n_labels, int(reading.groups.max()) + 1)
+            self.positions = GroupMeans(n_units, int(reading.positions.max()) + 1)
+            self.first = GroupMeans(n_units, 1)
+            self.documents = GroupMeans(n_units, len(reading.language))
+
+    def add(self, block: Block, beside: Executor) -> None:
+        """Add a block; half of the work is done beside, on another core.
+
+        Parameters
+        ----------
+        block : Block
+            The site's activity in one batch.
+        beside : Executor
+            One more thread.
+        """
+        rows = slice(block.start, block.start + len(block.values))
+        work = beside.submit(self._summarise, block.values, block.start, rows)
+        try:
+            if self.reading is not None:
+                self._read(block.values, rows, self.reading)
+        finally:
+            work.result()
+
+    def _summarise(self, values: Array, start: int, rows: slice) -> None:
+        reading = self.reading
+        self.summary.update(values, start, keep=None if reading is None else reading.keep[rows])
+        if reading is not None:
+            first, end = reading.first_row[rows], reading.end_row[rows]
+            self.contexts.update(values, start, self.summary.extremes, first_row=first, end_row=end)
+        a, b = np.searchsorted(self.sampled, [rows.start, rows.stop])
+        self.sample[a:b] = values[self.sampled[a:b] - start]
+
+    def _read(self, values: Array, rows: slice, reading: Reading) -> None:
+        keep = reading.keep[rows]
+        self.preference.update(
+            values,
+            labels=reading.labels[rows],
+            weights=reading.weights[rows],
+            windows=reading.window[rows],
+            groups=reading.groups[rows],
+            keep=keep,
+        )
+        self.positions.update(values, groups=reading.positions[rows], keep=keep)
+        self.first.update(values, groups=np.where(keep, -1, 0))
+        if len(reading.language):
+            self.documents.update(values, groups=reading.labelled[rows], keep=keep)
+
+    def state(self) -> dict[str, Array]:
+        """Return everything gathered, as arrays to be saved.
+
+        Returns
+        -------
+        dict of arrays
+            What `restore` takes; without `sample`, which belongs to the caller.
+        """
+        found: dict[str, Array] = {}
+        for name in self._parts():
+            part = getattr(self, name).state()
+            found |= {f"{name}/{key}": array for key, array in part.items()}
+        return found
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned.
+
+        Parameters
+        ----------
+        state : mapping of arrays
+            What `state` returned.
+        """
+        for name, kind in self._parts().items():
+            part = {
+                key.removeprefix(f"{name}/"): array
+                for key, array in state.items()
+                if key.startswith(f"{name}/")
+            }
+            setattr(self, name, kind.from_state(part))
+
+    def release(self) -> None:
+        """Give back the memory of the sums of preferences, once they have been read."""
+        del self.preference
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"summary": Summary, "contexts": Contexts}
+        if self.reading is not None:
+            parts |= {
+                "preference": Preference,
+                "positions": GroupMeans,
+                "first": GroupMeans,
+                "documents": GroupMeans,
+            }
+        return parts

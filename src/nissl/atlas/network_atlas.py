@@ -1,0 +1,257 @@
+"""The atlas of a network: one reading of a text, and what each unit did in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.atlas.checkpoint import Checkpoint
+from nissl.atlas.gathering import Gathering
+from nissl.atlas.kinds import Rules
+from nissl.atlas.reading import Reading, reading_of
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from nissl.network import ItemPlan, Network, TextPlan
+    from nissl.network.grid import Grid
+    from nissl.recording import Block
+
+__all__ = ["Gathered", "network_atlas"]
+
+Array = NDArray[Any]
+#: Memory for the sums of preferences, by which the number of tokens and pairs is chosen.
+LABEL_BYTES = 700e6
+TOKENS_OF_LABELS = 0.7  # the rest are pairs
+
+
+@dataclass
+class Gathered:
+    """What the reading left: a gathering for each site, and the sample for the neighbours.
+
+    Parameters
+    ----------
+    sites : dict of str to Gathering
+        By full name, in order.
+    layers : dict of str to int
+        The block of each site, -1 where it is in none.
+    samples : dict of int to array, each of shape (n_sampled, n_units)
+        Activity of all units of the sites that have so many samples.
+    reading : Reading or None
+        The text.
+    """
+
+    sites: dict[str, Gathering]
+    layers: dict[str, int]
+    samples: dict[int, Array]
+    reading: Reading | None
+
+    def state(self) -> dict[str, Array]:
+        """Return everything gathered, as arrays to be saved."""
+        found = {f"sample/{n}": array for n, array in self.samples.items()}
+        for site, gathering in self.sites.items():
+            found |= {f"{site}//{key}": array for key, array in gathering.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned."""
+        for n, array in self.samples.items():
+            array[...] = state[f"sample/{n}"]
+        for site, gathering in self.sites.items():
+            start = f"{site}//"
+            gathering.restore(
+                {k.removeprefix(start): a for k, a in state.items() if k.startswith(start)}
+            )
+
+
+def network_atlas(
+    net: Network,
+    inputs: Any,
+    out: str | Path,
+    *,
+    sites: str | list[str] = "mlp.neurons",
+    name: str = "",
+    top: int = 20,
+    n_sampled: int = 2048,
+    n_neighbours: int = 5,
+    rules: Rules | None = None,
+    batch_size: int | None = None,
+    window: int | None = None,
+    seed: int = 0,
+    resume: bool = True,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Read once, and write what each unit of a network is.
+
+    Parameters
+    ----------
+    net : Network
+        The network; edits that are active are seen.
+    inputs : texts, token ids, images, tensor, or DataFrame
+        What it reads. A DataFrame has its texts in ``text``; a column ``language`` labels them.
+    out : path
+        The folder; `nissl.atlas.tables` says what will be in it.
+    sites : str or list of str
+        Names, globs or module paths.
+    name : str
+        What the text is called.
+    top : int
+        Extremes kept at each end.
+    n_sampled : int
+        Samples on which the neighbours rest.
+    n_neighbours : int
+        Neighbours of each unit.
+    rules : Rules, optional
+        The thresholds of the kinds.
+    batch_size, window : int, optional
+        As for `nissl.network.record`.
+    seed : int
+        Seed of the sample and of the permutations.
+    resume : bool
+        Go on where an earlier run was stopped; False begins anew.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    dict
+        What ``atlas.json`` holds.
+
+    Raises
+    ------
+    NisslError
+        As for `nissl.network.record`; or an atlas of something else was begun in the folder; or it
+        cannot be written.
+    """
+    from nissl.atlas.assemble import assemble
+    from nissl.network import plan_of
+    from nissl.network.record import provenance
+
+    began = time.perf_counter()
+    rules = rules or Rules()
+    plan = plan_of(net, inputs, batch_size=batch_size, window=window)
+    about: dict[str, Any] = {
+        **provenance(net, plan, seed=seed),
+        "sites": [site.name for site in net.find(sites)],
+        "top": top,
+        "n_sampled": n_sampled,
+        "batches": len(plan.batches),
+    }
+    about["text_hash"] = about.pop("text", "")
+    checkpoint = Checkpoint(Path(out) / "atlas.state", about)
+    if not resume:
+        checkpoint.clear()
+    gathered, first = _begin(net, plan, checkpoint, sites, top=top, n=n_sampled, seed=seed)
+    _read(net, plan, gathered, checkpoint, sites, first=first, progress=progress)
+    about["text"] = name
+    about["seconds_reading"] = round(time.perf_counter() - began, 1)
+    made = assemble(
+        net, plan, gathered, Path(out), about,
+        rules=rules, n_neighbours=n_neighbours, seed=seed, began=began, progress=progress,
+    )  # fmt: skip
+    checkpoint.clear()
+    return made
+
+
+def _begin(
+    net: Network,
+    plan: TextPlan | ItemPlan,
+    checkpoint: Checkpoint,
+    sites: str | list[str],
+    *,
+    top: int,
+    n: int,
+    seed: int,
+) -> tuple[Gathered, int]:
+    """Make the accumulators, or fill them with what was saved."""
+    from nissl.atlas.threshold import active_above
+    from nissl.network import TextPlan
+    from nissl.network.grid import grids_of
+
+    grids = grids_of(net, plan, sites)
+    counts = {grid.site.name: grid.n_samples(plan) for grid in grids}
+    tokens = isinstance(plan, TextPlan) and all(grid.tokens for grid in grids)
+    reading = _reading(plan, grids) if tokens and isinstance(plan, TextPlan) else None
+    first, state = checkpoint.load()
+    thresholds = {}
+    if not state and isinstance(plan, TextPlan) and reading is not None:
+        thresholds = active_above(net, list(counts), plan)
+    samples, views = _samples(grids, counts, reading, n=min(n, min(counts.values())), seed=seed)
+    found = {}
+    for grid in grids:
+        site, width = grid.site.name, grid.width
+        above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
+        sampled, sample = views[site]
+        found[site] = Gathering(
+            width, reading, top=min(top, counts[site]), active_above=above, active_below=below,
+            sampled=sampled, sample=sample,
+        )  # fmt: skip
+    layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
+    gathered = Gathered(found, layers, samples, reading)
+    if state:
+        gathered.restore(state)
+    return gathered, first
+
+
+def _reading(plan: TextPlan, grids: list[Grid]) -> Reading:
+    n_units = sum(grid.width for grid in grids)
+    n_labels = min(LABEL_BYTES / 4 / n_units, 20_000)
+    return reading_of(
+        plan,
+        n_tokens=int(TOKENS_OF_LABELS * n_labels),
+        n_bigrams=int((1 - TOKENS_OF_LABELS) * n_labels),
+    )
+
+
+def _samples(
+    grids: list[Grid], counts: Mapping[str, int], reading: Reading | None, *, n: int, seed: int
+) -> tuple[dict[int, Array], dict[str, tuple[Array, Array]]]:
+    """Choose the samples for the neighbours, and make room: sites of one count lie together."""
+    samples, views = {}, {}
+    for count in dict.fromkeys(counts.values()):
+        together = [grid for grid in grids if counts[grid.site.name] == count]
+        places = np.arange(count) if reading is None else np.flatnonzero(reading.keep)
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(places, min(n, len(places)), replace=False))
+        samples[count] = np.zeros((len(chosen), sum(g.width for g in together)), np.float32)
+        at = 0
+        for grid in together:
+            views[grid.site.name] = chosen, samples[count][:, at : at + grid.width]
+            at += grid.width
+    return samples, views
+
+
+def _read(
+    net: Network,
+    plan: TextPlan | ItemPlan,
+    gathered: Gathered,
+    checkpoint: Checkpoint,
+    sites: str | list[str],
+    *,
+    first: int,
+    progress: bool,
+) -> None:
+    from nissl.network import stream
+
+    if first >= len(plan.batches):
+        return
+    with ThreadPoolExecutor(1) as beside:
+
+        def consume(block: Block) -> None:
+            gathered.sites[block.site].add(block, beside)
+
+        def after(batch: int) -> None:
+            checkpoint.save_if_due(batch + 1, gathered.state)
+
+        stream(net, plan, sites=sites, consume=consume, first=first, after=after, progress=progress)
+    # What follows takes a while too; a run stopped there does not read again.
+    if len(plan.batches) > 1 and plan.n_items:
+        checkpoint.save(len(plan.batches), gathered.state)
+    if not gathered.sites:
+        raise NisslError("no site was read", do="name at least one")

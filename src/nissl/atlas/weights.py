@@ -1,0 +1,156 @@
+"""What a unit's weights say: how it reads and writes, and which tokens it promotes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nissl.network import Network
+
+__all__ = ["Readout", "output_weights_of", "weight_columns"]
+
+Array = NDArray[Any]
+
+
+def output_weights_of(net: Network, site: str) -> Tensor | None:
+    """Return what each unit of a site writes into the residual stream.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    site : str
+        Full name of a site.
+
+    Returns
+    -------
+    Tensor or None, shape (n_units, d_model), float32
+        None where the site's units are not written by a matrix.
+    """
+    try:
+        return net.output_weights(site).float()
+    except NisslError:
+        return None
+
+
+def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
+    """Return norms and cosines of each unit's weights.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    site : str
+        Full name of a site.
+    n_units : int
+        Its units.
+
+    Returns
+    -------
+    dict of arrays, each of shape (n_units,)
+        ``output_norm``, ``cos_in_out``, ``cos_gate_out``, ``cos_in_gate``; NaN where the site has
+        no such weights.
+    """
+    write = output_weights_of(net, site)
+    read = gate = None
+    if write is not None:
+        read = net.input_weights(site).float()
+        gate = net.gate_weights(site)
+        gate = None if gate is None else gate.float()
+
+    def cosine(a: Tensor | None, b: Tensor | None) -> Array:
+        if a is None or b is None or a.shape != b.shape:
+            return np.full(n_units, np.nan)
+        found: Array = torch.nn.functional.cosine_similarity(a, b, dim=1).cpu().numpy()
+        return found
+
+    norm = np.full(n_units, np.nan) if write is None else write.norm(dim=1).cpu().numpy()
+    return {
+        "output_norm": norm,
+        "cos_in_out": cosine(read, write),
+        "cos_gate_out": cosine(gate, write),
+        "cos_in_gate": cosine(read, gate),
+    }
+
+
+class Readout:
+    """Which tokens the units of a site promote and suppress, read through the unembedding.
+
+    A unit's output weights are multiplied by the scale of the final norm and by the unembedding
+    (the logit lens on weights; Geva et al. 2022). The norm's division, and for a norm that
+    subtracts a mean that mean, depend on the rest of the stream: the division is left out, the mean
+    is taken off.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    n : int
+        Tokens at each end.
+    text : callable
+        Turns a token id into text.
+    """
+
+    def __init__(self, net: Network, *, n: int, text: Callable[[int], str]):
+        self.n = n
+        self.text = text
+        self.vectors: Array | None = None
+        try:
+            unembedding = net.unembedding.float()
+        except NisslError:
+            return
+        self.vectors = self._folded(net, unembedding).T.contiguous().cpu().numpy()
+
+    def columns(self, write: Tensor | None, n_units: int) -> dict[str, list[Any]]:
+        """Return the columns of a site.
+
+        Parameters
+        ----------
+        write : Tensor or None, shape (n_units, d_model)
+            The output weights.
+        n_units : int
+            Units of the site.
+
+        Returns
+        -------
+        dict of lists, each of length n_units
+            ``promoted``, ``promoted_logit``, ``suppressed``, ``suppressed_logit``.
+        """
+        names = ("promoted", "promoted_logit", "suppressed", "suppressed_logit")
+        if write is None or self.vectors is None or write.shape[1] != len(self.vectors):
+            return {name: [[] for _ in range(n_units)] for name in names}
+        from nissl.atlas._readout_kernel import ends
+
+        logits = write.cpu().numpy() @ self.vectors
+        found: list[list[Any]] = []
+        for sign in (1, -1):
+            ids, values = ends(logits, self.n, sign)
+            found += [[[self.text(int(i)) for i in row] for row in ids], values.tolist()]
+        return dict(zip(names, found, strict=True))
+
+    def _folded(self, net: Network, unembedding: Tensor) -> Tensor:
+        """Put the final norm's scale, and its taking off of the mean, into the unembedding."""
+        try:
+            tap = net.find("final_norm")[0].tap
+        except NisslError:
+            return unembedding
+        norm = net.model.get_submodule(tap.path)
+        # Half ones, half minus ones: mean 0 and root mean square 1, so every kind of norm gives
+        # back its scale, whatever it calls it.
+        probe = torch.ones(1, unembedding.shape[1], dtype=net.dtype, device=unembedding.device)
+        probe[:, 1::2] = -1
+        with torch.no_grad():
+            scale = ((norm(probe) - norm(-probe)) * probe / 2).float()
+        folded: Tensor = unembedding * scale
+        if isinstance(norm, torch.nn.LayerNorm):
+            folded = folded - folded.mean(dim=1, keepdim=True)
+        return folded
