@@ -17,6 +17,6 @@ from .spikes import bin_spikes as bin_spikes
 from .store.manifest import StoreMismatch as StoreMismatch
 from .store.manifest import is_store as is_store
 from .store.reader import open_store as open_store
-from .store.save import save as save
+from .store.saving import save as save
 from .store.writer import SampleAxis as SampleAxis
 from .store.writer import StoreWriter as StoreWriter

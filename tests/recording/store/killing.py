@@ -75,7 +75,7 @@ def killed_at_random(folder: Path, kills: int) -> int:
 
 
 def killed_at_every_call(folder: Path) -> int:
-    """Kill a writer at its first change of a file, another at its fourth, and so on; resume each."""
+    """Kill a writer at its first change of a file, another at its fourth, ...; resume each."""
     call = 1 - STEP
     while True:
         call += STEP

@@ -72,10 +72,11 @@ class SiteReader:
         opened, file = -1, -1
         try:
             for block, mine in _groups(rows // layout.chunk_rows):
-                if block // layout.blocks_per_shard != opened:
+                shard = block // layout.blocks_per_shard
+                if shard != opened:
                     _close(file)
-                    opened = block // layout.blocks_per_shard
-                    file = self._open(opened)
+                    opened, file = shard, -1
+                    file = self._open(shard)
                 inside = rows[mine] - block * layout.chunk_rows
                 few = len(inside) * len(wanted) <= FEW_PIECES
                 if few and self._verified[block, wanted].all():
