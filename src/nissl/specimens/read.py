@@ -11,7 +11,7 @@ __all__ = ["read"]
 
 
 def read(path_or_name: str | Path, **options: Any) -> Any:
-    """Read a recording, or open a specimen, by its path or its name.
+    r"""Read a recording, or open a specimen, by its path or its name.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def read(path_or_name: str | Path, **options: Any) -> Any:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as at:
     ...     path = Path(at, "cells.csv")
-    ...     _ = path.write_text("a,b\\n1,2\\n")
+    ...     _ = path.write_text("a,b\n1,2\n")
     ...     read(path).shape
     (1, 2)
     """

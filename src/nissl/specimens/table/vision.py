@@ -42,6 +42,18 @@ TABLE = (
                 17_364_911,
                 ("*.pth",),
             ),
+            Source(
+                "pip",
+                "timm",
+                "1.0.20",
+                "timm-1.0.20-py3-none-any.whl",
+                "f6e62f780358476691996c47aa49de87b95cc507edf923c3042f74a07e45b7fe",
+                2_504_047,
+                (
+                    "*/imagenet_synsets.txt",
+                    "*/imagenet_synset_to_lemma.txt",
+                ),
+            ),
         ),
     ),
     Specimen(
@@ -60,6 +72,18 @@ TABLE = (
                 20_221_428,
                 ("*.pth",),
             ),
+            Source(
+                "pip",
+                "timm",
+                "1.0.20",
+                "timm-1.0.20-py3-none-any.whl",
+                "f6e62f780358476691996c47aa49de87b95cc507edf923c3042f74a07e45b7fe",
+                2_504_047,
+                (
+                    "*/imagenet_synsets.txt",
+                    "*/imagenet_synset_to_lemma.txt",
+                ),
+            ),
         ),
     ),
     Specimen(
@@ -77,6 +101,18 @@ TABLE = (
                 "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d",
                 22_716_958,
                 ("*.pth",),
+            ),
+            Source(
+                "pip",
+                "timm",
+                "1.0.20",
+                "timm-1.0.20-py3-none-any.whl",
+                "f6e62f780358476691996c47aa49de87b95cc507edf923c3042f74a07e45b7fe",
+                2_504_047,
+                (
+                    "*/imagenet_synsets.txt",
+                    "*/imagenet_synset_to_lemma.txt",
+                ),
             ),
         ),
     ),
