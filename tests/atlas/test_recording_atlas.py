@@ -1,6 +1,7 @@
 """The atlas of a recording: the tables it writes, and what they say of planted units."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -149,6 +150,31 @@ def test_lazy_recordings_give_the_same_tables(planted, atlas, tmp_path):
         eager = pd.read_parquet(atlas[1] / f"{name}.parquet")
         lazy = pd.read_parquet(tmp_path / "lazy" / f"{name}.parquet")
         pd.testing.assert_frame_equal(eager, lazy)
+
+
+def test_a_stopped_atlas_goes_on_and_gives_the_same(planted, atlas, tmp_path, monkeypatch):
+    module = import_module("nissl.atlas.tuning")  # the package's attribute is the function
+    calls, whole = [], module.score
+
+    def stopping(rec, plan, units, n, *, seed):
+        calls.append(units.start)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(rec, plan, units, n, seed=seed)
+
+    monkeypatch.setattr(module, "score", stopping)
+    options = {"n_permutations": 199, "batch_size": 2, "progress": False}
+    out = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        recording_atlas(planted, out, **options)
+    assert not (out / "atlas.json").exists()
+    recording_atlas(planted, out, **options)
+    assert calls == [0, 2, 4, 4]  # the two finished batches were not made again
+    assert not list(out.glob("*.partial"))
+    for name in ("units", "tuning"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(atlas[1] / f"{name}.parquet"), pd.read_parquet(out / f"{name}.parquet")
+        )
 
 
 def test_an_atlas_replaces_the_one_before_it(planted, tmp_path):

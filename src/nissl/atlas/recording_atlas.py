@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.atlas.parts import Parts
 
 __all__ = ["recording_atlas"]
 
@@ -42,7 +48,8 @@ def recording_atlas(
         In memory or lazy; read in blocks of samples or of units.
     out : path
         The folder, made if it is missing; `nissl.atlas.tables` says what is in it. Tables of an
-        earlier atlas there are replaced when the new ones are whole.
+        earlier atlas there are replaced when the new ones are whole. What was stopped goes on
+        with the same call: finished tests are kept in ``tuning.partial``.
     name : str, optional
         What the recording is called; its attribute ``specimen`` where not given.
     labels, block, n_bins, n_permutations, correction, seed, batch_size
@@ -83,6 +90,7 @@ def recording_atlas(
     (2, {'trial': 'it says what hangs together'})
     """
     from nissl.atlas.neighbours import neighbours_of
+    from nissl.atlas.parts import identity_of
     from nissl.atlas.recording_tables import (
         ENOUGH,
         example_table,
@@ -100,32 +108,22 @@ def recording_atlas(
         )
     began = time.perf_counter()
     moments, extremes, rule = summary(rec, k=min(n_examples, rec.sizes["sample"]))
-    found = tuning(
-        rec,
-        labels=labels,
-        block=block,
-        n_bins=n_bins,
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    asked: dict[str, Any] = {
+        "labels": labels,
+        "block": block,
+        "n_bins": n_bins,
+        "n_permutations": n_permutations,
+        "correction": correction,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+    parts = _parts(Path(out), identity_of(rec, moments, asked))
+    found = tuning(rec, **asked, parts=parts, progress=progress)
     tuned = found.finding.table
     neighbours, r, inside = neighbours_of(rec, k=min(n_neighbours, rec.sizes["unit"]))
     units = unit_table(rec, moments, tuned, neighbours, r, q=q)
-    kinds = units["kind"].value_counts()
-    about: dict[str, Any] = {
-        "name": name or str(rec.attrs.get("specimen", "recording")),
-        **{k: _plain(v) for k, v in rec.attrs.items()},
-        "n_samples": rec.sizes["sample"],
-        "n_units": rec.sizes["unit"],
-        "kinds": {str(kind): int(n) for kind, n in kinds.items()},
-        "tuned": {
-            str(c): int(((part["q"] <= q) & (part["note"] == "")).sum())
-            for c, part in tuned.groupby("coordinate", sort=False)
-        },
-        "nulls": {str(c): part["null"].iloc[0] for c, part in tuned.groupby("coordinate")},
+    about = {
+        **_about(rec, units, tuned, name=name, q=q),
         "skipped": found.skipped,
         "rules": {
             "active": rule,
@@ -143,7 +141,31 @@ def recording_atlas(
     }
     tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
     _write(Path(out), tables, histograms(rec, moments), about)
+    parts.remove()
     return about
+
+
+def _about(
+    rec: Recording, units: pd.DataFrame, tuned: pd.DataFrame, *, name: str | None, q: float
+) -> dict[str, Any]:
+    """Say what was looked at, and count what was found."""
+    by_coordinate = tuned.groupby(tuned["coordinate"].astype(str), sort=False)
+    return {
+        "name": name or str(rec.attrs.get("specimen", "recording")),
+        **{str(key): _plain(value) for key, value in rec.attrs.items()},
+        "n_samples": rec.sizes["sample"],
+        "n_units": rec.sizes["unit"],
+        "kinds": {str(kind): int(n) for kind, n in units["kind"].value_counts().items()},
+        "tuned": {c: int((part["q"] <= q).sum()) for c, part in by_coordinate},
+        "nulls": {c: str(part["null"].iloc[0]) for c, part in by_coordinate},
+    }
+
+
+def _parts(out: Path, identity: str) -> Parts:
+    from nissl.atlas.parts import Parts
+
+    with _writing(out):
+        return Parts(out / "tuning.partial", identity)
 
 
 def _write(
@@ -158,7 +180,7 @@ def _write(
     import zarr
 
     partial = out / "atlas.partial"
-    try:
+    with _writing(out):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, table in tables.items():
@@ -173,6 +195,12 @@ def _write(
         for made in sorted(partial.iterdir(), key=lambda path: path.name == "atlas.json"):
             made.rename(out / made.name)
         partial.rmdir()
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise NisslError(
             f"the atlas cannot be written: {error.strerror or error}",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.coordinates import PER_BIN, Plan, plan_tuning
 from nissl.atlas.eta import Scores, score
+from nissl.atlas.parts import Parts
 from nissl.atlas.tables import TUNING, conform
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
@@ -60,6 +61,7 @@ def tuning(
     tail: str = "permutation",
     seed: int = 0,
     batch_size: int | None = None,
+    parts: Parts | None = None,
     progress: bool = True,
 ) -> Tuning:
     """Test every unit for tuning to every coordinate of the samples.
@@ -88,6 +90,8 @@ def tuning(
         Of the draws.
     batch_size : int, optional
         Units read at a time; as many as fit into 256 MB where not given.
+    parts : Parts, optional
+        Where finished batches are kept, and taken from where they are there already.
     progress : bool
         Show a bar.
 
@@ -136,7 +140,7 @@ def tuning(
     import pandas as pd
 
     from nissl.progress import progress_bar
-    from nissl.statistics.pvalues import compare, corrected
+    from nissl.statistics.pvalues import corrected
 
     check(rec)
     if n_permutations < 19:
@@ -146,16 +150,19 @@ def tuning(
     extremity: list[NDArray[np.floating[Any]]] = []
     maxima = np.full(n_permutations, -np.inf)
     total = len(plans) * rec.sizes["unit"]
+    parts = parts or Parts()
     with progress_bar("Tuning", total=total, unit="units", progress=progress) as advance:
-        for plan in plans:
+        for number, plan in enumerate(plans):
             for units in _batches(rec, plan, n_permutations, batch_size):
-                scores = score(rec, plan, units, n_permutations, seed=seed)
-                compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
-                tables.append(_table(rec, plan, units, scores, compared))
-                tested = (tables[-1]["note"] == "").to_numpy()
-                extremity.append(np.where(tested, compared.extremity, -np.inf))
-                maxima = np.maximum(maxima, compared.drawn[:, tested].max(axis=1, initial=-np.inf))
-                advance(len(tested))
+                part = f"{number}-{units.start}"
+                made = parts.get(part)
+                if made is None:
+                    made = _test(rec, plan, units, n_permutations, seed=seed, tail=tail)
+                    parts.put(part, made[0], **made[1])
+                tables.append(made[0])
+                extremity.append(made[1]["extremity"])
+                maxima = np.maximum(maxima, made[1]["maxima"])
+                advance(len(made[0]))
     table = (
         pd.concat(tables, ignore_index=True)
         if tables
@@ -178,6 +185,22 @@ def _batches(rec: Recording, plan: Plan, n: int, batch_size: int | None) -> Iter
     size = batch_size or max(1, int(BYTES / (24 * len(plan.rows) + 4 * n * len(plan.levels))))
     for start in range(0, rec.sizes["unit"], size):
         yield slice(start, start + size)
+
+
+def _test(
+    rec: Recording, plan: Plan, units: slice, n: int, *, seed: int, tail: str
+) -> tuple[pd.DataFrame, dict[str, NDArray[np.floating[Any]]]]:
+    """Return the table of some units, their standardised scores, and the largest of each draw."""
+    from nissl.statistics.pvalues import compare
+
+    scores = score(rec, plan, units, n, seed=seed)
+    compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
+    table = _table(rec, plan, units, scores, compared)
+    tested = (table["note"] == "").to_numpy()
+    return table, {
+        "extremity": np.where(tested, compared.extremity, -np.inf),
+        "maxima": compared.drawn[:, tested].max(axis=1, initial=-np.inf),
+    }
 
 
 def _table(
