@@ -1,0 +1,333 @@
+"""The main job: look at every unit of a network or a brain, and keep what each one is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nissl.atlas.tables import KINDS
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import Recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.network import Network
+
+__all__ = ["Atlas", "atlas", "open_atlas"]
+
+TABLES = ("units.parquet", "examples.parquet", "atlas.json")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """An atlas on disk; tables are read when they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder; `nissl.atlas.tables` says what is in it.
+
+    Examples
+    --------
+    >>> Atlas(Path("out/smollm2")).page.name
+    'index.html'
+    """
+
+    path: Path
+
+    def __repr__(self) -> str:
+        about = self.about
+        name = about.get("network") or about.get("name") or self.path.name
+        return f"Atlas({name}: {about.get('n_units', 0):,} units; {self.page})"
+
+    @property
+    def page(self) -> Path:
+        """The page to open in a browser."""
+        return self.path / "index.html"
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Where it came from: settings, versions, counts, rules, seconds."""
+        found: dict[str, Any] = json.loads((self.path / "atlas.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: what the unit is."""
+        return self._table("units")
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """The tokens each unit prefers, with effect and corrected p."""
+        return self._table("tokens")
+
+    @cached_property
+    def bigrams(self) -> pd.DataFrame:
+        """The pairs of neighbouring tokens each unit prefers."""
+        return self._table("bigrams")
+
+    @property
+    def arrays(self) -> Any:
+        """Histograms and what every sample was, as a zarr group."""
+        import zarr
+
+        return zarr.open_group(self.path / "arrays.zarr", mode="r")
+
+    def examples(self, unit: str) -> pd.DataFrame:
+        """Return the most extreme samples of one unit.
+
+        Parameters
+        ----------
+        unit : str
+            Its address, such as ``blocks.3.mlp.neurons[812]``.
+
+        Returns
+        -------
+        DataFrame
+            One row for each sign and rank.
+
+        Raises
+        ------
+        UnknownName
+            The atlas has no such unit.
+        """
+        rows = self.units.index[self.units["unit"] == unit]
+        if not len(rows):
+            raise UnknownName("unit", unit, self.units["unit"], do="see the table `units`")
+        return self._table("examples", filters=[("row", "==", int(rows[0]))])
+
+    def summary(self) -> pd.DataFrame:
+        """Return how many units of each kind every site has.
+
+        Returns
+        -------
+        DataFrame
+            One row a site: its units, their median density, and one column for each kind.
+        """
+        import pandas as pd
+
+        units = self.units
+        grouped = units.groupby("site", sort=False)
+        table = pd.DataFrame({"units": grouped.size()})
+        table["density"] = grouped["density"].median().round(3)
+        for kind in KINDS:
+            here = units.loc[units["kind"] == kind, "site"].value_counts()
+            if len(here):
+                table[kind] = here.reindex(table.index, fill_value=0)
+        return table.reset_index()
+
+    def _table(self, name: str, **options: Any) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.path / f"{name}.parquet"
+        if not path.exists():
+            raise NisslError(f"this atlas has no table of {name}", where=str(path))
+        try:
+            return pd.read_parquet(path, **options)
+        except (OSError, ValueError) as error:
+            raise NisslError(
+                f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
+            ) from error
+
+
+def atlas(
+    source: str | Path | Network | Recording,
+    inputs: Any = None,
+    *,
+    out: str | Path,
+    text: str | Sequence[str] | None = None,
+    sites: str | Sequence[str] = "mlp.neurons",
+    labels: Sequence[str] | None = None,
+    block: str | Sequence[str] | None = None,
+    n_permutations: int = 1000,
+    top: int = 20,
+    window: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    seed: int = 0,
+    resume: bool = True,
+    progress: bool = True,
+) -> Atlas:
+    """Look at every unit of a network or a recording, and make tables and a page of it.
+
+    Parameters
+    ----------
+    source : Network, Recording, str or Path
+        A network or a recording; or the name or path of one, as `nissl.network.load` and
+        `nissl.specimens.read` take it.
+    inputs : texts, token ids, images, tensor, or DataFrame, optional
+        What a network reads. A DataFrame has its texts in ``text``; a column ``language`` labels
+        the documents.
+    out : path
+        The folder, made if it is missing.
+    text : str or sequence of str, optional
+        Instead of `inputs`: files, folders or specimens of text, by name.
+    sites : str or sequence of str
+        Sites of a network.
+    labels, block, n_permutations
+        For a recording, as for `nissl.atlas.tuning`.
+    top : int
+        Extremes kept of each unit, at each end.
+    window : int, optional
+        Tokens of a window of a long text.
+    batch_size : int, optional
+        Windows or items in one pass.
+    device, dtype : str, optional
+        Where and as what a network is loaded.
+    seed : int
+        Seed of everything random.
+    resume : bool
+        Go on where an earlier run was stopped; False begins anew.
+    progress : bool
+        Show bars.
+
+    Returns
+    -------
+    Atlas
+        Opened.
+
+    Raises
+    ------
+    NisslError
+        There is nothing to read; the source is not known; the folder cannot be written, or holds an
+        unfinished atlas of something else.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.random.default_rng(0).standard_normal((30, 2)),
+    ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
+    >>> with TemporaryDirectory() as out:
+    ...     made = atlas(rec, out=out, n_permutations=99, progress=False)
+    ...     made.units["kind"].tolist()
+    ['unexplained', 'unexplained']
+    """
+    from nissl.atlas.page import write_page
+    from nissl.atlas.recording_atlas import recording_atlas
+
+    out = Path(out)
+    opened = _opened(source, device=device, dtype=dtype, progress=progress)
+    if isinstance(opened, Recording):
+        name = source if isinstance(source, str) else None
+        recording_atlas(
+            opened, out, name=name, labels=labels, block=block, n_permutations=n_permutations,
+            n_examples=top, seed=seed, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+    else:
+        from nissl.atlas.network_atlas import network_atlas
+
+        names = [text] if isinstance(text, str) else list(text or ())
+        network_atlas(
+            opened, _inputs(inputs, names), out,
+            sites=sites if isinstance(sites, str) else list(sites), name=", ".join(names), top=top,
+            batch_size=batch_size, window=window, seed=seed, resume=resume, progress=progress,
+        )  # fmt: skip
+    write_page(out)
+    return open_atlas(out)
+
+
+def open_atlas(path: str | Path) -> Atlas:
+    """Open an atlas.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its folder.
+
+    Returns
+    -------
+    Atlas
+        Its tables are read when they are asked for.
+
+    Raises
+    ------
+    NisslError
+        The folder is not a whole atlas.
+
+    Examples
+    --------
+    >>> open_atlas("nowhere")
+    Traceback (most recent call last):
+    nissl.errors.NisslError: this is not an atlas: units.parquet is missing
+      where: nowhere
+      do: make one with `nissl atlas NETWORK --text TEXT --out FOLDER`
+    """
+    folder = Path(path)
+    for name in TABLES:
+        if not (folder / name).exists():
+            raise NisslError(
+                f"this is not an atlas: {name} is missing",
+                where=str(folder),
+                do="make one with `nissl atlas NETWORK --text TEXT --out FOLDER`",
+            )
+    return Atlas(folder)
+
+
+def _opened(source: Any, *, device: str | None, dtype: str | None, progress: bool) -> Any:
+    """Return the Network or Recording that is meant."""
+    if not isinstance(source, (str, Path)):
+        return source
+    if _is_recording(source):
+        from nissl.specimens import read
+
+        opened = read(source)
+        if isinstance(opened, dict):
+            raise NisslError(
+                f"this store holds {len(opened)} recordings whose samples differ",
+                where=str(source),
+                do=f"open it and give one: nissl.read(...)['{next(iter(opened))}']",
+            )
+        return opened
+    from nissl.network import load
+
+    options: dict[str, Any] = {
+        k: v for k, v in {"device": device, "dtype": dtype}.items() if v is not None
+    }
+    return load(source, progress=progress, **options)
+
+
+def _is_recording(source: str | Path) -> bool:
+    """Tell a recording from a network by its name or by what lies there."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return not (path / "config.json").exists()
+    if path.is_file():
+        return path.suffix.lower() != ".gguf"
+    from nissl.specimens import specimens
+
+    known = specimens()
+    return bool(((known["name"] == str(source)) & (known["kind"] == "recording")).any())
+
+
+def _inputs(inputs: Any, names: Sequence[str]) -> Any:
+    """Return what a network reads, from texts by name where they are given so."""
+    if inputs is not None and not names:
+        return inputs
+    if inputs is not None or not names:
+        raise NisslError(
+            "there is nothing for the network to read"
+            if inputs is None
+            else "texts were given twice, as `inputs` and by name",
+            do="give texts, or text= (--text): a file, a folder or a specimen such as reader",
+        )
+    import pandas as pd
+
+    from nissl.specimens import load, read_texts
+
+    read = [read_texts(n) if Path(n).expanduser().exists() else load(n) for n in names]
+    if len(read) == 1:
+        return read[0]
+    for name, table in zip(names, read, strict=True):
+        if "text" not in getattr(table, "columns", ()):
+            raise NisslError(
+                "only texts can be read one after another", where=name, do="give it alone"
+            )
+    return pd.concat(read, ignore_index=True)
