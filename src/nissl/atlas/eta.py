@@ -31,7 +31,8 @@ class Scores:
     draws : array, shape (n_draws, n_units)
         Under the null.
     curve, null_low, null_high : array, shape (n_levels, n_units)
-        Mean activity at each level, and percentiles of the same under the null.
+        Mean activity at each level, and percentiles of the same under the null: of spikes the mean
+        count, of other quantities the departure from the unit's mean (in its run).
     number : array of int, shape (n_levels, n_units)
         Finite values at each level.
 
@@ -83,7 +84,8 @@ def score(rec: Recording, plan: Plan, units: slice, n: int, *, seed: int) -> Sco
     """
     values = _observations(rec, plan, units)
     finite = np.isfinite(values)
-    offset = _mean(values, finite)
+    # Rates start at zero; other activity has a level of its own, which says nothing.
+    offset = _mean(values, finite) if rec.attrs.get("quantity") == "spikes" else 0.0
     centred = _centred(values, finite, plan)
     n_levels, n_units = len(plan.levels), values.shape[1]
     total = np.cumsum(np.vstack([np.zeros(n_units), centred]), axis=0)

@@ -38,6 +38,7 @@ def recording_atlas(
     n_neighbours: int = 10,
     seed: int = 0,
     batch_size: int | None = None,
+    resume: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Look at every unit of a recording and write what each one is.
@@ -60,6 +61,8 @@ def recording_atlas(
         Extremes kept at each end.
     n_neighbours : int
         Neighbours kept of each unit.
+    resume : bool
+        Go on where an earlier run was stopped; False begins anew.
     progress : bool
         Show a bar.
 
@@ -117,7 +120,7 @@ def recording_atlas(
         "seed": seed,
         "batch_size": batch_size,
     }
-    parts = _parts(Path(out), identity_of(rec, moments, asked))
+    parts = _parts(Path(out), identity_of(rec, moments, asked), resume=resume)
     found = tuning(rec, **asked, parts=parts, progress=progress)
     tuned = found.finding.table
     neighbours, r, inside = neighbours_of(rec, k=min(n_neighbours, rec.sizes["unit"]))
@@ -129,7 +132,7 @@ def recording_atlas(
             "active": rule,
             "dead": f"its activity never changes, over at least {ENOUGH} samples",
             "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {q:g}",
-            "unexplained": "neither",
+            "unexplained": "no coordinate that was asked explains it",
         },
         "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
         "n_permutations": n_permutations,
@@ -161,10 +164,12 @@ def _about(
     }
 
 
-def _parts(out: Path, identity: str) -> Parts:
+def _parts(out: Path, identity: str, *, resume: bool) -> Parts:
     from nissl.atlas.parts import Parts
 
     with _writing(out):
+        if not resume:
+            Parts(out / "tuning.partial", identity).remove()
         return Parts(out / "tuning.partial", identity)
 
 

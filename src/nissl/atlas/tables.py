@@ -178,14 +178,14 @@ q                float64  p corrected over all units and coordinates searched
 preferred        float64  level with the highest mean; of an angle, direction of the mean vector
 preferred_name   str      what it is called
 auroc            float64  preferred category against all others; NaN where there are no categories
-vector_length    float64  0 (flat) to 1 (one direction); NaN where it is no angle
+vector_length    float64  0 (flat) to 1 (one direction); NaN but for angles and spikes
 information      float64  bits per spike; NaN where activity is not spikes
 n                int64    observations
 null             str      what was exchanged
 levels           list     code of each category or centre of each bin
 level_names      list     what they are called
 level_n          list     observations at each level
-curve            list     mean activity at each level
+curve            list     mean count of spikes at each level; of others, less the unit's mean
 null_low         list     2.5th percentile of the same under the null
 null_high        list     97.5th percentile
 note             str      why it was not tested (p and q are then 1); empty where it was

@@ -105,12 +105,13 @@ def tuning(
         - ``preferred``, the level with the highest mean (of an angle, the direction of the curve's
           mean vector), and ``preferred_name``;
         - ``auroc`` of the preferred category against all others, in the observations that chose it;
-          ``vector_length`` of an angle's curve, where activity is never negative; ``information``
-          in bits per spike, of spikes; NaN elsewhere;
+          of spikes ``vector_length`` of an angle's curve and ``information`` in bits per spike; NaN
+          elsewhere;
         - ``n`` observations, and ``null``, what was exchanged;
         - lists: ``levels``, ``level_names``, ``level_n`` (observations at each), ``curve`` (mean
-          activity), ``null_low`` and ``null_high`` (2.5th and 97.5th percentile of the null's
-          curves, at each level by itself);
+          count of spikes; of other quantities the mean departure from the unit's mean, inside
+          blocks where the null shifts inside them), ``null_low`` and ``null_high`` (2.5th and
+          97.5th percentile of the null's curves, at each level by itself);
         - ``note``, why a unit was not tested; its p and q are then 1.
 
     Raises
@@ -215,7 +216,6 @@ def _table(
     note = _notes(scores, compared)
     n_units = len(note)
     nothing = np.full(n_units, np.nan)
-    positive = np.nanmin(np.where(np.isnan(scores.values), np.inf, scores.values), axis=0) >= 0
     spikes = rec.attrs.get("quantity") == "spikes"
     categorical = plan.kind == "categorical"
     table = {
@@ -230,9 +230,7 @@ def _table(
         "preferred": level,
         "preferred_name": name,
         "auroc": auroc(scores.values, plan.codes, scores.curve) if categorical else nothing,
-        "vector_length": np.where(positive, vector_length(scores.curve, plan), np.nan)
-        if plan.period
-        else nothing,
+        "vector_length": vector_length(scores.curve, plan) if spikes and plan.period else nothing,
         "information": information(scores.curve, scores.number) if spikes else nothing,
         "n": scores.number.sum(axis=0),
         "null": plan.null.name,
