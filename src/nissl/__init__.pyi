@@ -14,3 +14,5 @@ from .network import add as add
 from .network import clamp as clamp
 from .network import project as project
 from .network import scale as scale
+from .network import gate as gate
+from .network import patch as patch

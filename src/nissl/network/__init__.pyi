@@ -10,8 +10,11 @@ from .edits import add as add
 from .edits import clamp as clamp
 from .edits import project as project
 from .edits import scale as scale
+from .gate import gate as gate
+from .generate import generate as generate
 from .load import load as load
 from .network import Network as Network
+from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
 from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of

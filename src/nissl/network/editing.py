@@ -103,10 +103,17 @@ class Block:
             check_cache(self.net, batch.cache)
             self.batch = batch
             return
-        self.batch = replace(batch, prompt=self.net.prompt_lengths)
+        self.batch = replace(batch, prompt=self._told(batch))
         self.prompts += 1
         for edit in self.edits:
             edit.begin(self.batch)
+
+    def _told(self, batch: Batch) -> Tensor | None:
+        """Return the prompts' lengths that `generate` tells, one for each row (beams, samples)."""
+        told = self.net.prompt_lengths
+        if told is None or batch.positions is None:
+            return None
+        return told.repeat_interleave(len(batch.positions) // len(told))
 
     def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Count the call that succeeded, and mark the cache that it filled."""

@@ -240,6 +240,59 @@ class Network:
         context: AbstractContextManager[Any] = editing(self, *edits)
         return context
 
+    def generate(
+        self,
+        prompt: Any,
+        *,
+        max_new_tokens: int = 20,
+        sample: bool = False,
+        temperature: float = 1.0,
+        seed: int = 0,
+        use_cache: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Continue prompts, edits in force while the prompt is read and while it goes on.
+
+        Parameters
+        ----------
+        prompt : str, chat messages, token ids, or a list of one kind
+            What is to be continued; chats through the model's template.
+        max_new_tokens : int
+            Tokens to generate at most.
+        sample : bool
+            Draw each token; otherwise the likeliest is taken.
+        temperature : float
+            Of the draws.
+        seed : int
+            Of the draws.
+        use_cache : bool
+            Keep keys and values of what was read; without, every token reads everything again.
+        **options
+            For ``generate`` of transformers: ``top_p``, ``eos_token_id``, ...
+
+        Returns
+        -------
+        str, list of str, or list of list of int
+            What comes after the prompt: text for a text or chat, texts for several, ids for ids.
+
+        Raises
+        ------
+        NisslError
+            The model does not generate, has no tokenizer for a text, or a prompt is too long.
+        """
+        from nissl.network.generate import generate
+
+        return generate(
+            self,
+            prompt,
+            max_new_tokens=max_new_tokens,
+            sample=sample,
+            temperature=temperature,
+            seed=seed,
+            use_cache=use_cache,
+            **options,
+        )
+
     # Its weights
 
     @property

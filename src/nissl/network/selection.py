@@ -223,9 +223,15 @@ class Places:
             return called
         if isinstance(wanted, slice):
             return _in_slice(positions, wanted, _need(lengths, wanted, site)) & real
+        at = self.resolved(positions, lengths, site)
+        return (positions[:, :, None] == at[:, None, :]).any(-1) & real
+
+    def resolved(self, positions: Tensor, lengths: Tensor | None, site: str) -> Tensor:
+        """Return the positions that ints mean in each item, shape (batch, n_positions)."""
+        wanted: Tensor = self.positions
         if wanted.dtype == torch.bool:
             wanted = wanted.nonzero().flatten()
-        at: Tensor = wanted.to(positions.device).expand(len(positions), -1)
+        at = wanted.to(positions.device).expand(len(positions), -1)
         if bool((at < 0).any()):
             ends = _need(lengths, wanted.tolist(), site).to(at.device)[:, None]
             at = torch.where(at < 0, at + ends, at)
@@ -235,7 +241,7 @@ class Places:
                     f"{int(ends.min())} tokens",
                     where=site,
                 )
-        return (positions[:, :, None] == at[:, None, :]).any(-1) & real
+        return at
 
     def _of_map(self, wanted: Tensor, x: Tensor, phase: Phase, site: str) -> Tensor:
         if phase == "decode":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nissl.network.network import Network
     from nissl.network.selection import Chosen
 
-__all__ = ["PerUnit", "ValuesLike", "reference_rows"]
+__all__ = ["PerUnit", "ValuesLike", "recorded", "reference_rows"]
 
 ValuesLike: TypeAlias = "float | Tensor | np.ndarray[Any, Any] | Mapping[str, Any]"
 
@@ -90,7 +90,7 @@ def reference_rows(net: Network, reference: Any, chosen: Mapping[str, Chosen]) -
         The recording lacks a unit.
     """
     if hasattr(reference, "dims"):
-        return {name: _recorded(reference, c, name) for name, c in chosen.items()}
+        return {name: recorded(reference, c, name) for name, c in chosen.items()}
     if isinstance(reference, Mapping) and all(name in reference for name in chosen):
         raw: Mapping[str, Tensor] = reference
         mask = None
@@ -134,8 +134,28 @@ def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:
     raise NisslError(f"{len(value)} values are given for {len(chosen.index)} units", where=site)
 
 
-def _recorded(rec: Any, chosen: Chosen, site: str) -> Tensor:
-    """Return a site's chosen units of a Recording, shape (n_samples, n_chosen)."""
+def recorded(rec: Any, chosen: Chosen, site: str) -> Tensor:
+    """Return a site's chosen units of a Recording.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        Holds the units, and may hold others.
+    chosen : Chosen
+        Which units.
+    site : str
+        Of which site.
+
+    Returns
+    -------
+    Tensor, shape (n_samples, n_chosen)
+        A copy.
+
+    Raises
+    ------
+    NisslError
+        The recording lacks a unit.
+    """
     place = {str(unit): i for i, unit in enumerate(rec["unit"].values)}
     if chosen.index is None:
         columns = [i for unit, i in place.items() if unit.rpartition("[")[0] == site]
