@@ -39,3 +39,4 @@ from .groups import position_groups as position_groups
 from .preference import Preference as Preference
 from .preference import document_weights as document_weights
 from .preference import frequent_labels as frequent_labels
+from .dead_salmon import dead_salmon as dead_salmon

@@ -1,0 +1,168 @@
+"""Dead-salmon control: a finding must stand against permuted labels and against random networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.progress import progress_bar
+from nissl.statistics.calibration import rate
+from nissl.statistics.finding import Finding
+from nissl.statistics.nulls import LabelNull, PermutedLabels
+from nissl.statistics.permutation import permutation_test
+from nissl.statistics.pvalues import against_null
+from nissl.statistics.reinitialise import ReinitialisedNetwork
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["dead_salmon"]
+
+
+@method(system=51)
+def dead_salmon(
+    activity: Callable[[Any], Recording | ArrayLike], network: Any, labels: str | ArrayLike, *,
+    score: str = "auroc", block: str | ArrayLike | None = None,
+    null: LabelNull = PermutedLabels(),  # noqa: B008
+    networks: ReinitialisedNetwork = ReinitialisedNetwork(),  # noqa: B008
+    n_networks: int = 19, n_permutations: int = 1000, correction: str = "max", seed: int = 0,
+    progress: bool = True,
+) -> Finding:  # fmt: skip
+    """Test each unit of a network against permuted labels and against networks never trained.
+
+    Two questions, both of which a finding must answer. *Does the unit respond to the label?* is
+    asked by moving labels. A unit of a random network may do so too, since it sees the input; so
+    *did training make this?* asks whether the unit's effect exceeds that of the same place in
+    networks with fresh weights, and after correction that of all their units. A row's p is the
+    larger of the two (an intersection-union test, which holds the level of each).
+
+    Parameters
+    ----------
+    activity : callable
+        ``activity(network)``: a Recording or array (n_samples, n_units), of the same samples in
+        the same order for every network.
+    network : nn.Module or callable
+        The trained network.
+    labels : str or array, shape (n_samples,)
+        One test a unit: True and False, 1 and 0, or numbers with score "correlation".
+    score : str
+        As for `permutation_test`.
+    block : str or array, shape (n_samples,), optional
+        The exchangeable block of each sample.
+    null : PermutedLabels or CircularShift
+        How labels are moved.
+    networks : ReinitialisedNetwork
+        How networks are drawn.
+    n_networks : int
+        How many; no p can be below 1 / (n_networks + 1).
+    n_permutations : int
+        Draws of the labels, for the trained and for each random network.
+    correction : {"max", "bh", "bonferroni"}
+        Over units.
+    seed : int
+        The seed of labels and networks.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each unit: score, effect, ``p_labels``, ``p_training`` and their q, and p and q
+        as the larger of both. Provenance: ``random_share``, the mean share of units that a random
+        network shows as responding (q <= 0.05), and ``dead_rate`` with ``dead_low`` and
+        ``dead_high``: how many random networks show any unit when labels are moved once before
+        the test, the salmon itself, with its exact 99% interval.
+
+    Raises
+    ------
+    NisslError
+        Several tests a unit, fewer than two networks, or networks whose units differ in number.
+
+    Notes
+    -----
+    Source: "The Dead Salmons of AI Interpretability"; the intersection of both nulls is ours.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+    >>> found = dead_salmon(lambda net: net(x).detach().numpy(), torch.nn.Linear(4, 3),
+    ...                     x[:, 0].numpy() > 0, n_networks=3, n_permutations=99, progress=False)
+    >>> found.provenance["n_networks"], bool((found.table["p"] >= 0.25).all())
+    (3, True)
+    """
+    if n_networks < 2:
+        raise NisslError(f"{n_networks} random networks are too few", do="use at least 19")
+
+    def test(values: Any, y: Any, block: Any = block) -> Finding:
+        return permutation_test(
+            values, y, score=score, block=block, null=null, n_permutations=n_permutations,
+            correction=correction, seed=seed, progress=False,
+        )  # fmt: skip
+
+    trained = test(activity(network), labels)
+    if "label" in trained.table:
+        raise NisslError("several labels make several tests a unit", do="give one label: y == name")
+    table = trained.table.rename(columns={"p": "p_labels", "q": "q_labels"})
+    effects = np.zeros((n_networks, len(table)))
+    shares, smallest = np.zeros(n_networks), np.ones(n_networks)
+    with progress_bar(
+        "Drawing networks", total=n_networks, unit="networks", progress=progress
+    ) as advance:
+        for i, drawn in enumerate(networks.draw(network, n_networks, seed=seed)):
+            values = activity(drawn)
+            found = test(values, labels).table
+            if len(found) != len(table):
+                raise NisslError(
+                    f"a random network has {len(found)} units and the trained {len(table)}",
+                    do="record the same sites of both",
+                )
+            effects[i] = found["effect"]
+            shares[i] = np.mean(found["q"] <= 0.05)
+            smallest[i] = (
+                test(values, *_moved(values, labels, block, null, seed, i)).table["q"].min()
+            )
+            advance(1)
+    training = against_null(
+        np.abs(np.asarray(table["effect"])), np.abs(effects), units=list(table["unit"]),
+        score=score, method="dead_salmon", null=networks.name, alternative="greater",
+        correction=correction,
+    ).table  # fmt: skip
+    return _both(trained, table, training, shares, smallest, networks.name)
+
+
+def _moved(
+    values: Any, labels: Any, block: Any, null: LabelNull, seed: int, draw: int
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Return labels moved once as the null moves them, apart from the draws of the test."""
+    from nissl.statistics.design import Design
+
+    design = Design.of(values, labels, None, block, null)
+    index = null.draw(
+        design.labels, 1, block=design.block, within=design.within, seed=seed + 1_000_003,
+        start=draw,
+    )  # fmt: skip
+    return design.labels[index[0]], design.block
+
+
+def _both(
+    trained: Finding, table: Any, training: Any, shares: NDArray[Any], smallest: NDArray[Any],
+    name: str,
+) -> Finding:  # fmt: skip
+    """Put both tests into one table; a row stands where both do."""
+    table["p_training"], table["q_training"] = training["p"], training["q"]
+    tested = np.asarray(table["note"] == "")
+    for kind in ("p", "q"):
+        larger = np.maximum(table[f"{kind}_labels"], table[f"{kind}_training"])
+        table[kind] = np.where(tested, larger, 1.0)
+    dead = rate(smallest, alpha=0.05)
+    said = {
+        **trained.provenance, "n_networks": len(shares), "random_share": float(shares.mean()),
+        "dead_rate": dead.rate, "dead_low": dead.low, "dead_high": dead.high,
+    }  # fmt: skip
+    return Finding(table, "dead_salmon", f"{trained.null} and {name}", said, trained.score)
