@@ -120,7 +120,7 @@ class Checkpoint:
         from safetensors.numpy import save_file
 
         partial = self.path.with_suffix(".partial")
-        arrays = {name: np.ascontiguousarray(array) for name, array in state().items()}
+        arrays = {name: np.asarray(array, order="C") for name, array in state().items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             save_file(arrays, partial, {"identity": self.identity, "batch": str(batch)})
