@@ -121,3 +121,27 @@ def test_aligned_with_itself_is_itself(rec, random):
     random.shuffle(rows)
     _, back = align(rec, rec.isel(sample=rows), on="place", order="first")
     same(back, rec)
+
+
+def test_the_laws_hold_for_what_lies_in_a_store(tmp_path):
+    from nissl.recording.store import open_store, save
+
+    rng = np.random.default_rng(0)
+    rec = recording(
+        rng.normal(size=(50, 6)).astype(np.float32),
+        samples={"stimulus": np.array(list("cadb"))[rng.integers(0, 4, 50)], "place": range(50)},
+        units={"site": ["a"] * 4 + ["b"] * 2, "index": [0, 1, 2, 3, 0, 1]},
+    )
+    lazy = open_store(save(rec, tmp_path / "store", progress=False))
+    np.testing.assert_array_equal(
+        np.concatenate([b.values for b in blocks(lazy, size=7)]), rec.values
+    )
+    for how in ("mean", "last", "max"):
+        same(aggregate(lazy, how=how), aggregate(rec, how=how))
+    same(concat([lazy[:20], lazy[20:]]), rec)
+    same(concat([lazy[:, :4], lazy[:, 4:]], along="unit"), rec)
+    same(
+        select(lazy, samples={"stimulus": "a"}, units="b"),
+        select(rec, samples={"stimulus": "a"}, units="b"),
+    )
+    same(align(rec, lazy[::-1], on="place", order="first")[1], rec)
