@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import nissl
+from nissl.network import Network
 from nissl.recording import Recording
 
 
@@ -60,3 +62,15 @@ def worm() -> Recording:
 
     rec: Recording = load("worm")
     return rec
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Network:
+    """SmolLM2-135M-Instruct, float32."""
+    return nissl.load("smollm2")
+
+
+@pytest.fixture(scope="session")
+def resnet50() -> Network:
+    """ResNet-50, float32."""
+    return nissl.load("resnet50")

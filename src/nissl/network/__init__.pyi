@@ -24,3 +24,5 @@ from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .weight_edit import WeightEdit as WeightEdit
+from .dictionary import Dictionary as Dictionary
+from .dictionary import LinearDictionary as LinearDictionary

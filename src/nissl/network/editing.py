@@ -110,9 +110,9 @@ class Block:
 
     def _told(self, batch: Batch) -> Tensor | None:
         """Return the prompts' lengths that `generate` tells, one for each row (beams, samples)."""
-        told = self.net.prompt_lengths
-        if told is None or batch.positions is None:
+        if not self.net.prompt_lengths or batch.positions is None:
             return None
+        told = self.net.prompt_lengths[-1]
         return told.repeat_interleave(len(batch.positions) // len(told))
 
     def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:

@@ -80,8 +80,7 @@ def generate(
     check_cache(net, options.get("past_key_values"))
     draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}
     draws |= {"temperature": temperature, "top_k": 0} if sample else _no_draws()
-    outer = net.prompt_lengths
-    net.prompt_lengths = mask.sum(1)
+    net.prompt_lengths.append(mask.sum(1))
     try:
         with torch.random.fork_rng(devices=_devices(net)):
             torch.manual_seed(seed)
@@ -95,7 +94,7 @@ def generate(
                 **{**draws, **options},
             )
     finally:
-        net.prompt_lengths = outer
+        net.prompt_lengths.pop()
     new = [_until_end(net, row) for row in out[:, rows.shape[1] :].tolist()]
     if not texts:
         return new

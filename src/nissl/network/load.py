@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import torch
     from torch import Tensor, nn
@@ -116,6 +116,7 @@ def _pretrained(
     source: str | Path, tokenizer: Any, dtype: str | torch.dtype, device_map: Any
 ) -> tuple[nn.Module, Any]:
     import transformers
+    from safetensors import SafetensorError
 
     where, extra = str(source), dict[str, Any]()
     if isinstance(source, Path):
@@ -129,8 +130,9 @@ def _pretrained(
     try:
         config = transformers.AutoConfig.from_pretrained(where, **extra)
         kind = _class_of(transformers, config)
-        model = kind.from_pretrained(where, dtype=_dtype(dtype), device_map=device_map, **extra)
-    except (OSError, ValueError, RuntimeError, json.JSONDecodeError) as error:
+        with _quiet(transformers):
+            model = kind.from_pretrained(where, dtype=_dtype(dtype), device_map=device_map, **extra)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise NisslError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
             where=where,
@@ -142,6 +144,19 @@ def _pretrained(
         except (OSError, ValueError, KeyError):
             tokenizer = None  # vision models have none; text will say so
     return model, tokenizer
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without the bars of transformers, which count tensors that load in a blink."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _class_of(transformers: Any, config: Any) -> Any:

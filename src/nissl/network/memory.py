@@ -98,19 +98,26 @@ class Memory:
         return recording(self.values, samples=samples, units=units, attrs={**attrs, **extra})
 
 
-def _check_memory(n_bytes: int) -> None:
-    """Refuse a recording that cannot fit, before anything is computed."""
+def free_memory() -> int | None:
+    """Return how many bytes can still be had, or None where the system does not say."""
     import os
 
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         with open("/proc/meminfo") as info:
-            free = max(
-                free, *(int(s.split()[1]) * 1024 for s in info if s.startswith("MemAvailable"))
-            )
-    except (ValueError, OSError, AttributeError, TypeError):
-        return
-    if n_bytes > free:
+            (line,) = [line for line in info if line.startswith("MemAvailable")]
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _check_memory(n_bytes: int) -> None:
+    """Refuse a recording that cannot fit, before anything is computed."""
+    free = free_memory()
+    if free is not None and n_bytes > free:
         raise NisslError(
             f"the recording needs {n_bytes / 1e9:.1f} GB of memory, with {free / 1e9:.1f} GB free",
             do="give store='folder.zarr' to write it to disk, or fewer sites or texts",

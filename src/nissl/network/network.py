@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nissl.network.dictionary import Dictionary
+
 __all__ = ["Network"]
 
 
@@ -66,7 +68,7 @@ class Network:
         # The edit blocks in force, outermost first, which caches of keys and values remember.
         self.edit_blocks: list[Any] = []
         # How many tokens of each item are the prompt, while `generate` tells it.
-        self.prompt_lengths: Tensor | None = None
+        self.prompt_lengths: list[Tensor] = []
 
     def __repr__(self) -> str:
         family = self.architecture.name if self.architecture else type(self.model).__name__
@@ -183,6 +185,32 @@ class Network:
             A name means no site.
         """
         return find_sites(asked, self.named_sites, self.model)
+
+    def with_dictionary(self, dictionary: Dictionary, *, name: str | None = None) -> Network:
+        """Return a network with one more site, whose units are the features of a dictionary.
+
+        Parameters
+        ----------
+        dictionary : Dictionary
+            Directions at a site.
+        name : str, optional
+            What the features are called; by default the dictionary's own name.
+
+        Returns
+        -------
+        Network
+            Another, of the same model. With ``name="sae"`` a dictionary at ``blocks.5.resid_post``
+            gives the site ``blocks.5.resid_post.sae``; writing there changes the site that is
+            decoded to by what the features changed, and keeps what they do not explain.
+
+        Raises
+        ------
+        NisslError
+            The dictionary's sites are several, or already have features of this name.
+        """
+        from nissl.network.dictionary import with_dictionary
+
+        return with_dictionary(self, dictionary, name=name)
 
     # Running it
 
