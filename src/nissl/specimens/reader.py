@@ -32,7 +32,12 @@ SHELF = (
     ("plrabn12.txt", "Paradise Lost", "verse", 20),
 )
 # Programming languages with real programs among the example files, by the folder they are in.
-EXAMPLES = ('ada', 'bash', 'c', 'clojure', 'cobol', 'cpp', 'css', 'd', 'elixir', 'erlang', 'forth', 'fortran', 'go', 'haskell', 'html', 'java', 'js', 'julia', 'kotlin', 'lhs', 'lua', 'make', 'matlab', 'ocaml', 'perl', 'php', 'prolog', 'python', 'r', 'racket', 'rb', 'rust', 'scala', 'scheme', 'smalltalk', 'sqlite3', 'swift', 'tcsh', 'ts', 'vhdl', 'verilog', 'zig')  # fmt: skip
+EXAMPLES = (
+    'ada', 'bash', 'c', 'clojure', 'cobol', 'cpp', 'css', 'd', 'elixir', 'erlang', 'forth',
+    'fortran', 'go', 'haskell', 'html', 'java', 'js', 'julia', 'kotlin', 'lhs', 'lua', 'make',
+    'matlab', 'ocaml', 'perl', 'php', 'prolog', 'python', 'r', 'racket', 'rb', 'rust', 'scala',
+    'scheme', 'smalltalk', 'sqlite3', 'swift', 'tcsh', 'ts', 'vhdl', 'verilog', 'zig',
+)  # fmt: skip
 # Documents of dialogue: in English, and in each other language.
 DIALOGUES_ENGLISH, DIALOGUES_OTHER = 16, 3
 # Lengths in estimated tokens that documents of a long text are cut to, in turn.
