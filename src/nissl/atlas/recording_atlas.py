@@ -53,14 +53,26 @@ def recording_atlas(
         with the same call: finished tests are kept in ``tuning.partial``.
     name : str, optional
         What the recording is called; its attribute ``specimen`` where not given.
-    labels, block, n_bins, n_permutations, correction, seed, batch_size
-        As for `nissl.atlas.tuning`.
+    labels : sequence of str, optional
+        Sample coordinates to test; all that can be tested where not given.
+    block : str or sequence of str, optional
+        Coordinates that hold samples together, from large to small; found by name where not given.
+    n_bins : int, optional
+        Bins of circular and continuous coordinates.
+    n_permutations : int
+        Draws of the null.
+    correction : {"max", "bh", "bonferroni"}
+        Over all units and coordinates.
     q : float
         The corrected p at which a unit counts as tuned.
     n_examples : int
         Extremes kept at each end.
     n_neighbours : int
         Neighbours kept of each unit.
+    seed : int
+        Of the draws.
+    batch_size : int, optional
+        Units tested at a time.
     resume : bool
         Go on where an earlier run was stopped; False begins anew.
     progress : bool

@@ -97,7 +97,9 @@ def absence_eeg_annotations(
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
+        As for `absence_eeg`.
+    progress : bool
         As for `absence_eeg`.
 
     Returns

@@ -126,10 +126,12 @@ def scp2(
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
         As for `scp1`.
     split : {"train", "test"}
         200 or 180 trials.
+    progress : bool
+        As for `scp1`.
 
     Returns
     -------
@@ -162,10 +164,12 @@ def finger_movements(
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
         As for `scp1`.
     split : {"train", "test"}
         316 or 100 trials.
+    progress : bool
+        As for `scp1`.
 
     Returns
     -------
@@ -197,10 +201,12 @@ def hand_direction(
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
         As for `scp1`.
     split : {"train", "test"}
         160 or 74 trials.
+    progress : bool
+        As for `scp1`.
 
     Returns
     -------
@@ -233,10 +239,12 @@ def eyes(
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
         As for `scp1`.
     split : {"train", "test"}
         56 or 42 trials.
+    progress : bool
+        As for `scp1`.
 
     Returns
     -------

@@ -76,7 +76,9 @@ def hcp_structure(folder: str | Path | None = None, *, progress: bool = True) ->
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
+        As for `hcp`.
+    progress : bool
         As for `hcp`.
 
     Returns

@@ -109,7 +109,11 @@ def worm_pairs(
 
     Parameters
     ----------
-    folder, strain, progress
+    folder : path, optional
+        As for `worm`.
+    strain : {"wt", "unc31"}
+        As for `worm`.
+    progress : bool
         As for `worm`.
 
     Returns
@@ -154,7 +158,9 @@ def worm_connectome(folder: str | Path | None = None, *, progress: bool = True) 
 
     Parameters
     ----------
-    folder, progress
+    folder : path, optional
+        As for `worm`.
+    progress : bool
         As for `worm`.
 
     Returns
