@@ -156,6 +156,17 @@ def test_units_that_cannot_be_tested_say_why_and_have_no_nan_p():
     assert table["q"][1:].tolist() == [1, 1, 1]
 
 
+def test_shifts_are_not_drawn_twice():
+    """With 60 samples there are 59 shifts, so that no p is below 1 in 60."""
+    angle = np.linspace(0, 4 * np.pi, 60) % (2 * np.pi) + np.random.default_rng(0).random(60)
+    values = np.cos(angle)[:, None] + 0.1 * np.random.default_rng(1).standard_normal((60, 2))
+    table = tuning(
+        with_angle(values, angle), n_bins=6, n_permutations=999, progress=False
+    ).finding.table
+    assert table["p"].min() >= 1 / 60
+    assert (table["q"] >= table["p"]).all()
+
+
 def test_batches_and_lazy_recordings_give_the_same():
     rng = np.random.default_rng(6)
     rec = recording(

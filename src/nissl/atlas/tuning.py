@@ -81,7 +81,7 @@ def tuning(
     n_bins : int, optional
         Bins of circular and continuous coordinates; by default 24 and 12.
     n_permutations : int
-        Draws of the null.
+        Draws of the null; fewer where it has fewer.
     correction : {"max", "bh", "bonferroni"}
         Over all units and coordinates.
     tail : {"permutation", "gpd"}
@@ -194,13 +194,15 @@ def _test(
     """Return the table of some units, their standardised scores, and the largest of each draw."""
     from nissl.statistics.pvalues import compare
 
-    scores = score(rec, plan, units, n, seed=seed)
+    # A single stretch has no more shifts than samples; drawn twice they would make p too small.
+    different = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
+    scores = score(rec, plan, units, min(n, round(different) - 1), seed=seed)
     compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
     table = _table(rec, plan, units, scores, compared)
     tested = (table["note"] == "").to_numpy()
     return table, {
         "extremity": np.where(tested, compared.extremity, -np.inf),
-        "maxima": compared.drawn[:, tested].max(axis=1, initial=-np.inf),
+        "maxima": np.resize(compared.drawn[:, tested].max(axis=1, initial=-np.inf), n),
     }
 
 
