@@ -190,10 +190,12 @@ def _info(
 
         nissl info acts.zarr
         nissl info mouse.nwb --json
+        nissl info worm
     """
-    from nissl.recording.info import info
+    from nissl.recording import info
+    from nissl.specimens import read
 
-    _emit(info(path), json)
+    _emit(info(path if Path(path).exists() else read(path)), json)
 
 
 @app.command("sites", rich_help_panel=SEE)

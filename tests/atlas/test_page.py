@@ -5,6 +5,7 @@ import html.parser
 import json
 import re
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nissl.atlas.page.choice import choose, strength
+from nissl.atlas.page.histogram import drawn
 from nissl.atlas.page.statistic import bfloat16, statistics_of
 from nissl.atlas.page.write import write_page
 from nissl.errors import NisslError
@@ -128,6 +130,23 @@ def test_neighbours_are_rows_of_this_page(data: dict[str, Any], units: pd.DataFr
     card = data["cards"][0]
     named = list(units["neighbours"].iloc[card["row"]])
     assert [units["unit"].iloc[row] for row, _ in card["neighbours"]] == named
+
+
+HALF_OCTAVES = np.concatenate([[2.0**k, 1.5 * 2.0**k] for k in range(-9, 6)])
+OPEN_EDGES = np.concatenate([[-np.inf], -HALF_OCTAVES[::-1], HALF_OCTAVES, [np.inf]])
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=50))
+def test_histograms_lose_no_value_and_keep_its_side(values: list[float]) -> None:
+    counts, edges = drawn(np.histogram(values, OPEN_EDGES)[0], OPEN_EDGES)
+    assert sum(counts) == len(values)
+    assert len(edges) == len(counts) + 1
+    assert (np.diff(edges) > 0).all()
+    assert np.isfinite(edges).all()
+    small = max(abs(e) for e in edges) / 2**7
+    sides = [(a + b) / 2 for (a, b), c in zip(pairwise(edges), counts, strict=True) if c]
+    assert (min(sides) < 0) == (min(values) < -small) or abs(min(values)) <= small
+    assert (max(sides) > 0) == (max(values) > small) or abs(max(values)) <= small
 
 
 @given(st.lists(st.floats(width=32, allow_nan=True), min_size=1))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.atlas.page.histogram import histograms_of
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -91,14 +93,14 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder / "tuning.parquet", units, wanted)
-    histogram, edges = _histograms(folder, rows)
+    histograms = histograms_of(folder, list(rows))
     place = {unit: row for row, unit in enumerate(units["unit"])}
     made = []
     for i, row in enumerate(rows):
         unit = units.iloc[row]
         parts: dict[str, Any] = {
-            "histogram": None if histogram is None else histogram[i].tolist(),
-            "edges": edges[i].tolist() if edges is not None and edges.ndim == 2 else None,
+            "histogram": histograms[i][0] if histograms else None,
+            "edges": histograms[i][1] if histograms else None,
             "high": contexts.get((row, 1)),
             "low": contexts.get((row, -1)),
             "tokens": tokens.get(row),
@@ -108,8 +110,10 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
             "suppressed": _logits(unit, "suppressed"),
             "neighbours": _neighbours(unit, place),
         }
-        reason = _reason(unit, tunings.get(row))
-        made.append({"row": int(row), "reason": reason, **{k: v for k, v in parts.items() if v}})
+        card = {"row": int(row), "reason": _reason(unit, tunings.get(row))}
+        if str(unit["kind"]) in ("token", "bigram", "language"):
+            card["sign"] = 1 if float(unit[f"{unit['kind']}_effect"]) > 0 else -1
+        made.append({**card, **{name: value for name, value in parts.items() if value}})
     return made
 
 
@@ -124,10 +128,12 @@ def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str |
         return [f"position explains {100 * float(unit['position_share']):.0f}% of its variance"]
     if kind not in ("token", "bigram", "language"):
         return ["nothing asked here explains it" if kind == "unexplained" else kind]
-    name = {"token": "prefers ", "bigram": "prefers the pair ", "language": "prefers documents: "}
-    text = str(unit[kind])
-    end = f" {_short(unit[f'{kind}_effect'])} sd, q {_short(unit[f'{kind}_q'])}"
-    return [name[kind], text + "," + end] if kind == "language" else [name[kind], [text], end]
+    text, effect = str(unit[kind]), float(unit[f"{kind}_effect"])
+    verb = "prefers" if effect > 0 else "is lowest at"
+    what = {"token": "", "bigram": "the pair ", "language": "documents: "}[kind]
+    end = f" {_short(effect)} sd, q {_short(unit[f'{kind}_q'])}"
+    said: list[str | list[str]] = [f"{verb} {what}"]
+    return said + ([f"{text},{end}"] if kind == "language" else [[text], end])
 
 
 def _contexts(
@@ -238,15 +244,6 @@ def _levels(line: Mapping[Any, Any]) -> tuple[list[str], str]:
         names = [f"{np.degrees(level):.0f}°" for level in line["levels"]]
         return names, f"{np.degrees(float(preferred)):.0f}°"
     return names, str(line["preferred_name"])
-
-
-def _histograms(folder: Path, rows: Sequence[int]) -> tuple[Any, Any]:
-    arrays = _open(folder)
-    if arrays is None or "histogram" not in arrays:
-        return None, None
-    edges = np.asarray(arrays["edges"])
-    chosen = np.asarray(arrays["histogram"])[list(rows)]
-    return chosen, edges[list(rows)] if edges.ndim == 2 else edges
 
 
 def _open(folder: Path) -> Any:

@@ -34,8 +34,8 @@ def strength(units: pd.DataFrame) -> np.ndarray[Any, Any]:
     Returns
     -------
     array, shape (n_units,)
-        The effect by which its kind was decided; for a tuned unit the column ``tuning_effect``
-        where there is one; minus infinity where it has none.
+        The size of the effect by which its kind was decided; for a tuned unit the column
+        ``tuning_effect`` where there is one; minus infinity where it has none.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def strength(units: pd.DataFrame) -> np.ndarray[Any, Any]:
     for kind, column in columns.items():
         if column in units:
             values = units[column].to_numpy(dtype=float)
-            found = np.where((kinds == kind) & np.isfinite(values), values, found)
+            found = np.where((kinds == kind) & np.isfinite(values), np.abs(values), found)
     return found
 
 

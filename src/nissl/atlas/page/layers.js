@@ -1,6 +1,7 @@
 // Layer by layer: how a statistic is distributed, and which kinds of units there are.
 
-const ROW = 21, LEFT = 46, FOOT = 26, FEW = 40;
+const ROW = Math.max(21, Math.min(46, Math.round(300 / groups.length)));
+const LEFT = 46, FOOT = 26, FEW = 40;
 
 // One unit of a picture is one pixel of the screen, so that its text keeps its size on a phone.
 const wideOf = (id) => Math.max(260, byId(id).clientWidth || 560);
@@ -9,9 +10,9 @@ function labelEvery(n) {
   return n <= 16 ? 1 : n <= 32 ? 2 : Math.ceil(n / 16);
 }
 
-function rowLabels(right) {
+function rowLabels(right, lift) {
   const every = labelEvery(groups.length);
-  return groups.map((g, i) => (i % every ? null : svg("text", { x: right, y: (i + 1) * ROW - 4, "text-anchor": "end" }, g.short)));
+  return groups.map((g, i) => (i % every ? null : svg("text", { x: right, y: (i + 1) * ROW - lift, "text-anchor": "end" }, g.short)));
 }
 
 function counts(group, statistic, bins) {
@@ -45,8 +46,8 @@ function drawRidge() {
   const bins = units.n / groups.length < 100 ? 28 : 72;
   const all = groups.map((g) => smoothed(counts(g, statistic, bins), bins / 60));
   const peak = Math.max(...all.map((c, i) => Math.max(...c) / Math.max(1, groups[i].rows.length))) || 1;
-  const height = groups.length * ROW + FOOT + 12;
-  const picture = svg("svg", { viewBox: `0 -12 ${wide} ${height}`, role: "img", "aria-label": `Distribution of ${statistic.label} in each ${data.group}` });
+  const height = groups.length * ROW + FOOT + ROW;
+  const picture = svg("svg", { viewBox: `0 ${-ROW} ${wide} ${height}`, role: "img", "aria-label": `Distribution of ${statistic.label} in each ${data.group}` });
   const x = (bin) => LEFT + ((bin + 0.5) / bins) * (wide - LEFT - 6);
   const colour = css("--accent"), paper = css("--paper");
   groups.forEach((group, i) => {
@@ -62,7 +63,7 @@ function drawRidge() {
       svg("path", { d: `M${line}`, fill: "none", stroke: colour, "stroke-width": 1.1 },
         svg("title", {}, `${group.long}: median ${shown(statistic, median(group, statistic))}`)));
   });
-  picture.append(...rowLabels(LEFT - 8).filter(Boolean), ...axis(statistic, wide));
+  picture.append(...rowLabels(LEFT - 8, 4).filter(Boolean), ...axis(statistic, wide));
   byId("ridge").replaceChildren(picture);
   byId("ridge-say").textContent = `Distribution of ${statistic.label} over the units of each ${data.group} (${statistic.meaning})${units.n > 2000 ? "; the outermost hundredths are left out" : ""}.`;
 }
@@ -97,8 +98,8 @@ function axis(statistic, wide) {
 
 function drawStack() {
   const full = wideOf("stack");
-  const height = groups.length * ROW + FOOT + 12;
-  const picture = svg("svg", { viewBox: `0 -12 ${full} ${height}`, role: "img", "aria-label": `Kinds of units in each ${data.group}` });
+  const height = groups.length * ROW + FOOT + ROW;
+  const picture = svg("svg", { viewBox: `0 ${-ROW} ${full} ${height}`, role: "img", "aria-label": `Kinds of units in each ${data.group}` });
   groups.forEach((group, i) => {
     let left = LEFT;
     data.kinds.forEach((kind, k) => {
@@ -110,7 +111,7 @@ function drawStack() {
     });
   });
   const y = groups.length * ROW;
-  picture.append(...rowLabels(LEFT - 8).filter(Boolean),
+  picture.append(...rowLabels(LEFT - 8, ROW / 2 - 6).filter(Boolean),
     ...[0, 25, 50, 75, 100].map((t) => svg("text", { x: LEFT + (t / 100) * (full - LEFT - 6), y: y + 17,
       "text-anchor": t === 0 ? "start" : t === 100 ? "end" : "middle" }, `${t}%`)));
   byId("stack").replaceChildren(picture);

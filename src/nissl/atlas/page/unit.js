@@ -1,7 +1,7 @@
 // One unit: the small card in the list, and the sheet that opens over the page.
 
 function sparkline(card, wide = 132, tall = 34, labels = false) {
-  const { histogram, edges } = filledPart(card.histogram, card.edges || data.edges);
+  const { histogram, edges } = card;
   const peak = Math.max(...histogram, 1);
   const step = wide / histogram.length;
   const foot = labels ? 16 : 0;
@@ -9,9 +9,9 @@ function sparkline(card, wide = 132, tall = 34, labels = false) {
   const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + foot}`, role: "img", "aria-label":
     `Histogram of activity from ${figure(edges[0])} to ${figure(edges.at(-1))}, counts on a logarithmic scale` });
   histogram.forEach((c, i) => {
-    const middle = (edges[i] + edges[i + 1]) / 2;
+    const side = edges[i] < 0 && edges[i + 1] > 0 ? "--soft" : edges[i] < 0 ? "--low" : "--accent";
     picture.append(svg("rect", { x: i * step, y: tall - high(c), width: Math.max(0.5, step - 0.6), height: high(c),
-      fill: css(middle < 0 ? "--low" : "--accent"), "fill-opacity": 0.75 }));
+      fill: css(side), "fill-opacity": side === "--soft" ? 0.45 : 0.75 }));
   });
   picture.append(svg("line", { x1: 0, x2: wide, y1: tall, y2: tall, stroke: css("--line") }));
   if (labels) picture.append(svg("text", { x: 0, y: tall + 13 }, figure(edges[0])),
@@ -19,17 +19,9 @@ function sparkline(card, wide = 132, tall = 34, labels = false) {
   return picture;
 }
 
-// The bins between the first and the last that hold anything.
-function filledPart(histogram, edges) {
-  const first = Math.max(0, histogram.findIndex((c) => c > 0));
-  const last = histogram.findLastIndex((c) => c > 0);
-  if (last < first) return { histogram, edges };
-  return { histogram: histogram.slice(first, last + 1), edges: edges.slice(first, last + 2) };
-}
-
-function contexts(list, { before = Infinity, after = Infinity } = {}) {
+function contexts(list, aligned = false) {
   return el("ul", { class: "contexts" }, list.map((c) => el("li", {}, el("span", { class: "v" }, figure(c.v)),
-    c.t ? passage(c, before, after) : el("p", { class: "trace" }, el("span", {}, `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
+    c.t ? passage(c, aligned) : el("p", { class: "trace" }, el("span", {}, `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
 }
 
 // Activity around a sample of a recording, in place of the text around a token.
@@ -42,20 +34,18 @@ function trace(c, wide = 190, tall = 22) {
     svg("circle", { cx: x(c.at), cy: y(c.a[c.at]), r: 2.6, fill: css(c.v < 0 ? "--low" : "--accent") }));
 }
 
-function passage(c, before, after) {
-  const sign = c.v < 0 ? "--low" : "--accent";
-  const first = Math.max(0, c.at - before), last = Math.min(c.t.length, c.at + after + 1);
-  const text = el("p", { style: `--edge:var(${sign})`, title: `document ${c.d}, position ${c.p}` });
-  if (first > 0) text.append("…");
-  for (let i = first; i < last; i++) {
+// The text around a place, shaded by activity; in a card the places stand below each other.
+function passage(c, aligned) {
+  const words = c.t.map((token, i) => {
     // Activity in 127ths of the strongest; what is weak is left unshaded.
     const a = c.a ? c.a[i] / 127 : i === c.at ? Math.sign(c.v) : 0;
     const shade = Math.abs(a) < 0.06 ? null :
       `background:color-mix(in srgb, var(${a < 0 ? "--low" : "--accent"}) ${Math.round(Math.abs(a) * 62)}%, transparent)`;
-    text.append(el("span", { class: i === c.at ? "peak" : null, style: shade }, visible(data.strings[c.t[i]])));
-  }
-  if (last < c.t.length) text.append("…");
-  return text;
+    return el("span", { class: i === c.at ? "peak" : null, style: shade }, visible(data.strings[token]));
+  });
+  const style = `--edge:var(${c.v < 0 ? "--low" : "--accent"})`, title = `document ${c.d}, position ${c.p}`;
+  if (!aligned) return el("p", { style, title }, words);
+  return el("p", { class: "aligned", style, title }, el("span", {}, el("span", {}, words.slice(0, c.at))), el("span", {}, words.slice(c.at)));
 }
 
 function reason(row) {
@@ -105,12 +95,12 @@ function dots(curve, x, y, room) {
 }
 
 function smallCard(card) {
-  const row = card.row;
+  const row = card.row, telling = card.sign < 0 ? card.low : card.high;
   return el("article", { class: "card", onclick: () => openUnit(row) },
     el("header", {}, el("div", {}, el("button", { class: "address", type: "button" }, address(row)), reason(row)),
       card.histogram && sparkline(card)),
     card.tuning && card.tuning.length ? tuningPicture(card.tuning[0], 480, 84) : null,
-    card.high && card.high.some((c) => c.t) ? contexts(card.high.slice(0, 4), { before: 7, after: 3 }) : null,
+    telling && telling.some((c) => c.t) ? contexts(telling.slice(0, 4), true) : null,
     writes(card));
 }
 

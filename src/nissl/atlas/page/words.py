@@ -26,11 +26,7 @@ NOTES = {
             "Mean activity at the token (or pair) less the mean of its document, in standard "
             "deviations of the unit.",
         ),
-        (
-            "p and q",
-            "Permuted over documents, never over single tokens, which hang together. q is "
-            "corrected over every unit and every token that was searched.",
-        ),
+        ("p and q", "Over documents, never over single tokens, which hang together."),
         (
             "Shading",
             "Violet where activity is positive, teal where it is negative, in proportion to the "
@@ -41,8 +37,12 @@ NOTES = {
             "The unit's output weights read through the unembedding, before the final norm: what "
             "an activity of one adds to each logit: what the unit writes, not what it causes.",
         ),
-        ("Neighbours", "Pearson correlation of activity, on the sample of moments stated below."),
-        ("Histograms", "Counts on a logarithmic scale; teal below zero."),
+        ("Neighbours", "By correlation of activity."),
+        (
+            "Histograms",
+            "Counts on a logarithmic scale. A bar is a doubling of magnitude: teal below zero, "
+            "violet above, grey for what is too small to tell.",
+        ),
     ),
     "recording": (
         (
@@ -52,7 +52,7 @@ NOTES = {
             "may be exchanged, or shifted circularly in time.",
         ),
         ("q", "Corrected over all units and all coordinates that were tested."),
-        ("Neighbours", "Pearson correlation of activity."),
+        ("Neighbours", "By correlation of activity."),
         ("Histograms", "Counts on a logarithmic scale; teal below zero."),
     ),
 }
@@ -104,7 +104,7 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "lede": _lede(units, counts, about, is_network),
         "facts": _facts(flat, about),
         "provenance": [[k, _value(k, v)] for k, v in flat.items()],
-        "notes": [list(note) for note in NOTES["network" if is_network else "recording"]],
+        "notes": _notes(about, is_network),
         "kinds": [
             {
                 "name": kind,
@@ -123,11 +123,26 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(flat: Mapping[str, Any], about: Mapping[str, Any]) -> list[list[str]]:
-    facts = [[_called(k), _value(k, flat[k])] for k in SHOWN if flat.get(k) not in (None, "")]
+    told = [k for k in SHOWN if flat.get(k) not in (None, "")]
+    if flat.get("n_samples") == flat.get("n_tokens"):
+        told = [k for k in told if k != "n_samples"]
+    facts = [[_called(k), _value(k, flat[k])] for k in told]
     tuned = about.get("tuned") or {}
     return [["tuned to", ", ".join(f"{_called(c)} {n}" for c, n in tuned.items())]] * bool(
         tuned
     ) + facts
+
+
+def _notes(about: Mapping[str, Any], network: bool) -> list[list[str]]:
+    """How to read the page; what the atlas says of its own null and sample is added."""
+    said = {"p and q": "null", "q": "null", "Neighbours": "neighbours"}
+    notes = []
+    for name, text in NOTES["network" if network else "recording"]:
+        more = about.get(said.get(name, ""), "")
+        notes.append([name, f"{text} {_sentence(str(more))}".strip() if more else text])
+    if about.get("left_out"):
+        notes.append(["Left out", _sentence(str(about["left_out"]))])
+    return notes
 
 
 def _group(units: pd.DataFrame) -> str:

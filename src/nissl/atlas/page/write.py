@@ -101,7 +101,6 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
         "statistics": [
             {**vars(s), "data": as_base64(bfloat16(units[s.name]))} for s in statistics_of(units)
         ],
-        "edges": _shared_edges(folder),
         "cards": made,
         "strings": strings.texts,
         **words_of(units, about),
@@ -150,17 +149,6 @@ def _sites(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
         }
         for site in sites
     ]
-
-
-def _shared_edges(folder: Path) -> list[float] | None:
-    import zarr
-
-    path = folder / "arrays.zarr"
-    if not path.exists():
-        return None
-    arrays = zarr.open_group(path, mode="r")
-    edges = np.asarray(arrays["edges"]) if "edges" in arrays else np.empty((0, 0))
-    return [float(f"{e:.5g}") for e in edges] if edges.ndim == 1 else None
 
 
 def _filled(payload: dict[str, Any]) -> str:
