@@ -6,19 +6,16 @@ scores need. Work and limit are measured in one process, interleaved, as process
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
+from bench.measure import Row, interleaved
 from nissl.statistics import permutation_test
 
 N_UNITS, N_SAMPLES, N_PERMUTATIONS = 46_080, 5_000, 1_000
 
 
-def run(n_units: int = N_UNITS, rounds: int = 3) -> list[dict[str, Any]]:
-    """Return one row for each score and tail: name, ratio, target, limit, seconds, peak."""
+def run(n_units: int = N_UNITS, rounds: int = 3) -> list[Row]:
+    """Return a row for each score and tail."""
     rng = np.random.default_rng(0)
     values = rng.standard_normal((N_SAMPLES, n_units), dtype=np.float32)
     contrast = rng.random((N_PERMUTATIONS, N_SAMPLES), dtype=np.float32)
@@ -28,22 +25,24 @@ def run(n_units: int = N_UNITS, rounds: int = 3) -> list[dict[str, Any]]:
         ("cohens_d", "permutation", half, n_units, 3.0),
         ("cohens_d", "gpd", half, n_units, 3.0),
         ("auroc", "permutation", half, n_units, 5.0),
-        ("average_precision", "permutation", few, n_units // 16, 40.0),
+        ("average_precision", "permutation", few, n_units // 16, 20.0),
     ]
-    rows = []
+    rows: list[Row] = []
     for score, tail, labels, n, target in cases:
+        options = {"score": score, "tail": tail, "progress": False}
         part = values[:, :n]
-        permutation_test(part[:, :64], labels, score=score, tail=tail, progress=False)  # compile
-        ours, limit = [], []
-        for _ in range(rounds):
-            ours.append(_cpu(lambda p=part, y=labels, s=score, t=tail: permutation_test(
-                p, y, score=s, tail=t, n_permutations=N_PERMUTATIONS, progress=False)))  # fmt: skip
-            limit.append(_cpu(lambda p=part: _product(contrast, p)))
+        permutation_test(part[:, :64], labels, **options)  # compiles
+        arms = {
+            "test": lambda p=part, y=labels, o=options: permutation_test(
+                p, y, n_permutations=N_PERMUTATIONS, **o
+            ),
+            "product": lambda p=part: _product(contrast, p),
+        }
+        seconds = interleaved(arms, rounds=rounds)
         rows.append({
-            "name": f"permutation test of {n_units:,} neurons: {score}, {tail} tail",
-            "ratio": float(np.median(np.array(ours) / np.array(limit))),
-            "target": target, "limit": 1.0, "unit": "x the matrix product",
-            "seconds": float(np.median(ours)) * n_units / n,
+            "name": f"{n_units:,} neurons: {score}, {tail} tail",
+            "ratio": seconds["test"] / seconds["product"], "unit": "x the product",
+            "target": target, "limit": 1.0, "seconds": seconds["test"] * n_units / n,
         })  # fmt: skip
     return rows
 
@@ -51,14 +50,3 @@ def run(n_units: int = N_UNITS, rounds: int = 3) -> list[dict[str, Any]]:
 def _product(contrast: np.ndarray, values: np.ndarray) -> None:
     for a in range(0, values.shape[1], 1024):
         contrast @ np.ascontiguousarray(values[:, a : a + 1024])
-
-
-def _cpu(work: Callable[[], object]) -> float:
-    start = time.process_time()
-    work()
-    return time.process_time() - start
-
-
-if __name__ == "__main__":
-    for row in run():
-        print(f"{row['name']:70} {row['ratio']:6.2f} {row['unit']} ({row['seconds']:.0f} s CPU)")

@@ -74,9 +74,9 @@ def dead_salmon(
     Finding
         One row for each unit: score, effect, ``p_labels``, ``p_training`` and their q, and p and q
         as the larger of both. Provenance: ``random_share``, the mean share of units that a random
-        network shows as responding (q <= 0.05), and ``dead_rate`` with ``dead_low`` and
-        ``dead_high``: how many random networks show any unit when labels are moved once before
-        the test, the salmon itself, with its exact 99% interval.
+        network shows as responding (q <= 0.05); ``random_rate``, how many random networks show
+        any; and ``dead_rate`` with ``dead_low`` and ``dead_high``: how many still do when labels
+        are moved once before the test, the salmon itself, with the exact 99% interval.
 
     Raises
     ------
@@ -163,6 +163,7 @@ def _both(
     dead = rate(smallest, alpha=0.05)
     said = {
         **trained.provenance, "n_networks": len(shares), "random_share": float(shares.mean()),
+        "random_rate": float((shares > 0).mean()),
         "dead_rate": dead.rate, "dead_low": dead.low, "dead_high": dead.high,
     }  # fmt: skip
     return Finding(table, "dead_salmon", f"{trained.null} and {name}", said, trained.score)
