@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, recording, units_table
+from nissl.recording.readers import read_nifti
 from nissl.specimens.recordings.source import folder_of, opened, source_files
 
 __all__ = ["haxby"]
@@ -49,31 +50,19 @@ def haxby(folder: str | Path | None = None, *, progress: bool = True) -> Recordi
     (bold, *_) = source_files(folder, "mvpa2/data/bold.nii.gz")
     (mask, *_) = source_files(folder, "mvpa2/data/mask.nii.gz")
     (table, *_) = source_files(folder, "mvpa2/data/attributes_literal.txt")
-    with opened(mask):
-        from nibabel import Nifti1Image
-
-        inside = np.asarray(Nifti1Image.from_filename(mask).dataobj) > 0
-    with opened(bold):
-        image = Nifti1Image.from_filename(bold)
-        values = np.asarray(image.dataobj)[inside].T.astype(np.float32)
+    image = read_nifti(bold, mask=mask, tr=TR)
     with opened(table):
         labels = np.loadtxt(table, dtype=str)
         category, run = labels[:, 0], labels[:, 1].astype(np.int32)
-    if len(category) != len(values):
+    if len(category) != len(image):
         raise NisslError(
-            f"there are {len(values)} volumes but {len(category)} labels", where=str(table)
+            f"there are {len(image)} volumes but {len(category)} labels", where=str(table)
         )
-    voxel = np.argwhere(inside)
-    place = voxel @ image.affine[:3, :3].T + image.affine[:3, 3]
     starts = np.searchsorted(run, run)  # the runs follow one another
     return recording(
-        values,
+        image.values,
         samples={"category": category, "run": run, "time": TR * (np.arange(len(run)) - starts)},
-        units={
-            "unit": [f"voxel[{i},{j},{k}]" for i, j, k in voxel],
-            **{axis: place[:, a] for a, axis in enumerate("xyz")},
-            **{axis: voxel[:, a] for a, axis in enumerate("ijk")},
-        },
+        units=units_table(image),
         quantity="bold",
         attrs={
             "specimen": "haxby",
