@@ -70,5 +70,9 @@ def test_bad_labels_are_refused():
         auroc(np.eye(3), [True, True, True])
     with pytest.raises(NisslError, match="shape"):
         auroc(np.eye(3), [True, False])
+    for labels in ([1, 2, 2], ["a", "b", "b"], [0, 1, 2]):
+        with pytest.raises(NisslError, match="which samples are positive"):
+            cohens_d(np.eye(3), labels)
+    assert np.array_equal(auroc(np.eye(3), [0, 1, 1]), auroc(np.eye(3), [False, True, True]))
     with pytest.raises(NisslError, match="bins"):
         mutual_information(np.eye(3), [0, 1, 1], bins=1)

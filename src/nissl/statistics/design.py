@@ -106,6 +106,15 @@ class Design:
         """How many units there are."""
         return int(self.values.shape[1])
 
+    def symmetric(self, null: LabelNull) -> bool:
+        """Say whether two labels of equally many samples or blocks could trade places."""
+        if not isinstance(null, PermutedLabels) or self.within is not None:
+            return False
+        if self.block is not None and not self.aggregated:
+            return False
+        counts = np.unique(self.labels[self.first], return_counts=True)[1]
+        return len(counts) == 2 and counts[0] == counts[1] and self.tested != [None]
+
     def rank_labels(self) -> None:
         """Put middle ranks in place of labels that are numbers."""
         from scipy.stats import rankdata

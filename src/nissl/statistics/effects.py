@@ -153,7 +153,7 @@ def mutual_information(
     """
     if bins < 2:
         raise NisslError(f"{bins} bins tell nothing apart", do="use at least 2")
-    x, y, finite = _given(values, codes(labels))
+    x, y, finite = _given(values, labels, binary=False)
     from scipy.stats import rankdata
 
     n, n_units = x.shape
@@ -176,16 +176,23 @@ def _entropy(counts: NDArray[np.int64], n: int, corrected: bool) -> Array:
     return np.asarray(-(share * logs).sum(axis=1) + bias)
 
 
-def _given(values: ArrayLike, labels: ArrayLike) -> tuple[Array, NDArray[Any], NDArray[np.bool_]]:
-    """Return activity with other units than finite ones set to 0, labels, and which are finite."""
+def _given(
+    values: ArrayLike, labels: ArrayLike, *, binary: bool = True
+) -> tuple[Array, NDArray[Any], NDArray[np.bool_]]:
+    """Return activity with units that are not finite set to 0, labels, and which are finite."""
     x, y = np.asarray(values, dtype=float), np.asarray(labels)
     if x.ndim != 2 or y.shape != x.shape[:1]:
         raise NisslError(
             f"values have shape {x.shape} and labels {y.shape}",
             do="give (n_samples, n_units) and (n_samples,)",
         )
-    if len(np.unique(y)) < 2:
+    found = np.unique(y)
+    if len(found) < 2:
         raise NisslError("all samples have the same label", do="give labels that differ")
+    if binary and (y.dtype.kind not in "biuf" or set(found.tolist()) != {0, 1}):
+        raise NisslError(
+            "labels must say which samples are positive: True and False, or 1 and 0",
+            do="test one label against the rest: labels == name",
+        )
     finite = np.isfinite(x).all(axis=0)
-    y = y if y.dtype == np.int64 else y.astype(bool)
-    return np.where(finite, x, 0.0), y, finite
+    return np.where(finite, x, 0.0), y.astype(bool) if binary else codes(y), finite

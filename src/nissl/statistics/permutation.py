@@ -101,7 +101,7 @@ def permutation_test(
     kernel, name, sided = _kernel(score, data, device)
     pvalues.known_option("tail", tail, pvalues.TAILS)
     alternative = alternative or sided
-    least, n_permutations = _attainable(data, null, n_permutations, smallest_p, tail)
+    least, n_permutations = _attainable(data, null, n_permutations, smallest_p, tail, alternative)
     data.refuse_hanging(null)
     drawn = data.draw(null, n_permutations, seed)
     step = batch_size or max(16, BLOCK_BYTES // (8 * max(len(drawn), len(data.labels))))
@@ -166,17 +166,19 @@ def _kernel(
 
 
 def _attainable(
-    data: Design, null: LabelNull, n: int, smallest_p: float, tail: str
+    data: Design, null: LabelNull, n: int, smallest_p: float, tail: str, alternative: str
 ) -> tuple[float, int]:
     """Return the least p that draws can reach and the draws to make, or refuse."""
     if n < 2:
         raise NisslError(f"{n} permutations are too few", do="use at least 99")
     log_count = null.log_arrangements(data.labels, block=data.block, within=data.within)
     count = float(np.exp(min(log_count, 50.0)))
-    if 1 / count > smallest_p * (1 + 1e-9):
+    # Groups of equal size may trade their labels, which is as extreme on the other side.
+    least = (2 if alternative == "two-sided" and data.symmetric(null) else 1) / count
+    if least > smallest_p * (1 + 1e-9):
         raise NotExchangeable(
             f"the null has only {count:.0f} different arrangements, so that no p can be below "
-            f"{1 / count:.2g}, and {smallest_p:g} is asked for",
+            f"{least:.2g}, and {smallest_p:g} is asked for",
             where=f"{data.n_blocks} blocks",
             do="record more blocks, choose smaller blocks that are still exchangeable, "
             "or accept a larger smallest_p",
@@ -188,7 +190,7 @@ def _attainable(
             f"a {tail} tail needs many different arrangements, and the null has {count:.0f}",
             do="use tail='permutation', or record more blocks",
         )
-    return max(1 / (n + 1), 1 / count) if tail == "permutation" else 1 / count, n
+    return max(1 / (n + 1), least) if tail == "permutation" else least, n
 
 
 def _untested(
