@@ -2,6 +2,8 @@ from .architectures import ARCHITECTURES as ARCHITECTURES
 from .architectures import Architecture as Architecture
 from .architectures import Matrices as Matrices
 from .batch import Batch as Batch
+from .dictionary import Dictionary as Dictionary
+from .dictionary import LinearDictionary as LinearDictionary
 from .edit import Change as Change
 from .edit import Edit as Edit
 from .editing import editing as editing
@@ -20,9 +22,9 @@ from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of
 from .record import record as record
 from .record import stream as stream
+from .restart import Restart as Restart
+from .restart import restart as restart
 from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .weight_edit import WeightEdit as WeightEdit
-from .dictionary import Dictionary as Dictionary
-from .dictionary import LinearDictionary as LinearDictionary

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-__all__ = ["Batch", "Phase", "watch_batch"]
+__all__ = ["CONTINUES", "Batch", "Phase", "watch_batch"]
 
+# An attribute of caches that hold the beginning of the prompt which the call goes on reading.
+CONTINUES = "_nissl_continues"
 Phase = Literal["prefill", "decode"]
 
 
@@ -127,4 +129,5 @@ def _batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
     else:
         positions = torch.arange(past, past + length, device=given.device)
         positions = positions.expand(given.shape[0], length)
-    return Batch(ids, positions, "decode" if past else "prefill", cache)
+    decode = past > 0 and not getattr(cache, CONTINUES, False)
+    return Batch(ids, positions, "decode" if decode else "prefill", cache)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError
+from nissl.network.batch import CONTINUES
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
@@ -60,6 +61,8 @@ def check_cache(net: Network, cache: Any) -> None:
     """
     if not hasattr(cache, "get_seq_length") or not cache.get_seq_length():
         return
+    if getattr(cache, CONTINUES, False):
+        return  # a restart, whose edits act from its first position on
     tag: Filled = getattr(cache, TAG, Filled(()))
     now = _now(net)
     if [b for b, _ in tag.blocks] != [b for b, _ in now.blocks]:

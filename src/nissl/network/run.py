@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from nissl.errors import NisslError
 from nissl.network.batch import Batch, watch_batch
 from nissl.network.calls import Call, call_model, sequence_call, tensor_call
-from nissl.network.hooks import visiting
+from nissl.network.hooks import Fired, visiting
 from nissl.network.windows import is_sequence_input, windows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch import Tensor
 
     from nissl.network.network import Network
     from nissl.network.site import Site
 
-__all__ = ["needs_head", "run", "single_call"]
+__all__ = ["needs_head", "run", "single_call", "visited"]
+
+Visit: TypeAlias = "tuple[Site, Callable[[Site, Tensor], Tensor]]"
 
 
 def run(
@@ -59,22 +61,43 @@ def run(
     found = net.find(sites)
     call = single_call(net, inputs, padding=padding)
     kept: dict[str, list[Tensor]] = {site.name: [] for site in found}
-    now: list[Batch] = []
 
     def keep(site: Site, x: Tensor) -> Tensor:
         # A copy: what follows may change the tensor in place (ReLU(inplace=True), residual sums).
         kept[site.name].append(x.clone() if gradients else x.detach().clone())
         return x
 
-    visits = ((site, keep) for site in found)
+    with visited(net, [(site, keep) for site in found], gradients=gradients) as fired:
+        call_model(net, call, head=needs_head(net, found))
+        fired.require(why="recorded")
+    return {name: _joined(name, calls) for name, calls in kept.items()}
+
+
+@contextmanager
+def visited(net: Network, visits: Iterable[Visit], *, gradients: bool = False) -> Iterator[Fired]:
+    """Call visitors at sites in every call of the model inside the block.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    visits : iterable of (Site, callable)
+        ``visit(site, x)`` with x of shape (batch, place..., unit) returns x, or what replaces it.
+    gradients : bool
+        Keep the graph.
+
+    Yields
+    ------
+    Fired
+        Counts the calls of each site.
+    """
+    now: list[Batch] = []
     with (
         torch.set_grad_enabled(gradients),
         watch_batch(net.model, net.body, now.append),
         visiting(net.model, visits, batch=lambda: now[-1] if now else None) as fired,
     ):
-        call_model(net, call, head=needs_head(net, found))
-        fired.require(why="recorded")
-    return {name: _joined(name, calls) for name, calls in kept.items()}
+        yield fired
 
 
 def single_call(net: Network, inputs: Any, *, padding: str = "right") -> Call:

@@ -1,0 +1,230 @@
+"""Restart: run a network from a site on, many times, without computing what comes before it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.network.attention import Pattern
+from nissl.network.batch import CONTINUES
+from nissl.network.calls import Call, call_model
+from nissl.network.replay import Prefix, replaying, watching
+from nissl.network.run import needs_head, run, single_call, visited
+from nissl.network.tap import module_at
+
+if TYPE_CHECKING:
+    from nissl.network.network import Network
+    from nissl.network.site import Site
+
+__all__ = ["Restart", "restart"]
+
+
+def restart(
+    net: Network,
+    inputs: Any,
+    *,
+    at: str,
+    from_position: int | None = None,
+    padding: str = "right",
+) -> Restart:
+    """Run a network once, and keep what is needed to run it again from a site on.
+
+    Modules that had returned when the site was computed are not called again: they give back what
+    they returned. So what lies before the site costs nothing, in any model.
+
+    Parameters
+    ----------
+    net : Network
+        The network; edits in force become part of what is kept.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        One batch.
+    at : str
+        The site.
+    from_position : int, optional
+        Compute from this position on alone (negative: from the end), with the keys and values of
+        the positions before it kept from the first run. For a causal language model and texts of
+        one length. What is changed then must lie at these positions.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    Restart
+        Its ``run`` begins at the site.
+
+    Raises
+    ------
+    NisslError
+        `at` means several sites, never fires, or cannot be written; or positions cannot be cut.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> again = restart(net, torch.ones(1, 2), at="1")
+    >>> bool((again.run(sites="2")["2"] == net.model(torch.ones(1, 2))).all())
+    True
+    """
+    found = net.find(at)
+    if len(found) > 1:
+        raise NisslError(f"'{at}' is {len(found)} sites", do="name one, with its block")
+    if isinstance(found[0].tap, Pattern):
+        raise NisslError("attention patterns cannot be written", where=found[0].name)
+    call, cache = single_call(net, inputs, padding=padding), None
+    if from_position is not None:
+        call, cache = _cut(net, call, from_position)
+    return Restart(net, call, found[0], cache)
+
+
+class Restart:
+    """A run that can begin again at a site: see `restart`.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    call : Call
+        What it was given.
+    site : Site
+        Where it begins.
+    cache : optional
+        Keys and values of the positions before the first that is computed.
+
+    Attributes
+    ----------
+    values : Tensor, shape (batch, place..., unit)
+        Activity of the site in the first run, at the positions that are computed.
+    """
+
+    def __init__(self, net: Network, call: Call, site: Site, cache: Any) -> None:
+        self.net, self.call, self.site, self.cache = net, call, site, cache
+        self.prefix = Prefix()
+        kept: list[Tensor] = []
+
+        def keep(site: Site, x: Tensor) -> Tensor:
+            if not kept:
+                kept.append(x.clone())
+                stop()
+            return x
+
+        own = module_at(net.model, site.tap.path)
+        # The taps come before the hooks that watch: a module whose output is the site has not
+        # returned yet, so that it is called again and only its parts are not.
+        with (
+            visited(net, [(site, keep)]) as fired,
+            watching(net.model, self.prefix, needed=own) as stop,
+        ):
+            call_model(net, self._call(), head=needs_head(net, [site]))
+            fired.require(why="kept")
+        self.values = kept[0]
+        if net.architecture is not None:
+            self.prefix.share([net.block(layer) for layer in range(net.n_layers)])
+        names = {module: path for path, module in net.model.named_modules()}
+        self.skipped = [names[module] for module in self.prefix.outputs]
+
+    def run(
+        self,
+        values: Tensor | None = None,
+        *,
+        sites: str | Iterable[str],
+        gradients: bool = False,
+    ) -> dict[str, Tensor]:
+        """Run from the site on and return the raw tensors of sites.
+
+        Parameters
+        ----------
+        values : Tensor, shape of `values`, optional
+            What takes the place of the site's activity; by default nothing does.
+        sites : str or iterable of str
+            Sites computed after it, or itself.
+        gradients : bool
+            Keep the graph, from `values` on.
+
+        Returns
+        -------
+        dict of str to Tensor, each shape (batch, place..., unit)
+            By full name.
+
+        Raises
+        ------
+        NisslError
+            `values` has another shape, or a site that is wanted or edited lies before this one.
+        """
+        if values is not None and values.shape != self.values.shape:
+            raise NisslError(
+                f"the site holds {tuple(self.values.shape)}, not {tuple(values.shape)}",
+                where=self.site.name,
+            )
+        for site in [*self.net.find(sites), *self.net.editing]:
+            self._refuse_skipped(site)
+        if values is not None and any(s.name == self.site.name for s in self.net.editing):
+            raise NisslError(
+                "the site is edited and given values at once",
+                where=self.site.name,
+                do="give the edited values, or none",
+            )
+
+        def write(site: Site, x: Tensor) -> Tensor:
+            return x if values is None else values.to(x)
+
+        with (
+            replaying(self.prefix),
+            visited(self.net, [(self.site, write)], gradients=gradients) as fired,
+        ):
+            found = run(self.net, self._call(), sites=sites, gradients=gradients)
+            fired.require(why="written")
+        return found
+
+    def _refuse_skipped(self, site: Site) -> None:
+        path = f"{site.tap.path}."
+        if any(path.startswith(f"{skipped}.") for skipped in self.skipped):
+            raise NisslError(
+                f"'{site.name}' is computed before '{self.site.name}', where this run begins",
+                do="edit or record later sites, or restart earlier",
+            )
+
+    def _call(self) -> Call:
+        if self.cache is None:
+            return self.call
+        cache = _copied(self.cache)
+        return Call(self.call.args, {**self.call.kwargs, "past_key_values": cache}, self.call.mask)
+
+
+def _cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
+    """Read what lies before a position; return the call of the rest and the cache."""
+    from transformers import DynamicCache
+
+    ids = call.kwargs.get("input_ids")
+    if ids is None or not hasattr(net.model, "generate"):
+        raise NisslError("only a causal language model can begin at a position")
+    if call.mask is not None and not bool(call.mask.all()):
+        raise NisslError("texts of different lengths do not begin at one position", do="pad none")
+    length = ids.shape[1]
+    position = position + length if position < 0 else position
+    if not 0 < position < length:
+        raise NisslError(f"a text of {length} tokens cannot begin at position {position}")
+    config: Any = net.model.config
+    cache = DynamicCache(config=config)
+    setattr(cache, CONTINUES, True)
+    before = {**call.kwargs, "input_ids": ids[:, :position], "past_key_values": cache}
+    net.prompt_lengths.append(torch.full((len(ids),), length, device=ids.device))
+    try:
+        with torch.no_grad():
+            call_model(net, Call((), {**before, "use_cache": True}), head=False)
+    finally:
+        net.prompt_lengths.pop()
+    after = {**call.kwargs, "input_ids": ids[:, position:], "use_cache": True}
+    return Call((), after), cache
+
+
+def _copied(cache: Any) -> Any:
+    """Copy a cache: layers put new tensors in the place of old ones, so that those are shared."""
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    return other
