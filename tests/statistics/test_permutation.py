@@ -122,6 +122,17 @@ def test_any_function_can_be_the_score():
     assert found.score == "spread"
 
 
+def test_a_score_that_is_not_a_number_is_not_tested():
+    def ratio(values, labels):
+        return values[labels].mean(axis=0) / (np.arange(3) != 1)
+
+    values = np.random.default_rng(0).standard_normal((40, 3))
+    with np.errstate(divide="ignore"):
+        found = quiet(values, np.arange(40) % 2, score=ratio, n_permutations=99)
+    assert found.table["p"][1] == found.table["q"][1] == 1
+    assert found.table["note"].str.startswith("not tested").tolist() == [False, True, False]
+
+
 def test_batches_of_units_change_nothing():
     rng = np.random.default_rng(0)
     values, labels = rng.standard_normal((40, 50)), np.arange(40) % 2

@@ -37,8 +37,20 @@ def test_draws_that_do_not_vary_give_no_p():
     found = against_null([1.0, 9.0], np.stack([np.zeros(99), np.arange(99.0) / 99], axis=1),
                          units=["a", "b"], score="s", method="m", null="n")  # fmt: skip
     assert found.table["p"].tolist() == [1.0, 0.01]
-    assert found.table["note"].tolist() == ["not tested: the draws do not vary", ""]
+    assert found.table["note"].tolist() == [
+        "not tested: the draws do not vary or are not finite",
+        "",
+    ]
     assert found.significant().units == ["b"]
+
+
+def test_scores_that_are_not_finite_are_not_significant():
+    draws = np.random.default_rng(0).standard_normal((99, 4))
+    draws[3, 2] = np.inf
+    for tail in ("permutation", "normal", "gpd"):
+        found = compare([9.0, np.nan, 9.0, np.inf], draws, tail=tail)
+        assert found.p[0] <= 0.01
+        assert found.p[1:].tolist() == [1, 1, 1]
 
 
 def test_one_column_of_draws_serves_all_units():

@@ -198,5 +198,5 @@ def _untested(
 ) -> tuple[Array, Array, NDArray[np.str_]]:
     """Return p, extremity and notes, with 1 and 0 where nothing could be tested."""
     flat = (note == "") & ~(out.null_sd > 0)
-    notes = np.where(flat, "not tested: the null does not vary", note)
+    notes = np.where(flat, "not tested: the null does not vary or is not finite", note)
     return np.where(notes == "", out.p, 1.0), np.where(notes == "", out.extremity, 0.0), notes

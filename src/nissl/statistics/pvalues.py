@@ -34,7 +34,7 @@ class Compared:
     drawn : array, shape (n_draws, n_units)
         The same for the draws.
     p : array, shape (n_units,)
-        With the +1 rule, or of the tail; 1 where the draws do not vary.
+        With the +1 rule, or of the tail; 1 where the draws do not vary or anything is not finite.
     tail : array of str, shape (n_units,)
         Which tail each p is of.
 
@@ -103,6 +103,9 @@ def compare(
             do="give at least two draws, shape (n_draws, n_units)",
         )
     n = len(null)
+    whole = np.isfinite(scores) & np.isfinite(null).all(axis=0)
+    if not whole.all():  # a comparison with NaN is false, and would look like significance
+        scores, null = np.where(whole, scores, 0.0), np.where(whole, null, 0.0)
     null_mean, null_sd = null.mean(axis=0), null.std(axis=0, ddof=1)
     mean = (null_mean * n + scores) / (n + 1)
     spread = np.sqrt((((null - mean) ** 2).sum(axis=0) + (scores - mean) ** 2) / n)
@@ -170,17 +173,23 @@ def against_null(
     if null_draws.ndim == 2 and null_draws.shape[1] == 1:
         null_draws = np.broadcast_to(null_draws, (len(null_draws), len(scores)))
     made = compare(scores, null_draws, alternative=alternative, tail=tail)
+    tested = made.null_sd > 0
     table = pd.DataFrame({
         "unit": list(units), score: scores, "effect": scores - made.null_mean,
         "null_mean": made.null_mean, "null_sd": made.null_sd, "p": made.p, "tail": made.tail,
-        "note": np.where(made.null_sd > 0, "", "not tested: the draws do not vary"),
+        "note": np.where(tested, "", "not tested: the draws do not vary or are not finite"),
     })  # fmt: skip
     if correction is not None:
-        maxima = made.drawn.max(axis=1)
-        table["q"] = corrected(made.p, made.extremity, maxima, correction=correction, tail=tail)
+        q = np.ones(len(scores))
+        if tested.any():
+            maxima = made.drawn[:, tested].max(axis=1)
+            q[tested] = corrected(
+                made.p[tested], made.extremity[tested], maxima, correction=correction, tail=tail
+            )
+        table["q"] = q
     said: dict[str, str | int | float] = {
         "n_draws": len(null_draws), "alternative": alternative, "tail": tail,
-        "correction": correction or "none", "n_tests": len(scores),
+        "correction": correction or "none", "n_tests": int(tested.sum()),
     }  # fmt: skip
     return Finding(table, method, null, said, score)
 
