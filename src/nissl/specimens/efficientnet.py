@@ -71,8 +71,8 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output, shape (n_images, n_out, height, width)."""
-        y = x if self.expand is None else self.expand(x)
-        y = self.project(self.depthwise(y))
+        wide = x if self.expand is None else self.expand(x)
+        y: torch.Tensor = self.project(self.depthwise(wide))
         return y + x if self.adds else y
 
 

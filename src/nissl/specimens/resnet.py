@@ -131,8 +131,8 @@ def _module_of(layer: str) -> str:
     if layer in outside:
         return outside[layer]
     kind = "bn" if layer.startswith("bn") else "conv"
-    (stage, block), branch = layer.removeprefix("bn").removeprefix("res").split("_branch")
-    at = f"layer{int(stage) - 1}.{ord(block) - ord('a')}"
+    place, branch = layer.removeprefix("bn").removeprefix("res").split("_branch")
+    at = f"layer{int(place[0]) - 1}.{'abcdef'.index(place[1])}"
     if branch == "1":  # the way around: a convolution, then its norm
         return f"{at}.downsample.{int(kind == 'bn')}"
     return f"{at}.{kind}{'abc'.index(branch[1]) + 1}"
