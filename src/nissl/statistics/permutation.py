@@ -104,7 +104,7 @@ def permutation_test(
     least, n_permutations = _attainable(data, null, n_permutations, smallest_p, tail, alternative)
     data.refuse_hanging(null)
     drawn = data.draw(null, n_permutations, seed)
-    step = batch_size or max(16, BLOCK_BYTES // (8 * max(len(drawn), len(data.labels))))
+    step = batch_size or max(64, BLOCK_BYTES // (8 * max(len(drawn), len(data.labels))))
     rows: list[list[dict[str, NDArray[Any]]]] = [[] for _ in data.tested]
     maxima = np.full(n_permutations, -np.inf)
     with progress_bar(
