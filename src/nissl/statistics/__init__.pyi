@@ -25,7 +25,6 @@ from .matched import MatchedUnits as MatchedUnits
 from .matched import RandomDirections as RandomDirections
 from .matched import output_weight as output_weight
 from .moments import Moments as Moments
-from .nulls import CircularShift as CircularShift
 from .nulls import PermutedLabels as PermutedLabels
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
@@ -37,6 +36,7 @@ from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .pvalues import against_null as against_null
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
+from .shift import CircularShift as CircularShift
 from .summary import Summary as Summary
 from .tails import gpd_tail as gpd_tail
 from .tails import normal_tail as normal_tail

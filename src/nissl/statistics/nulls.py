@@ -4,8 +4,8 @@ A null is a small frozen object that knows its name, the question it answers and
 Those of this file answer "does this unit respond to that label?": they return, for every draw, the
 sample whose label each sample is given, so that ``labels[index[d]]`` is the d-th null labelling.
 Every draw has a generator of its own, ``[seed, draw]``: the batch size does not change it.
-Random directions and matched units (``matched.py``) and re-initialised networks
-(``reinitialise.py``) answer other questions.
+The circular shift is in ``shift.py``; random directions and matched units (``matched.py``) and
+re-initialised networks (``reinitialise.py``) answer other questions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 
-__all__ = ["CircularShift", "LabelNull", "PermutedLabels", "codes"]
+__all__ = ["LabelNull", "PermutedLabels", "codes"]
 
 
 @runtime_checkable
@@ -212,127 +212,6 @@ class PermutedLabels:
                 rows = y[np.argsort(b, kind="stable")].reshape(len(first), -1)
                 y = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
         return _log_multinomial(y, strata)
-
-
-@dataclass(frozen=True)
-class CircularShift:
-    """Shift labels in time, around the end of the stretch.
-
-    Parameters
-    ----------
-    within : str, optional
-        Sample coordinate inside which labels go around (document, trial, run); None: all samples.
-    min_shift : int
-        Least shift in samples, either way. 1, the default, holds the level. More leaves out shifts
-        that still resemble the labels, which finds true effects more easily and false ones too.
-
-    Notes
-    -----
-    Keeps the autocorrelation of both sides. Source: Harris 2020, bioRxiv 2020.08.13.249235,
-    "Nonsense correlations in neuroscience", which also says when a shift is not enough: drifts
-    that go on over the whole session are no stationary series.
-
-    Measured on series of 1,000 samples that forget with 0.95 a sample, at p <= 0.05: false
-    positives 0.045 with ``min_shift=1``, 0.07 with 20, 0.09 with 100 (0.06 with 100 of 4,000).
-
-    Examples
-    --------
-    >>> CircularShift(min_shift=2).draw(range(5), 1, seed=1).tolist()
-    [[2, 3, 4, 0, 1]]
-    """
-
-    within: str | None = None
-    min_shift: int = 1
-    question: ClassVar[str] = "does this unit follow that continuous variable?"
-
-    @property
-    def name(self) -> str:
-        """How the null is called in a Finding."""
-        inside = "" if self.within is None else f"within={self.within!r}, "
-        return f"CircularShift({inside}min_shift={self.min_shift})"
-
-    def draw(
-        self, labels: ArrayLike, n: int, *, block: ArrayLike | None = None,
-        within: ArrayLike | None = None, seed: int = 0, start: int = 0,
-    ) -> NDArray[np.int32]:  # fmt: skip
-        """Draw shifted labellings.
-
-        Parameters
-        ----------
-        labels : array, shape (n_samples,)
-            The labels, in order of time.
-        n : int
-            How many draws.
-        block, within : array, shape (n_samples,), optional
-            The stretch in which each sample lies; either name will do.
-        seed : int
-            The seed.
-        start : int
-            Number of the first draw.
-
-        Returns
-        -------
-        array of int32, shape (n, n_samples)
-            The sample whose label each sample is given.
-
-        Raises
-        ------
-        NisslError
-            A stretch is shorter than twice the least shift.
-        """
-        starts, lengths, order = self._stretches(len(np.asarray(labels)), block, within)
-        n_shifts = np.maximum(lengths - 2 * self.min_shift + 1, 1)
-        owner = np.repeat(np.arange(len(lengths)), lengths)
-        place = np.arange(len(order)) - starts[owner]
-        index = np.empty((n, len(order)), dtype=np.int32)
-        single = len(lengths) == 1
-        deck = np.random.default_rng([seed]).permutation(n_shifts[0]) if single else None
-        for d in range(n):
-            if deck is not None:  # one stretch: no shift twice until all were had
-                shift = self.min_shift + deck[np.array([start + d]) % len(deck)]
-            else:
-                rng = np.random.default_rng([seed, start + d])
-                shift = self.min_shift + rng.integers(0, n_shifts)
-            moved = starts[owner] + (place + shift[owner]) % lengths[owner]
-            index[d, order] = order[moved]
-        return index
-
-    def log_arrangements(
-        self, labels: ArrayLike, *, block: ArrayLike | None = None, within: ArrayLike | None = None
-    ) -> float:
-        """Count the different shifts, and the unshifted labels.
-
-        Parameters
-        ----------
-        labels : array, shape (n_samples,)
-            The labels.
-        block, within : array, shape (n_samples,), optional
-            As for `draw`.
-
-        Returns
-        -------
-        float
-            Natural logarithm of the number.
-        """
-        lengths = self._stretches(len(np.asarray(labels)), block, within)[1]
-        shifts = float(np.log(np.maximum(lengths - 2 * self.min_shift + 1, 1)).sum())
-        return float(np.logaddexp(0.0, shifts))
-
-    def _stretches(
-        self, n: int, block: ArrayLike | None, within: ArrayLike | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return where stretches start in sorted order, their lengths, and the order."""
-        inside = block if within is None else within
-        group = np.zeros(n, dtype=np.int64) if inside is None else codes(inside)
-        order = np.argsort(group, kind="stable")
-        lengths = np.bincount(group)
-        if self.min_shift < 1 or lengths.min() < 2 * self.min_shift:
-            raise NisslError(
-                f"a stretch of {lengths.min()} samples cannot be shifted by {self.min_shift}",
-                do="choose a least shift of at least 1 and at most half the shortest stretch, "
-                "or leave short stretches out",
-            )
-        return np.cumsum(lengths) - lengths, lengths, order
 
 
 def codes(column: ArrayLike) -> NDArray[np.int64]:
