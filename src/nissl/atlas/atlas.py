@@ -71,6 +71,11 @@ class Atlas:
         """The pairs of neighbouring tokens each unit prefers."""
         return self._table("bigrams")
 
+    @cached_property
+    def tuning(self) -> pd.DataFrame:
+        """What each unit of a recording is tuned to, with its null."""
+        return self._table("tuning")
+
     @property
     def arrays(self) -> Any:
         """Histograms and what every sample was, as a zarr group."""
@@ -219,7 +224,7 @@ def atlas(
         name = source if isinstance(source, str) else None
         recording_atlas(
             opened, out, name=name, labels=labels, block=block, n_permutations=n_permutations,
-            n_examples=top, seed=seed, batch_size=batch_size, progress=progress,
+            n_examples=top, seed=seed, batch_size=batch_size, resume=resume, progress=progress,
         )  # fmt: skip
     else:
         from nissl.atlas.network_atlas import network_atlas
