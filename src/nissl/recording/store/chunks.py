@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,9 +15,10 @@ from nissl.recording.store.layout import BFLOAT16, CHECKSUM_BYTES, Layout, check
 from nissl.recording.store.rows import bfloat16_values
 from nissl.recording.store.shard import partial_path, shard_path
 
-__all__ = ["SiteReader"]
+__all__ = ["Selection", "SiteReader", "compact", "groups"]
 
 Indices: TypeAlias = np.ndarray[Any, Any]
+Selection: TypeAlias = slice | Indices
 
 # Of chunks verified before, up to so many rows are read alone; more, and whole chunks are quicker.
 FEW_PIECES = 64
@@ -45,54 +47,80 @@ class SiteReader:
         self._verify = verify
         self._verified = np.full((layout.n_blocks, layout.n_columns), not verify)
 
-    def read(self, rows: Indices, units: Indices, out: np.ndarray[Any, Any], at: Indices) -> None:
+    def read(
+        self,
+        rows: Indices,
+        units: Selection,
+        out: np.ndarray[Any, Any],
+        at: Selection,
+        scratch: np.ndarray[Any, Any],
+    ) -> None:
         """Read rows and units into columns of an array.
 
         Parameters
         ----------
-        rows, units : array of int
+        rows : array of int
             Which, in any order, repeats allowed.
+        units : array of int, or slice of step one
+            Likewise.
         out : array, shape (len(rows), any)
             Written at `at` along its second side.
-        at : array of int, shape (len(units),)
-            Where the units go.
+        at : array of int, or slice of step one
+            Where the units go; of the kind of `units`.
+        scratch : array of uint8, shape (block_bytes or more,)
+            Overwritten.
 
         Raises
         ------
         NisslError
             A shard is missing, too short or damaged.
         """
-        layout = self.layout
-        columns = [
-            (column, _compact(units[mine] - column * layout.width), _compact(at[mine]))
-            for column, mine in _groups(units // layout.width)
-        ]
-        wanted = np.array([column for column, _, _ in columns])
-        scratch = np.empty(layout.block_bytes, np.uint8)
+        columns = list(self._columns(units, at))
+        wanted = [column for column, _, _ in columns]
+        scratch = scratch[: self.layout.block_bytes]
         opened, file = -1, -1
         try:
-            for block, mine in _groups(rows // layout.chunk_rows):
-                shard = block // layout.blocks_per_shard
+            for block, mine in groups(rows // self.layout.chunk_rows):
+                shard = block // self.layout.blocks_per_shard
                 if shard != opened:
                     _close(file)
                     opened, file = shard, -1
                     file = self._open(shard)
-                inside = rows[mine] - block * layout.chunk_rows
+                inside = rows[mine] - block * self.layout.chunk_rows
                 few = len(inside) * len(wanted) <= FEW_PIECES
                 if few and self._verified[block, wanted].all():
                     chunks = self._rows(file, block, wanted, inside, scratch)
                 else:
                     chunks = self._whole(file, block, wanted, scratch)
-                for column, cols, where in columns:
-                    values = chunks[column][_compact(inside)][:, cols]
-                    if layout.dtype == BFLOAT16:
+                lines, target = compact(inside), compact(mine)
+                for column, chosen, places in columns:
+                    values = chunks[column][lines][:, chosen]
+                    if self.layout.dtype == BFLOAT16:
                         values = bfloat16_values(values)
-                    _put(out, _compact(mine), where, values)
+                    _put(out, target, places, values)
         finally:
             _close(file)
 
+    def _columns(
+        self, units: Selection, at: Selection
+    ) -> Iterator[tuple[int, Selection, Selection]]:
+        """Yield each column of chunks with what is wanted of it and where that goes."""
+        width = self.layout.width
+        if isinstance(units, slice) and isinstance(at, slice):
+            for column in range(units.start // width, (units.stop - 1) // width + 1):
+                start, stop = (
+                    max(units.start, column * width),
+                    min(units.stop, (column + 1) * width),
+                )
+                first = at.start + start - units.start
+                chosen = slice(start - column * width, stop - column * width)
+                yield column, chosen, slice(first, first + stop - start)
+        elif not isinstance(units, slice) and not isinstance(at, slice):
+            for column, mine in groups(units // width):
+                yield column, compact(units[mine] - column * width), compact(at[mine])
+
     def _whole(
-        self, file: int, block: int, wanted: Indices, scratch: np.ndarray[Any, Any]
+        self, file: int, block: int, wanted: list[int], scratch: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
         """Read columns of a block into the scratch, check them, and return its view as chunks."""
         size = self.layout.chunk_bytes
@@ -112,27 +140,33 @@ class SiteReader:
         self,
         file: int,
         block: int,
-        wanted: Indices,
+        wanted: list[int],
         inside: Indices,
         scratch: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
         """Read a few rows of a block to their places in the scratch; return its view as chunks."""
-        row_bytes = self.layout.width * self.layout.storage.itemsize
-        for column in wanted.tolist():
-            for row in inside.tolist():
-                start = column * self.layout.chunk_bytes + row * row_bytes
-                self._fill(scratch[start : start + row_bytes], file, block, start)
+        size = self.layout.width * self.layout.storage.itemsize
+        lines = inside.tolist()
+        starts = [c * self.layout.chunk_bytes + r * size for c in wanted for r in lines]
+        if hasattr(os, "posix_fadvise"):
+            # All are asked for before the first is waited for.
+            for start in starts:
+                offset = self._offset(block) + start
+                os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
+        for start in starts:
+            self._fill(scratch[start : start + size], file, block, start)
         return self.layout.chunks(scratch)
 
     def _fill(self, part: np.ndarray[Any, Any], file: int, block: int, start: int) -> None:
-        place = block % self.layout.blocks_per_shard
-        offset = place * self.layout.block_bytes + start
-        if os.preadv(file, [part.data], offset) != len(part):
+        if os.preadv(file, [part.data], self._offset(block) + start) != len(part):
             raise NisslError(
                 f"a shard of '{self.site}' ends too early",
                 where=str(self._path(block // self.layout.blocks_per_shard)),
                 do="copy the store again, or record it again",
             )
+
+    def _offset(self, block: int) -> int:
+        return block % self.layout.blocks_per_shard * self.layout.block_bytes
 
     def _open(self, shard: int) -> int:
         path = self._path(shard)
@@ -163,7 +197,7 @@ class SiteReader:
         )
 
 
-def _groups(keys: Indices) -> Iterator[tuple[int, Indices]]:
+def groups(keys: Indices) -> Iterator[tuple[int, Indices]]:
     """Yield each key with the places where it stands."""
     if not len(keys):
         return
@@ -177,13 +211,16 @@ def _groups(keys: Indices) -> Iterator[tuple[int, Indices]]:
         yield int(keys[start]), order[start:stop]
 
 
-def _runs(columns: Indices) -> Iterator[tuple[int, int]]:
+def _runs(columns: list[int]) -> Iterator[tuple[int, int]]:
     """Yield first and last of each run of adjacent columns."""
-    for run in np.split(columns, np.flatnonzero(np.diff(columns) > 1) + 1):
-        yield int(run[0]), int(run[-1])
+    first = columns[0]
+    for column, then in pairwise([*columns, -1]):
+        if then != column + 1:
+            yield first, column
+            first = then
 
 
-def _compact(indices: Indices) -> slice | Indices:
+def compact(indices: Indices) -> slice | Indices:
     """Return consecutive indices as a slice, which copies faster."""
     first, n = int(indices[0]), len(indices)
     if int(indices[-1]) - first == n - 1 and (n < 3 or bool(np.all(np.diff(indices) == 1))):

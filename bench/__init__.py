@@ -1,0 +1,1 @@
+"""Ratios against peers and limits: ``python -m bench``, or ``python -m bench reads``."""
