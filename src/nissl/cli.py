@@ -105,7 +105,13 @@ def _options(
 
 @app.command("atlas", rich_help_panel=SEE)
 def _atlas(
-    network: Network,
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="A network or a recording: a specimen, a hub id, a folder or a file.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")],
     text: Text = None,
     sites: Sites = None,
@@ -132,7 +138,11 @@ def _atlas(
 
     options = _given(sites=sites, batch_size=batch_size, device=device, dtype=dtype)
     made = atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
-    _emit(made, json)
+    if json:
+        _emit({"page": str(made.page), **made.about}, json)
+        return
+    _emit(made.summary(), json)
+    print(f"the page:   {made.page}\nthe tables: {made.path}")
 
 
 @app.command("record", rich_help_panel=SEE)

@@ -1,7 +1,8 @@
 // Layer by layer: how a statistic is distributed, and which kinds of units there are.
 
 const ROW = Math.max(21, Math.min(46, Math.round(300 / groups.length)));
-const LEFT = 46, FOOT = 26, FEW = 40;
+const LONGEST = Math.max(...groups.map((g) => g.short.length));
+const LEFT = LONGEST <= 4 ? 46 : Math.min(150, 14 + 6.2 * LONGEST), FOOT = 26, FEW = 40;
 
 // One unit of a picture is one pixel of the screen, so that its text keeps its size on a phone.
 const wideOf = (id) => Math.max(260, byId(id).clientWidth || 560);

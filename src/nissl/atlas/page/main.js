@@ -25,6 +25,7 @@ function drawKinds() {
 function fillSelect() {
   byId("statistic").append(el("option", { value: "" }, "kind"),
     ...data.statistics.filter((s) => !s.hidden).map((s) => el("option", { value: s.name }, s.label)));
+  if (hasSpace) byId("order").append(el("option", { value: "space" }, "in space"));
   if (statisticOf.density) byId("statistic").value = "density";
 }
 

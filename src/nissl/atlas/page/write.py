@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["write_page"]
 
-SCRIPTS = ("data.js", "colour.js", "stain.js", "layers.js", "unit.js", "main.js")
+SCRIPTS = (
+    "data.js",
+    "colour.js",
+    "tiles.js",
+    "space.js",
+    "stain.js",
+    "layers.js",
+    "unit.js",
+    "main.js",
+)
 LEADS = 48  # cards that stand in the first list, from all kinds
 
 
@@ -145,7 +154,7 @@ def _sites(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
         {
             "name": site,
             "long": f"layer {layers[site]}" if alone else site,
-            "short": str(layers[site]) if alone else site[:8],
+            "short": str(layers[site]) if alone else site if len(site) <= 24 else f"{site[:23]}…",
         }
         for site in sites
     ]

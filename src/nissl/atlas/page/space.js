@@ -1,0 +1,52 @@
+// Units where they lie, seen along the shortest of their axes.
+
+const axesOfSpace = ["x", "y", "z"].map((name) => statisticOf[name]).filter(Boolean);
+const hasSpace = axesOfSpace.length >= 2;
+
+function extent(axis) {
+  const finite = axis.values.filter(Number.isFinite);
+  return [finite.reduce((a, b) => Math.min(a, b), Infinity), finite.reduce((a, b) => Math.max(a, b), -Infinity)];
+}
+
+function spacePlan(width) {
+  const axes = axesOfSpace.map((axis) => ({ axis, range: extent(axis) }))
+    .sort((a, b) => b.range[1] - b.range[0] - (a.range[1] - a.range[0])).slice(0, 2);
+  const [across, down] = axes;
+  const wide = across.range[1] - across.range[0] || 1, tall = down.range[1] - down.range[0] || 1;
+  const radius = Math.max(2.5, Math.min(9, width / Math.sqrt(units.n) / 7)), edge = radius + 4;
+  const scale = Math.min((width - 2 * edge) / wide, (560 - 2 * edge) / tall);
+  const left = (width - wide * scale) / 2;
+  const places = [];
+  for (let row = 0; row < units.n; row++) {
+    const a = across.axis.values[row], d = down.axis.values[row];
+    // A picture's rows run downwards.
+    if (Number.isFinite(a) && Number.isFinite(d)) places.push([row, left + (a - across.range[0]) * scale, edge + (down.range[1] - d) * scale]);
+  }
+  return { height: Math.max(120, tall * scale + 2 * edge), step: 10,
+    says: `Each dot is one unit at its place: ${across.axis.label} to the right, ${down.axis.label} upwards; ` +
+      `${(units.n - places.length).toLocaleString("en")} without a place are left out.`,
+    paint: (pen, ratio, colour) => paintSpace(pen, ratio, colour, places, radius),
+    under: (x, y) => spaceUnder(x, y, places, radius + 2),
+    placeOf: (row) => (places.find((p) => p[0] === row) || [0, 0, 0]).slice(1) };
+}
+
+function paintSpace(pen, ratio, colour, places, radius) {
+  pen.scale(ratio, ratio);
+  pen.strokeStyle = css("--card");
+  for (const [row, x, y] of places) {
+    pen.fillStyle = `rgb(${colour(row).join(" ")})`;
+    pen.beginPath();
+    pen.arc(x, y, radius, 0, 2 * Math.PI);
+    pen.fill();
+    pen.stroke();
+  }
+}
+
+function spaceUnder(x, y, places, reach) {
+  let best = -1, nearest = reach * reach;
+  for (const [row, a, b] of places) {
+    const distance = (x - a) ** 2 + (y - b) ** 2;
+    if (distance <= nearest) [best, nearest] = [row, distance];
+  }
+  return best;
+}
