@@ -23,8 +23,8 @@ NOTES = {
     "network": (
         (
             "Effect",
-            "Mean activity at the token (or pair) less the mean of its document, in standard "
-            "deviations of the unit.",
+            "Mean activity at the token (or pair) less the mean around it, in standard deviations "
+            "around it; averaged over documents. Negative where the unit is lowest there.",
         ),
         ("p and q", "Over documents, never over single tokens, which hang together."),
         (

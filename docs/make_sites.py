@@ -1,0 +1,145 @@
+"""Make docs/sites.md from the architectures that the library knows; run it as a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from nissl.network.architectures import ARCHITECTURES, Architecture
+from nissl.network.attention import Pattern, Rotated
+from nissl.network.experts import Expert
+from nissl.network.site import sites_of
+from nissl.network.tap import Heads, Input, Middle, Output, Part
+from nissl.printing import markdown
+
+MEANINGS = {
+    "embed": ("what enters the first block", "d_model"),
+    "resid_pre": ("the residual stream as the block reads it", "d_model"),
+    "resid_mid": ("the residual stream between attention and MLP", "d_model"),
+    "resid_post": ("the residual stream as the block leaves it", "d_model"),
+    "attn.q": ("queries as projected", "heads x d_head"),
+    "attn.k": ("keys as projected", "key heads x d_head"),
+    "attn.v": ("values as projected", "key heads x d_head"),
+    "attn.q_rot": ("queries as the attention scores see them", "heads x d_head"),
+    "attn.k_rot": ("keys as the attention scores see them", "key heads x d_head"),
+    "attn.pattern": ("attention, to be read by `run`; not a Recording", "query, head, key"),
+    "attn.z": ("what each head reads out, before the output projection", "heads x d_head"),
+    "attn.heads": ("what each head adds to the residual stream", "heads x d_model"),
+    "attn.out": ("what attention adds to the residual stream, after any post-norm", "d_model"),
+    "mlp.gate": ("the gate, before its nonlinearity", "d_mlp"),
+    "mlp.up": ("what is gated; in a plain MLP, before the nonlinearity", "d_mlp"),
+    "mlp.neurons": ("what the output matrix reads", "d_mlp"),
+    "mlp.out": ("what the MLP adds to the residual stream, after any post-norm", "d_model"),
+    "moe.router": ("scores of the experts", "experts"),
+    "moe.experts[e].neurons": ("what an expert's output matrix reads; NaN where it was not called",
+                               "d_expert"),
+    "final_norm": ("the output of the last norm", "d_model"),
+    "logits": ("what the unembedding gives", "vocabulary"),
+}  # fmt: skip
+
+HEAD = """# Sites
+
+A site is a named place of a network at which activity is recorded and changed. Names are those of
+the field, once for all blocks (`mlp.neurons`), for one (`blocks.3.mlp.neurons`), or with a glob
+(`blocks.*.attn.out`). Hooks' names of TransformerLens are accepted as aliases. `nissl sites
+NETWORK` lists the sites of any network with their widths.
+
+Any module path is a site as well: `layer3.0.conv2` is the output of that module,
+`layer3.0.conv2:in` what it is given, and `lstm:0` an item of what it returns. In a convolution
+map a unit is a channel and a sample is a place in an image.
+
+Every tensor has the shape (batch, position, width). These identities hold, and are tested on
+every architecture: the output matrix times `mlp.neurons`, and its bias, is `mlp.out` before any
+post-norm; `resid_pre + attn.out = resid_mid`; `resid_mid + mlp.out = resid_post`; the
+`attn.heads` add up to `attn.out` but for its bias. Where the stream itself is normed after each
+addition (BERT, MPNet), the norm of the sum is what comes next. Where attention and MLP read the
+same stream (GPT-NeoX) there is no `resid_mid`.
+
+This page is made from the library by `python docs/make_sites.py`.
+
+## What the names mean
+
+"""
+SMALL = {
+    "num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "intermediate_size": 32, "vocab_size": 64, "head_dim": 8, "num_local_experts": 2,
+    "ffn_dim": 32, "word_embed_proj_dim": 16, "pad_token_id": 0, "bos_token_id": 1,
+    "eos_token_id": 2,
+}  # fmt: skip
+
+
+def page() -> str:
+    """Return the whole page."""
+    names = [
+        {"site": f"`{name}`", "what it is": what, "width": width}
+        for name, (what, width) in MEANINGS.items()
+    ]
+    parts = [HEAD, markdown(names), "\n\n## Where they lie\n"]
+    for architecture in ARCHITECTURES:
+        parts.append(f"\n### {architecture.name}\n\nModels of type "
+                     f"{', '.join(f'`{t}`' for t in architecture.model_types)}.\n\n")  # fmt: skip
+        parts.append(markdown(rows_of(architecture)) + "\n")
+    return "".join(parts)
+
+
+def rows_of(architecture: Architecture) -> list[dict[str, Any]]:
+    """Return a row for each site of one block, and for those outside of blocks."""
+    rows = {}
+    for name, site in sites_of(smallest(architecture), architecture).items():
+        short = name.removeprefix("blocks.0.").replace("experts[0]", "experts[e]")
+        if "experts[1]" not in short:
+            rows[short] = {"site": f"`{short}`", "tensor": where(site.tap, architecture)}
+    return [rows[name] for name in MEANINGS if name in rows]
+
+
+def smallest(architecture: Architecture) -> Any:
+    """Build a model of the architecture that has shapes and no numbers."""
+    config: Any = AutoConfig.for_model(architecture.model_types[0])
+    for name, value in SMALL.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+    causal = architecture.name not in ("BERT", "MPNet", "ViT")
+    maker = AutoModelForCausalLM if causal else AutoModel
+    with torch.device("meta"):
+        return maker.from_config(config)
+
+
+def where(tap: Any, architecture: Architecture) -> str:
+    """Say which tensor a tap reaches."""
+    short = short_path(tap.path, architecture)
+    path = short if short.startswith("the ") else f"`{short}`"
+    match tap:
+        case Output(item=None):
+            return f"output of {path}"
+        case Output(item=item):
+            return f"output of {path}, item `{item}`"
+        case Input():
+            return f"input of {path}"
+        case Part(index=index, of=of):
+            return f"part {index + 1} of {of} of the output of {path}"
+        case Middle():
+            return f"what {path} reads"
+        case Heads():
+            return f"each head's share of the output of {path}"
+        case Rotated(which=which):
+            return f"the {which} as {path} hands it to the attention function"
+        case Pattern():
+            return f"the attention of {path}"
+        case Expert():
+            return f"the hidden activity of an expert of {path}"
+    raise TypeError(f"a tap without words: {tap}")
+
+
+def short_path(path: str, architecture: Architecture) -> str:
+    """Leave out the path of the block, which is the same for all."""
+    if not path:
+        return "the model"
+    mark = f"{architecture.blocks}.0"
+    return path.split(mark, 1)[1].lstrip(".") or "the block" if mark in path else path
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("sites.md").write_text(page(), encoding="utf-8")
