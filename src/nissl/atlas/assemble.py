@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from nissl.atlas.gathering import Gathering
     from nissl.atlas.network_atlas import Gathered
+    from nissl.atlas.reading import Reading
+    from nissl.atlas.vocabulary import Vocabulary
+    from nissl.atlas.weights import Readout
+    from nissl.atlas.write import AtlasWriter
     from nissl.network import ItemPlan, Network, TextPlan
 
 __all__ = ["assemble"]
@@ -94,7 +98,7 @@ def assemble(
             agreements = (np.zeros(len(part)), np.zeros(len(part)))
             if reading is not None:
                 preferred, agreements = _preferences(
-                    gathering, words, n_units=n_units, row=row, addresses=addresses, writer=writer
+                    gathering, reading, words, writer, n_units=n_units, row=row, addresses=addresses
                 )
                 part = part.assign(**preferred)
                 gathering.release()
@@ -107,7 +111,7 @@ def assemble(
             advance(len(part))
         units = pd.concat(parts, ignore_index=True)
         counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
-        units["dead"] = (gathered_active(gathered) == 0) & (counts >= rules.dead_tokens)
+        units["dead"] = (_active(gathered) == 0) & (counts >= rules.dead_tokens)
         units = units.assign(**_languages(gathered, seed=seed))
         units = units.assign(**_neighbours(gathered, units, n=n_neighbours, progress=progress))
         units["kind"] = kinds_of(
@@ -123,7 +127,7 @@ def assemble(
     return about
 
 
-def gathered_active(gathered: Gathered) -> Array:
+def _active(gathered: Gathered) -> Array:
     """Return at how many samples each unit was active, shape (n_units,)."""
     return np.concatenate([g.summary.moments.active for g in gathered.sites.values()])
 
@@ -154,16 +158,15 @@ def _statistics(site: str, layer: int, gathering: Gathering) -> pd.DataFrame:
 
 def _preferences(
     gathering: Gathering,
-    words: Any,
+    reading: Reading,
+    words: Vocabulary,
+    writer: AtlasWriter,
     *,
     n_units: int,
     row: int,
     addresses: Array,
-    writer: Any,
 ) -> tuple[dict[str, Any], tuple[Array, Array]]:
     """Find preferred tokens and pairs, write their tables, and return the best of each unit."""
-    reading = gathering.reading
-    assert reading is not None
     n_tokens = len(reading.tokens)
     spans = {"token": (0, n_tokens), "bigram": (n_tokens, reading.n_labels)}
     columns: dict[str, Any] = {}
@@ -184,7 +187,7 @@ def _preferences(
             columns |= {"bigram_first": ids[:, 0, 0], "bigram_second": ids[:, 0, 1]}
             more = {"bigram": texts, "first": ids[..., 0], "second": ids[..., 1]}
         columns |= {f"{name}_{key}": found[key][:, 0] for key in ("effect", "p", "q")}
-        agreements.append(_agreement(gathering, found, set_number))
+        agreements.append(_agreement(gathering, reading, found, set_number))
         writer.preferences(f"{name}s", {**found, **more}, addresses, row=row)
     return columns, (agreements[0], agreements[1])
 
@@ -196,9 +199,10 @@ def _ids(table: Array, labels: Array) -> Array:
     return np.where(labels[..., None] < 0, -1, table[np.maximum(labels, 0)])
 
 
-def _agreement(gathering: Gathering, found: dict[str, Array], set_number: int) -> Array:
+def _agreement(
+    gathering: Gathering, reading: Reading, found: dict[str, Array], set_number: int
+) -> Array:
     """Share of the extremes, at the sign of the preference, that carry the preferred label."""
-    reading = gathering.reading
     assert reading is not None
     extremes = gathering.summary.extremes
     down = found["effect"][:, 0] < 0
@@ -209,7 +213,7 @@ def _agreement(gathering: Gathering, found: dict[str, Array], set_number: int) -
     return share
 
 
-def _weights(net: Network, site: str, readout: Any, n_units: int) -> dict[str, Any]:
+def _weights(net: Network, site: str, readout: Readout, n_units: int) -> dict[str, Any]:
     from nissl.atlas.weights import output_weights_of, weight_columns
 
     write = output_weights_of(net, site)

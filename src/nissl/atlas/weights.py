@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Readout", "output_weights_of", "weight_columns"]
 
 Array = NDArray[Any]
+PART = 256  # units whose logits are computed together
 
 
 def output_weights_of(net: Network, site: str) -> Tensor | None:
@@ -130,12 +131,18 @@ class Readout:
             return {name: [[] for _ in range(n_units)] for name in names}
         from nissl.atlas._readout_kernel import ends
 
-        logits = write.cpu().numpy() @ self.vectors
-        found: list[list[Any]] = []
-        for sign in (1, -1):
-            ids, values = ends(logits, self.n, sign)
-            found += [[[self.text(int(i)) for i in row] for row in ids], values.tolist()]
-        return dict(zip(names, found, strict=True))
+        rows = write.cpu().numpy()
+        # One buffer for all parts: fresh memory for every product costs as much as the product.
+        buffer = np.empty((min(PART, n_units), self.vectors.shape[1]), np.float32)
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        for first in range(0, n_units, PART):
+            part = rows[first : first + PART]
+            logits = np.matmul(part, self.vectors, out=buffer[: len(part)])
+            for sign, name in ((1, "promoted"), (-1, "suppressed")):
+                ids, values = ends(logits, self.n, sign)
+                found[name] += [[self.text(int(i)) for i in row] for row in ids]
+                found[f"{name}_logit"] += values.tolist()
+        return found
 
     def _folded(self, net: Network, unembedding: Tensor) -> Tensor:
         """Put the final norm's scale, and its taking off of the mean, into the unembedding."""
