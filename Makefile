@@ -46,9 +46,9 @@ bench: $(VENV)/.dev      ## every ratio beside its target and its limit
 claims: $(VENV)/.dev     ## run the examples whose claim is missing, rebuild the table (ROOM=name for one room)
 	$(BIN)/nissl claims --run $(if $(ROOM),--room $(ROOM))
 
-docs: $(VENV)/.dev       ## the documentation as a site in docs/_build
+docs: $(VENV)/.dev       ## the documentation as a site in build/docs
 	$(PIP) install -c constraints.txt -e '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 clean:           ## remove the environment and everything built
-	rm -rf $(VENV) out docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) out build .mypy_cache .ruff_cache .pytest_cache
