@@ -28,3 +28,9 @@ from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .weight_edit import WeightEdit as WeightEdit
+from .behaviour import Behaviour as Behaviour
+from .behaviour import kl as kl
+from .behaviour import log_probability as log_probability
+from .behaviour import logit_difference as logit_difference
+from .gradients import Gradients as Gradients
+from .gradients import gradients as gradients
