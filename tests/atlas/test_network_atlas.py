@@ -236,6 +236,25 @@ def test_images_have_an_atlas_too(tmp_path):
     assert all(name.startswith("1[") for row in made.units["neighbours"][:6] for name in row)
 
 
+def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
+    from nissl.atlas import atlas
+    from nissl.network.dictionary import LinearDictionary
+
+    # Feature 0 reads the token's unit, feature 1 the pair's, with its sign turned.
+    encoder = torch.zeros(N_UNITS, 2)
+    encoder[TOKEN, 0], encoder[PAIR, 1] = 1.0, -1.0
+    bias = torch.tensor([-2.0, -2.0])
+    features = LinearDictionary("neurons", encoder, bias, encoder.T, torch.zeros(N_UNITS))
+    net = Network(Planted(), name="planted")
+    made = atlas(net, texts(), out=tmp_path, dictionary=features, progress=False)
+    units = made.units
+    assert units["unit"].tolist() == ["neurons.sae[0]", "neurons.sae[1]"]
+    assert units["kind"].tolist() == ["token", "bigram"]
+    assert units["output_norm"].tolist() == [1.0, 1.0]
+    assert (units["density"] < 0.1).all()
+    assert made.page.exists()
+
+
 def test_nothing_to_read_is_an_error(tmp_path):
     from nissl.atlas import atlas
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
+    from nissl.network.dictionary import Dictionary
 
 __all__ = ["Atlas", "atlas", "open_atlas"]
 
@@ -147,6 +148,7 @@ def atlas(
     out: str | Path,
     text: str | Sequence[str] | None = None,
     sites: str | Sequence[str] = "mlp.neurons",
+    dictionary: Dictionary | None = None,
     labels: Sequence[str] | None = None,
     block: str | Sequence[str] | None = None,
     n_permutations: int = 1000,
@@ -175,6 +177,8 @@ def atlas(
         Instead of `inputs`: files, folders or specimens of text, by name.
     sites : str or sequence of str
         Sites of a network.
+    dictionary : Dictionary, optional
+        Look at its features instead.
     labels, block, n_permutations
         For a recording, as for `nissl.atlas.tuning`.
     top : int
@@ -230,6 +234,9 @@ def atlas(
         from nissl.atlas.network_atlas import network_atlas
 
         names = [text] if isinstance(text, str) else list(text or ())
+        if dictionary is not None:
+            opened = opened.with_dictionary(dictionary)
+            sites = f"{opened.find(dictionary.site_in)[0].name}.{dictionary.name}"
         network_atlas(
             opened, _inputs(inputs, names), out,
             sites=sites if isinstance(sites, str) else list(sites), name=", ".join(names), top=top,

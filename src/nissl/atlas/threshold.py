@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nissl.atlas.weights import output_weights_of
+from nissl.atlas.weights import dictionary_of, output_weights_of
 
 if TYPE_CHECKING:
     from nissl.network import Network, TextPlan
@@ -45,7 +45,9 @@ def active_above(net: Network, sites: list[str], plan: TextPlan) -> dict[str, tu
     dict of str to (array, array), each of shape (n_units,)
         For sites with output weights; the others are active above zero.
     """
-    weights = {site: w for site in sites if (w := output_weights_of(net, site)) is not None}
+    # Features of a dictionary are open above zero; what they come from is not their measure.
+    plain = [site for site in sites if dictionary_of(net, site) is None]
+    weights = {site: w for site in plain if (w := output_weights_of(net, site)) is not None}
     if not weights or _is_relu(net):
         return {}
     from nissl.network import stream

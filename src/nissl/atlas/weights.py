@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network import Network
+    from nissl.network.dictionary import Dictionary
 
-__all__ = ["Readout", "output_weights_of", "weight_columns"]
+__all__ = ["Readout", "dictionary_of", "output_weights_of", "weight_columns"]
 
 Array = NDArray[Any]
 PART = 256  # units whose logits are computed together
@@ -35,12 +36,34 @@ def output_weights_of(net: Network, site: str) -> Tensor | None:
     Returns
     -------
     Tensor or None, shape (n_units, d_model), float32
-        None where the site's units are not written by a matrix.
+        None where the site's units are not written by a matrix. A feature's are its direction,
+        written on by the site that it is decoded to.
     """
-    try:
-        return net.output_weights(site).float()
-    except NisslError:
-        return None
+    dictionary = dictionary_of(net, site)
+    if dictionary is not None:
+        directions: Tensor = dictionary.directions.detach().float()
+        onward = _asked(net.output_weights, dictionary.site_out)
+        return directions if onward is None else directions @ onward.to(directions)
+    return _asked(net.output_weights, site)
+
+
+def dictionary_of(net: Network, site: str) -> Dictionary | None:
+    """Return the dictionary whose features a site's units are.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    site : str
+        Full name of a site.
+
+    Returns
+    -------
+    Dictionary or None
+        None where they are no features.
+    """
+    found: Dictionary | None = getattr(net.find(site)[0].tap, "dictionary", None)
+    return found
 
 
 def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
@@ -62,11 +85,7 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
         no such weights.
     """
     write = output_weights_of(net, site)
-    read = gate = None
-    if write is not None:
-        read = net.input_weights(site).float()
-        gate = net.gate_weights(site)
-        gate = None if gate is None else gate.float()
+    read, gate = _asked(net.input_weights, site), _asked(net.gate_weights, site)
 
     def cosine(a: Tensor | None, b: Tensor | None) -> Array:
         if a is None or b is None or a.shape != b.shape:
@@ -81,6 +100,15 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
         "cos_gate_out": cosine(gate, write),
         "cos_in_gate": cosine(read, gate),
     }
+
+
+def _asked(weights: Callable[[str], Tensor | None], site: str) -> Tensor | None:
+    """Return weights in float32, None where the site has none."""
+    try:
+        found = weights(site)
+    except NisslError:
+        return None
+    return None if found is None else found.float()
 
 
 class Readout:
