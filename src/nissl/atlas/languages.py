@@ -35,7 +35,8 @@ def document_preference(
     dict of arrays, each of shape (n_units,)
         ``label`` (empty where there are fewer than two labels of four documents), ``effect``
         (difference of means between the label's documents and all others in pooled deviations,
-        Cohen's d), and ``q`` (corrected by the maximum over all units and labels).
+        Cohen's d), and ``q`` (of the label's rank sum, corrected by the maximum over all units
+        and labels).
 
     Examples
     --------
@@ -54,9 +55,12 @@ def document_preference(
     if not len(names):
         nothing = np.full(n_units, np.nan)
         return {"label": np.full(n_units, "", "U1"), "effect": nothing, "q": np.ones(n_units)}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = (means - means.mean(axis=0)) / means.std(axis=0)
-    z = np.nan_to_num(z).astype(np.float32)
+    from scipy.stats import rankdata
+
+    # Ranks have one distribution in all units, so none with heavy tails rules the maximum.
+    z = rankdata(np.nan_to_num(means), axis=0)
+    z -= (n_documents + 1) / 2
+    z = (z / np.maximum(z.std(axis=0), 1e-12)).astype(np.float32)
     member = (labels[:, None] == names).astype(np.float32)
     # With z standardised this is a contrast of unit variance under the null, whatever the counts.
     weights = _contrasts(member)
@@ -71,14 +75,10 @@ def document_preference(
         product = drawn.reshape(-1, n_documents) @ z
         highest[first : first + len(several)] = product.reshape(len(several), -1).max(axis=1)
     exceed = n_permutations - np.searchsorted(np.sort(highest), score, side="left")
-    n_in = member.sum(axis=0)[best]
-    n_out = n_documents - n_in
-    # t from the point-biserial correlation, and d from t.
-    r = np.clip(score / np.sqrt(n_documents), -1 + 1e-9, 1 - 1e-9)
-    d = r / np.sqrt(1 - r**2) * np.sqrt((n_documents - 2) * (1 / n_in + 1 / n_out))
+    effect = _cohens_d(np.nan_to_num(means), member)[best, np.arange(n_units)]
     return {
         "label": names[best],
-        "effect": d,
+        "effect": effect,
         "q": (1 + exceed) / (1 + n_permutations),
     }
 
@@ -89,3 +89,17 @@ def _contrasts(member: Array) -> Array:
     n = len(member)
     weights: Array = (member - n_in / n) * np.sqrt(n / (n_in * (n - n_in)))
     return weights.astype(np.float32)
+
+
+def _cohens_d(means: Array, member: Array) -> Array:
+    """Return the effect of each label on each unit, shape (n_labels, n_units)."""
+    n, total, squares = len(means), means.sum(axis=0), (means**2).sum(axis=0)
+    n_in = member.sum(axis=0)[:, None]
+    inside, inside_squares = member.T @ means, member.T @ means**2
+    outside = total - inside
+    within = inside_squares - inside**2 / n_in
+    within += squares - inside_squares - outside**2 / (n - n_in)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = np.sqrt(np.maximum(within, 0) / (n - 2))
+        d: Array = (inside / n_in - outside / (n - n_in)) / pooled
+    return d
