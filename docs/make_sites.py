@@ -102,7 +102,7 @@ def smallest(architecture: Architecture) -> Any:
         if hasattr(config, name):
             setattr(config, name, value)
     causal = architecture.name not in ("BERT", "MPNet", "ViT")
-    maker = AutoModelForCausalLM if causal else AutoModel
+    maker: Any = AutoModelForCausalLM if causal else AutoModel
     with torch.device("meta"):
         return maker.from_config(config)
 

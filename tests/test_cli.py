@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from nissl._version import __version__
@@ -97,6 +99,69 @@ def test_specimens_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("specimens", "--kind", "recording", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"worm", "haxby"} <= {row["name"] for row in rows}
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> Path:
+    """A table of two units, of which the second responds to the right side."""
+    rng = np.random.default_rng(0)
+    side = np.tile([0, 1], 40)
+    units = {"left": rng.normal(size=80), "right": rng.normal(size=80) + 4 * side}
+    labels = {"trial": [f"t{i}" for i in range(80)], "side": np.array(["l", "r"])[side]}
+    pd.DataFrame({**units, **labels}).to_csv(tmp_path / "cells.csv", index=False)
+    return tmp_path / "cells.csv"
+
+
+def test_info_describes_a_file(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", str(cells), "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["samples"], told["units"]) == (80, 2)
+    assert run("info", str(cells)) == 0
+    assert "samples" in capsys.readouterr().out
+
+
+def test_an_atlas_of_a_table_finds_what_was_planted(
+    cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run("atlas", str(cells), "--out", str(out), "--quiet", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["tuned"]["side"] == 1
+    assert "<title>" in Path(told["page"]).read_text()
+    units = pd.read_parquet(out / "units.parquet").set_index("unit")
+    assert units["kind"].to_dict() == {"left": "unexplained", "right": "tuned"}
+    assert run("atlas", str(cells), "--out", str(out), "--quiet") == 0
+    assert str(out / "index.html") in capsys.readouterr().out
+
+
+def test_a_recording_that_is_not_there_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("info", "nowhere.nwb") == 1
+    assert "nowhere.nwb" in capsys.readouterr().err
+
+
+def test_text_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("record", "smollm2", "--text", "nothing.txt", "--store", str(tmp_path / "s"))
+    assert run(*arguments) == 1
+    assert "nothing.txt" in capsys.readouterr().err
+
+
+@pytest.mark.real
+def test_a_network_is_recorded_and_described(
+    smollm2_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.txt").write_text("The capital of France is Paris.")
+    store = str(tmp_path / "acts.zarr")
+    assert run(
+        "record", str(smollm2_folder), "-t", str(tmp_path / "text.txt"), "-q",
+        "-s", "blocks.0.mlp.neurons", "--store", store,
+    ) == 0  # fmt: skip
+    capsys.readouterr()
+    assert run("info", store, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["units"] == 1536
+    assert told["samples"] >= 7
+    assert run("sites", str(smollm2_folder), "--markdown") == 0
+    assert "| blocks.0.mlp.neurons | 0 | 1536 |" in capsys.readouterr().out
 
 
 def test_markdown_keeps_bars_inside_their_cells() -> None:

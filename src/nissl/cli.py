@@ -175,10 +175,12 @@ def _record(
     from nissl.network import load, record
 
     options = _given(window=window, stride=stride, batch_size=batch_size)
+    # First what is quick to read, so that a wrong path is known before a model is loaded.
+    texts = _texts(text)
     net = load(network, progress=not quiet, **_given(device=device, dtype=dtype))
     record(
         net,
-        _texts(text),
+        texts,
         sites=sites or ["mlp.neurons"],
         store=store,
         progress=not quiet,

@@ -5,6 +5,7 @@ import html.parser
 import json
 import re
 import shutil
+import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,7 @@ def test_histograms_lose_no_value_and_keep_its_side(values: list[float]) -> None
     assert len(edges) == len(counts) + 1
     assert (np.diff(edges) > 0).all()
     assert np.isfinite(edges).all()
-    small = max(abs(e) for e in edges) / 2**7
+    small = max(max(abs(e) for e in edges) / 2**7, HALF_OCTAVES[0])
     sides = [(a + b) / 2 for (a, b), c in zip(pairwise(edges), counts, strict=True) if c]
     assert (min(sides) < 0) == (min(values) < -small) or abs(min(values)) <= small
     assert (max(sides) > 0) == (max(values) > small) or abs(max(values)) <= small
@@ -233,3 +234,22 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one(copy: Path) -> None:
 def test_a_unit_without_a_card_costs_under_eighty_bytes(data: dict[str, Any]) -> None:
     columns = [*data["columns"].values(), *(s["data"] for s in data["statistics"])]
     assert sum(map(len, columns)) / data["n"] < 80  # 3.7 MB for 46,080
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_a_browser_draws_it_without_a_word(page: Path, tmp_path: Path) -> None:
+    command = [
+        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+        "--disable-background-networking", f"--user-data-dir={tmp_path}", "--window-size=1280,2400",
+        "--virtual-time-budget=3000", "--dump-dom", f"file://{page}#blocks.0.mlp.neurons%5B0%5D",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    drawn_page = done.stdout
+    assert drawn_page.count('<article class="card"') == 8
+    assert 'id="unit-title">blocks.0.mlp.neurons[0]' in drawn_page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in drawn_page
+    assert "<b>bold</b>" not in drawn_page
