@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from nissl.cli.printing import markdown
 from nissl.network.architectures import ARCHITECTURES, Architecture
 from nissl.network.attention import Pattern, Rotated
 from nissl.network.experts import Expert
 from nissl.network.site import sites_of
 from nissl.network.tap import Heads, Input, Middle, Output, Part
-from nissl.printing import markdown
 
 MEANINGS = {
     "embed": ("what enters the first block", "d_model"),

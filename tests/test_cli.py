@@ -14,7 +14,7 @@ import pytest
 
 from nissl._version import __version__
 from nissl.cli import app, main
-from nissl.printing import markdown
+from nissl.cli.printing import markdown
 
 COMMANDS = ["atlas", "cite", "claims", "fetch", "info", "methods", "record", "sites", "specimens"]
 
@@ -28,7 +28,10 @@ def run(*arguments: str) -> int:
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capsys.readouterr().out
-    assert sorted(c.name or "" for c in app.registered_commands) == COMMANDS
+    registered = [
+        c for part in app.registered_groups for c in part.typer_instance.registered_commands
+    ]
+    assert sorted(c.name or "" for c in registered) == COMMANDS
     assert all(f" {name} " in text for name in COMMANDS)
 
 

@@ -1,0 +1,5 @@
+"""Run as ``python -m nissl.cli``."""
+
+from nissl.cli import main
+
+main()

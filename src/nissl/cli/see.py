@@ -1,0 +1,162 @@
+"""Commands that look: atlas, record, info, sites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nissl.cli.options import Batch, Device, Dtype, Json, Network, Quiet, Sites, Text, given
+from nissl.cli.printing import emit, markdown, rows_of
+
+__all__ = ["commands"]
+
+commands = typer.Typer()
+PANEL = "See a network or a brain"
+
+
+@commands.command("atlas", rich_help_panel=PANEL)
+def _atlas(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="A network or a recording: a specimen, a hub id, a folder or a file.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")],
+    text: Text = None,
+    sites: Sites = None,
+    batch_size: Batch = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Look at every unit of a network or a recording, and make a page of it.
+
+    Reads the text once, and writes for every neuron what it responds to, what it writes and which
+    neurons are like it: tables, arrays, and a page to open in a browser. Stopped with Ctrl-C, the
+    same command goes on where it was.
+
+    For example:
+
+        nissl atlas smollm2 --text reader --out out/smollm2
+        nissl atlas ./my-model --text book.txt --text src/ --out out/mine
+        nissl atlas head-direction --out out/mouse
+    """
+    from nissl.atlas import atlas
+
+    options = given(sites=sites, batch_size=batch_size, device=device, dtype=dtype)
+    made = atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
+    if json:
+        emit({"page": str(made.page), **made.about}, json=json)
+        return
+    emit(made.summary(), json=json)
+    print(f"the page:   {made.page}\nthe tables: {made.path}")
+
+
+@commands.command("record", rich_help_panel=PANEL)
+def _record(
+    network: Network,
+    store: Annotated[Path, typer.Option("--store", "-o", help="The zarr folder to write.")],
+    text: Annotated[
+        list[str],
+        typer.Option("--text", "-t", help="What it reads: a file, folder or specimen. Repeatable."),
+    ],
+    sites: Sites = None,
+    window: Annotated[int | None, typer.Option(min=1, help="Tokens in one window.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, help="Tokens from window to window.")] = None,
+    batch_size: Batch = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Record the activity of a network's units while it reads.
+
+    The store opens with `nissl.read(PATH)` and with plain `xarray.open_zarr(PATH)`. Stopped with
+    Ctrl-C or killed, the same command goes on where it was, and gives the same bytes.
+
+    For example:
+
+        nissl record smollm2 --text book.txt --sites mlp.neurons --store acts.zarr
+        nissl record smollm2 --text reader -s resid_post -s blocks.3.attn.out --store acts.zarr
+    """
+    from nissl.network import load, record
+    from nissl.recording import info
+
+    options = given(window=window, stride=stride, batch_size=batch_size)
+    # First what is quick to read, so that a wrong path is known before a model is loaded.
+    texts = _texts(text)
+    net = load(network, progress=not quiet, **given(device=device, dtype=dtype))
+    record(
+        net,
+        texts,
+        sites=sites or ["mlp.neurons"],
+        store=store,
+        progress=not quiet,
+        **options,
+    )
+    emit(info(store), json=json)
+
+
+@commands.command("info", rich_help_panel=PANEL)
+def _info(
+    path: Annotated[str, typer.Argument(help="A store, a recording in any format, or a specimen.")],
+    json: Json = False,
+) -> None:
+    """Describe a recording: its samples, its units and where it came from.
+
+    Reads NWB, NIfTI, EDF, FIF, BrainVision, CSV, parquet, npz and Nissl's own stores.
+
+    For example:
+
+        nissl info acts.zarr
+        nissl info mouse.nwb --json
+        nissl info worm
+    """
+    from nissl.recording import info
+    from nissl.specimens import read
+
+    emit(info(path if Path(path).exists() else read(path)), json=json)
+
+
+@commands.command("sites", rich_help_panel=PANEL)
+def _sites(
+    network: Network,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a Markdown table.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the sites of a network: where it can be recorded and edited.
+
+    For example:
+
+        nissl sites smollm2
+        nissl sites resnet50 --json
+    """
+    from nissl.network import load
+
+    table = load(network).sites()
+    emit(markdown(rows_of(table)) if as_markdown else table, json=json and not as_markdown)
+
+
+def _texts(names: Sequence[str]) -> Any:
+    """Read files, folders and specimens into one table with a column of texts."""
+    import pandas as pd
+
+    from nissl.errors import NisslError
+    from nissl.specimens import load, read_texts
+
+    tables = [read_texts(n) if Path(n).exists() else load(n) for n in names]
+    for name, table in zip(names, tables, strict=True):
+        if "text" not in getattr(table, "columns", ()):
+            raise NisslError(
+                "this specimen is not a text", where=name, do="see `nissl specimens --kind text`"
+            )
+    return pd.concat(tables, ignore_index=True)
