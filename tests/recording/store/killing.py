@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nissl.recording.store import SampleAxis, StoreWriter
+from nissl.recording.store import SampleAxis, StoreWriter, partial
 
-SITES = {"a": 10, "b": 3, "places": 2}
-LAYOUT = {"chunk_rows": 8, "chunk_units": 4, "shard_rows": 32}
+SITES = {"a": 100, "b": 3, "places": 2}  # blocks of the first are nearly a page
+LAYOUT = {"chunk_rows": 8, "chunk_units": 40, "shard_rows": 32}
 N = 70
 BOUNDARIES = [*range(11, N, 11), N]
 STEP = 3
@@ -115,5 +115,5 @@ if __name__ == "__main__":
     # What is imported at the first use would be imported again in every fork.
     with tempfile.TemporaryDirectory() as warm:
         write(Path(warm))
-    mode, target = sys.argv[1], Path(sys.argv[2])
+    mode, target, partial.DIRECT_BYTES = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     print(killed_at_random(target, 10) if mode == "random" else killed_at_every_call(target))

@@ -26,9 +26,12 @@ def contents(folder):
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def killed(mode, folder):
+def killed(mode, folder, direct):
     done = subprocess.run(
-        [sys.executable, PROGRAM, mode, folder], capture_output=True, text=True, check=False
+        [sys.executable, PROGRAM, mode, folder, str(0 if direct else 1 << 30)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
@@ -41,13 +44,15 @@ def whole(tmp_path_factory):
     return folder
 
 
-def test_ten_kills_at_random_moments(tmp_path, whole):
-    assert killed("random", tmp_path / "store") == 10
+@pytest.mark.parametrize("direct", [True, False])
+def test_ten_kills_at_random_moments(tmp_path, whole, direct):
+    assert killed("random", tmp_path / "store", direct) == 10
     assert contents(tmp_path / "store") == contents(whole)
 
 
-def test_killed_at_changes_of_files(tmp_path, whole):
-    calls = killed("every", tmp_path)
+@pytest.mark.parametrize("direct", [True, False])
+def test_killed_at_changes_of_files(tmp_path, whole, direct):
+    calls = killed("every", tmp_path, direct)
     assert calls > 60
     expected = contents(whole)
     for call in range(1, calls + 1, killing.STEP):
@@ -119,10 +124,12 @@ def test_a_complete_store_has_nothing_left_to_do(tmp_path):
 
 def test_a_site_that_lags_holds_the_others_back(tmp_path):
     settings = {**SETTINGS, "sites": {"a": 3, "b": 3}}
-    with pytest.warns(UserWarning, match="1 of 4"), StoreWriter(tmp_path, **settings) as writer:
-        writer.append("a", VALUES[:10])
-        writer.append("b", VALUES[:10])
-        writer.append("a", VALUES[10:20])
+    writer = StoreWriter(tmp_path, **settings)
+    writer.append("a", VALUES[:10])
+    writer.append("b", VALUES[:10])
+    writer.append("a", VALUES[10:20])
+    with pytest.warns(UserWarning, match="1 of 4 batches"):
+        writer.close()
     with pytest.warns(UserWarning, match="batches"), StoreWriter(tmp_path, **settings) as writer:
         assert writer.batch == 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nissl.recording.store.layout import CHECKSUM_BYTES, Layout, checksum
+from nissl.recording.store.partial import PartialFile, write_all
 
 __all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path", "sync"]
 
@@ -41,7 +41,7 @@ class Shards:
         self.folder = folder
         self.layout = layout
         self.blocks = blocks
-        self._file: int | None = None
+        self._file: PartialFile | None = None
 
     def append(self, block: np.ndarray[Any, Any]) -> int | None:
         """Add the checksums to a block and write it.
@@ -66,14 +66,8 @@ class Shards:
         if self._file is None:
             path = partial_path(self.folder, shard)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        start = place * self.layout.block_bytes
-        try:
-            write_all(self._file, block, start)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, start)
-            raise
+            self._file = PartialFile(path, place * self.layout.block_bytes, self.layout.block_bytes)
+        self._file.append(block)
         self.blocks += 1
         if place + 1 < self.layout.blocks_in(shard):
             return None
@@ -81,10 +75,10 @@ class Shards:
         return shard
 
     def close(self) -> None:
-        """Close the file that is open, if one is."""
+        """Write what is held back and close the file, if one is open."""
         if self._file is not None:
-            os.close(self._file)
-            self._file = None
+            file, self._file = self._file, None
+            file.close()
 
 
 def seal(folder: Path, layout: Layout, shard: int) -> None:
@@ -126,14 +120,6 @@ def damaged_chunks(block: np.ndarray[Any, Any], layout: Layout) -> list[int]:
         for column, chunk in enumerate(rows)
         if checksum(chunk[:-CHECKSUM_BYTES]) != int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
     ]
-
-
-def write_all(file: int, data: np.ndarray[Any, Any], offset: int) -> None:
-    """Write all bytes at `offset`, however many calls it takes."""
-    view = data.data
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def sync(path: Path) -> None:
