@@ -29,8 +29,8 @@ from .nulls import PermutedLabels as PermutedLabels
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
 from .preference import Preference as Preference
-from .preference import document_weights as document_weights
-from .preference import frequent_labels as frequent_labels
+from .labels import document_weights as document_weights
+from .labels import frequent_labels as frequent_labels
 from .probes import control_labels as control_labels
 from .probes import cross_validate as cross_validate
 from .probes import probe as probe

@@ -19,6 +19,7 @@ __all__ = ["insert_column", "summarise"]
 
 TILE = 128  # units; seven running float32 sums of a tile take 3.5 KB
 STRETCH = 64  # rows; a tile of them takes 32 KB
+TINY = 1e-36  # fourth powers below it have lost digits in float32
 PANEL = 32_768  # rows counted in 16-bit counters before they are added to the histogram
 
 # Contraction to fused multiply-add is all that is let loose: NaN and infinity must show.
@@ -67,6 +68,133 @@ def insert_column(
 
 
 @njit(**_FAST)  # type: ignore[untyped-decorator]
+def _add_stretch(
+    values: Array,
+    first: int,
+    last: int,
+    u0: int,
+    width: int,
+    keep: Array,
+    shift: Array,
+    below: Array,
+    above: Array,
+    sums: Array,
+    low: Array,
+    high: Array,
+    active: Array,
+) -> int:
+    """Sum powers, range and activity of a tile over a few rows; return how many were kept."""
+    s1, s2, s3, s4 = sums[0], sums[1], sums[2], sums[3]
+    sums[:] = 0
+    active[:] = 0
+    low[:] = np.inf
+    high[:] = -np.inf
+    kept = 0
+    for r in range(first, last):
+        if not keep[r]:
+            continue
+        kept += 1
+        row = values[r, u0 : u0 + width]
+        for u in range(width):
+            d = row[u] - shift[u]
+            dd = d * d
+            s1[u] += d
+            s2[u] += dd
+            s3[u] += dd * d
+            s4[u] += dd * dd
+        for u in range(width):
+            x = row[u]
+            low[u] = x if x < low[u] else low[u]
+            high[u] = x if x > high[u] else high[u]
+            active[u] += np.int32(x > above[u]) + np.int32(x < below[u])
+    return kept
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def _add_slowly(
+    values: Array,
+    first: int,
+    last: int,
+    unit: int,
+    keep: Array,
+    start: int,
+    shift: float,
+    below: float,
+    above: float,
+    power: Array,
+    low: Array,
+    high: Array,
+    active: Array,
+    nonfinite: Array,
+    first_nonfinite: Array,
+) -> bool:
+    """Do the same for one unit in float64, leaving out what is not finite; tell if all was."""
+    finite = True
+    for r in range(first, last):
+        if not keep[r]:
+            continue
+        x = np.float64(values[r, unit])
+        if not np.isfinite(x):
+            finite = False
+            if nonfinite[unit] == 0 or start + r < first_nonfinite[unit]:
+                first_nonfinite[unit] = start + r
+            nonfinite[unit] += 1
+            continue
+        d = x - shift
+        power[0, unit] += d
+        power[1, unit] += d * d
+        power[2, unit] += d * d * d
+        power[3, unit] += d * d * d * d
+        active[unit] += np.int64(x > above) + np.int64(x < below)
+        low[unit] = min(low[unit], x)
+        high[unit] = max(high[unit], x)
+    return finite
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def _count_stretch(
+    values: Array,
+    bits: Array,
+    first: int,
+    last: int,
+    u0: int,
+    width: int,
+    keep: Array,
+    finite: bool,
+    base: int,
+    bins: Array,
+    tile: Array,
+) -> None:
+    """Count a tile's values in its bins; the exponent and first digit of a float name its bin."""
+    half = np.int32(tile.shape[1] // 2)
+    lowest = np.int32(base)
+    for r in range(first, last):
+        if not keep[r]:
+            continue
+        line = bits[r, u0 : u0 + width]
+        for u in range(width):
+            b = line[u]
+            octave = ((b & np.int32(0x7FFFFFFF)) >> np.int32(22)) - lowest
+            octave = min(max(octave, np.int32(0)), half)
+            bins[u] = np.uint8(half - octave if b < 0 else half + octave)
+        if finite:
+            for u in range(width):
+                tile[u, bins[u]] += np.uint16(1)
+        else:
+            for u in range(width):
+                if np.isfinite(values[r, u0 + u]):
+                    tile[u, bins[u]] += np.uint16(1)
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
+def _flush(tile: Array, counts: Array) -> None:
+    for u in range(len(counts)):
+        for b in range(counts.shape[1]):
+            counts[u, b] += tile[u, b]
+    tile[:] = 0
+
+
+@njit(**_FAST)  # type: ignore[untyped-decorator]
 def summarise(
     values: Array,
     bits: Array,
@@ -90,86 +218,39 @@ def summarise(
 ) -> None:
     """Add a block to power sums about `shift`, extremes (bottom negated) and histogram counts."""
     n_rows, n_units = values.shape
-    kind = values.dtype
-    n_bins = counts.shape[1]
-    half = np.int32(n_bins // 2)
-    lowest_half_octave = np.int32(base)
     k = top.shape[1]
-    s1 = np.empty(TILE, kind)
-    s2 = np.empty(TILE, kind)
-    s3 = np.empty(TILE, kind)
-    s4 = np.empty(TILE, kind)
-    lo = np.empty(TILE, kind)
-    hi = np.empty(TILE, kind)
+    sums = np.empty((4, TILE), values.dtype)
+    lo = np.empty(TILE, values.dtype)
+    hi = np.empty(TILE, values.dtype)
     on = np.empty(TILE, np.int32)
     bins = np.empty(TILE, np.uint8)
-    tile = np.zeros((TILE, n_bins), np.uint16)
-    tiny = 1e-36
+    tile = np.zeros((TILE, counts.shape[1]), np.uint16)
     for u0 in range(0, n_units, TILE):
         width = min(TILE, n_units - u0)
-        shifts = shift[u0 : u0 + width]
-        lower = below[u0 : u0 + width]
-        upper = above[u0 : u0 + width]
         in_tile = 0
         for r0 in range(0, n_rows, STRETCH):
             r1 = min(r0 + STRETCH, n_rows)
-            s1[:] = 0
-            s2[:] = 0
-            s3[:] = 0
-            s4[:] = 0
-            on[:] = 0
-            lo[:] = np.inf
-            hi[:] = -np.inf
-            kept = 0
-            for r in range(r0, r1):
-                if not keep[r]:
-                    continue
-                kept += 1
-                row = values[r, u0 : u0 + width]
-                for u in range(width):
-                    d = row[u] - shifts[u]
-                    dd = d * d
-                    s1[u] += d
-                    s2[u] += dd
-                    s3[u] += dd * d
-                    s4[u] += dd * dd
-                for u in range(width):
-                    x = row[u]
-                    lo[u] = x if x < lo[u] else lo[u]
-                    hi[u] = x if x > hi[u] else hi[u]
-                    on[u] += np.int32(x > upper[u]) + np.int32(x < lower[u])
+            kept = _add_stretch(
+                values, r0, r1, u0, width, keep, shift[u0 : u0 + width], below[u0 : u0 + width],
+                above[u0 : u0 + width], sums, lo, hi, on,
+            )  # fmt: skip
             if kept == 0:
                 continue
             finite = True
             for u in range(width):
                 unit = u0 + u
-                if np.isfinite(s4[u]) and (s4[u] >= tiny or s2[u] == 0):
-                    power[0, unit] += s1[u]
-                    power[1, unit] += s2[u]
-                    power[2, unit] += s3[u]
-                    power[3, unit] += s4[u]
+                if np.isfinite(sums[3, u]) and (sums[3, u] >= TINY or sums[1, u] == 0):
+                    for p in range(4):
+                        power[p, unit] += sums[p, u]
                     active[unit] += on[u]
                     low[unit] = min(low[unit], np.float64(lo[u]))
                     high[unit] = max(high[unit], np.float64(hi[u]))
                 else:
-                    for r in range(r0, r1):
-                        if not keep[r]:
-                            continue
-                        x = np.float64(values[r, unit])
-                        if not np.isfinite(x):
-                            finite = False
-                            if nonfinite[unit] == 0 or start + r < first_nonfinite[unit]:
-                                first_nonfinite[unit] = start + r
-                            nonfinite[unit] += 1
-                            continue
-                        d64 = x - np.float64(shifts[u])
-                        power[0, unit] += d64
-                        power[1, unit] += d64 * d64
-                        power[2, unit] += d64 * d64 * d64
-                        power[3, unit] += d64 * d64 * d64 * d64
-                        active[unit] += np.int64(x > upper[u]) + np.int64(x < lower[u])
-                        low[unit] = min(low[unit], x)
-                        high[unit] = max(high[unit], x)
+                    finite &= _add_slowly(
+                        values, r0, r1, unit, keep, start, np.float64(shift[unit]),
+                        np.float64(below[unit]), np.float64(above[unit]), power, low, high,
+                        active, nonfinite, first_nonfinite,
+                    )  # fmt: skip
                 # A stretch is looked through only where its extreme would enter the list; at a
                 # tie the earlier place wins, so a later stretch of equal values is passed over.
                 edge = top[unit, k - 1]
@@ -180,30 +261,9 @@ def summarise(
                     insert_column(
                         values, unit, r0, r1, keep, start, -1, bottom[unit], bottom_places[unit]
                     )
-            for r in range(r0, r1):
-                if not keep[r]:
-                    continue
-                line = bits[r, u0 : u0 + width]
-                for u in range(width):
-                    b = line[u]
-                    octave = ((b & np.int32(0x7FFFFFFF)) >> np.int32(22)) - lowest_half_octave
-                    octave = min(max(octave, np.int32(0)), half)
-                    bins[u] = np.uint8(half - octave if b < 0 else half + octave)
-                if finite:
-                    for u in range(width):
-                        tile[u, bins[u]] += np.uint16(1)
-                else:
-                    for u in range(width):
-                        if np.isfinite(values[r, u0 + u]):
-                            tile[u, bins[u]] += np.uint16(1)
+            _count_stretch(values, bits, r0, r1, u0, width, keep, finite, base, bins, tile)
             in_tile += kept
             if in_tile > PANEL:
-                for u in range(width):
-                    for b in range(n_bins):
-                        counts[u0 + u, b] += tile[u, b]
-                tile[:] = 0
+                _flush(tile, counts[u0 : u0 + width])
                 in_tile = 0
-        for u in range(width):
-            for b in range(n_bins):
-                counts[u0 + u, b] += tile[u, b]
-        tile[:] = 0
+        _flush(tile, counts[u0 : u0 + width])

@@ -1,0 +1,173 @@
+"""An atlas on disk, opened."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nissl.atlas.tables import KINDS
+from nissl.errors import NisslError, UnknownName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Atlas", "open_atlas"]
+
+TABLES = ("units.parquet", "examples.parquet", "atlas.json")
+
+
+def open_atlas(path: str | Path) -> Atlas:
+    """Open an atlas.
+
+    Parameters
+    ----------
+    path : str or Path
+        Its folder.
+
+    Returns
+    -------
+    Atlas
+        Its tables are read when they are asked for.
+
+    Raises
+    ------
+    NisslError
+        The folder is not a whole atlas.
+
+    Examples
+    --------
+    >>> open_atlas("nowhere")
+    Traceback (most recent call last):
+    nissl.errors.NisslError: this is not an atlas: units.parquet is missing
+      where: nowhere
+      do: make one with `nissl atlas NETWORK --text TEXT --out FOLDER`
+    """
+    folder = Path(path)
+    for name in TABLES:
+        if not (folder / name).exists():
+            raise NisslError(
+                f"this is not an atlas: {name} is missing",
+                where=str(folder),
+                do="make one with `nissl atlas NETWORK --text TEXT --out FOLDER`",
+            )
+    return Atlas(folder)
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """An atlas on disk; tables are read when they are asked for.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder; `nissl.atlas.tables` says what is in it.
+
+    Examples
+    --------
+    >>> Atlas(Path("out/smollm2")).page.name
+    'index.html'
+    """
+
+    path: Path
+
+    def __repr__(self) -> str:
+        about = self.about
+        name = about.get("network") or about.get("name") or self.path.name
+        return f"Atlas({name}: {about.get('n_units', 0):,} units; {self.page})"
+
+    @property
+    def page(self) -> Path:
+        """The page to open in a browser."""
+        return self.path / "index.html"
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """Where it came from: settings, versions, counts, rules, seconds."""
+        found: dict[str, Any] = json.loads((self.path / "atlas.json").read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """One row a unit: what the unit is."""
+        return self._table("units")
+
+    @cached_property
+    def tokens(self) -> pd.DataFrame:
+        """The tokens each unit prefers, with effect and corrected p."""
+        return self._table("tokens")
+
+    @cached_property
+    def bigrams(self) -> pd.DataFrame:
+        """The pairs of neighbouring tokens each unit prefers."""
+        return self._table("bigrams")
+
+    @cached_property
+    def tuning(self) -> pd.DataFrame:
+        """What each unit of a recording is tuned to, with its null."""
+        return self._table("tuning")
+
+    @property
+    def arrays(self) -> Any:
+        """Histograms and what every sample was, as a zarr group."""
+        import zarr
+
+        return zarr.open_group(self.path / "arrays.zarr", mode="r")
+
+    def examples(self, unit: str) -> pd.DataFrame:
+        """Return the most extreme samples of one unit.
+
+        Parameters
+        ----------
+        unit : str
+            Its address, such as ``blocks.3.mlp.neurons[812]``.
+
+        Returns
+        -------
+        DataFrame
+            One row for each sign and rank.
+
+        Raises
+        ------
+        UnknownName
+            The atlas has no such unit.
+        """
+        rows = self.units.index[self.units["unit"] == unit]
+        if not len(rows):
+            raise UnknownName("unit", unit, self.units["unit"], do="see the table `units`")
+        return self._table("examples", filters=[("row", "==", int(rows[0]))])
+
+    def summary(self) -> pd.DataFrame:
+        """Return how many units of each kind every site has.
+
+        Returns
+        -------
+        DataFrame
+            One row a site: its units, their median density, and one column for each kind.
+        """
+        import pandas as pd
+
+        units = self.units
+        grouped = units.groupby("site", sort=False)
+        table = pd.DataFrame({"units": grouped.size()})
+        table["density"] = grouped["density"].median().round(3)
+        for kind in KINDS:
+            here = units.loc[units["kind"] == kind, "site"].value_counts()
+            if len(here):
+                table[kind] = here.reindex(table.index, fill_value=0)
+        return table.reset_index()
+
+    def _table(self, name: str, **options: Any) -> pd.DataFrame:
+        import pandas as pd
+
+        path = self.path / f"{name}.parquet"
+        if not path.exists():
+            raise NisslError(f"this atlas has no table of {name}", where=str(path))
+        try:
+            return pd.read_parquet(path, **options)
+        except (OSError, ValueError) as error:
+            raise NisslError(
+                f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
+            ) from error
