@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nissl.errors import NisslError
 from nissl.network.tap import module_at
 
 if TYPE_CHECKING:
@@ -62,10 +63,16 @@ class _Attached:
 
     def __init__(self, module: nn.Module, expert: int, visitor: Callable[..., Tensor]) -> None:
         self.module, self.key, self.visitor = module, expert, visitor
+        if VISITORS not in module.__dict__:
+            if "forward" in module.__dict__:
+                raise NisslError(
+                    "another library replaced the experts' own function",
+                    where=type(module).__name__,
+                    do="load the model without offloading it (device_map)",
+                )
+            module.__dict__["forward"] = _forward(module)
         visitors = module.__dict__.setdefault(VISITORS, {})
         visitors.setdefault(expert, []).append(visitor)
-        if "forward" not in module.__dict__:
-            module.__dict__["forward"] = _forward(module)
 
     def remove(self) -> None:
         """Take the visitor away, and the loop with the last of them."""

@@ -83,9 +83,10 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs are to be put: the device of the model's first parameter."""
-        first = next(self.model.parameters(), None)
-        return torch.device("cpu") if first is None else first.device
+        """Where inputs are to be put: the device of the model's first parameter in memory."""
+        devices = (p.device for p in self.model.parameters())
+        # Parameters that lie on disk between calls (`device_map`) are on no device.
+        return next((d for d in devices if d.type != "meta"), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -126,13 +127,22 @@ class Network:
     def weights_hash(self) -> str:
         """A hash of every parameter and buffer by name, for provenance."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
+        for name, tensor in sorted(self._state().items()):
             if not isinstance(tensor, Tensor):
                 continue
             digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
             flat = tensor.detach().cpu().contiguous().flatten()
             digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
         return digest.hexdigest()[:32]
+
+    def _state(self) -> dict[str, Any]:
+        """Parameters and buffers by name, those that lie on disk between calls among them."""
+        if not any(p.device.type == "meta" for p in self.model.parameters()):
+            return self.model.state_dict()
+        from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+        whole: dict[str, Any] = get_state_dict_offloaded_model(self.model)
+        return whole
 
     # Its sites
 
