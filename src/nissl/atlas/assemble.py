@@ -75,56 +75,65 @@ def assemble(
     dict
         What ``atlas.json`` holds.
     """
+    from nissl.atlas.vocabulary import Vocabulary
+    from nissl.atlas.write import AtlasWriter
+
+    words = Vocabulary(net)
+    with AtlasWriter(out) as writer:
+        units, own, pair = _describe(net, gathered, words, writer, progress=progress)
+        counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
+        units["dead"] = (_active(gathered) == 0) & (counts >= rules.dead_tokens)
+        units = units.assign(**_languages(gathered, seed=seed))
+        units = units.assign(**_neighbours(gathered, units, n=n_neighbours, progress=progress))
+        units["kind"] = kinds_of(units, rules, agreement=own, pair_agreement=pair)
+        columns = UNITS if gathered.reading is None else (*UNITS, *NETWORK_UNITS)
+        writer.units(conform(units, columns))
+        writer.arrays(gathered)
+        writer.vocabulary(words, gathered.reading)
+        about |= _counts(plan, gathered, units, rules)
+        about["seconds"] = round(time.perf_counter() - began, 1)
+        writer.about(about)
+    return about
+
+
+def _describe(
+    net: Network,
+    gathered: Gathered,
+    words: Vocabulary,
+    writer: AtlasWriter,
+    *,
+    progress: bool,
+) -> tuple[pd.DataFrame, Array, Array]:
+    """Describe units site by site, writing what grows with them; and how far extremes agree."""
     import pandas as pd
 
-    from nissl.atlas.vocabulary import Vocabulary
     from nissl.atlas.weights import Readout
-    from nissl.atlas.write import AtlasWriter
     from nissl.progress import progress_bar
 
-    reading = gathered.reading
-    words = Vocabulary(net)
     readout = Readout(net, n=PROMOTED, text=words)
     n_units = sum(g.summary.n_units for g in gathered.sites.values())
-    parts, own, pair = [], [], []
-    with (
-        AtlasWriter(out) as writer,
-        progress_bar("Describing units", total=n_units, unit="units", progress=progress) as advance,
-    ):
-        row = 0
+    parts: list[pd.DataFrame] = []
+    agreements = np.zeros((2, n_units))
+    row = 0
+    with progress_bar(
+        "Describing units", total=n_units, unit="units", progress=progress
+    ) as advance:
         for site, gathering in gathered.sites.items():
             part = _statistics(site, gathered.layers[site], gathering)
-            addresses = part["unit"].to_numpy()
-            agreements = (np.zeros(len(part)), np.zeros(len(part)))
-            if reading is not None:
-                preferred, agreements = _preferences(
-                    gathering, reading, words, writer, n_units=n_units, row=row, addresses=addresses
-                )
+            here, addresses = slice(row, row + len(part)), part["unit"].to_numpy()
+            if gathered.reading is not None:
+                preferred, agreements[:, here] = _preferences(
+                    gathering, gathered.reading, words, writer,
+                    n_units=n_units, row=row, addresses=addresses,
+                )  # fmt: skip
                 part = part.assign(**preferred)
                 gathering.release()
             part = part.assign(**_weights(net, site, readout, len(part)))
             writer.examples(gathering, addresses, row=row)
             parts.append(part)
-            own.append(agreements[0])
-            pair.append(agreements[1])
             row += len(part)
             advance(len(part))
-        units = pd.concat(parts, ignore_index=True)
-        counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
-        units["dead"] = (_active(gathered) == 0) & (counts >= rules.dead_tokens)
-        units = units.assign(**_languages(gathered, seed=seed))
-        units = units.assign(**_neighbours(gathered, units, n=n_neighbours, progress=progress))
-        units["kind"] = kinds_of(
-            units, rules, agreement=np.concatenate(own), pair_agreement=np.concatenate(pair)
-        )
-        columns = (*UNITS, *NETWORK_UNITS) if reading is not None else UNITS
-        writer.units(conform(units, columns))
-        writer.arrays(gathered)
-        writer.vocabulary(words, reading)
-        about |= _counts(plan, gathered, units, rules)
-        about["seconds"] = round(time.perf_counter() - began, 1)
-        writer.about(about)
-    return about
+    return pd.concat(parts, ignore_index=True), agreements[0], agreements[1]
 
 
 def _active(gathered: Gathered) -> Array:

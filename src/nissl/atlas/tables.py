@@ -15,6 +15,7 @@ An atlas is a folder:
 ``index.html``          the page, made from all of these
 ======================  ==========================================================================
 
+Effects of tokens and pairs are means over documents of the mean over a document's occurrences.
 The context of an example is not copied: it is the slice ``start:stop`` of the sample arrays, so
 that two million examples cost no more than their places.
 """
@@ -103,8 +104,8 @@ first_position   float32  mean at the first position of a window, which other co
 position_share   float32  share of variance explained by position in the window (omega squared)
 token            str      the token it prefers most, empty where none is kept
 token_id         int32    its id, -1 where none
-token_effect     float32  mean activity at the token less its document's mean, in sd of the unit
-token_p          float64  one-sided p over documents, of this unit and token alone
+token_effect     float32  activity at the token, in sd of the unit from its mean in the window
+token_p          float64  two-sided p over documents, of this unit and token alone
 token_q          float64  p corrected over all units and tokens searched
 bigram           str      the pair of tokens it prefers most, the second being the sample itself
 bigram_first     int32    id of the first, -1 where none
@@ -147,8 +148,8 @@ rank             int16    1 for the strongest evidence
 token            str      the token as text
 token_id         int32    its id
 n_documents      int32    documents it occurs in
-effect           float32  mean activity at the token less its document's mean, in sd of the unit
-p                float64  one-sided p over documents
+effect           float32  activity at the token, in sd of the unit from its mean in the window
+p                float64  two-sided p over documents
 q                float64  p corrected over all units and tokens searched
 """)
 
@@ -160,8 +161,8 @@ bigram           str      the pair as text
 first            int32    id of the first token
 second           int32    id of the second, at which the activity is read
 n_documents      int32    documents it occurs in
-effect           float32  mean activity at the pair less its document's mean, in sd of the unit
-p                float64  one-sided p over documents
+effect           float32  activity at the pair, in sd of the unit from its mean in the window
+p                float64  two-sided p over documents
 q                float64  p corrected over all units and bigrams searched
 """)
 
