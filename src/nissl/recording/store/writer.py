@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from bisect import bisect_right
@@ -15,10 +14,10 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.store.appender import Appender, disk_error
+from nissl.recording.store.finish import finish
+from nissl.recording.store.folder import claim
 from nissl.recording.store.layout import Layout
-from nissl.recording.store.lock import Lock
 from nissl.recording.store.manifest import (
-    GROUP,
     Manifest,
     StoreMismatch,
     differences,
@@ -29,7 +28,7 @@ from nissl.recording.store.manifest import (
 from nissl.recording.store.plan import Plan, SampleAxis
 from nissl.recording.store.resume import cut, rows_on_disk, whole_batches
 from nissl.recording.store.rows import as_numbers, copy_rows, fill_block
-from nissl.recording.store.shard import Shards, shard_path
+from nissl.recording.store.shard import Shards
 from nissl.recording.store.tally import Tally
 
 __all__ = ["SampleAxis", "StoreWriter"]
@@ -129,7 +128,7 @@ class StoreWriter:
         )
         self._closed = False
         self._failed = False
-        self._lock = _locked(self.path, resume=resume)
+        self._lock = claim(self.path, resume=resume)
         try:
             self._begin(refuse_nonfinite=nonfinite == "error")
         except BaseException as error:
@@ -202,7 +201,7 @@ class StoreWriter:
             if complete:
                 self._appender.close()
                 if not self._manifest["complete"]:
-                    self._finish()
+                    finish(self.path, self._plan, self._manifest, self._tallies)
             else:
                 self._interrupt()
         except OSError as error:
@@ -333,30 +332,6 @@ class StoreWriter:
             do="keep this site as float32 or bfloat16; what was recorded before is kept",
         )
 
-    def _finish(self) -> None:
-        """Verify, and write down that the store is whole."""
-        for site, layout in self._plan.layouts.items():
-            for shard in range(layout.n_shards):
-                _verify(shard_path(self.path / self._plan.arrays[site], shard), layout, shard)
-        for site, tally in self._tallies.items():
-            entry = self._manifest["sites"][site]
-            entry["rows"] = self._plan.layouts[site].n_samples
-            if (total := tally.total()) is not None:
-                entry["nonfinite"] = {
-                    "values": int(total[0].sum()),
-                    "units": int(np.count_nonzero(total[0])),
-                    "first_sample": int(total[1][total[1] >= 0].min()),
-                }
-                self._plan.units[site]["nonfinite"] = total[0], {}
-                self._plan.units[site]["nonfinite_first"] = total[1], {}
-        if any(entry["nonfinite"] for entry in self._manifest["sites"].values()):
-            self._plan.write(self.path)
-        self._plan.sync(self.path)
-        self._manifest["complete"] = True
-        write_manifest(self.path, self._manifest)
-        for tally in self._tallies.values():
-            tally.remove()
-
     def _interrupt(self) -> None:
         """Keep every row that came: note how many they are, and fill up the unfinished blocks."""
         try:
@@ -374,47 +349,3 @@ class StoreWriter:
         finally:
             self._blocks.clear()
             self._appender.close()
-
-
-def _locked(path: Path, *, resume: bool) -> Lock:
-    """Make the folder, see that it is ours to write, and lock it."""
-    try:
-        _check_folder(path)
-        (path / GROUP).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise disk_error(error, path) from error
-    if is_store(path) and not resume:
-        raise NisslError(
-            "a store is there already",
-            where=str(path),
-            do="resume it with resume=True, write to another folder, or remove it",
-        )
-    try:
-        return Lock(path / GROUP / "lock")
-    except OSError as error:
-        raise disk_error(error, path) from error
-
-
-def _check_folder(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise NisslError("a file is in the way", where=str(path), do="choose another folder")
-    if path.is_dir() and not is_store(path) and set(os.listdir(path)) - {GROUP}:
-        raise NisslError(
-            "the folder holds other things than a store",
-            where=str(path),
-            do="write to an empty folder or a new one",
-        )
-
-
-def _verify(path: Path, layout: Layout, shard: int) -> None:
-    expected = layout.index(shard)
-    if path.exists() and path.stat().st_size == layout.shard_bytes(shard):
-        with open(path, "rb") as file:
-            file.seek(-len(expected), os.SEEK_END)
-            if file.read() == expected:
-                return
-    raise NisslError(
-        "a shard is not as it was written",
-        where=str(path),
-        do="run the same again: it resumes",
-    )
