@@ -7,6 +7,7 @@ interface: if pip changes, one fetch fails, with a message, and nothing else.
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def main(package: str, file: str, folder: str) -> int:
     from pip._internal.commands import create_command
 
     command = create_command("download")
-    # With no retries pip is silent about a network that is not there.
+    # A network that is not there is told of in warnings about retries, and nowhere else.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     options, _ = command.parse_args(["--no-deps", "--no-cache-dir", "--retries", "2", package])
     with command.main_context():
         session = command.get_default_session(options)  # type: ignore[attr-defined]
