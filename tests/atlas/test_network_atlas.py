@@ -88,6 +88,7 @@ def test_every_planted_unit_is_what_it_was_built_to_be(planted):
     assert units.loc[POSITION, "position_share"] > 0.5
     assert units.loc[BROKEN, "nonfinite"] > 0
     assert np.isfinite(units.loc[BROKEN, "mean"])
+    assert f"neurons[{BROKEN}] at sample" in planted.about["nonfinite"]
 
 
 def test_noise_is_nothing(planted):

@@ -286,6 +286,13 @@ def _counts(
         **versions(),
         "date": time.strftime("%Y-%m-%d"),
     }
+    lost = units["nonfinite"].to_numpy()
+    if lost.any():
+        first = units.loc[lost > 0].sort_values("first_nonfinite").iloc[0]
+        found["nonfinite"] = (
+            f"{int(lost.sum()):,} values of {int((lost > 0).sum()):,} units were not finite and "
+            f"are left out; the first is {first['unit']} at sample {first['first_nonfinite']:,}"
+        )
     if reading is not None:
         found |= {
             "n_tokens": len(reading.token),
