@@ -20,6 +20,7 @@ import xarray as xr
 
 from bench.measure import Row, interleaved, make_cold
 from nissl.cache import cache_dir
+from nissl.recording import Recording
 from nissl.recording.store import StoreWriter, open_store
 
 SITES = {f"blocks.{i}.mlp.neurons": 1536 for i in range(30)} | {
@@ -86,7 +87,7 @@ def _rows(
 
     def ours(verify: bool) -> Callable[[], Any]:
         # Opened beforehand, and anew each round: nothing is known to be sound yet.
-        views = iter([open_store(store, site, verify=verify) for _ in range(rounds)])
+        views = iter([_open(store, site, verify) for _ in range(rounds)])
         return lambda: next(views)[key].values
 
     def plain() -> None:
@@ -94,7 +95,7 @@ def _rows(
         for array in opened.values() if site is None else [opened[site]]:
             array[key].values  # noqa: B018
 
-    opened = xr.open_zarr(store, chunks=None)
+    opened = dict(xr.open_zarr(store, chunks=None).data_vars)
     seconds = interleaved(
         {"verified": ours(True), "by offset": ours(False), "plain xarray": plain},
         rounds=rounds,
@@ -119,6 +120,12 @@ def _bytes(store: Path, site: str | None, key: tuple[Any, Any]) -> int:
     array = xr.open_zarr(store, chunks=None)
     chunk = 256 * 192 * 4
     if key is UNIT:
-        return chunk * array.sizes["sample"] // 256
+        return int(chunk * array.sizes["sample"] // 256)
     widths = [a.shape[1] for a in array.values()] if site is None else [array[site].shape[1]]
-    return chunk * sum(widths) // 192
+    return int(chunk * sum(widths) // 192)
+
+
+def _open(store: Path, site: str | None, verify: bool) -> Recording:
+    rec = open_store(store, site, verify=verify)
+    assert isinstance(rec, xr.DataArray)  # all sites have the same samples
+    return rec

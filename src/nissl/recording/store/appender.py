@@ -17,7 +17,7 @@ from nissl.recording.store.layout import Layout, fill_value
 from nissl.recording.store.shard import Shards, seal
 from nissl.recording.store.tally import Tally
 
-__all__ = ["Appender", "disk_error"]
+__all__ = ["Appender", "disk_error", "nonfinite_error"]
 
 # Blocks that wait to be written hold at most this, beside one block a site that is being filled.
 QUEUE_BYTES = 64 << 20
@@ -134,11 +134,7 @@ class Appender:
             self._sealing = [f for f in self._sealing if not f.done() or f.exception()]
             self._sealing.append(self._sealer.submit(_seal, shards, tally, shard))
         if place is not None and self._refuse_nonfinite:
-            raise NisslError(
-                "activity is NaN or infinite",
-                where=f"{site}[{place[1]}], sample {place[0]}",
-                do="nonfinite='count' records and counts it",
-            )
+            raise nonfinite_error(site, *place)
 
 
 def disk_error(error: OSError, root: Path) -> NisslError:
@@ -150,6 +146,15 @@ def disk_error(error: OSError, root: Path) -> NisslError:
     else:
         what, do = f"writing failed: {error.strerror or error}", "run the same again: it resumes"
     return NisslError(what, where=str(error.filename or root), do=do)
+
+
+def nonfinite_error(site: str, sample: int, unit: int) -> NisslError:
+    """Return the error of a recording that refuses NaN and infinity."""
+    return NisslError(
+        "activity is NaN or infinite",
+        where=f"{site}[{unit}], sample {sample}",
+        do="nonfinite='count' records and counts it",
+    )
 
 
 def _seal(shards: Shards, tally: Tally, shard: int) -> None:

@@ -45,8 +45,7 @@ class Tally:
         counts, first = found[0], np.where(found[0] > 0, found[1] + start, -1)
         shard = number // self.layout.blocks_per_shard
         self._add(shard, np.stack([counts, first]))
-        unit = int(np.where(first < 0, self.layout.n_samples, first).argmin())
-        return int(first[unit]), unit
+        return self._first(first)
 
     def save(self, shard: int) -> None:
         """Write the counts of a shard beside it, before it is made whole."""
@@ -70,10 +69,19 @@ class Tally:
             total = counts.copy() if total is None else _merged(total, counts)
         return total
 
+    def first(self) -> tuple[int, int] | None:
+        """Return sample and unit of the first number that is not finite, if there is one."""
+        total = self.total()
+        return None if total is None else self._first(total[1])
+
     def remove(self) -> None:
         """Remove the files beside the shards: their sums are in the manifest."""
         for shard in range(self.layout.n_shards):
             self._path(shard).unlink(missing_ok=True)
+
+    def _first(self, samples: np.ndarray[Any, Any]) -> tuple[int, int]:
+        unit = int(np.where(samples < 0, self.layout.n_samples, samples).argmin())
+        return int(samples[unit]), unit
 
     def _add(self, shard: int, counts: np.ndarray[Any, Any]) -> None:
         before = self._shards.get(shard)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.store.appender import Appender, disk_error
+from nissl.recording.store.appender import Appender, disk_error, nonfinite_error
 from nissl.recording.store.finish import finish
 from nissl.recording.store.folder import claim
 from nissl.recording.store.layout import Layout
@@ -251,6 +251,10 @@ class StoreWriter:
             if fields := differences(old, self._manifest):
                 raise StoreMismatch(fields, where=str(self.path))
             blocks = self._take_up(old, folders)
+            # What an earlier run refused is not let pass by the next.
+            for site, tally in self._tallies.items() if refuse_nonfinite else ():
+                if (place := tally.first()) is not None:
+                    raise nonfinite_error(site, *place)
         self.bytes_needed = plan.total_bytes - sum(
             blocks[site] * layout.block_bytes for site, layout in plan.layouts.items()
         )
