@@ -18,7 +18,7 @@ __all__ = ["Strings", "cards"]
 
 HIGHEST, LOWEST = 8, 4  # examples kept at each end
 BEFORE, AFTER = 24, 10  # tokens of context kept around the place
-EVIDENCE = 8  # tokens and pairs listed
+EVIDENCE = 8  # tokens and pairs listed, where q is at most 0.05
 TUNINGS = 6  # curves drawn, the surest first
 
 
@@ -197,7 +197,7 @@ def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[An
     if not path.exists():
         return {}
     table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
-    table = table[table["rank"] <= EVIDENCE].sort_values(["row", "rank"])
+    table = table[(table["rank"] <= EVIDENCE) & (table["q"] <= 0.05)].sort_values(["row", "rank"])
     found: dict[int, list[Any]] = {}
     for line in table.to_dict("records"):
         text, n = str(line[column]), int(line["n_documents"])

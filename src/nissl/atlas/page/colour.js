@@ -26,13 +26,15 @@ function ramp(stops) {
 // The span of a statistic, without its outermost hundredths where units are many.
 function span(statistic) {
   if (statistic.span) return statistic.span;
-  const log = statistic.scale === "log";
+  let log = statistic.scale === "log";
   const values = Float32Array.from(statistic.values.filter((x) => Number.isFinite(x) && (!log || x > 0)));
   values.sort();
   const at = (q) => values[Math.min(values.length - 1, Math.floor(q * values.length))];
   // Among few there are no outliers to leave out, only units.
   const edge = units.n > 2000 ? 0.01 : 0;
   let [low, high] = values.length ? [at(edge), at(1 - edge)] : [0, 1];
+  // A logarithm is for magnitudes that differ a hundredfold; a lesser span is easier to read without.
+  if (log && high < 100 * low) log = false;
   if (statistic.scale === "diverging") [low, high] = [-1, 1].map((s) => s * Math.max(Math.abs(low), Math.abs(high)));
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 1, high + 1];
   statistic.span = { low, high, median: at(0.5), log };

@@ -20,7 +20,7 @@ function counts(group, statistic, bins) {
   const found = new Float64Array(bins);
   for (const row of group.rows) {
     const x = statistic.values[row];
-    if (!Number.isFinite(x) || (statistic.scale === "log" && x <= 0)) continue;
+    if (!Number.isFinite(x) || (span(statistic).log && x <= 0)) continue;
     const bin = Math.floor(place(statistic, x) * bins);
     if (bin >= 0 && bin < bins) found[bin]++;
   }

@@ -48,8 +48,7 @@ function drawCards() {
 function drawDead() {
   const dead = data.kinds.findIndex((k) => k.name === "dead");
   const total = dead < 0 ? 0 : data.kinds[dead].count;
-  byId("dead-say").textContent = total ? `${plural(total, "unit")} of ${units.n.toLocaleString("en")} never active here. ${data.silent}` :
-    `None: every unit was active somewhere. ${data.silent}`;
+  byId("dead-say").textContent = (total ? `${plural(total, "unit")} of ${units.n.toLocaleString("en")}. ` : "None here. ") + data.silent;
   byId("dead-list").replaceChildren(...groups.map((group) => [group, group.rows.filter((r) => units.kind[r] === dead)])
     .filter(([, rows]) => rows.length).map(([group, rows]) => deadRow(group, rows)));
 }

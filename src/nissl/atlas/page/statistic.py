@@ -59,6 +59,7 @@ KNOWN = (
     Statistic(
         "bigram_effect", "pair effect", "sd", "linear", "effect of the pair it prefers most, in sd"
     ),
+    Statistic("bigram_q", "pair q", "", "log", "corrected p of the pair it prefers most"),
     Statistic(
         "language_effect",
         "document effect",
@@ -66,6 +67,7 @@ KNOWN = (
         "linear",
         "effect of the kind of document it prefers",
     ),
+    Statistic("language_q", "document q", "", "log", "corrected p of these documents"),
     Statistic(
         "position_share",
         "position",

@@ -151,8 +151,8 @@ function detail(card) {
     (card.tuning || []).map((c) => part(`Tuning to ${c.name}: ${c.says}; grey is the null`, tuningPicture(c, 560, 120))),
     card.high ? part("Where it is highest", contexts(card.high)) : null,
     card.low ? part("Where it is lowest", contexts(card.low)) : null,
-    evidence("Tokens it prefers", card.tokens, ["token", "effect, sd", "q", "documents"]),
-    evidence("Pairs it prefers", card.bigrams, ["pair", "effect, sd", "q", "documents"]),
+    evidence("Tokens it responds to", card.tokens, ["token", "effect, sd", "q", "documents"]),
+    evidence("Pairs it responds to", card.bigrams, ["pair", "effect, sd", "q", "documents"]),
     card.promoted ? part("Its output raises the logits of", logits(card.promoted)) : null,
     card.suppressed ? part("and lowers those of", logits(card.suppressed)) : null,
   ].flat();

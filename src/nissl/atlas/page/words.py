@@ -118,8 +118,21 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
             + (", at most two for the same token first. " if is_network else ". ")
             + "Open one for both of its ends, its figures and its neighbours."
         ),
-        "silent": _sentence(str(rules.get("active") or "")),
+        "silent": _silent(about, rules),
     }
+
+
+def _silent(about: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
+    """Say what counts as silent, and whether there was enough text to tell."""
+    needed = (about.get("thresholds") or {}).get("dead_tokens", 0)
+    said = f"Silent is a unit {rules['dead']}" if "dead" in rules else ""
+    few = (
+        f"{_value('', needed)} are needed to tell, and there were fewer"
+        if (needed > (about.get("n_samples") or needed))
+        else ""
+    )
+    active = f"Active is: {rules['active']}" if "active" in rules else ""
+    return " ".join(_sentence(part) for part in (said, few, active) if part)
 
 
 def _facts(flat: Mapping[str, Any], about: Mapping[str, Any]) -> list[list[str]]:
@@ -168,8 +181,8 @@ def _lede(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], netwo
         if network
         else f"{tuned:,} {'is' if tuned == 1 else 'are'} tuned to what was asked"
     )
-    silent = f"{dead:,} {'was' if dead == 1 else 'were'} never active"
-    return f"{n:,} {'neurons' if network else 'units'} of {where}{read}. {first}; {silent}."
+    silent = f"; {dead:,} {'was' if dead == 1 else 'were'} never active" if dead else ""
+    return f"{n:,} {'neurons' if network else 'units'} of {where}{read}. {first}{silent}."
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
