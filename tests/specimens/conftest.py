@@ -23,8 +23,8 @@ def own_cache(
         monkeypatch.setenv("NISSL_CACHE", str(tmp_path / "cache"))
 
 
-def needs(name: str) -> None:
-    """Skip where a specimen is neither in the cache nor small and to be had here."""
+def needs(name: str, *, limit: float = 30e6) -> None:
+    """Skip where a specimen is neither in the cache nor small (in bytes) and to be had here."""
     entry = specimen(name)
     if is_cached(entry):
         return
@@ -32,7 +32,7 @@ def needs(name: str) -> None:
     missing = [c for r, c in clients.items() if not shutil.which(c) and r in _registries(entry)]
     if missing:
         pytest.skip(f"{name} comes through {missing[0]}, which is not installed")
-    if entry.size > 100e6:
+    if entry.size > limit:
         pytest.skip(f"{name} is large and not in the cache: nissl fetch {name}")
 
 

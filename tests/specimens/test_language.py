@@ -68,14 +68,14 @@ def test_smollm2_splits_digits_and_keeps_its_template(smollm2_folder: Path) -> N
 @pytest.mark.parametrize(
     ("name", "prompt", "says"),
     [
-        ("stories15m", "Once upon a time, there was a little", " girl"),
-        ("gemma3-270m", "The three primary colours are red,", " yellow"),
+        ("stories15m", "Once upon a time, there was a little", "girl"),
+        ("gemma3-270m", "The three primary colours are red,", "yellow"),
         ("iglm", "[HEAVY][HUMAN]EVQLVESGGGLVQPGG", "S"),
     ],
 )
 def test_others_speak(name: str, prompt: str, says: str) -> None:
     needs(name)
-    assert next_tokens(load(name), prompt) == says
+    assert next_tokens(load(name), prompt).strip() == says
 
 
 @pytest.mark.real

@@ -25,7 +25,7 @@ from .conftest import needs
 def test_a_palace(name: str) -> None:
     from sklearn.datasets import load_sample_image
 
-    needs(name)
+    needs(name, limit=100e6)
     model: VisionModel = load(name)
     with torch.no_grad():
         logits = model.module(model.transform(load_sample_image("china.jpg")))

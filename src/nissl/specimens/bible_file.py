@@ -37,7 +37,7 @@ def read_chapters(source: str) -> Iterator[tuple[str, str, int, int]]:
 
     Examples
     --------
-    >>> tables = '{\n1001001: 0,\n1002001: 8,\n},\n{\n1001001: 7,\n1002001: 13,\n}'
+    >>> tables = '{\n1001001: 0,\n1002001: 7,\n},\n{\n1001001: 7,\n1002001: 12,\n}'
     >>> list(read_chapters(f'"""In it. More."""\n{tables}, Book.GENESIS: "Genesis",'))
     [('In it.', 'Genesis', 1, 1), ('More.', 'Genesis', 1, 2)]
     '''

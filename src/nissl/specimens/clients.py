@@ -168,5 +168,7 @@ def _failure(source: Source, said: str, found: list[str]) -> NisslError:
     return NisslError(
         f"{client} could not bring it: {last or 'it did not say why'}",
         where=what,
-        do=f"see whether {client} is set to a registry that has this package",
+        do="run `apt-get update`, which lists what there is"
+        if source.registry == "debian"
+        else f"see whether {client} is set to a registry that has this package",
     )
