@@ -224,6 +224,17 @@ def test_a_state_of_another_text_is_refused(tmp_path, monkeypatch):
         network_atlas(net, texts(seed=1), tmp_path, sites="neurons", progress=False)
 
 
+@pytest.mark.parametrize("length", [1, 5, 40])
+def test_one_short_text_has_an_atlas_without_preferences(tmp_path, length):
+    net = Network(Planted(), name="planted")
+    made = network_atlas(net, texts(1)[0][:length], tmp_path, sites="neurons", progress=False)
+    units = open_atlas(tmp_path).units
+    assert made["n_tokens"] == length
+    assert set(units["kind"]) == {"unexplained"} | ({"positional"} if length == 40 else set())
+    assert (units["token"] == "").all()
+    assert (units["token_q"] == 1).all()
+
+
 def test_images_have_an_atlas_too(tmp_path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 5))

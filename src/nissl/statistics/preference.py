@@ -203,44 +203,51 @@ class Preference:
             (natural), ``p`` (two-sided), and ``q``: p times the number of units and labels
             searched, at most 1 (Bonferroni). The least p comes first.
         """
-        from nissl.statistics._preference_kernel import bound_labels, search_labels
-
         last = self.n_labels if last is None else last
-        n_candidates = max(k, candidates)
-        documents = self.incidence.sum(axis=1)
-        # A label's documents are counted by weights that sum to one; the sum is not exact.
-        searched = int((np.round(documents[first:last]) >= min_documents).sum())
-        some = self.rows > 0
-        rows = self.rows[some].astype(np.float32)
-        pooled = self.exponentials.sum(axis=0, dtype=np.float64) / max(int(rows.sum()), 1)
-        labels = np.full((n_candidates, self.n_units), -1, np.int64)
-        score = np.zeros((n_candidates, self.n_units), np.float32)
-        with np.errstate(divide="ignore"):
-            log_pooled = np.log(pooled).astype(np.float32)
-            log_means = np.log(self.exponentials[some] / rows[:, None, None])
-        part = self.sums[first:last]
-        counts = np.round(documents[first:last])
-        search_labels(part, counts, log_pooled, EXPONENTS, min_documents, score, labels)
-        log_p = np.zeros((n_candidates, self.n_units))
-        incidence = np.ascontiguousarray(self.incidence[first:last, some])
-        bound_labels(part, incidence, log_means, EXPONENTS, labels, log_p)
+        documents = np.round(self.incidence.sum(axis=1)).astype(np.int64)
+        labels, log_p = self._best(first, last, documents, min_documents, max(k, candidates))
         order = np.argsort(np.where(labels >= 0, log_p, 1.0), axis=0, kind="stable")[:k]
         labels = np.take_along_axis(labels, order, axis=0).T
         log_p = np.minimum(np.take_along_axis(log_p, order, axis=0).T + np.log(2.0), 0.0)
-        with np.errstate(under="ignore"):
-            log_q = log_p + np.log(max(searched, 1) * (n_units or self.n_units))
-            p, q = np.exp(log_p), np.exp(np.minimum(log_q, 0.0))
+        searched = int((documents[first:last] >= min_documents).sum())
+        log_q = log_p + np.log(max(searched, 1) * (n_units or self.n_units))
         none = labels < 0
-        at = np.maximum(labels, 0) + first
-        effect = np.take_along_axis(self.sums.T, at, axis=1) / np.maximum(documents[at], 1)
-        return {
-            "label": np.where(none, -1, at),
-            "effect": np.where(none, np.nan, effect).astype(np.float32),
-            "documents": np.where(none, 0, np.round(documents[at]).astype(np.int64)),
-            "log_p": np.where(none, 0.0, log_p),
-            "p": np.where(none, 1.0, p),
-            "q": np.where(none, 1.0, q),
-        }
+        label = np.where(none, -1, labels + first)
+        effect = np.full(labels.shape, np.nan, np.float32)
+        unit, _ = np.nonzero(~none)
+        effect[~none] = self.sums[label[~none], unit] / documents[label[~none]]
+        found = np.zeros(labels.shape, np.int64)
+        found[~none] = documents[label[~none]]
+        with np.errstate(under="ignore"):
+            return {
+                "label": label,
+                "effect": effect,
+                "documents": found,
+                "log_p": np.where(none, 0.0, log_p),
+                "p": np.where(none, 1.0, np.exp(log_p)),
+                "q": np.where(none, 1.0, np.exp(np.minimum(log_q, 0.0))),
+            }
+
+    def _best(
+        self, first: int, last: int, documents: Array, min_documents: int, n: int
+    ) -> tuple[Array, Array]:
+        """Return the n likeliest labels of each unit, counted from `first`, and their log p."""
+        from nissl.statistics._preference_kernel import bound_labels, search_labels
+
+        some = self.rows > 0
+        rows = self.rows[some].astype(np.float32)
+        pooled = self.exponentials.sum(axis=0, dtype=np.float64) / max(int(rows.sum()), 1)
+        labels = np.full((n, self.n_units), -1, np.int64)
+        score = np.zeros((n, self.n_units), np.float32)
+        with np.errstate(divide="ignore"):
+            log_pooled = np.log(pooled).astype(np.float32)
+            log_means = np.log(self.exponentials[some] / rows[:, None, None])
+        part, counts = self.sums[first:last], documents[first:last].astype(np.float64)
+        search_labels(part, counts, log_pooled, EXPONENTS, min_documents, score, labels)
+        log_p = np.zeros((n, self.n_units))
+        incidence = np.ascontiguousarray(self.incidence[first:last, some])
+        bound_labels(part, incidence, log_means, EXPONENTS, labels, log_p)
+        return labels, log_p
 
     def state(self) -> dict[str, Array]:
         """Return everything gathered, as arrays to be saved.
