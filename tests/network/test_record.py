@@ -187,6 +187,15 @@ def test_a_store_holds_what_memory_holds(tmp_path):
     assert kept.attrs["weights"] == net.weights_hash
 
 
+def test_maps_of_different_sizes_lie_in_one_store(tmp_path):
+    net, x = nissl.load(tiny("conv")), inputs("conv")
+    sites = ["conv1", "conv2", "head"]
+    kept = nissl.record(net, x, sites=sites, batch_size=1, store=tmp_path / "s", progress=False)
+    for site, rec in nissl.record(net, x, sites=sites, progress=False).items():
+        assert np.array_equal(kept[site].values, rec.values.astype("float32"))
+        assert kept[site]["stimulus"].values.tolist() == rec["stimulus"].values.tolist()
+
+
 def test_a_store_of_another_text_is_not_gone_on_with(tmp_path):
     net, path = nissl.load(tiny("llama")), tmp_path / "acts.zarr"
     nissl.record(net, [[5, 6, 7]], sites="embed", store=path, progress=False)

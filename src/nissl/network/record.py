@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nissl.network.site import Site
     from nissl.network.windows import BosPolicy
     from nissl.recording import Recording
+    from nissl.recording.store import SampleAxis
 
 __all__ = ["provenance", "record", "stream"]
 
@@ -299,34 +300,36 @@ def _to_store(
 ) -> Recording | dict[str, Recording]:
     from nissl.recording.store import StoreWriter, open_store
 
-    groups = grouped(grids)
-    if len(groups) > 1:
-        raise NisslError(
-            "sites whose samples differ go into stores of their own",
-            where=", ".join(groups),
-            do="record them one group at a time",
-        )
-    first = grids[0]
-    ends = [plan.batches[i].stop for i in range(len(plan.batches))]
-    if first.tokens and isinstance(plan, TextPlan):
-        boundaries = plan.first_row[np.asarray(ends)]
-    else:
-        boundaries = np.asarray(ends) * first.n_places
+    groups = list(grouped(grids).values())
+    axes = [_axis(plan, group[0]) for group in groups]
+    others = zip(groups[1:], axes[1:], strict=True)
     with StoreWriter(
         path,
         sites={grid.site.name: grid.width for grid in grids},
-        n_samples=first.n_samples(plan),
-        boundaries=boundaries,
+        n_samples=axes[0].n_samples,
+        boundaries=axes[0].boundaries,
+        samples=axes[0].samples,
+        axes={grid.site.name: axis for group, axis in others for grid in group},
         dtype=dtype,
-        samples=first.samples(plan),
         units={grid.site.name: unit_columns(grid) for grid in grids},
-        provenance=dict(attrs),
+        provenance=attrs,
         resume=resume,
     ) as writer:
 
         def keep(grid: Grid, x: Tensor, step: Step) -> None:
-            writer.append(grid.site.name, grid.rows(x, step).float().cpu().numpy())
+            writer.append(grid.site.name, grid.rows(x, step))
 
         _run(net, plan, grids, keep, first=writer.batch, progress=progress)
-    found: Recording | dict[str, Recording] = open_store(path)
-    return found
+    return open_store(path)
+
+
+def _axis(plan: TextPlan | ItemPlan, grid: Grid) -> SampleAxis:
+    """Return the samples of a site, and how many there are after each batch."""
+    from nissl.recording.store import SampleAxis
+
+    ends = np.asarray([batch.stop for batch in plan.batches])
+    if grid.tokens and isinstance(plan, TextPlan):
+        boundaries = plan.first_row[ends]
+    else:
+        boundaries = ends * grid.n_places
+    return SampleAxis(grid.n_samples(plan), boundaries, grid.samples(plan))
