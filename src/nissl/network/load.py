@@ -85,6 +85,8 @@ def load(
     found = _specimen(name, progress)
     if isinstance(found, Path):
         model, options["tokenizer"] = _pretrained(found, tokenizer, dtype, device_map)
+    elif isinstance(found, nn.Module):
+        model = found.to(_dtype(dtype))
     elif found is not None:
         model = found.module.to(_dtype(dtype))
         options["transform"] = transform or found.transform
@@ -104,12 +106,18 @@ def _specimen(name: str, progress: bool) -> Any:
     if Path(name).exists() or "/" in name or name.endswith(".gguf"):
         return None
     specimen = specimens.specimen(name)
-    if specimen.kind not in ("language", "vision"):
+    if specimen.kind not in ("language", "vision", "other"):
         raise NisslError(
             f"'{name}' is a specimen of kind {specimen.kind}, not a network",
             do=f"nissl.read('{name}') opens it",
         )
-    return specimens.load(name, progress=progress)
+    found = specimens.load(name, progress=progress)
+    if isinstance(found, dict):
+        raise NisslError(
+            f"'{name}' is {len(found)} networks: {', '.join(map(str, found))}",
+            do=f"nissl.load(nissl.read('{name}')['{next(iter(found))}'])",
+        )
+    return found
 
 
 def _pretrained(
