@@ -47,7 +47,14 @@ def test_ablating_heads_and_neurons_leaves_the_residual_and_the_biases(name):
     assert not found[at + "attn.heads"].any()
     pre, post = found[at + "resid_pre"], found[at + "resid_post"]
     if net.architecture.post_norm:
-        return  # the stream itself is normed, so that nothing is left as it was
+        # The stream is normed after each addition, of which the biases are left.
+        block = net.block(1)
+        attention = block.attention.attn.o if name == "mpnet" else block.attention.output.dense
+        norm = block.attention.LayerNorm if name == "mpnet" else block.attention.output.LayerNorm
+        mid = norm(pre + attention.bias)
+        expected = block.output.LayerNorm(mid + block.output.dense.bias)
+        torch.testing.assert_close(post, expected, rtol=0, atol=1e-12)
+        return
     if name in ("llama", "qwen2", "mistral", "mixtral", "gemma3_text"):
         assert torch.equal(pre, post)
     else:
@@ -429,3 +436,56 @@ def test_weights_are_edited_and_put_back():
         pass
     with pytest.raises(NisslError, match="shape"), net.edit(WeightEdit(name, saved[:1])):
         pass
+
+
+class Shifted:
+    """An edit of one's own: reads one site, writes another."""
+
+    def __init__(self, shape=None):
+        self.reads, self.writes = ("blocks.0.attn.pattern", "embed"), ("blocks.1.resid_post",)
+        self.shape, self.log = shape, []
+
+    def begin(self, batch):
+        self.log.append(("begin", tuple(batch.ids.shape), batch.prompt_lengths.tolist()))
+
+    def apply(self, site, x, positions, phase):
+        self.log.append((site, tuple(x.shape), positions.tolist(), phase))
+        if site == "embed":
+            self.embedded = x
+            return x + 1.0  # only read, so that nothing comes of it
+        if site == "blocks.1.resid_post":
+            return x[:1] if self.shape else x + self.embedded
+        return None
+
+
+def test_an_edit_of_ones_own_sees_batches_positions_and_phases():
+    net, x = load("llama"), [[5, 6, 7], [8, 9]]
+    plain = net.run(x, sites=["embed", "blocks.1.resid_post"], padding="left")
+    edit = Shifted()
+    assert isinstance(edit, nissl.network.Edit)
+    with net.edit(edit):
+        found = net.run(x, sites=["embed", "blocks.1.resid_post"], padding="left")
+    assert torch.equal(found["embed"], plain["embed"])
+    expected = plain["blocks.1.resid_post"] + plain["embed"]
+    torch.testing.assert_close(found["blocks.1.resid_post"], expected)
+    assert edit.log[:2] == [
+        ("begin", (2, 3), [3, 2]),
+        ("embed", (2, 3, 16), [[0, 1, 2], [-1, 0, 1]], "prefill"),
+    ]
+    edit = Shifted()
+    with net.edit(edit):
+        net.generate(x, max_new_tokens=2, min_new_tokens=2)
+    assert [entry[0] for entry in edit.log].count("begin") == 1
+    assert edit.log[-1] == ("blocks.1.resid_post", (2, 1, 16), [[3], [2]], "decode")
+    with pytest.raises(NisslError, match="an edit made"), net.edit(Shifted(shape=True)):
+        net.run(x, sites="embed")
+
+
+def test_the_model_may_write_into_what_an_edit_left():
+    net, x = load("conv"), inputs("conv")
+    ones = torch.ones(4, dtype=torch.float64)
+    with torch.no_grad(), net.edit(ablate(sites="conv2"), clamp(sites="norm", to=ones)):
+        found = net.run(x, sites=["relu", "last"])
+    assert (found["relu"] == 1).all()
+    assert (found["last"] == 1).all()
+    assert (ones == 1).all()

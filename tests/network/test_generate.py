@@ -69,6 +69,29 @@ def raw(net, prompts, *, use_cache):
     return kept["out"]
 
 
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_logits_and_masks_of_the_prompt(use_cache):
+    net, x = nissl.load(tiny("llama")), [[5, 6, 7, 8], [9, 10]]
+    options = {"max_new_tokens": 4, "use_cache": use_cache}
+    with net.edit(add("logits[33]", values=1e3, positions=slice(-1, None), items=1)):
+        found = net.generate(x, **options)
+    assert found[1] == [33] * 4
+    assert found[0] != found[1]
+    mask = torch.tensor([[False, True, False, False], [False, False, True, True]])
+    with net.edit(scale(sites="blocks.0.resid_post", by=-2.0, positions=mask)):
+        a = net.generate(x, **options)
+    with net.edit(
+        scale(sites="blocks.0.resid_post", by=-2.0, positions=[1], items=0),
+        scale(sites="blocks.0.resid_post", by=-2.0, positions=[0, 1], items=1),
+    ):
+        assert net.generate(x, **options) == a
+    with (
+        pytest.raises(NisslError, match="does not fit"),
+        net.edit(scale(sites="embed", by=2.0, positions=mask[:, :3])),
+    ):
+        net.generate(x, **options)
+
+
 def test_generation_is_that_of_transformers():
     net, x = nissl.load(tiny("llama")), ids(2, 5)
     theirs = net.model.generate(x, max_new_tokens=5, do_sample=False)

@@ -2,6 +2,7 @@ from .architectures import ARCHITECTURES as ARCHITECTURES
 from .architectures import Architecture as Architecture
 from .architectures import Matrices as Matrices
 from .batch import Batch as Batch
+from .behaviour import Behaviour as Behaviour
 from .dictionary import Dictionary as Dictionary
 from .dictionary import LinearDictionary as LinearDictionary
 from .edit import Change as Change
@@ -14,7 +15,12 @@ from .edits import project as project
 from .edits import scale as scale
 from .gate import gate as gate
 from .generate import generate as generate
+from .gradients import Gradients as Gradients
+from .gradients import gradients as gradients
 from .load import load as load
+from .metrics import kl as kl
+from .metrics import log_probability as log_probability
+from .metrics import logit_difference as logit_difference
 from .network import Network as Network
 from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
@@ -28,9 +34,3 @@ from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .weight_edit import WeightEdit as WeightEdit
-from .behaviour import Behaviour as Behaviour
-from .behaviour import kl as kl
-from .behaviour import log_probability as log_probability
-from .behaviour import logit_difference as logit_difference
-from .gradients import Gradients as Gradients
-from .gradients import gradients as gradients

@@ -11,84 +11,15 @@ from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.network.calls import Call, call_model, sequence_call
+from nissl.network.metrics import kl, log_probability, logit_difference
 from nissl.network.windows import windows_of
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["Behaviour", "kl", "log_probability", "logit_difference"]
+__all__ = ["Behaviour"]
 
 Ids = list[np.ndarray[Any, Any]]
-
-
-def logit_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
-    """Return by how much the logit of the right answer exceeds that of the wrong one.
-
-    Parameters
-    ----------
-    logits : Tensor, shape (batch, vocabulary)
-        At the position of the answer.
-    right, wrong : Tensor, shape (batch,) or (batch, n_answers), int64
-        Token ids; of several the logits are averaged.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        In logits.
-
-    Examples
-    --------
-    >>> logit_difference(torch.tensor([[1.0, 3.0]]), torch.tensor([1]), torch.tensor([0])).tolist()
-    [2.0]
-    """
-    return _at(logits, right).mean(-1) - _at(logits, wrong).mean(-1)
-
-
-def log_probability(logits: Tensor, right: Tensor) -> Tensor:
-    """Return the log probability of the right answer.
-
-    Parameters
-    ----------
-    logits : Tensor, shape (batch, vocabulary)
-        At the position of the answer.
-    right : Tensor, shape (batch,) or (batch, n_answers), int64
-        Token ids; of several the probabilities are summed.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        In nats.
-
-    Examples
-    --------
-    >>> round(log_probability(torch.zeros(1, 4), torch.tensor([2])).exp().item(), 4)
-    0.25
-    """
-    return _at(logits.log_softmax(-1), right).logsumexp(-1)
-
-
-def kl(logits: Tensor, reference: Tensor) -> Tensor:
-    """Return the divergence of a distribution from a reference, KL(reference || this).
-
-    Parameters
-    ----------
-    logits : Tensor, shape (batch, vocabulary)
-        At the position of the answer.
-    reference : Tensor, shape (batch, vocabulary)
-        Logits of the reference there.
-
-    Returns
-    -------
-    Tensor, shape (batch,)
-        In nats; 0 where they are the same.
-
-    Examples
-    --------
-    >>> kl(torch.ones(1, 4), torch.zeros(1, 4)).item()
-    0.0
-    """
-    expected = reference.log_softmax(-1)
-    return (expected.exp() * (expected - logits.log_softmax(-1))).sum(-1)
 
 
 class Behaviour:
@@ -340,8 +271,3 @@ def _last(logits: Tensor, ids: Ids) -> Tensor:
     ends = torch.tensor([len(row) for row in ids], device=logits.device)
     ends = ends - (int(ends.max()) - logits.shape[1]) - 1
     return logits[torch.arange(len(ids), device=logits.device), ends]
-
-
-def _at(logits: Tensor, answers: Tensor) -> Tensor:
-    """Return the numbers of answers, shape (batch, n_answers)."""
-    return logits.gather(-1, answers.to(logits.device).reshape(len(logits), -1))

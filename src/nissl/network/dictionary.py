@@ -27,7 +27,14 @@ __all__ = ["Dictionary", "LinearDictionary", "with_dictionary"]
 
 @runtime_checkable
 class Dictionary(Protocol):
-    """Directions that turn a site into features."""
+    """Directions that turn a site into features.
+
+    Examples
+    --------
+    >>> eye, zero = torch.eye(2), torch.zeros(2)
+    >>> isinstance(LinearDictionary("0", eye, zero, eye, zero), Dictionary)
+    True
+    """
 
     @property
     def name(self) -> str:
@@ -173,6 +180,18 @@ def with_dictionary(net: Network, dictionary: Dictionary, *, name: str | None = 
     ------
     NisslError
         The dictionary's sites are several, or already have features of this name.
+
+    Examples
+    --------
+    >>> from nissl.network import Network, ablate
+    >>> net = Network(nn.Sequential(nn.Identity(), nn.Identity()))
+    >>> eye, zero = torch.eye(2), torch.zeros(2)
+    >>> features = with_dictionary(net, LinearDictionary("0", eye, zero, eye, zero))
+    >>> features.run(torch.tensor([[3.0, -1.0]]), sites="0.sae")["0.sae"].tolist()
+    [[3.0, 0.0]]
+    >>> with features.edit(ablate("0.sae[0]")):
+    ...     features.model(torch.tensor([[3.0, -1.0]])).tolist()
+    [[0.0, -1.0]]
     """
     name = name or dictionary.name
     into, out = _one(net, dictionary.site_in), _one(net, dictionary.site_out)

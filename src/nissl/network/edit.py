@@ -1,6 +1,6 @@
 """The Edit: a change to activity at sites while a network runs.
 
-Anything with the five members of `Edit` is one. `Change` is the common one: at chosen units and
+Anything with the members of `Edit` is one. `Change` is the common one: at chosen units and
 positions it puts what a rule makes of their values; the functions of `edits` return it.
 """
 
@@ -27,6 +27,23 @@ class Edit(Protocol):
 
     An edit that has ``bind(net)`` too is replaced, for one ``with`` block, by what that returns:
     there it looks up sites and units in the network, and keeps apart what it learns of prompts.
+
+    Examples
+    --------
+    Any class with these members is an edit:
+
+    >>> class Negate:
+    ...     reads, writes = (), ("0",)
+    ...
+    ...     def begin(self, batch): ...
+    ...
+    ...     def apply(self, site, x, positions, phase):
+    ...         return -x
+    >>> from nissl.network import Network
+    >>> net = Network(torch.nn.Sequential(torch.nn.Identity()))
+    >>> with net.edit(Negate()):
+    ...     net.model(torch.ones(1, 2)).tolist()
+    [[-1.0, -1.0]]
     """
 
     @property
@@ -155,6 +172,9 @@ class Change:
         new = self.rule(site, old, positions).to(old).expand(old.shape)
         if mask is not None:
             new = torch.where(mask[..., None], new, old)
+        elif chosen.index is None:
+            # A copy: the model may go on to write into it.
+            new = new.clone()
         return chosen.into(x, new)
 
 

@@ -100,6 +100,19 @@ class Restart:
     ----------
     values : Tensor, shape (batch, place..., unit)
         Activity of the site in the first run, at the positions that are computed.
+    skipped : list of str
+        The modules that are not called again.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> again = restart(net, torch.ones(1, 2), at="1")
+    >>> again.skipped
+    ['0']
+    >>> bool((again.run(again.values * 0, sites="2")["2"] == net.model[2].bias).all())
+    True
     """
 
     def __init__(self, net: Network, call: Call, site: Site, cache: Any) -> None:
@@ -171,7 +184,7 @@ class Restart:
             )
 
         def write(site: Site, x: Tensor) -> Tensor:
-            return x if values is None else values.to(x)
+            return x if values is None else values.to(x).clone()
 
         with (
             replaying(self.prefix),

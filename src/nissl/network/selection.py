@@ -174,6 +174,8 @@ class Places:
         self.positions = _as_tensor(positions)
         self.items = _as_tensor(items)
         self.lengths: Tensor | None = None
+        self.width: int | None = None
+        self.generated = 0
         self.hit = positions is None and items is None
 
     def fresh(self) -> Places:
@@ -183,6 +185,10 @@ class Places:
     def begin(self, batch: Batch) -> None:
         """Note where the prompt of each item ends."""
         self.lengths = batch.prompt_lengths
+        if self.lengths is not None and batch.positions is not None:
+            beyond = batch.positions.amax(1) + 1 - self.lengths.to(batch.positions.device)
+            self.generated = int(beyond.max())
+            self.width = batch.positions.shape[1] - self.generated
 
     def mask(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor | None:
         """Return where to act, bool, broadcast to (batch, place...); None is everywhere."""
@@ -206,7 +212,7 @@ class Places:
         wanted: Any = self.positions
         lengths = self.lengths
         if isinstance(wanted, Tensor) and wanted.dtype == torch.bool and wanted.ndim > 1:
-            return self._of_map(wanted, x, phase, site)
+            return self._of_map(wanted, x, positions, phase, site)
         if positions is None:
             if x.ndim != 3:
                 raise NisslError(
@@ -243,17 +249,26 @@ class Places:
                 )
         return at
 
-    def _of_map(self, wanted: Tensor, x: Tensor, phase: Phase, site: str) -> Tensor:
+    def _of_map(
+        self, wanted: Tensor, x: Tensor, positions: Tensor | None, phase: Phase, site: str
+    ) -> Tensor:
         if phase == "decode":
-            return torch.zeros(x.shape[:-1], dtype=torch.bool)
-        try:
-            return wanted[:, -x.shape[1] :].expand(x.shape[:-1])
-        except (RuntimeError, IndexError):
+            return torch.zeros((), dtype=torch.bool)
+        fits = self.width is None or positions is None or wanted.shape[1] in (1, self.width)
+        if fits and positions is not None and self.lengths is not None:
+            # The mask is of the prompt. Generation without a cache gives what follows it too, and
+            # asks for the last logits alone.
+            wanted = wanted.expand(-1, self.width or -1)
+            wanted = torch.nn.functional.pad(wanted, (0, self.generated))[:, -x.shape[1] :]
+        wanted = wanted.reshape(*wanted.shape, *[1] * (x.ndim - 1 - wanted.ndim))
+        same = all(a in (1, b) for a, b in zip(wanted.shape, x.shape[:-1], strict=False))
+        if not fits or not same or wanted.ndim >= x.ndim:
             raise NisslError(
-                f"a mask of shape {tuple(wanted.shape)} does not fit (batch, place...) = "
+                f"a mask of shape {tuple(self.positions.shape)} does not fit (batch, place...) = "
                 f"{tuple(x.shape[:-1])}",
                 where=site,
-            ) from None
+            )
+        return wanted
 
 
 def _check_index(index: Tensor, width: int | None, site: str) -> None:
