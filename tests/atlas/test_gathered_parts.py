@@ -12,10 +12,10 @@ from nissl.atlas.contexts import Contexts
 from nissl.atlas.kinds import Rules, kinds_of
 from nissl.atlas.languages import document_preference
 from nissl.atlas.reading import AFTER, BEFORE, reading_of
-from nissl.atlas.threshold import SHARE, active_above
 from nissl.atlas.weights import Readout, weight_columns
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
+from nissl.network.active import SHARE, active_above
 from nissl.statistics import Extremes
 
 

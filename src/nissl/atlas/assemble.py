@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.kinds import Rules, kinds_of
 from nissl.atlas.tables import NETWORK_UNITS, UNITS, conform
-from nissl.atlas.threshold import SHARE
+from nissl.network.active import SHARE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -223,7 +223,8 @@ def _agreement(
 
 
 def _weights(net: Network, site: str, readout: Readout, n_units: int) -> dict[str, Any]:
-    from nissl.atlas.weights import output_weights_of, weight_columns
+    from nissl.atlas.weights import weight_columns
+    from nissl.network.weights import output_weights_of
 
     write = output_weights_of(net, site)
     return {**weight_columns(net, site, n_units), **readout.columns(write, n_units)}

@@ -170,8 +170,8 @@ def _begin(
     seed: int,
 ) -> tuple[Gathered, int]:
     """Make the accumulators, or fill them with what was saved."""
-    from nissl.atlas.threshold import active_above
     from nissl.network import TextPlan
+    from nissl.network.active import active_above
     from nissl.network.grid import grids_of
 
     grids = grids_of(net, plan, sites)

@@ -9,61 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError
+from nissl.network.weights import asked, folded_unembedding, output_weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network import Network
-    from nissl.network.dictionary import Dictionary
 
-__all__ = ["Readout", "dictionary_of", "output_weights_of", "weight_columns"]
+__all__ = ["Readout", "weight_columns"]
 
 Array = NDArray[Any]
 PART = 256  # units whose logits are computed together
-
-
-def output_weights_of(net: Network, site: str) -> Tensor | None:
-    """Return what each unit of a site writes into the residual stream.
-
-    Parameters
-    ----------
-    net : Network
-        The network.
-    site : str
-        Full name of a site.
-
-    Returns
-    -------
-    Tensor or None, shape (n_units, d_model), float32
-        None where the site's units are not written by a matrix. A feature's are its direction,
-        written on by the site that it is decoded to.
-    """
-    dictionary = dictionary_of(net, site)
-    if dictionary is not None:
-        directions: Tensor = dictionary.directions.detach().float()
-        onward = _asked(net.output_weights, dictionary.site_out)
-        return directions if onward is None else directions @ onward.to(directions)
-    return _asked(net.output_weights, site)
-
-
-def dictionary_of(net: Network, site: str) -> Dictionary | None:
-    """Return the dictionary whose features a site's units are.
-
-    Parameters
-    ----------
-    net : Network
-        The network.
-    site : str
-        Full name of a site.
-
-    Returns
-    -------
-    Dictionary or None
-        None where they are no features.
-    """
-    found: Dictionary | None = getattr(net.find(site)[0].tap, "dictionary", None)
-    return found
 
 
 def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
@@ -85,7 +41,7 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
         no such weights.
     """
     write = output_weights_of(net, site)
-    read, gate = _asked(net.input_weights, site), _asked(net.gate_weights, site)
+    read, gate = asked(net.input_weights, site), asked(net.gate_weights, site)
 
     def cosine(a: Tensor | None, b: Tensor | None) -> Array:
         if a is None or b is None or a.shape != b.shape:
@@ -100,15 +56,6 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
         "cos_gate_out": cosine(gate, write),
         "cos_in_gate": cosine(read, gate),
     }
-
-
-def _asked(weights: Callable[[str], Tensor | None], site: str) -> Tensor | None:
-    """Return weights in float32, None where the site has none."""
-    try:
-        found = weights(site)
-    except NisslError:
-        return None
-    return None if found is None else found.float()
 
 
 class Readout:
@@ -133,11 +80,9 @@ class Readout:
         self.n = n
         self.text = text
         self.vectors: Array | None = None
-        try:
-            unembedding = net.unembedding.float()
-        except NisslError:
-            return
-        self.vectors = self._folded(net, unembedding).T.contiguous().cpu().numpy()
+        unembedding = folded_unembedding(net)
+        if unembedding is not None:
+            self.vectors = unembedding.T.contiguous().cpu().numpy()
 
     def columns(self, write: Tensor | None, n_units: int) -> dict[str, list[Any]]:
         """Return the columns of a site.
@@ -171,21 +116,3 @@ class Readout:
                 found[name] += [[self.text(int(i)) for i in row] for row in ids]
                 found[f"{name}_logit"] += values.tolist()
         return found
-
-    def _folded(self, net: Network, unembedding: Tensor) -> Tensor:
-        """Put the final norm's scale, and its taking off of the mean, into the unembedding."""
-        try:
-            tap = net.find("final_norm")[0].tap
-        except NisslError:
-            return unembedding
-        norm = net.model.get_submodule(tap.path)
-        # Half ones, half minus ones: mean 0 and root mean square 1, so every kind of norm gives
-        # back its scale, whatever it calls it.
-        probe = torch.ones(1, unembedding.shape[1], dtype=net.dtype, device=unembedding.device)
-        probe[:, 1::2] = -1
-        with torch.no_grad():
-            scale = ((norm(probe) - norm(-probe)) * probe / 2).float()
-        folded: Tensor = unembedding * scale
-        if isinstance(norm, torch.nn.LayerNorm):
-            folded = folded - folded.mean(dim=1, keepdim=True)
-        return folded

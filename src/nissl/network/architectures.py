@@ -7,7 +7,7 @@ says which module, and which side of it, each name means. ``docs/sites.md`` is m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.attention import Pattern, Rotated
@@ -36,12 +36,15 @@ class Matrices:
         The gate's, in a gated MLP.
     activation : str
         The module of the nonlinearity.
+    norm : str, optional
+        The norm through which neurons see the stream, where there is one.
     """
 
     read: str
     write: str
     gate: str | None = None
     activation: str | None = None
+    norm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +259,9 @@ def _plain(up: str, down: str, *, flat: bool = False) -> dict[str, Tap]:
     return {"mlp.up": Output(up, flat=flat), "mlp.neurons": Input(down, flat=flat)}
 
 
-GATED = Matrices("mlp.up_proj", "mlp.down_proj", "mlp.gate_proj", "mlp.act_fn")
+GATED = Matrices(
+    "mlp.up_proj", "mlp.down_proj", "mlp.gate_proj", "mlp.act_fn", norm="post_attention_layernorm"
+)
 BERT = Matrices("intermediate.dense", "output.dense", activation="intermediate.intermediate_act_fn")
 GEMMA_NORMS = ("post_attention_layernorm", "post_feedforward_layernorm")
 
@@ -277,7 +282,7 @@ ARCHITECTURES = (
         embed="embed_tokens",
         final_norm="norm",
         block=_gemma,
-        matrices=GATED,
+        matrices=replace(GATED, norm="pre_feedforward_layernorm"),
         norms=GEMMA_NORMS,
     ),
     Architecture(
@@ -296,7 +301,7 @@ ARCHITECTURES = (
         embed="wte",
         final_norm="ln_f",
         block=_gpt2,
-        matrices=Matrices("mlp.c_fc", "mlp.c_proj", activation="mlp.act"),
+        matrices=Matrices("mlp.c_fc", "mlp.c_proj", activation="mlp.act", norm="ln_2"),
     ),
     Architecture(
         "GPT-NeoX",
@@ -305,7 +310,12 @@ ARCHITECTURES = (
         embed="embed_in",
         final_norm="final_layer_norm",
         block=_gpt_neox,
-        matrices=Matrices("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", activation="mlp.act"),
+        matrices=Matrices(
+            "mlp.dense_h_to_4h",
+            "mlp.dense_4h_to_h",
+            activation="mlp.act",
+            norm="post_attention_layernorm",
+        ),
         parallel=True,
     ),
     Architecture(
@@ -315,7 +325,7 @@ ARCHITECTURES = (
         embed="decoder.embed_tokens",
         final_norm="decoder.final_layer_norm",
         block=_opt,
-        matrices=Matrices("fc1", "fc2", activation="activation_fn"),
+        matrices=Matrices("fc1", "fc2", activation="activation_fn", norm="final_layer_norm"),
     ),
     Architecture(
         "BERT",
@@ -345,7 +355,9 @@ ARCHITECTURES = (
         embed="embeddings",
         final_norm="layernorm",
         block=_vit,
-        matrices=Matrices("mlp.fc1", "mlp.fc2", activation="mlp.activation_fn"),
+        matrices=Matrices(
+            "mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm="layernorm_after"
+        ),
         positions=False,
     ),
 )

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nissl.atlas.weights import dictionary_of, output_weights_of
+from nissl.network.weights import dictionary_of, output_weights_of
 
 if TYPE_CHECKING:
-    from nissl.network import Network, TextPlan
-    from nissl.recording import Block
+    from nissl.network.network import Network
+    from nissl.network.plan import TextPlan
+    from nissl.recording.blocks import Block
 
 __all__ = ["SHARE", "active_above"]
 
@@ -23,13 +24,15 @@ WINDOWS, LENGTH = 4, 256  # windows spread over the text, and tokens of each, th
 Array = NDArray[Any]
 
 
-def active_above(net: Network, sites: list[str], plan: TextPlan) -> dict[str, tuple[Array, Array]]:
+def active_above(
+    net: Network, sites: list[str], plan: TextPlan, *, share: float = SHARE
+) -> dict[str, tuple[Array, Array]]:
     """Return for each site the activity above and below which each unit counts as active.
 
     Where the nonlinearity is a ReLU that is zero. Elsewhere a unit is active where its activity
-    times the norm of its output weights exceeds 1% of the root mean square, over tokens, of the
-    norm of the layer's output (``neurons @ output weights``), measured on four windows spread over
-    the text, their first positions left out.
+    times the norm of its output weights exceeds a share of the root mean square, over tokens, of
+    the norm of the layer's output (``neurons @ output weights``), measured on four windows spread
+    over the text, their first positions left out.
 
     Parameters
     ----------
@@ -39,6 +42,8 @@ def active_above(net: Network, sites: list[str], plan: TextPlan) -> dict[str, tu
         Full names.
     plan : TextPlan
         The text.
+    share : float
+        Of the layer's output.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def active_above(net: Network, sites: list[str], plan: TextPlan) -> dict[str, tu
     weights = {site: w for site in plain if (w := output_weights_of(net, site)) is not None}
     if not weights or _is_relu(net):
         return {}
-    from nissl.network import stream
+    from nissl.network.record import stream
 
     squares = dict.fromkeys(weights, 0.0)
     rows = dict.fromkeys(weights, 0)
@@ -64,7 +69,7 @@ def active_above(net: Network, sites: list[str], plan: TextPlan) -> dict[str, tu
     stream(net, _part(plan), sites=list(weights), consume=consume, progress=False)
     thresholds = {}
     for site, write in weights.items():
-        level = SHARE * np.sqrt(squares[site] / max(rows[site], 1))
+        level = share * np.sqrt(squares[site] / max(rows[site], 1))
         norm = torch.linalg.vector_norm(write, dim=1).cpu().numpy().astype(float)
         # A unit that writes nothing is never active, whatever its activity.
         above = np.divide(level, norm, out=np.full(len(norm), np.inf), where=norm > 0)
