@@ -24,9 +24,10 @@ function drawKinds() {
 
 function fillSelect() {
   byId("statistic").append(el("option", { value: "" }, "kind"),
-    ...data.statistics.filter((s) => !s.hidden).map((s) => el("option", { value: s.name }, s.label)));
+    ...data.statistics.map((s) => el("option", { value: s.name }, s.label)));
   if (hasSpace) byId("order").append(el("option", { value: "space" }, "in space"));
-  if (statisticOf.density) byId("statistic").value = "density";
+  const first = statisticOf.tuning_effect || statisticOf.density;
+  if (first) byId("statistic").value = first.name;
 }
 
 function fillTabs() {

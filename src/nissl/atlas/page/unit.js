@@ -104,10 +104,9 @@ function smallCard(card) {
     writes(card));
 }
 
-function pairs(row, card) {
-  const rows = data.statistics.filter((s) => !Number.isNaN(s.values[row]) && !s.hidden).map((s) =>
+function pairs(row) {
+  const rows = data.statistics.filter((s) => !Number.isNaN(s.values[row])).map((s) =>
     el("tr", { title: s.meaning }, el("th", {}, s.label), el("td", {}, shown(s, s.values[row]))));
-  for (const [label, value] of (card && card.more) || []) rows.push(el("tr", {}, el("th", {}, label), el("td", {}, value)));
   return el("table", { class: "pairs" }, el("tbody", {}, rows));
 }
 
@@ -129,7 +128,7 @@ function openUnit(row) {
   const sheet = byId("unit");
   stain.chosen = row;
   const left = el("div", {}, card && card.histogram ? part("Histogram of activity, counts logarithmic", sparkline(card, 272, 80, true)) : null,
-    part("Figures", pairs(row, card)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
+    part("Figures", pairs(row)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
   const right = el("div", {}, card ? detail(card) : el("p", { class: "none" },
     "This page keeps the contexts of the most telling units alone. Those of every unit are in examples.parquet beside it."));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
