@@ -76,3 +76,11 @@ def test_a_restart_at_the_last_position_is_the_patch_of_a_whole_run(smollm2):
         whole = behaviour.corrupted()
     torch.testing.assert_close(behaviour.score(logits), whole, rtol=0, atol=1e-3)
     assert behaviour.normalised(whole) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.real
+def test_chats_and_batches_are_continued(smollm2):
+    chat = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
+    assert "Paris" in smollm2.generate(chat, max_new_tokens=12)
+    alone = [smollm2.generate(text, max_new_tokens=4) for text in (FRANCE, "Two plus two is")]
+    assert smollm2.generate([FRANCE, "Two plus two is"], max_new_tokens=4) == alone

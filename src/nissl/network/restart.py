@@ -48,7 +48,7 @@ def restart(
     from_position : int, optional
         Compute from this position on alone (negative: from the end), with the keys and values of
         the positions before it kept from the first run. For a causal language model and texts of
-        one length. What is changed then must lie at these positions.
+        one length. Edits see these positions alone, so what is changed must lie there.
     padding : {"right", "left"}
         Where shorter texts are filled up.
 
