@@ -97,5 +97,7 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(NisslError, match=said):
             make()
+    with pytest.raises(NisslError, match="gives no logits"):
+        Behaviour(nissl.load(tiny("bert")), CLEAN, CORRUPTED, **answers)
     loose = Behaviour(net, CLEAN, [[5], [6]], aligned=False, **answers)
     assert loose.corrupted().shape == (2,)

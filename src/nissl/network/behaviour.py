@@ -197,7 +197,12 @@ class Behaviour:
 
     def _logits(self, ids: Ids) -> Tensor:
         """Return logits after the last token, shape (batch, vocabulary)."""
-        return _last(call_model(self.net, sequence_call(self.net, ids)).logits, ids)
+        output = call_model(self.net, sequence_call(self.net, ids))
+        if not isinstance(getattr(output, "logits", None), Tensor):
+            raise NisslError(
+                f"{type(self.net.model).__name__} gives no logits", do="load a language model"
+            )
+        return _last(output.logits, ids)
 
     def _metric(self, logits: Tensor, rows: slice) -> Tensor:
         if callable(self.metric):
