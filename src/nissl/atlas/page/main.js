@@ -26,6 +26,7 @@ function fillSelect() {
   byId("statistic").append(el("option", { value: "" }, "kind"),
     ...data.statistics.map((s) => el("option", { value: s.name }, s.label)));
   if (hasSpace) byId("order").append(el("option", { value: "space" }, "in space"));
+  if (hasSpace && placesIn(1000).radius >= 5) byId("order").value = "space";
   const first = statisticOf.tuning_effect || statisticOf.density;
   if (first) byId("statistic").value = first.name;
 }

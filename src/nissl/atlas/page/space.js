@@ -8,23 +8,34 @@ function extent(axis) {
   return [finite.reduce((a, b) => Math.min(a, b), Infinity), finite.reduce((a, b) => Math.max(a, b), -Infinity)];
 }
 
-function spacePlan(width) {
-  const axes = axesOfSpace.map((axis) => ({ axis, range: extent(axis) }))
+// Half the usual distance to the nearest other, so that dots touch where units lie in a grid.
+function fittingRadius(places) {
+  if (places.length > 4000) return 2.5;
+  const nearest = places.map(([row, x, y]) => places.reduce((least, [other, a, b]) =>
+    (other === row ? least : Math.min(least, Math.hypot(x - a, y - b))), Infinity)).sort((a, b) => a - b);
+  return Math.max(2.5, Math.min(12, nearest[nearest.length >> 1] / 2));
+}
+
+function placesIn(width) {
+  const [across, down] = axesOfSpace.map((axis) => ({ axis, range: extent(axis) }))
     .sort((a, b) => b.range[1] - b.range[0] - (a.range[1] - a.range[0])).slice(0, 2);
-  const [across, down] = axes;
   const wide = across.range[1] - across.range[0] || 1, tall = down.range[1] - down.range[0] || 1;
-  const radius = Math.max(2.5, Math.min(9, width / Math.sqrt(units.n) / 7)), edge = radius + 4;
-  const scale = Math.min((width - 2 * edge) / wide, (560 - 2 * edge) / tall);
-  const left = (width - wide * scale) / 2;
-  const places = [];
+  const edge = 14, scale = Math.min((width - 2 * edge) / wide, (560 - 2 * edge) / tall);
+  const left = (width - wide * scale) / 2, places = [];
   for (let row = 0; row < units.n; row++) {
     const a = across.axis.values[row], d = down.axis.values[row];
-    // A picture's rows run downwards.
+    // What is larger lies higher, as on a plot.
     if (Number.isFinite(a) && Number.isFinite(d)) places.push([row, left + (a - across.range[0]) * scale, edge + (down.range[1] - d) * scale]);
   }
-  return { height: Math.max(120, tall * scale + 2 * edge), step: 10,
-    says: `Each dot is one unit at its place: ${across.axis.label} to the right, ${down.axis.label} upwards; ` +
-      `${(units.n - places.length).toLocaleString("en")} without a place are left out.`,
+  return { places, radius: fittingRadius(places), height: Math.max(120, tall * scale + 2 * edge),
+    axes: `${across.axis.label} to the right, ${down.axis.label} upwards` };
+}
+
+function spacePlan(width) {
+  const { places, radius, height, axes } = placesIn(width);
+  const without = units.n - places.length;
+  return { height, step: 10,
+    says: `Each dot is one unit at its place: ${axes}${without ? `; ${without.toLocaleString("en")} without a place are left out` : ""}.`,
     paint: (pen, ratio, colour) => paintSpace(pen, ratio, colour, places, radius),
     under: (x, y) => spaceUnder(x, y, places, radius + 2),
     placeOf: (row) => (places.find((p) => p[0] === row) || [0, 0, 0]).slice(1) };
@@ -32,7 +43,8 @@ function spacePlan(width) {
 
 function paintSpace(pen, ratio, colour, places, radius) {
   pen.scale(ratio, ratio);
-  pen.strokeStyle = css("--card");
+  pen.strokeStyle = css("--line");
+  pen.lineWidth = 0.6;
   for (const [row, x, y] of places) {
     pen.fillStyle = `rgb(${colour(row).join(" ")})`;
     pen.beginPath();

@@ -45,6 +45,13 @@ class Statistic:
 
 
 KNOWN = (
+    Statistic(
+        "tuning_effect",
+        "tuning",
+        "",
+        "diverging",
+        "share of variance explained by what it is most tuned to, less that of its null",
+    ),
     Statistic("density", "density", "share", "log", "share of samples at which the unit is active"),
     Statistic("mean", "mean", "", "diverging", "mean activity"),
     Statistic("sd", "deviation", "", "log", "standard deviation of activity"),
