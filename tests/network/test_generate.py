@@ -124,6 +124,38 @@ def test_samples_of_one_prompt_keep_its_length():
     assert found[True] == found[False]
 
 
+@pytest.mark.parametrize("name", ["mistral", "gemma3_text"])
+def test_keys_that_slide_out_of_the_cache_are_edited_too(name):
+    net, x = nissl.load(tiny(name, sliding_window=4)), ids(2, 9)
+    for edit in (
+        scale(sites="blocks.1.attn.k_rot", by=3.0, positions=slice(4, None)),
+        add(sites="blocks.1.attn.v", values=5.0, positions=[6, -1]),
+    ):
+        logits = []
+        for use_cache in (True, False):
+            with net.edit(edit):
+                logits.append(raw(net, x, use_cache=use_cache).logits)
+        for a, b in zip(*logits, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * float(b.abs().max()))
+
+
+def test_beams_of_one_prompt_share_what_it_said():
+    net, x = nissl.load(tiny("llama")), [[5, 6, 7, 8], [5, 6]]
+    edit = gate(
+        scale(sites="blocks.1.resid_post", by=-3.0, positions=slice(-1, None)),
+        reads="embed",
+        when=lambda e: torch.tensor([True] * 3 + [False] * 3),
+        over="prompt",
+    )
+    found = []
+    for use_cache in (True, False):
+        with net.edit(edit):
+            found.append(net.generate(x, num_beams=3, use_cache=use_cache, max_new_tokens=5))
+    assert found[0] == found[1]
+    assert found[0][1] == net.generate(x, num_beams=3, max_new_tokens=5)[1]
+    assert found[0][0] != net.generate(x, num_beams=3, max_new_tokens=5)[0]
+
+
 def test_what_cannot_be_generated_is_said():
     with pytest.raises(NisslError, match="does not generate"):
         nissl.load(tiny("conv")).generate("a")
