@@ -1,6 +1,6 @@
 """What an atlas gathers while SmolLM2 reads, each part as a ratio to the plain forward pass.
 
-Both arms stream the same 4,096 tokens of real text through all 30 x 1536 neurons; the plain one
+All arms stream the same 1,024 tokens of real text through all 30 x 1536 neurons; the plain one
 consumes nothing. The extremes are warm: they have seen tokens before, as all but the first have.
 """
 
@@ -18,7 +18,7 @@ from nissl.recording import Block
 from nissl.specimens import load as specimen
 from nissl.statistics import GroupMeans, Preference, Summary
 
-N_TOKENS = 4096
+N_TOKENS = 1024
 SITES = "mlp.neurons"
 WIDTH = 1536
 
@@ -29,8 +29,11 @@ def run(rounds: int = 3) -> list[Row]:
     plan = plan_of(net, specimen("reader"))
     assert isinstance(plan, TextPlan)
     reading = reading_of(plan, n_tokens=2500, n_bigrams=1000)
-    few = 1 + int(np.searchsorted(plan.first_row[[b.stop for b in plan.batches]], N_TOKENS))
-    part = TextPlan(plan.windows, plan.batches[:few], plan.padding)
+    windows = plan.windows
+    whole = [i for i, ids in enumerate(windows.ids) if len(ids) == windows.window]
+    first = next(i for i in whole if i + 1 in whole)
+    # Two windows that fill a batch: padding would be work of the plain arm alone.
+    part = TextPlan(windows, [range(first, first + N_TOKENS // windows.window)], plan.padding)
     arms = {"plain": lambda block: None, **_consumers(reading)}
     runs = {name: _arm(net, part, consume) for name, consume in arms.items()}
     for arm in runs.values():
@@ -66,7 +69,7 @@ def _consumers(reading: Reading) -> dict[str, Callable[[Block], None]]:
     n_groups = int(reading.groups.max()) + 1
     preferences = {site: Preference(WIDTH, reading.n_labels, n_groups) for site in sites}
     positions = {site: GroupMeans(WIDTH, int(reading.positions.max()) + 1) for site in sites}
-    chosen = np.sort(np.random.default_rng(0).choice(N_TOKENS, 256, replace=False))
+    chosen = np.sort(np.random.default_rng(0).choice(len(reading.token), 2048, replace=False))
     sample = {site: np.zeros((len(chosen), WIDTH), np.float32) for site in sites}
 
     def rows(block: Block) -> slice:
