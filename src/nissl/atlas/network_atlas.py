@@ -16,7 +16,6 @@ from nissl.atlas.checkpoint import Checkpoint
 from nissl.atlas.gathering import Gathering
 from nissl.atlas.kinds import Rules
 from nissl.atlas.reading import Reading, reading_of
-from nissl.errors import NisslError
 
 if TYPE_CHECKING:
     from nissl.network import ItemPlan, Network, TextPlan
@@ -251,7 +250,4 @@ def _read(
 
         stream(net, plan, sites=sites, consume=consume, first=first, after=after, progress=progress)
     # What follows takes a while too; a run stopped there does not read again.
-    if len(plan.batches) > 1 and plan.n_items:
-        checkpoint.save(len(plan.batches), gathered.state)
-    if not gathered.sites:
-        raise NisslError("no site was read", do="name at least one")
+    checkpoint.save(len(plan.batches), gathered.state)
