@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,8 @@ class Checkpoint:
             save_file(arrays, partial, {"identity": self.identity, "batch": str(batch)})
             partial.replace(self.path)
         except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
             raise NisslError(
                 f"what was gathered cannot be saved: {error}",
                 where=str(self.path),

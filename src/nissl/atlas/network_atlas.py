@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from nissl.atlas.checkpoint import Checkpoint
 from nissl.atlas.gathering import Gathering
 from nissl.atlas.kinds import Rules
 from nissl.atlas.reading import Reading, reading_of
+from nissl.errors import NisslError
 
 if TYPE_CHECKING:
     from nissl.network import ItemPlan, Network, TextPlan
@@ -133,6 +135,7 @@ def network_atlas(
     from nissl.network.record import provenance
 
     began = time.perf_counter()
+    _make_folder(Path(out))
     rules = rules or Rules()
     plan = plan_of(net, inputs, batch_size=batch_size, window=window)
     about: dict[str, Any] = {
@@ -156,6 +159,21 @@ def network_atlas(
     )  # fmt: skip
     checkpoint.clear()
     return made
+
+
+def _make_folder(out: Path) -> None:
+    """Make the folder before the reading, not after it has been in vain."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise NisslError(
+            "the atlas cannot be written here",
+            where=str(out),
+            do="give --out a folder that you may write",
+        )
 
 
 def _begin(
