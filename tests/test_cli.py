@@ -207,5 +207,5 @@ def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path)
     os.killpg(running.pid, signal.SIGINT)
     _, told = running.communicate()
     assert running.returncode == 130
-    assert "the same command goes on" in told
+    assert "the same command goes on from what was saved" in told
     assert (tmp_path / "claims" / "features" / "a.json").exists()

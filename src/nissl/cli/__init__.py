@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except SystemExit as stop:
         if stop.code == 130:
-            _say("stopped; what was done is kept, and the same command goes on", style="yellow")
+            _say("stopped; the same command goes on from what was saved", style="yellow")
         raise
 
 
