@@ -33,4 +33,5 @@ from .restart import restart as restart
 from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
+from .spans import with_places as with_places
 from .weight_edit import WeightEdit as WeightEdit
