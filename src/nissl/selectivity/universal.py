@@ -1,0 +1,279 @@
+"""Universal neurons: units with a partner of like activity in every other network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.progress import progress_bar
+from nissl.recording import align, check
+from nissl.statistics import Correlation, Finding, against_null
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["UNIVERSAL", "correlation_with_partners", "universal"]
+
+UNIVERSAL = 0.5  # the excess correlation beyond which the paper calls a neuron universal
+ROWS, UNITS = 8192, 4096  # of a tile of the products
+
+Array = NDArray[np.floating[Any]]
+
+
+@method(system=131)
+def universal(
+    rec: Recording,
+    others: Mapping[str, Recording],
+    *,
+    on: str | None = None,
+    n_rotations: int = 19,
+    tail: str = "permutation",
+    correction: str | None = "max",
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
+    """Find each unit's most correlated partner in other networks, in excess of a rotated basis.
+
+    Were neurons no more than a basis of their layer, any other basis would hold as good partners.
+    So the activity of every layer of the other networks is rotated at random, and what a unit's
+    best partner is better by than the best of the rotated basis is its *excess* correlation.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        Activity of one network.
+    others : mapping of str to Recording, each shape (n_samples, any number of units)
+        Activity of other networks on the same samples. Units that share the coordinate ``site``
+        are a layer; without it all of them are.
+    on : str, optional
+        Sample coordinate on which to align first; by default samples correspond row by row.
+    n_rotations : int
+        Rotations of each layer, the same for all units; the paper has one.
+    tail : {"permutation", "normal", "gpd"}
+        How p goes below 1 / (n_rotations + 1).
+    correction : {"max", "bh", "bonferroni"} or None
+        Over units.
+    seed : int
+        The seed of the rotations.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each unit: ``correlation`` (of the best partner, its absolute value, mean over
+        networks), ``null_mean`` (the same in rotated bases), ``effect`` (the excess), p, q,
+        ``lowest`` (the least over networks), ``universal`` (an excess above 0.5), and for each
+        network ``partner NAME`` and ``r NAME``, with its sign. p says whether a partner is better
+        than rotated ones; the excess says by how much, and is what makes a neuron universal.
+
+    Raises
+    ------
+    NisslError
+        There is no other network, samples do not correspond, or there are fewer than three.
+
+    Notes
+    -----
+    The correlation of a unit with a rotated layer follows from its covariances with the layer's
+    units and theirs with each other, so a rotation costs no pass over the samples. Memory is that
+    of a tile of 4,096 units by one layer. Units that do not vary have no partner.
+
+    Source: Gurnee et al. 2024, section 3 (excess correlation, the threshold of 0.5). The absolute
+    value is ours, since the sign of gated neurons is arbitrary; so are p and q.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rng = np.random.default_rng(0)
+    >>> a, b = rng.standard_normal((2, 300, 100))
+    >>> b[:, 5] = a[:, 2] + 0.1 * rng.standard_normal(300)
+    >>> found = universal(recording(a), {"b": recording(b)}, progress=False)
+    >>> found.table.loc[found.table["universal"], ["unit", "partner b"]].values.tolist()
+    [['unit[2]', 'unit[5]']]
+    """
+    pairs = {name: _corresponding(rec, other, on, name) for name, other in others.items()}
+    if not pairs or n_rotations < 2:
+        raise NisslError(
+            "no other network is given" if not pairs else f"{n_rotations} rotations make no null",
+            do="give others={'name': recording} on the same samples, and at least two rotations",
+        )
+    scores, partners, signed = {}, {}, {}
+    draws = np.zeros((n_rotations, rec.sizes["unit"]))
+    total = sum(b.sizes["unit"] for _, b in pairs.values())
+    with progress_bar("Correlating", total=total, unit="units", progress=progress) as advance:
+        for number, (name, (a, b)) in enumerate(pairs.items()):
+            r, best = np.zeros(a.sizes["unit"]), np.full(a.sizes["unit"], -1)
+            drawn = np.zeros_like(draws)
+            for layer, columns in enumerate(_layers(b)):
+                rotations = _rotations(len(columns), n_rotations, (seed, number, layer))
+                _compare(a, b, columns, rotations, r, best, drawn)
+                advance(len(columns))
+            scores[name], signed[name] = np.abs(r), r
+            partners[name] = np.where(best >= 0, b["unit"].values.astype(str)[best], "")
+            draws += drawn / len(pairs)
+    every = np.stack(list(scores.values()))
+    found = against_null(
+        every.mean(axis=0), draws, units=rec["unit"].values.astype(str).tolist(),
+        score="correlation", method="universal", null="rotated basis", alternative="greater",
+        tail=tail, correction=correction,
+    )  # fmt: skip
+    table = found.table.assign(
+        lowest=every.min(axis=0), universal=found.table["effect"] > UNIVERSAL
+    )
+    table["note"] = np.where(every.max(axis=0) > 0, table["note"], "does not vary: no partner")
+    for name in pairs:
+        table[f"partner {name}"], table[f"r {name}"] = partners[name], signed[name]
+    about = {
+        **found.provenance, "networks": len(pairs), "seed": seed, "n_samples": rec.sizes["sample"]
+    }  # fmt: skip
+    return Finding(table, "universal", found.null, about, "correlation")
+
+
+def correlation_with_partners(
+    found: Finding, rec: Recording, others: Mapping[str, Recording], *, on: str | None = None
+) -> Array:
+    """Correlate units with partners that were found before, on other samples.
+
+    Parameters
+    ----------
+    found : Finding
+        What `universal` found.
+    rec : Recording, shape (n_samples, n_units)
+        Activity of the same network.
+    others : mapping of str to Recording
+        Activity of the same other networks.
+    on : str, optional
+        As in `universal`.
+
+    Returns
+    -------
+    array, shape (n_units,)
+        Absolute correlation, mean over networks; 0 for units that have no partner. A partner of
+        the other sign than before counts against.
+
+    Raises
+    ------
+    NisslError
+        A network or a unit is missing, or samples do not correspond.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> a = recording(np.random.default_rng(0).standard_normal((50, 3)))
+    >>> found = universal(a, {"b": -a}, progress=False)
+    >>> correlation_with_partners(found, a, {"b": -a}).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    table, total = found.table, np.zeros(len(found.table))
+    networks = [str(c).removeprefix("partner ") for c in table if str(c).startswith("partner ")]
+    for name in networks:
+        if name not in others:
+            raise NisslError(f"partners were found in '{name}', which is not given", where=name)
+        a, b = _corresponding(rec, others[name], on, name)
+        left = _places(a, table["unit"].astype(str).tolist(), "the network")
+        partner = table[f"partner {name}"].astype(str)
+        has = (partner != "").to_numpy()
+        right = _places(b, partner[has].tolist(), name)
+        r = np.zeros(len(table))
+        r[has] = _paired(a, left[has], b, right)
+        total += r * np.sign(table[f"r {name}"].to_numpy())
+    return total / len(networks)
+
+
+def _corresponding(
+    a: Recording, b: Recording, on: str | None, name: str
+) -> tuple[Recording, Recording]:
+    if on is not None:
+        a, b = align(a, b, on=on, missing="drop", order="first")
+    check(a), check(b)
+    if a.sizes["sample"] != b.sizes["sample"] or a.sizes["sample"] < 3:
+        raise NisslError(
+            f"{a.sizes['sample']} and {b.sizes['sample']} samples do not correspond",
+            where=name,
+            do="record both networks on the same samples, at least three, or give on= to align",
+        )
+    return a, b
+
+
+def _layers(rec: Recording) -> list[NDArray[np.integer[Any]]]:
+    """Return the columns of each layer."""
+    if "site" not in rec.coords:
+        return [np.arange(rec.sizes["unit"])]
+    sites = rec["site"].values.astype(str)
+    return [np.flatnonzero(sites == site) for site in dict.fromkeys(sites)]
+
+
+def _rotations(width: int, n: int, seed: tuple[int, ...]) -> list[Array]:
+    """Draw orthogonal matrices, evenly over all of them."""
+    drawn = []
+    for place in range(n):
+        rng = np.random.default_rng((*seed, place))
+        q, r = np.linalg.qr(rng.standard_normal((width, width), dtype=np.float32))
+        drawn.append(q * np.sign(np.diagonal(r)))
+    return drawn
+
+
+def _compare(
+    a: Recording, b: Recording, columns: NDArray[np.integer[Any]], rotations: list[Array],
+    r: Array, best: NDArray[np.integer[Any]], drawn: Array,
+) -> None:  # fmt: skip
+    """Improve best partners, and those in rotated bases, by the units of one layer."""
+    layer = _values(b, slice(None), columns)
+    within = Correlation(len(columns))
+    for first in range(0, len(layer), ROWS):
+        within.update(layer[first : first + ROWS], first)
+    inside = within.result()
+    covariance = np.nan_to_num(inside["r"]) * np.outer(inside["sd"], inside["sd"])
+    spreads = [
+        np.sqrt(np.einsum("uk,uv,vk->k", q, covariance, q, optimize=True)) for q in rotations
+    ]
+    for start in range(0, a.sizes["unit"], UNITS):
+        units = slice(start, min(start + UNITS, a.sizes["unit"]))
+        across = Correlation(units.stop - units.start, len(columns))
+        for first in range(0, len(layer), ROWS):
+            rows = slice(first, first + ROWS)
+            across.update(_values(a, rows, units), layer[rows], first)
+        found = np.nan_to_num(across.result()["r"]).astype(np.float32)
+        place = np.abs(found).argmax(axis=1)
+        here = np.take_along_axis(found, place[:, None], axis=1)[:, 0]
+        better = np.abs(here) > np.abs(r[units])
+        r[units] = np.where(better, here, r[units])
+        best[units] = np.where(better, columns[place], best[units])
+        found *= np.where(np.isfinite(inside["sd"]), inside["sd"], 0.0).astype(np.float32)
+        for draw, (rotation, spread) in enumerate(zip(rotations, spreads, strict=True)):
+            turned = np.abs(found @ rotation)
+            turned /= np.where(spread > 0, spread, np.inf).astype(np.float32)
+            drawn[draw, units] = np.maximum(drawn[draw, units], turned.max(axis=1))
+
+
+def _values(rec: Recording, rows: slice, units: Any) -> Array:
+    values = np.ascontiguousarray(rec[rows, units].values)
+    return values if values.dtype == np.float64 else values.astype(np.float32, copy=False)
+
+
+def _places(rec: Recording, units: Sequence[str], name: str) -> NDArray[np.integer[Any]]:
+    where = {unit: place for place, unit in enumerate(rec["unit"].values.astype(str))}
+    missing = [unit for unit in units if unit not in where]
+    if missing:
+        raise NisslError(
+            f"{len(missing)} of the units are not in the recording: {missing[0]}", where=name
+        )
+    return np.asarray([where[unit] for unit in units], dtype=np.int64)
+
+
+def _paired(a: Recording, left: Any, b: Recording, right: Any) -> Array:
+    """Correlate one unit with one unit, pair by pair."""
+    r = np.zeros(len(left))
+    for start in range(0, len(left), UNITS):
+        some = slice(start, start + UNITS)
+        x = _values(a, slice(None), left[some]).astype(np.float64)
+        y = _values(b, slice(None), right[some]).astype(np.float64)
+        x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+        norm = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+        r[some] = (x * y).sum(axis=0) / np.where(norm > 0, norm, np.inf)
+    return r
