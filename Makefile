@@ -43,6 +43,9 @@ format: $(VENV)/.dev     ## put the style right
 bench: $(VENV)/.dev      ## every ratio beside its target and its limit
 	$(BIN)/python -m bench
 
+bench-peers: $(VENV)/.dev ## the same recording by other tools, in an environment of its own
+	$(BIN)/python -m bench.peers
+
 claims: $(VENV)/.dev     ## run the examples whose claim is missing, rebuild the table (ROOM=name for one room)
 	$(BIN)/nissl claims --run $(if $(ROOM),--room $(ROOM))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -40,6 +40,18 @@ def interleaved(
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, float]:
     """Run the arms in turn, `rounds` times, and return the median seconds of each."""
+    seconds = in_turn(arms, rounds=rounds, before=before, clock=clock)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def in_turn(
+    arms: Mapping[str, Callable[[], Any]],
+    *,
+    rounds: int = 5,
+    before: Callable[[], Any] | None = None,
+    clock: Callable[[], float] = time.process_time,
+) -> dict[str, list[float]]:
+    """Run the arms in turn, `rounds` times, and return the seconds of each round."""
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(rounds):
         for name, arm in arms.items():
@@ -48,7 +60,17 @@ def interleaved(
             start = clock()
             arm()
             seconds[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
+
+
+def ratio(work: Sequence[float], limit: Sequence[float]) -> tuple[float, str]:
+    """Return the median of the rounds' ratios, and their range in words.
+
+    What the machine does to one round it does to both arms of it: their ratio holds where the
+    seconds do not.
+    """
+    ratios = sorted(a / b for a, b in zip(work, limit, strict=True))
+    return statistics.median(ratios), f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} pairs"
 
 
 def make_cold(folder: Path) -> None:
