@@ -148,4 +148,22 @@ TABLE = (
             ),
         ),
     ),
+    Specimen(
+        name="relations",
+        kind="text",
+        about="Facts of nine relations, of countries and words, as prompts with answers",
+        licence="ODbL-1.0",
+        loader="nissl.specimens.relations:relations",
+        sources=(
+            Source(
+                "npm",
+                "world-countries",
+                "5.1.0",
+                "world-countries-5.1.0.tgz",
+                "329eb6ef4099ffb590219c9beb634bf489a5e4b10d8ab0ac52a58ebf7b9f8495",
+                5_771_113,
+                ("package/countries.json",),
+            ),
+        ),
+    ),
 )
