@@ -198,7 +198,7 @@ def provenance(net: Network, plan: TextPlan | ItemPlan, *, seed: int) -> dict[st
         "network": net.name,
         "weights": net.weights_hash,
         "weights_dtype": str(net.dtype).removeprefix("torch."),
-        "edits": len(net.editing),
+        "edits": "; ".join(map(repr, net.edit_blocks)),
         "seed": seed,
         "nissl": nissl.__version__,
         "torch": torch.__version__,

@@ -102,7 +102,7 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
         for name, tap in sorted(architecture.block(path, config).items(), key=_order):
             full = f"blocks.{layer}.{name}"
             named[full] = Site(full, tap, layer, widths(name), _heads(name, config))
-    if architecture.final_norm:
+    if architecture.final_norm and _has(model, join + architecture.final_norm):
         tap = Output(join + architecture.final_norm)
         named["final_norm"] = Site("final_norm", tap, None, widths("final_norm"))
     if prefix:
@@ -225,6 +225,11 @@ def _unalias(name: str, named: Mapping[str, Site]) -> str:
     if ours == "mlp.gate" and not gated:
         ours = "mlp.up"
     return head + ours
+
+
+def _has(model: nn.Module, path: str) -> bool:
+    """OPT that norms after each addition has no final norm."""
+    return path in dict(model.named_modules())
 
 
 ORDER = (
