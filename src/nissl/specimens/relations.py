@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nissl.specimens.texts import countries
+from nissl.specimens.fetching import fetch
+from nissl.specimens.texts import countries_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,14 +30,15 @@ PROMPTS = {
 # A word and what stands in the relation to it; what follows a rule is made by it.
 REGULAR_NOUNS = (
     "dog cat book car house tree river mountain flower table chair door window bird horse cow "
-    "computer phone song lesson picture garden street village school teacher student doctor king "
-    "queen apple banana orange egg cup plate spoon clock hand finger leg ear eye shoe hat shirt "
-    "boat train plane road bridge island planet star cloud"
+    "computer phone song lesson picture garden street village school teacher student doctor "
+    "king queen apple banana orange egg cup plate spoon clock hand finger leg ear eye shoe hat "
+    "shirt boat train plane road bridge island planet star cloud"
 )
 IRREGULAR_NOUNS = (
-    "man/men woman/women child/children foot/feet tooth/teeth mouse/mice goose/geese person/people "
-    "leaf/leaves knife/knives wolf/wolves life/lives wife/wives city/cities baby/babies lady/ladies "
-    "country/countries story/stories box/boxes bus/buses church/churches glass/glasses"
+    "man/men woman/women child/children foot/feet tooth/teeth mouse/mice goose/geese "
+    "person/people leaf/leaves knife/knives wolf/wolves life/lives wife/wives city/cities "
+    "baby/babies lady/ladies country/countries story/stories box/boxes bus/buses "
+    "church/churches glass/glasses"
 )
 VERBS = (
     "go/went/going see/saw/seeing take/took/taking give/gave/giving come/came/coming "
@@ -46,13 +48,13 @@ VERBS = (
     "break/broke/breaking choose/chose/choosing drive/drove/driving ride/rode/riding "
     "rise/rose/rising fall/fell/falling find/found/finding think/thought/thinking "
     "buy/bought/buying bring/brought/bringing teach/taught/teaching catch/caught/catching "
-    "sleep/slept/sleeping keep/kept/keeping feel/felt/feeling leave/left/leaving lose/lost/losing "
-    "build/built/building send/sent/sending make/made/making say/said/saying tell/told/telling "
-    "sell/sold/selling stand/stood/standing hold/held/holding win/won/winning sit/sat/sitting "
-    "meet/met/meeting pay/paid/paying hear/heard/hearing wear/wore/wearing forget/forgot/forgetting "
-    "walk/walked/walking play/played/playing help/helped/helping work/worked/working "
-    "open/opened/opening call/called/calling look/looked/looking ask/asked/asking "
-    "move/moved/moving love/loved/loving live/lived/living jump/jumped/jumping"
+    "sleep/slept/sleeping keep/kept/keeping feel/felt/feeling leave/left/leaving "
+    "lose/lost/losing build/built/building send/sent/sending make/made/making say/said/saying "
+    "tell/told/telling sell/sold/selling stand/stood/standing hold/held/holding win/won/winning "
+    "sit/sat/sitting meet/met/meeting pay/paid/paying hear/heard/hearing wear/wore/wearing "
+    "forget/forgot/forgetting walk/walked/walking play/played/playing help/helped/helping "
+    "work/worked/working open/opened/opening call/called/calling look/looked/looking "
+    "ask/asked/asking move/moved/moving love/loved/loving live/lived/living jump/jumped/jumping"
 )
 ADJECTIVES = (
     "big/bigger/biggest small/smaller/smallest fast/faster/fastest slow/slower/slowest "
@@ -71,10 +73,10 @@ ADJECTIVES = (
     "bad/worse/worst far/farther/farthest"
 )
 OPPOSITES = (
-    "hot/cold big/small up/down left/right good/bad light/dark day/night black/white open/closed "
-    "full/empty rich/poor young/old happy/sad fast/slow high/low wet/dry hard/soft strong/weak "
-    "clean/dirty early/late love/hate war/peace life/death true/false right/wrong yes/no "
-    "always/never everything/nothing inside/outside above/below before/after first/last "
+    "hot/cold big/small up/down left/right good/bad light/dark day/night black/white "
+    "open/closed full/empty rich/poor young/old happy/sad fast/slow high/low wet/dry hard/soft "
+    "strong/weak clean/dirty early/late love/hate war/peace life/death true/false right/wrong "
+    "yes/no always/never everything/nothing inside/outside above/below before/after first/last "
     "begin/end start/stop win/lose buy/sell give/take push/pull come/go laugh/cry north/south "
     "east/west summer/winter man/woman boy/girl king/queen brother/sister father/mother "
     "husband/wife son/daughter friend/enemy heaven/hell sweet/sour thick/thin wide/narrow "
@@ -114,7 +116,7 @@ def relations() -> pd.DataFrame:
 
 
 def _of_countries() -> Iterator[tuple[str, str, str]]:
-    table = countries()
+    table = countries_in(fetch("relations"))
     for name, capital in zip(table["title"], table["capital"], strict=True):
         # A capital named after its country is answered by repeating the question.
         if capital and name.split()[0] not in capital and capital.split()[0] not in name:

@@ -144,9 +144,14 @@ def countries() -> pd.DataFrame:
 
     Source: world-countries 5.1.0; ODbL-1.0.
     """
+    return countries_in(fetch("countries"))
+
+
+def countries_in(folder: Path) -> pd.DataFrame:
+    """Return the facts about countries of an unpacked package: see `countries`."""
     import pandas as pd
 
-    content = (fetch("countries") / "package" / "countries.json").read_text(encoding="utf-8")
+    content = (folder / "package" / "countries.json").read_text(encoding="utf-8")
     entries = json.loads(content)
     names = {entry["cca3"]: entry["name"]["common"] for entry in entries}
     return pd.DataFrame([_country(entry, names) for entry in entries])
