@@ -1,4 +1,16 @@
+from .damage import damage as damage
+from .damage import weighed as weighed
+from .facts import NotKnown as NotKnown
+from .facts import answered as answered
+from .facts import halves as halves
+from .facts import known as known
+from .relation import TooFewFacts as TooFewFacts
+from .relation import relation as relation
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
 from .families import families as families
 from .families import weight_signature as weight_signature
+from .gated import GATED_CLASSES as GATED_CLASSES
+from .gated import gated_class_shares as gated_class_shares
+from .gated import gated_classes as gated_classes
+from .gated import gated_function as gated_function

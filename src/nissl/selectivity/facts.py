@@ -1,0 +1,227 @@
+"""Facts: prompts with an answer and a label, and whether a network knows them.
+
+A table of facts has a row for each: ``text`` (the prompt), ``answer`` (how it goes on), and labels
+such as ``relation`` or ``subject``. Units are found on one half of the facts and tested on the
+other; what a network does not know says nothing about its neurons.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError, UnknownName
+from nissl.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from nissl.network import Network
+
+__all__ = ["NotKnown", "answered", "halves", "known"]
+
+
+class NotKnown(NisslError):
+    """A network does not know enough facts of a kind for a finding about them to mean anything."""
+
+
+def known(
+    net: Network,
+    facts: pd.DataFrame,
+    *,
+    labels: str,
+    least: int = 30,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Return the facts that a network answers rightly.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    facts : DataFrame
+        Columns ``text``, ``answer`` and `labels`.
+    labels : str
+        The column that names the kind of fact.
+    least : int
+        How many facts of each kind it must know.
+    batch_size : int
+        Prompts in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    DataFrame
+        The rows whose answer begins with the token the network thinks likeliest, with a column
+        ``log_probability`` (of that token, in nats).
+
+    Raises
+    ------
+    NotKnown
+        It knows fewer than `least` facts of a kind: what its neurons did would be about guessing.
+
+    Examples
+    --------
+    >>> known(net, facts, labels="relation", least=30)  # doctest: +SKIP
+    """
+    _columns(facts, ("text", "answer", labels))
+    log_probability, right = answered(
+        net, list(facts["text"]), list(facts["answer"]), batch_size=batch_size, progress=progress
+    )
+    found = facts.assign(log_probability=log_probability)[right].reset_index(drop=True)
+    counts = found[labels].value_counts().reindex(facts[labels].unique(), fill_value=0)
+    few = counts[counts < least]
+    if len(few):
+        some = ", ".join(
+            f"{name} ({n} of {(facts[labels] == name).sum()})" for name, n in few.items()
+        )
+        raise NotKnown(
+            f"{net.name} knows fewer than {least} facts of {some}",
+            do="leave these out, give more facts, or use a model that knows them: a finding would "
+            "be about guessing",
+        )
+    return found
+
+
+def answered(
+    net: Network,
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    *,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return how likely a network thinks each answer, and whether it thinks it likeliest.
+
+    Parameters
+    ----------
+    net : Network
+        A language model; edits in force are seen.
+    prompts : sequence of str
+        What it reads.
+    answers : sequence of str
+        How each goes on, with the space that begins it; its first token counts.
+    batch_size : int
+        Prompts in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    log_probability : array of float64, shape (n_prompts,)
+        Of the answer's first token, in nats.
+    right : array of bool, shape (n_prompts,)
+        Whether no other token is likelier.
+
+    Raises
+    ------
+    NisslError
+        There are not as many answers as prompts, or the network has no tokenizer.
+
+    Examples
+    --------
+    >>> answered(net, ["The capital of France is"], [" Paris"])  # doctest: +SKIP
+    (array([-0.258]), array([ True]))
+    """
+    import torch
+
+    from nissl.network.calls import call_model, sequence_call
+
+    if len(prompts) != len(answers):
+        raise NisslError(
+            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
+        )
+    tokenizer = net.require_tokenizer()
+    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
+    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
+    log_probability, right = np.zeros(len(ids)), np.zeros(len(ids), dtype=bool)
+    # The last logits alone: padding on the left puts them at one place.
+    last: dict[str, Any] = {}
+    if "logits_to_keep" in inspect.signature(type(net.model).forward).parameters:
+        last = {"logits_to_keep": 1}
+    order = np.argsort([len(i) for i in ids], kind="stable")
+    with progress_bar(
+        f"Asking {net.name}", total=len(ids), unit="prompts", progress=progress
+    ) as advance:
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            call = sequence_call(net, [ids[r] for r in rows], padding="left")
+            call.kwargs.update(last)
+            with torch.inference_mode():
+                logits = call_model(net, call).logits[:, -1].float()
+            wanted = torch.from_numpy(first[rows]).to(logits.device).unsqueeze(-1)
+            logit = logits.gather(-1, wanted)
+            log_probability[rows] = (logit - logits.logsumexp(-1, keepdim=True)).cpu().numpy()[:, 0]
+            right[rows] = (logit >= logits.max(-1, keepdim=True).values).cpu().numpy()[:, 0]
+            advance(len(rows))
+    return log_probability, right
+
+
+def halves(
+    facts: pd.DataFrame, *, labels: str, by: str | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split facts in two, each kind in halves: units are found on one, tested on the other.
+
+    Parameters
+    ----------
+    facts : DataFrame
+        One row a fact.
+    labels : str
+        The column that names the kind of fact.
+    by : str, optional
+        A column whose values must not be divided (the country, the word): facts that share it all
+        go to one side. By default every row goes by itself.
+    seed : int
+        The seed of the split.
+
+    Returns
+    -------
+    tuple of two DataFrames
+        Disjoint, together all rows.
+
+    Raises
+    ------
+    NisslError
+        A kind has fewer than two facts, or all of a kind fall on one side.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> facts = pd.DataFrame({"text": list("abcd"), "relation": ["x", "x", "y", "y"]})
+    >>> [len(half) for half in halves(facts, labels="relation")]
+    [2, 2]
+    """
+    _columns(facts, (labels,) if by is None else (labels, by))
+    rng = np.random.default_rng(seed)
+    first = np.zeros(len(facts), dtype=bool)
+    if by is None:
+        for name in facts[labels].unique():
+            rows = rng.permutation(np.flatnonzero(facts[labels] == name))
+            first[rows[: (len(rows) + int(rng.integers(2))) // 2]] = True
+    else:
+        groups = rng.permutation(facts[by].unique())
+        first[:] = facts[by].isin(groups[: len(groups) // 2])
+    halved = facts[first].reset_index(drop=True), facts[~first].reset_index(drop=True)
+    for half in halved:
+        missing = set(facts[labels]) - set(half[labels])
+        if missing:
+            raise NisslError(
+                f"{', '.join(map(str, sorted(missing)))}: too few facts to fall on both sides",
+                do="give more facts of that kind, or another seed",
+            )
+    return halved
+
+
+def _columns(facts: pd.DataFrame, needed: Sequence[str]) -> None:
+    for name in needed:
+        if name not in facts.columns:
+            raise UnknownName("column", name, [str(c) for c in facts.columns])
+    if not len(facts):
+        raise NisslError("there are no facts", do="give a table with at least two of each kind")

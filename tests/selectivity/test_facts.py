@@ -1,0 +1,81 @@
+"""Which facts a network knows, and how they are halved."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import nissl
+from nissl import NisslError
+from nissl.selectivity import NotKnown, answered, halves, known
+from tiny import VOCABULARY, tiny
+
+
+class Letters:
+    """A tokenizer of single letters: a is 3, b is 4, ..."""
+
+    pad_token_id, bos_token_id = 0, None
+
+    def encode(self, text, add_special_tokens=True, **options):
+        return [3 + (ord(c) - ord("a")) % (VOCABULARY - 3) for c in text]
+
+
+@pytest.fixture
+def net():
+    return nissl.load(tiny("llama"), tokenizer=Letters())
+
+
+def table(n=12):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcdef"), rng.integers(2, 9))) for _ in range(n)]
+    return pd.DataFrame(
+        {"text": texts, "answer": list("ghijkl" * n)[:n], "relation": ["x", "y"] * (n // 2)}
+    )
+
+
+def test_answers_equal_one_prompt_at_a_time(net):
+    facts = table()
+    found, right = answered(net, list(facts.text), list(facts.answer), batch_size=5, progress=False)
+    for row, (text, answer) in enumerate(zip(facts.text, facts.answer, strict=True)):
+        with torch.no_grad():
+            ids = torch.tensor([net.tokenizer.encode(text)])
+            logits = net.model(ids).logits[0, -1]
+        wanted = net.tokenizer.encode(answer)[0]
+        assert abs(float(logits.log_softmax(-1)[wanted]) - found[row]) < 1e-5
+        assert right[row] == (int(logits.argmax()) == wanted)
+
+
+def test_only_what_is_answered_rightly_is_known(net):
+    facts = table()
+    with torch.no_grad():
+        best = [
+            int(net.model(torch.tensor([net.tokenizer.encode(t)])).logits[0, -1].argmax())
+            for t in facts.text
+        ]
+    letters = {3 + i: chr(ord("a") + i) for i in range(VOCABULARY - 3)}
+    facts["answer"] = [letters.get(b, "a") for b in best]
+    facts.loc[0, "answer"] = "a" if best[0] != 3 else "b"
+    found = known(net, facts, labels="relation", least=5, progress=False)
+    assert 0 not in [facts.text.tolist().index(t) for t in found.text]
+    assert (found.log_probability < 0).all()
+    with pytest.raises(NotKnown, match=r"fewer than 30 facts of x .*, y"):
+        known(net, facts, labels="relation", progress=False)
+
+
+def test_halves_are_disjoint_and_hold_every_kind():
+    facts = table(40).assign(subject=[f"s{i // 4}" for i in range(40)])
+    for by in (None, "subject"):
+        first, second = halves(facts, labels="relation", by=by, seed=1)
+        assert len(first) + len(second) == 40
+        assert set(first.relation) == set(second.relation) == {"x", "y"}
+        if by:
+            assert not set(first.subject) & set(second.subject)
+    with pytest.raises(NisslError, match="too few facts"):
+        halves(facts.iloc[:3], labels="relation")
+
+
+def test_missing_columns_and_answers_are_refused(net):
+    with pytest.raises(NisslError, match="no column is called 'relatoin'"):
+        halves(table(), labels="relatoin")
+    with pytest.raises(NisslError, match="1 answers for 2 prompts"):
+        answered(net, ["a", "b"], ["c"], progress=False)
