@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.statistics import document_weights, frequent_labels, position_groups
+from nissl.statistics import (
+    document_weights,
+    frequent_labels,
+    pooled_documents,
+    position_groups,
+)
 
 if TYPE_CHECKING:
     from nissl.network import TextPlan
@@ -127,7 +132,7 @@ def reading_of(
         window=window,
         keep=keep,
         positions=position_groups(int(position.max()) + 1)[position],
-        groups=_grouped(document, MOST_GROUPS),
+        groups=pooled_documents(document, MOST_GROUPS),
         labels=labels,
         weights=np.stack([document_weights(c, document, keep) for c in labels.T], axis=1),
         tokens=kept,
@@ -137,14 +142,6 @@ def reading_of(
         language=language,
         labelled=labelled,
     )
-
-
-def _grouped(document: Array, most: int) -> Array:
-    """Number the documents, and pool neighbouring ones where there are more than `most`."""
-    _, number = np.unique(document, return_inverse=True)
-    n = int(number.max()) + 1
-    groups: Array = number if n <= most else number * most // n
-    return groups
 
 
 def _labelled(plan: TextPlan, document: Array, label: str) -> tuple[Array, Array]:

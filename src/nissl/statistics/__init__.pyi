@@ -31,6 +31,7 @@ from .permutation import permutation_test as permutation_test
 from .preference import Preference as Preference
 from .labels import document_weights as document_weights
 from .labels import frequent_labels as frequent_labels
+from .labels import pooled_documents as pooled_documents
 from .probes import control_labels as control_labels
 from .probes import cross_validate as cross_validate
 from .probes import probe as probe

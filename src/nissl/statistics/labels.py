@@ -8,7 +8,7 @@ import numpy as np
 
 from nissl.statistics._block import Array
 
-__all__ = ["document_weights", "frequent_labels"]
+__all__ = ["document_weights", "frequent_labels", "pooled_documents"]
 
 
 def frequent_labels(
@@ -87,3 +87,28 @@ def document_weights(labels: Any, documents: Any, keep: Any = None) -> Array:
         _, which, counts = np.unique(pair, return_inverse=True, return_counts=True)
         weights[there] = 1 / counts[which]
     return weights
+
+
+def pooled_documents(documents: Any, most: int) -> Array:
+    """Number documents, and pool neighbouring ones where there are more than can be kept apart.
+
+    Parameters
+    ----------
+    documents : array of int, shape (n_samples,)
+        Document of each sample.
+    most : int
+        Groups at most.
+
+    Returns
+    -------
+    array of int, shape (n_samples,)
+        Group of each sample, from 0.
+
+    Examples
+    --------
+    >>> pooled_documents([3, 3, 5, 9, 9], 2).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    _, number = np.unique(np.asarray(documents), return_inverse=True)
+    n = int(number.max()) + 1 if len(number) else 0
+    return np.asarray(number if n <= most else number * most // n)
