@@ -14,3 +14,7 @@ from .gated import GATED_CLASSES as GATED_CLASSES
 from .gated import gated_class_shares as gated_class_shares
 from .gated import gated_classes as gated_classes
 from .gated import gated_function as gated_function
+from .growth import Growth as Growth
+from .growth import growth as growth
+from .massive import layer_ratios as layer_ratios
+from .massive import massive as massive

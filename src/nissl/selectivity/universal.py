@@ -12,6 +12,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import align, check
+from nissl.selectivity.rotated import layers, rotation
 from nissl.statistics import Correlation, Finding, against_null
 
 if TYPE_CHECKING:
@@ -109,8 +110,11 @@ def universal(
         for number, (name, (a, b)) in enumerate(pairs.items()):
             r, best = np.zeros(a.sizes["unit"]), np.full(a.sizes["unit"], -1)
             drawn = np.zeros_like(draws)
-            for layer, columns in enumerate(_layers(b)):
-                rotations = _rotations(len(columns), n_rotations, (seed, number, layer))
+            for layer, columns in enumerate(layers(b).values()):
+                rotations = [
+                    rotation(len(columns), (seed, number, layer, draw))
+                    for draw in range(n_rotations)
+                ]
                 _compare(a, b, columns, rotations, r, best, drawn)
                 advance(len(columns))
             scores[name], signed[name] = np.abs(r), r
@@ -200,26 +204,8 @@ def _corresponding(
     return a, b
 
 
-def _layers(rec: Recording) -> list[NDArray[np.integer[Any]]]:
-    """Return the columns of each layer."""
-    if "site" not in rec.coords:
-        return [np.arange(rec.sizes["unit"])]
-    sites = rec["site"].values.astype(str)
-    return [np.flatnonzero(sites == site) for site in dict.fromkeys(sites)]
-
-
-def _rotations(width: int, n: int, seed: tuple[int, ...]) -> list[Array]:
-    """Draw orthogonal matrices, evenly over all of them."""
-    drawn = []
-    for place in range(n):
-        rng = np.random.default_rng((*seed, place))
-        q, r = np.linalg.qr(rng.standard_normal((width, width), dtype=np.float32))
-        drawn.append(q * np.sign(np.diagonal(r)))
-    return drawn
-
-
 def _compare(
-    a: Recording, b: Recording, columns: NDArray[np.integer[Any]], rotations: list[Array],
+    a: Recording, b: Recording, columns: NDArray[np.integer[Any]], rotations: list[NDArray[np.float32]],
     r: Array, best: NDArray[np.integer[Any]], drawn: Array,
 ) -> None:  # fmt: skip
     """Improve best partners, and those in rotated bases, by the units of one layer."""
@@ -229,9 +215,9 @@ def _compare(
         within.update(layer[first : first + ROWS], first)
     inside = within.result()
     covariance = np.nan_to_num(inside["r"]) * np.outer(inside["sd"], inside["sd"])
-    spreads = [
-        np.sqrt(np.einsum("uk,uv,vk->k", q, covariance, q, optimize=True)) for q in rotations
-    ]
+    covariance = covariance.astype(np.float32)
+    squares = [np.einsum("uk,uk->k", q, covariance @ q) for q in rotations]
+    spreads = [np.sqrt(np.maximum(square, 0)) for square in squares]
     for start in range(0, a.sizes["unit"], UNITS):
         units = slice(start, min(start + UNITS, a.sizes["unit"]))
         across = Correlation(units.stop - units.start, len(columns))

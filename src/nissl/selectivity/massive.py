@@ -1,0 +1,208 @@
+"""Massive activations: the few values of the residual stream that dwarf all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError, UnknownName
+from nissl.methods import method
+from nissl.recording import check
+from nissl.selectivity.rotated import layers, rotation
+from nissl.statistics import Finding, against_null
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.recording import Recording
+
+__all__ = ["MAGNITUDE", "RATIO", "layer_ratios", "massive"]
+
+MAGNITUDE, RATIO = 100.0, 1000.0  # Sun et al. 2024: beyond both an activation is massive
+
+Array = NDArray[np.floating[Any]]
+
+
+@method(system=38)
+def massive(
+    rec: Recording,
+    *,
+    block: str = "document",
+    magnitude: float = MAGNITUDE,
+    ratio: float = RATIO,
+    n_rotations: int = 19,
+    correction: str | None = "max",
+    seed: int = 0,
+) -> Finding:
+    """Find dimensions of the residual stream that hold massive activations.
+
+    In each text a dimension is scored by its largest absolute value over the text's tokens, divided
+    by the median absolute value of the whole layer. Its score is the mean over texts.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_tokens, n_units)
+        The residual stream: ``resid_post`` of one layer or several, told apart by the coordinate
+        ``site``.
+    block : str
+        Sample coordinate of the text.
+    magnitude, ratio : float
+        A value is massive beyond both: the first as it is, the second over the median.
+    n_rotations : int
+        Draws of the null: the same layer in bases rotated at random. Were the size spread over many
+        dimensions, they would hold as large values.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over the dimensions of each layer.
+    seed : int
+        The seed of the rotations.
+
+    Returns
+    -------
+    Finding
+        One row for each dimension: ``ratio``, its null mean, effect, p, q; ``largest`` (the largest
+        absolute value anywhere), ``massive`` (the share of texts that hold a massive activation in
+        it), ``position`` and, where the recording has it, ``token`` of the largest value, ``first``
+        (the share of texts whose largest value of it is at the first token), ``site`` and
+        ``layer``.
+
+    Raises
+    ------
+    NisslError
+        There is one text only, or a layer whose median is zero.
+    UnknownName
+        The recording has no coordinate of the texts.
+
+    Notes
+    -----
+    The null asks whether the *basis* is special; whether training made it so is told by recording
+    networks with fresh weights (`ReinitialisedNetwork`).
+
+    Source: Sun et al. 2024 (the definition); Gallego-Feliciano et al. 2025, equations 4 to 8 (the
+    ratio and its mean over texts). The null is ours.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> values = np.random.default_rng(0).standard_normal((60, 32))
+    >>> values[::20, 7] = 3000.0
+    >>> rec = recording(values, samples={"document": np.repeat([0, 1, 2], 20)})
+    >>> massive(rec).significant().table[["unit", "massive", "first"]].values.tolist()
+    [['unit[7]', 1.0, 1.0]]
+    """
+    import pandas as pd
+
+    texts = _texts(rec, block)
+    if len(texts) < 2:
+        raise NisslError("one text does not tell chance from habit", do="record two texts or more")
+    tables = []
+    for number, (site, columns) in enumerate(layers(rec).items()):
+        values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
+        medians = _medians(values, texts, site)
+        largest = np.stack([values[rows].max(axis=0) for rows in texts])
+        score = (largest / medians[:, None]).mean(axis=0)
+        draws = _rotated(np.asarray(rec[:, columns].values), texts, (seed, number), n_rotations)
+        found = against_null(
+            score, draws, units=rec["unit"].values[columns].astype(str).tolist(), score="ratio",
+            method="massive", null="rotated basis", alternative="greater", correction=correction,
+        )  # fmt: skip
+        beyond = (largest > magnitude) & (largest >= ratio * medians[:, None])
+        place = np.stack([values[rows].argmax(axis=0) for rows in texts])
+        where = values.argmax(axis=0)
+        table = found.table.assign(
+            largest=values.max(axis=0), massive=beyond.mean(axis=0), first=(place == 0).mean(axis=0)
+        )
+        for name in ("position", "token"):
+            if name in rec.coords:
+                table[name] = rec[name].values[where]
+        for name in ("site", "layer"):
+            if name in rec.coords:
+                table[name] = rec[name].values[columns]
+        tables.append(table)
+    about = {
+        **found.provenance, "magnitude": magnitude, "least_ratio": ratio, "seed": seed,
+        "n_texts": len(texts), "n_tests": sum(map(len, tables)),
+    }  # fmt: skip
+    return Finding(pd.concat(tables, ignore_index=True), "massive", "rotated basis", about, "ratio")
+
+
+def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
+    """Return for each layer how far its largest activation exceeds its median.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_tokens, n_units)
+        The residual stream, as for `massive`.
+    block : str
+        Sample coordinate of the text.
+
+    Returns
+    -------
+    DataFrame, one row a layer
+        ``site``; ``largest`` and ``median``, of absolute values, means over texts; ``ratio`` of the
+        two; ``unit`` that holds the largest value of most texts.
+
+    Raises
+    ------
+    NisslError
+        A layer's median is zero.
+    UnknownName
+        The recording has no coordinate of the texts.
+
+    Notes
+    -----
+    Source: Gallego-Feliciano et al. 2025, equation 8.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording([[1.0, -8.0], [2.0, 2.0]], samples={"document": [0, 0]})
+    >>> layer_ratios(rec)[["ratio", "unit"]].values.tolist()
+    [[4.0, 'unit[1]']]
+    """
+    import pandas as pd
+
+    texts, rows = _texts(rec, block), []
+    for site, columns in layers(rec).items():
+        values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
+        medians = _medians(values, texts, site)
+        tops = [values[text].max(axis=0) for text in texts]
+        unit = np.bincount([int(top.argmax()) for top in tops]).argmax()
+        largest, median = float(np.mean([top.max() for top in tops])), float(medians.mean())
+        rows.append({
+            "site": site, "largest": largest, "median": median, "ratio": largest / median,
+            "unit": str(rec["unit"].values[columns[unit]]),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _texts(rec: Recording, block: str) -> list[NDArray[np.integer[Any]]]:
+    """Return the rows of each text."""
+    check(rec)
+    if block not in rec.coords:
+        raise UnknownName("sample coordinate", block, [str(name) for name in rec.coords])
+    codes = rec[block].values
+    return [np.flatnonzero(codes == code) for code in np.unique(codes)]
+
+
+def _medians(values: Array, texts: list[Any], site: str) -> Array:
+    medians = np.asarray([np.median(values[rows]) for rows in texts])
+    if not (medians > 0).all():
+        raise NisslError(
+            "the median activation is zero, so that nothing can be told beyond it",
+            where=site,
+            do="give a dense site, such as resid_post",
+        )
+    return medians
+
+
+def _rotated(values: Array, texts: list[Any], seed: tuple[int, int], n: int) -> Array:
+    """Score the dimensions of rotated bases, shape (n, n_units)."""
+    width, draws = values.shape[1], []
+    for draw in range(n):
+        turned = np.abs(values @ rotation(width, (*seed, draw)))
+        largest = np.stack([turned[rows].max(axis=0) for rows in texts])
+        medians = np.asarray([np.median(turned[rows]) for rows in texts])
+        draws.append((largest / medians[:, None]).mean(axis=0))
+    return np.stack(draws)
