@@ -42,7 +42,7 @@ class FoldedWeights:
     gate : Tensor or None, shape (n_units, d_model), float32
         Gate weights, likewise; None where the MLP has no gate.
     write : Tensor, shape (n_units, d_model), float32
-        Output weights, the norm after the MLP folded in where there is one (Gemma).
+        Output weights, the norm after the MLP folded in where there is one and it was asked for.
     """
 
     read: Tensor
@@ -50,7 +50,7 @@ class FoldedWeights:
     write: Tensor
 
 
-def folded_weights(net: Network, site: str) -> FoldedWeights:
+def folded_weights(net: Network, site: str, *, after: bool = True) -> FoldedWeights:
     """Return input, gate and output weights of neurons in the coordinates of the stream.
 
     Parameters
@@ -59,6 +59,8 @@ def folded_weights(net: Network, site: str) -> FoldedWeights:
         The network.
     site : str
         ``blocks.L.mlp.neurons``.
+    after : bool
+        Fold in the norm after the MLP too, where there is one (Gemma); else only the one before.
 
     Returns
     -------
@@ -84,7 +86,7 @@ def folded_weights(net: Network, site: str) -> FoldedWeights:
         before = block.get_submodule(architecture.matrices.norm)
         read = _folded(net, before, read)
         gate = None if gate is None else _folded(net, before, gate.float())
-    if architecture.norms[1]:
+    if after and architecture.norms[1]:
         write = write * _scale(net, block.get_submodule(architecture.norms[1]), write)
     return FoldedWeights(read, None if gate is None else gate.float(), write)
 
