@@ -16,6 +16,7 @@ from nissl.atlas.weights import Readout, weight_columns
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
 from nissl.network.active import SHARE, active_above
+from nissl.selectivity import gated_function
 from nissl.statistics import Extremes
 
 
@@ -121,6 +122,14 @@ def test_cosines_and_norms_are_those_of_the_matrices(llama):
     np.testing.assert_allclose(found["cos_gate_out"], cosine(gate, down), atol=1e-5)
     np.testing.assert_allclose(found["cos_in_gate"], cosine(up, gate), atol=1e-5)
     assert np.isnan(weight_columns(llama, "blocks.0.resid_post", 16)["output_norm"]).all()
+
+
+def test_gated_neurons_have_the_class_that_selectivity_gives_them(llama):
+    expected = gated_function(llama, sites="blocks.0.mlp.neurons", progress=False).table
+    found = weight_columns(llama, "blocks.0.mlp.neurons", 24)["gated_class"]
+    assert found.tolist() == expected["gated_class"].tolist()
+    assert len(set(found)) > 1  # in 16 dimensions, chance has classes too
+    assert set(weight_columns(llama, "blocks.0.resid_post", 16)["gated_class"]) == {""}
 
 
 def test_threshold_is_a_share_of_the_layers_output(llama):

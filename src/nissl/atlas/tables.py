@@ -120,6 +120,7 @@ output_norm      float32  norm of the output weights
 cos_in_out       float32  cosine of input and output weights; NaN where the site has none
 cos_gate_out     float32  cosine of gate and output weights
 cos_in_gate      float32  cosine of input and gate weights
+gated_class      str      what a gated neuron does to what it reads; empty where there is no gate
 promoted         list     tokens whose logits the output weights raise most
 promoted_logit   list     by how much for an activity of one, before the final norm divides
 suppressed       list     tokens whose logits they lower most

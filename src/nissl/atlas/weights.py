@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nissl.network.weights import asked, folded_unembedding, output_weights_of
+from nissl.network.weights import asked, folded_unembedding, folded_weights, output_weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +23,7 @@ PART = 256  # units whose logits are computed together
 
 
 def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
-    """Return norms and cosines of each unit's weights.
+    """Return norms and cosines of each unit's weights, and the class of gated neurons.
 
     Parameters
     ----------
@@ -38,7 +38,8 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
     -------
     dict of arrays, each of shape (n_units,)
         ``output_norm``, ``cos_in_out``, ``cos_gate_out``, ``cos_in_gate``; NaN where the site has
-        no such weights.
+        no such weights. ``gated_class`` (`nissl.selectivity.gated_classes`), of the same cosines
+        with the norm before the MLP folded in; empty where there is no gate.
     """
     write = output_weights_of(net, site)
     read, gate = asked(net.input_weights, site), asked(net.gate_weights, site)
@@ -49,12 +50,23 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
         found: Array = torch.nn.functional.cosine_similarity(a, b, dim=1).cpu().numpy()
         return found
 
+    gated = np.full(n_units, "", dtype=object)
+    if gate is not None and read is not None and write is not None:
+        from nissl.selectivity import gated_classes
+
+        folded = folded_weights(net, site, after=False)
+        gated[:] = gated_classes(
+            cosine(folded.read, folded.write),
+            cosine(folded.gate, folded.write),
+            cosine(folded.gate, folded.read),
+        )
     norm = np.full(n_units, np.nan) if write is None else write.norm(dim=1).cpu().numpy()
     return {
         "output_norm": norm,
         "cos_in_out": cosine(read, write),
         "cos_gate_out": cosine(gate, write),
         "cos_in_gate": cosine(read, gate),
+        "gated_class": gated,
     }
 
 
