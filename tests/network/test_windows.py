@@ -43,6 +43,13 @@ def test_the_fingerprint_is_of_every_token(net):
     assert first != windows_of(net, [[5], [6, 7]]).fingerprint()
 
 
+def test_no_more_is_read_than_the_window_that_reaches_so_many_tokens(net):
+    windows = windows_of(net, [[5] * 6, [6] * 6, [7] * 6], window=4)
+    assert [len(ids) for ids in windows.first(7).ids] == [4, 2, 4]
+    assert windows.first(6).n_samples == 6
+    assert windows.first(100).fingerprint() == windows.fingerprint()
+
+
 def test_batches_hold_about_as_many_tokens_and_every_window():
     lengths = [512, 512, 512, 512, 512, 10, 3, 2000, 4]
     groups = batches_of(lengths, batch_size=None)

@@ -30,6 +30,7 @@ def atlas(
     n_permutations: int = 1000,
     top: int = 20,
     window: int | None = None,
+    n_tokens: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
@@ -61,6 +62,8 @@ def atlas(
         Extremes kept of each unit, at each end.
     window : int, optional
         Tokens of a window of a long text.
+    n_tokens : int, optional
+        How much of a text is read, to the end of a window; by default all of it.
     batch_size : int, optional
         Windows or items in one pass.
     device, dtype : str, optional
@@ -116,7 +119,8 @@ def atlas(
         network_atlas(
             opened, _inputs(inputs, names), out,
             sites=sites if isinstance(sites, str) else list(sites), name=", ".join(names), top=top,
-            batch_size=batch_size, window=window, seed=seed, resume=resume, progress=progress,
+            batch_size=batch_size, window=window, n_tokens=n_tokens, seed=seed, resume=resume,
+            progress=progress,
         )  # fmt: skip
     write_page(out)
     return open_atlas(out)

@@ -84,6 +84,7 @@ def network_atlas(
     rules: Rules | None = None,
     batch_size: int | None = None,
     window: int | None = None,
+    n_tokens: int | None = None,
     seed: int = 0,
     resume: bool = True,
     progress: bool = True,
@@ -112,6 +113,8 @@ def network_atlas(
         The thresholds of the kinds.
     batch_size, window : int, optional
         As for `nissl.network.record`.
+    n_tokens : int, optional
+        How much of a text is read; by default all of it.
     seed : int
         Seed of the sample and of the permutations.
     resume : bool
@@ -137,7 +140,7 @@ def network_atlas(
     began = time.perf_counter()
     _make_folder(Path(out))
     rules = rules or Rules()
-    plan = plan_of(net, inputs, batch_size=batch_size, window=window)
+    plan = plan_of(net, inputs, batch_size=batch_size, window=window, n_tokens=n_tokens)
     about: dict[str, Any] = {
         **provenance(net, plan, seed=seed),
         "sites": [site.name for site in net.find(sites)],

@@ -28,6 +28,9 @@ def _atlas(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tables and the page.")],
     text: Text = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="How much of the text to read; all by default.")
+    ] = None,
     sites: Sites = None,
     batch_size: Batch = None,
     device: Device = None,
@@ -50,7 +53,7 @@ def _atlas(
     """
     from nissl.atlas import atlas
 
-    options = given(sites=sites, batch_size=batch_size, device=device, dtype=dtype)
+    options = given(n_tokens=tokens, sites=sites, batch_size=batch_size, device=device, dtype=dtype)
     made = atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)

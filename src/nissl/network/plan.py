@@ -226,6 +226,7 @@ def plan_of(
     stride: int | None = None,
     bos: BosPolicy | None = None,
     padding: str = "right",
+    n_tokens: int | None = None,
 ) -> TextPlan | ItemPlan:
     """Plan the recording of inputs.
 
@@ -243,6 +244,8 @@ def plan_of(
         As in `windows_of`.
     padding : {"right", "left"}
         Where shorter windows are filled up.
+    n_tokens : int, optional
+        Read no further than the window in which so many tokens are reached; by default all.
 
     Returns
     -------
@@ -258,6 +261,8 @@ def plan_of(
         raise NisslError(f"a batch of {batch_size} holds nothing", do="give batch_size=1 or more")
     if is_sequence_input(inputs):
         windows = windows_of(net, inputs, window=window, stride=stride, bos=bos)
+        if n_tokens is not None:
+            windows = windows.first(n_tokens)
         lengths = map(len, windows.ids)
         return TextPlan(windows, batches_of(lengths, batch_size=batch_size), padding)
     labels: Columns = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -61,6 +61,31 @@ class Windows:
     def n_samples(self) -> int:
         """How many tokens are new."""
         return int(sum(map(len, self.ids)) - self.skip.sum() - self.tail.sum())
+
+    def first(self, n_tokens: int) -> Windows:
+        """Return the first windows that together give so many new tokens, or all.
+
+        Parameters
+        ----------
+        n_tokens : int
+            New tokens wanted, at least.
+
+        Returns
+        -------
+        Windows
+            Whole windows; the labels of all documents stay.
+        """
+        new = np.asarray([len(ids) for ids in self.ids]) - self.skip - self.tail
+        n = min(int(np.searchsorted(np.cumsum(new), n_tokens)) + 1, len(new))
+        part = slice(0, n)
+        return replace(
+            self,
+            ids=self.ids[part],
+            document=self.document[part],
+            offset=self.offset[part],
+            skip=self.skip[part],
+            tail=self.tail[part],
+        )
 
     def fingerprint(self) -> str:
         """Return a hash of every token id, window by window."""
