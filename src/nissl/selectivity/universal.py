@@ -205,8 +205,8 @@ def _corresponding(
 
 
 def _compare(
-    a: Recording, b: Recording, columns: NDArray[np.integer[Any]], rotations: list[NDArray[np.float32]],
-    r: Array, best: NDArray[np.integer[Any]], drawn: Array,
+    a: Recording, b: Recording, columns: NDArray[np.integer[Any]],
+    rotations: list[NDArray[np.float32]], r: Array, best: NDArray[np.integer[Any]], drawn: Array,
 ) -> None:  # fmt: skip
     """Improve best partners, and those in rotated bases, by the units of one layer."""
     layer = _values(b, slice(None), columns)
@@ -231,8 +231,8 @@ def _compare(
         r[units] = np.where(better, here, r[units])
         best[units] = np.where(better, columns[place], best[units])
         found *= np.where(np.isfinite(inside["sd"]), inside["sd"], 0.0).astype(np.float32)
-        for draw, (rotation, spread) in enumerate(zip(rotations, spreads, strict=True)):
-            turned = np.abs(found @ rotation)
+        for draw, (turn, spread) in enumerate(zip(rotations, spreads, strict=True)):
+            turned = np.abs(found @ turn)
             turned /= np.where(spread > 0, spread, np.inf).astype(np.float32)
             drawn[draw, units] = np.maximum(drawn[draw, units], turned.max(axis=1))
 
