@@ -18,3 +18,9 @@ from .growth import Growth as Growth
 from .growth import growth as growth
 from .massive import layer_ratios as layer_ratios
 from .massive import massive as massive
+from .erasing import erasing as erasing
+from .ngram import detected as detected
+from .ngram import ngram as ngram
+from .ngram import position_information as position_information
+from .losses import loss_damage as loss_damage
+from .losses import losses as losses

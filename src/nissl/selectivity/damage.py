@@ -8,15 +8,14 @@ same layers that write as much. What exceeds them is the units' own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError
-from nissl.progress import progress_bar
+from nissl.selectivity.ablation import ablated_groups
 from nissl.selectivity.facts import answered
-from nissl.statistics import Finding, MatchedUnits, against_null, output_weight
+from nissl.statistics import Finding, MatchedUnits, output_weight
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,43 +88,15 @@ def damage(
     >>> damage(net, {"capital": found.units}, tested, labels="relation",
     ...        units=weighed(net, rec))  # doctest: +SKIP
     """
-    kinds = [str(kind) for kind in facts[labels].unique()]
-    for name, members in groups.items():
-        if not len(members):
-            raise NisslError("a group has no units", where=name, do="find some, or leave it out")
-        if name not in kinds:
-            raise NisslError(f"no fact is of kind '{name}'", do=f"kinds are {', '.join(kinds)}")
-    membership = np.stack([np.asarray(facts[labels] == kind) for kind in kinds])
-    total = 1 + len(groups) * (1 + n_draws)
-    names = np.asarray(units["unit"]).astype(str)
-    rows, observed, draws = [], [], []
-    with progress_bar("Ablating", total=total, unit="groups", progress=progress) as advance:
-        before = _asked(net, facts, (), batch_size)
-        advance(1)
+    prompts, answers = list(facts["text"]), list(facts["answer"])
 
-        def fall(members: Sequence[str]) -> NDArray[np.float64]:
-            lost = before - _asked(net, facts, members, batch_size)
-            advance(1)
-            return np.asarray(membership @ lost / membership.sum(1))
+    def ask() -> NDArray[np.float64]:
+        return answered(net, prompts, answers, batch_size=batch_size, progress=False)[0]
 
-        for number, (name, members) in enumerate(groups.items()):
-            own = kinds.index(name)
-            drawn = null.draw(units, list(members), n_draws, seed=seed + number)
-            made = [_with_contrast(fall(members), own)]
-            made += [_with_contrast(fall(list(names[row])), own) for row in drawn]
-            observed.append(made[0])
-            draws.append(made[1:])
-            rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
-    found = against_null(
-        np.concatenate(observed), np.concatenate(draws, axis=1), units=[r[0] for r in rows],
-        score="damage", method="damage", null=null.name, alternative="greater",
-        correction=correction,
+    return ablated_groups(
+        net, groups, ask, facts[labels], units=units, null=null, n_draws=n_draws,
+        correction=correction, seed=seed, progress=progress, method="damage", item="fact",
     )  # fmt: skip
-    table = found.table
-    table.insert(1, "label", [row[1] for row in rows])
-    table.insert(2, "n_units", [row[2] for row in rows])
-    said = {**found.provenance, "seed": seed, "n_facts": len(facts), "network": net.name}
-    return Finding(table, "damage", null.name, said, "damage")
 
 
 def weighed(net: Network, rec: Recording) -> pd.DataFrame:
@@ -167,23 +138,3 @@ def weighed(net: Network, rec: Recording) -> pd.DataFrame:
         out = net.output_weights(str(site)).float().cpu().numpy()
         weight[rows] = output_weight(size[rows], out[np.asarray(table["index"])[rows]])
     return table.assign(weight=weight)
-
-
-def _asked(
-    net: Network, facts: pd.DataFrame, members: Sequence[str], batch_size: int
-) -> NDArray[np.float64]:
-    from contextlib import nullcontext
-
-    from nissl.network import ablate
-
-    silenced: Any = net.edit(ablate(list(members))) if len(members) else nullcontext()
-    with silenced:
-        return answered(
-            net, list(facts["text"]), list(facts["answer"]), batch_size=batch_size, progress=False
-        )[0]
-
-
-def _with_contrast(by_kind: NDArray[np.float64], own: int) -> NDArray[np.float64]:
-    """Append the fall of the group's own label less the mean fall of the others."""
-    others = np.delete(by_kind, own)
-    return np.append(by_kind, by_kind[own] - (others.mean() if len(others) else 0.0))

@@ -1,0 +1,128 @@
+"""Ablation against matched units: what silencing each group of units does to items of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+from nissl.progress import progress_bar
+from nissl.statistics import Finding, MatchedUnits, against_null
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.network import Network
+
+__all__ = ["ablated_groups"]
+
+
+def ablated_groups(
+    net: Network,
+    groups: Mapping[str, Sequence[str]],
+    ask: Callable[[], NDArray[np.float64]],
+    kind_of: ArrayLike,
+    *,
+    units: pd.DataFrame,
+    null: MatchedUnits,
+    n_draws: int,
+    correction: str | None,
+    seed: int,
+    progress: bool,
+    method: str,
+    item: str = "item",
+) -> Finding:
+    """Ablate each group and units matched to it, and compare by how much items get worse.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    groups : mapping of str to sequence of str
+        Addresses of the units of each kind.
+    ask : callable
+        Asks the network every item, under the edits in force: how well each goes, shape
+        (n_items,), larger is better.
+    kind_of : array of str, shape (n_items,)
+        The kind of each item.
+    units : DataFrame
+        All units that may be drawn: ``unit``, ``layer`` and ``weight``.
+    null : MatchedUnits
+        How random units are matched.
+    n_draws : int
+        How many random groups each is compared with.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over all groups and kinds.
+    seed : int
+        The seed of the draws.
+    progress : bool
+        Show a bar.
+    method : str
+        The finding's method.
+    item : str
+        What an item is called in errors.
+
+    Returns
+    -------
+    Finding
+        One row for each group and kind, and one for each group's own kind less the mean of the
+        others (``label`` is "own - others"): ``damage`` is the mean fall.
+
+    Raises
+    ------
+    NisslError
+        A group is empty, or names no kind of the items.
+
+    Notes
+    -----
+    The random groups of a group are drawn anew for each, and ablated with zero, as it is.
+    """
+    labels = np.asarray(kind_of).astype(str)
+    kinds = list(dict.fromkeys(labels.tolist()))
+    for name, members in groups.items():
+        if not len(members):
+            raise NisslError("a group has no units", where=name, do="find some, or leave it out")
+        if name not in kinds:
+            raise NisslError(f"no {item} is of kind '{name}'", do=f"kinds are {', '.join(kinds)}")
+    membership = np.stack([labels == kind for kind in kinds])
+    names = np.asarray(units["unit"]).astype(str)
+    rows, observed, draws = [], [], []
+    total = 1 + len(groups) * (1 + n_draws)
+    with progress_bar("Ablating", total=total, unit="groups", progress=progress) as advance:
+        before = ask()
+        advance(1)
+
+        def fall(members: Sequence[str], own: int) -> NDArray[np.float64]:
+            with _silenced(net, members):
+                lost = before - ask()
+            advance(1)
+            by_kind = membership @ lost / membership.sum(1)
+            others = np.delete(by_kind, own)
+            return np.append(by_kind, by_kind[own] - (others.mean() if len(others) else 0.0))
+
+        for number, (name, members) in enumerate(groups.items()):
+            own = kinds.index(name)
+            drawn = null.draw(units, list(members), n_draws, seed=seed + number)
+            observed.append(fall(members, own))
+            draws.append([fall(list(names[row]), own) for row in drawn])
+            rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
+    found = against_null(
+        np.concatenate(observed), np.concatenate(draws, axis=1), units=[r[0] for r in rows],
+        score="damage", method=method, null=null.name, alternative="greater",
+        correction=correction,
+    )  # fmt: skip
+    table = found.table
+    table.insert(1, "label", [row[1] for row in rows])
+    table.insert(2, "n_units", [row[2] for row in rows])
+    said = {**found.provenance, "seed": seed, f"n_{item}s": len(labels), "network": net.name}
+    return Finding(table, method, null.name, said, "damage")
+
+
+def _silenced(net: Network, members: Sequence[str]) -> Any:
+    from nissl.network import ablate
+
+    return net.edit(ablate(list(members))) if len(members) else nullcontext()
