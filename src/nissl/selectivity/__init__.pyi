@@ -21,6 +21,11 @@ from .massive import massive as massive
 from .erasing import erasing as erasing
 from .ngram import detected as detected
 from .ngram import ngram as ngram
-from .ngram import position_information as position_information
+from .positional import position_information as position_information
+from .positional import position_test as position_test
 from .losses import loss_damage as loss_damage
 from .losses import losses as losses
+from .document_activity import document_activity as document_activity
+from .language_neurons import language_neurons as language_neurons
+from .specificity import TooFewDocuments as TooFewDocuments
+from .specificity import members as members

@@ -1,0 +1,323 @@
+"""Dead neurons, detectors of tokens and n-grams, and positional neurons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.statistics import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from nissl.network import Network
+    from nissl.recording import Block
+    from nissl.selectivity.firings import Firings, NgramText
+
+__all__ = ["detected", "ngram"]
+
+Array = NDArray[Any]
+DETECTORS = ("token", "bigram", "trigram")
+NO_NGRAM = "not tested: it never fires, or no n-gram is frequent enough"
+
+
+@method(system=160)
+def ngram(
+    net: Network,
+    inputs: Any,
+    *,
+    sites: str | Iterable[str] = "mlp.neurons",
+    active: float = 0.01,
+    firing: float = 0.2,
+    most: int = 5,
+    coverage: float = 0.95,
+    information: float = 0.05,
+    dead_tokens: int = 100_000,
+    q: float = 0.01,
+    n_labels: tuple[int, ...] = (1000, 400, 200),
+    min_documents: int = 5,
+    n_permutations: int = 999,
+    window: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
+    """Say of every neuron whether it is dead, detects n-grams, or is positional.
+
+    A neuron is **dead** if it is never active in at least `dead_tokens` tokens. It **detects**
+    tokens if it fires at 95% of the occurrences of at most five of them, and 95% of its firings are
+    there; if not tokens then pairs, if not pairs then triples. It is **positional** if whether it
+    is active shares more than 0.05 nats with the position in the window.
+
+    Where the nonlinearity is no ReLU nothing is ever quite zero: a neuron is then active where
+    |activity| x norm of its output weights exceeds a share of the layer's output, and fires where
+    it exceeds a larger one.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    inputs : texts, token ids, or DataFrame
+        What it reads. Begin texts at random places: at the beginning of documents the words, too,
+        depend on position.
+    sites : str or iterable of str
+        Names or globs.
+    active, firing : float
+        The two shares of the layer's output.
+    most : int
+        N-grams that a detector may have.
+    coverage : float
+        Share of an n-gram's occurrences, and of a neuron's firings, that a detector must reach.
+    information : float
+        Nats shared with position beyond which a neuron is positional.
+    dead_tokens : int
+        Tokens without which nothing is called dead.
+    q : float
+        Corrected p that detectors and positional neurons must reach as well.
+    n_labels : tuple of int
+        How many tokens, pairs and triples are counted: those in the most documents.
+    min_documents : int
+        N-grams in fewer documents are not counted.
+    n_permutations : int
+        Draws of the null of position.
+    window, batch_size : int, optional
+        As for `nissl.network.record`.
+    seed : int
+        Of the draws.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row a neuron: ``unit``, ``layer``, ``index``, ``covered`` (the score: share of its
+        firings at the n-grams it detects, or else at its five commonest tokens), ``effect`` (of the
+        n-gram it prefers: its deviations within documents above its mean there), ``p`` and ``q`` of
+        that, ``kind`` (dead, token, bigram, trigram, positional, other), ``density`` and
+        ``firing`` (shares of samples), ``trigger`` (id of the last token of the n-gram that it
+        detects and fires at most, or else prefers; -1 for none), ``triggers`` (text of those it
+        detects), ``sign`` of its activity there, ``information`` (nats), ``position_p``,
+        ``position_q``, and ``note``.
+
+    Raises
+    ------
+    NisslError
+        Too little text: no token in `min_documents` documents; or a share is out of its range.
+
+    Notes
+    -----
+    Source: Voita, Ferrando and Nalmpantis 2023, sections 3 to 5, for OPT, whose ReLU is zero or
+    not; the two shares are ours, and so is that a window's positions are counted in 51 stretches at
+    most, which can only lose information. P-values, too: n-grams are turned round their documents
+    (`nissl.statistics.Preference`, a bound that errs on the large side, times all n-grams searched,
+    and for q times all neurons), positions by `position_test`.
+
+    Examples
+    --------
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> from nissl.network import Network
+    >>> config = LlamaConfig(vocab_size=12, hidden_size=8, intermediate_size=6,
+    ...                      num_hidden_layers=1, num_attention_heads=2)
+    >>> texts = np.random.default_rng(0).integers(3, 12, (20, 32)).tolist()
+    >>> found = ngram(Network(LlamaForCausalLM(config)), texts, progress=False)
+    >>> found.table["kind"].isin(["other", "token", "bigram", "trigram", "positional"]).all()
+    np.True_
+    """
+    from nissl.network import TextPlan, plan_of, stream
+    from nissl.network.active import active_above
+    from nissl.network.grid import grids_of
+    from nissl.selectivity.firings import Firings, read_ngrams
+
+    _in_range(active=active, firing=firing, coverage=coverage)
+    plan = plan_of(net, inputs, window=window, batch_size=batch_size)
+    if not isinstance(plan, TextPlan):
+        raise NisslError("n-grams are of text", do="give texts or token ids")
+    special = getattr(net.tokenizer, "all_special_ids", ())
+    text = read_ngrams(plan, n_labels=n_labels, min_documents=min_documents, special=special)
+    grids = grids_of(net, plan, sites)
+    names = [grid.site.name for grid in grids]
+    thresholds = [active_above(net, names, plan, share=share) for share in (active, firing)]
+    gathered: dict[str, Firings] = {}
+    for grid in grids:
+        zero = np.zeros(grid.width), np.full(grid.width, -np.inf)
+        low, high = (found.get(grid.site.name, zero) for found in thresholds)
+        gathered[grid.site.name] = Firings(grid.width, text, active=low, firing=high)
+
+    def consume(block: Block) -> None:
+        gathered[block.site].update(block.values, block.start)
+
+    stream(net, plan, sites=names, consume=consume, progress=progress)
+    layers = {grid.site.name: grid.site.layer for grid in grids}
+    table = describe(
+        gathered, layers, net.tokens, most=most, coverage=coverage, information=information,
+        dead_tokens=dead_tokens, q=q, n_permutations=n_permutations, seed=seed,
+    )  # fmt: skip
+    about: dict[str, str | int | float] = {
+        "network": net.name, "weights": net.weights_hash, "text": plan.windows.fingerprint(),
+        "n_tokens": int(text.keep.sum()), "n_ngrams": len(text.order), "active": active,
+        "firing": firing, "most": most, "coverage": coverage, "n_permutations": n_permutations,
+        "seed": seed,
+    }  # fmt: skip
+    return Finding(table, "ngram", "n-grams turned round documents", about, "covered")
+
+
+def detected(
+    counts: ArrayLike, fired: ArrayLike, occurrences: ArrayLike, *, most: int, coverage: float
+) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]]]:
+    """Say which n-grams each unit detects.
+
+    Parameters
+    ----------
+    counts : array, shape (n_labels, n_units)
+        How often each unit fired at each n-gram.
+    fired : array, shape (n_units,)
+        How often each fired in all.
+    occurrences : array, shape (n_labels,)
+        How often each n-gram occurs.
+    most : int
+        N-grams that a detector may have.
+    coverage : float
+        Share of an n-gram's occurrences, and of a unit's firings, to be reached.
+
+    Returns
+    -------
+    detected : array of bool, shape (n_labels, n_units)
+        At most `most` n-grams of each detector; none of other units.
+    covered : array, shape (n_units,)
+        Share of the firings at the n-grams detected; of other units at their `most` commonest.
+
+    Examples
+    --------
+    >>> which, covered = detected([[9, 9], [0, 9], [1, 9]], [10, 90], [9, 9, 90],
+    ...                           most=1, coverage=0.9)
+    >>> which.tolist(), covered.tolist()
+    ([[True, False], [False, False], [False, False]], [0.9, 0.1])
+    """
+    found, total = np.asarray(counts), np.maximum(np.asarray(fired), 1)
+    reliable = found >= coverage * np.maximum(np.asarray(occurrences), 1)[:, None]
+    candidates = np.where(reliable, found, 0)
+    n = min(most, len(found))
+    best = np.argpartition(-candidates, n - 1, axis=0)[:n]
+    which = np.zeros(found.shape, bool)
+    np.put_along_axis(which, best, np.take_along_axis(candidates, best, axis=0) > 0, axis=0)
+    covered = np.where(which, found, 0).sum(axis=0) / total
+    detects = covered >= coverage
+    commonest = -np.partition(-found, n - 1, axis=0)[:n]
+    return which & detects, np.where(detects, covered, commonest.sum(axis=0) / total)
+
+
+def describe(
+    gathered: dict[str, Firings],
+    layers: dict[str, int | None],
+    texts: Any,
+    *,
+    most: int,
+    coverage: float,
+    information: float,
+    dead_tokens: int,
+    q: float,
+    n_permutations: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Make the table of `ngram` from what was gathered at each site."""
+    import pandas as pd
+
+    from nissl.selectivity.positional import position_test
+    from nissl.statistics import benjamini_hochberg
+
+    n_units = sum(len(firings.fired) for firings in gathered.values())
+    parts = []
+    for number, (site, firings) in enumerate(gathered.items()):
+        n, n_samples = len(firings.fired), int(firings.text.keep.sum())
+        shared: Array = np.zeros(n)
+        p: Array = np.ones(n)
+        if firings.by_stretch is not None:
+            shared, p = position_test(
+                *firings.stretches(), n_permutations=n_permutations, seed=seed + number
+            )
+        part = pd.DataFrame(
+            {
+                "unit": [f"{site}[{i}]" for i in range(n)],
+                "layer": -1 if layers[site] is None else layers[site],
+                "index": np.arange(n),
+                **_triggers(firings, texts, n_units, most=most, coverage=coverage, q=q),
+                "density": firings.active / max(n_samples, 1),
+                "firing": firings.fired / max(n_samples, 1),
+                "information": shared,
+                "position_p": p,
+            }
+        )
+        dead = (firings.active == 0) & (n_samples >= dead_tokens)
+        part.loc[dead, "kind"] = "dead"
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    table["position_q"] = benjamini_hochberg(table["position_p"].to_numpy())
+    positional = (table["information"] > information) & (table["position_q"] < q)
+    table.loc[positional & (table["kind"] == "other"), "kind"] = "positional"
+    return table
+
+
+def _triggers(
+    firings: Firings, texts: Any, n_units: int, *, most: int, coverage: float, q: float
+) -> dict[str, Any]:
+    """Find what each unit detects, and how sure that is."""
+    text, counts = firings.text, firings.counts()
+    preferred = firings.preference.result(k=1, n_units=n_units)
+    label, effect = preferred["label"][:, 0], preferred["effect"][:, 0]
+    tested = (label >= 0) & (firings.fired > 0)
+    # The bound is for one label; all were looked at.
+    p = np.where(tested, np.minimum(preferred["p"][:, 0] * len(text.order), 1.0), 1.0)
+    corrected = np.where(tested, preferred["q"][:, 0], 1.0)
+    sure = corrected < q
+    kind = np.full(len(label), "other", "U10")
+    covered = np.zeros(len(label))
+    which = np.zeros(counts.shape, bool)
+    for n in range(1, int(text.order.max()) + 1):
+        rows = np.flatnonzero(text.order == n)
+        if not len(rows):
+            continue
+        found, share = detected(
+            counts[rows], firings.fired, text.occurrences[rows], most=most, coverage=coverage
+        )
+        new = found.any(axis=0) & sure & (kind == "other")
+        covered = np.where(new | (n == 1), share, covered)
+        kind[new] = DETECTORS[n - 1] if n <= len(DETECTORS) else f"{n}-gram"
+        which[np.ix_(rows, np.flatnonzero(new))] = found[:, new]
+    some = np.where(which.any(axis=0), np.where(which, counts, -1).argmax(axis=0), label)
+    return {
+        "covered": covered,
+        "effect": np.where(tested, effect, 0.0),
+        "p": p,
+        "q": corrected,
+        "kind": kind,
+        "trigger": np.where(some >= 0, text.ngrams[some, -1], -1),
+        "triggers": _names(which, text, texts),
+        # Of the activity there, less the unit's mean.
+        "sign": np.where(
+            tested, np.sign(firings.preference.sums[some, np.arange(len(some))]), 0
+        ).astype(int),
+        "note": np.where(tested, "", NO_NGRAM),
+    }
+
+
+def _names(which: NDArray[np.bool_], text: NgramText, texts: Any) -> list[str]:
+    """Return the text of the n-grams each unit detects, with bars between them."""
+    names = {}
+    for label in np.flatnonzero(which.any(axis=1)):
+        ids = text.ngrams[label]
+        names[label] = "".join(texts(ids[ids >= 0]))
+    return ["|".join(names[label] for label in np.flatnonzero(column)) for column in which.T]
+
+
+def _in_range(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 < share <= 1:
+            raise NisslError(
+                f"{name} is a share, not {share:g}", do="give a number above 0, at most 1"
+            )
