@@ -54,7 +54,10 @@ def main(n_batches: int = 4) -> int:
         for peer, name in PEERS.items():
             rows.append(failed.get(peer) or measured(peer, name, tokens))
     show("Peers recording 30 x 1,536 neurons and residuals to memory", rows)
-    print(json.dumps(rows))
+    # JSON has no NaN: a peer that was not measured has no ratio.
+    print(
+        json.dumps([{**r, "ratio": None if r["ratio"] != r["ratio"] else r["ratio"]} for r in rows])
+    )
     return 0
 
 
