@@ -122,7 +122,7 @@ def run() -> list[Row]:
 def _memory(subject: Subject, n: int = 5) -> Row:
     width = sum(width for _, width in _widths(subject.net))
     out = np.empty((BATCH * LENGTH, width), np.float32)
-    # The first touch of memory is not the recording's; and zeros are no touch to every host.
+    # The first touch of memory is not the recording's.
     record(subject, 1, out=out)
     with subject.paired() as pairs:
         for _ in range(n):
