@@ -1,0 +1,267 @@
+"""Specificity: how far the documents in which a unit is open are of few labels.
+
+The entropy of the labels, given that the unit is open, where every label counts alike (language
+activation probability entropy, Tang et al. 2024), one less its share of the largest possible; and
+whether documents would give as much if their labels were exchanged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.recording import labels_of, units_table
+from nissl.statistics import Finding, PermutedLabels, against_null
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = [
+    "NEVER",
+    "Opened",
+    "TooFewDocuments",
+    "against_exchanged",
+    "opened",
+    "over_bar",
+    "specificity",
+]
+
+Array = NDArray[np.float64]
+NEVER = "never open in these documents"
+
+
+class TooFewDocuments(NisslError):
+    """A label has too few documents for its neurons to be told from others'."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """How often each unit is open in documents of each label.
+
+    Parameters
+    ----------
+    kinds : list of str
+        The labels, in the order of their names.
+    share : array, shape (n_kinds, n_units)
+        Share of the label's tokens at which the unit is open.
+    counts : array, shape (n_documents, n_units)
+        Tokens at which it is open.
+    n_tokens : array, shape (n_documents,)
+        Tokens of each document.
+    label : array of int, shape (n_documents,)
+        The label of each document, as an index of `kinds`.
+    """
+
+    kinds: list[str]
+    share: Array
+    counts: Array
+    n_tokens: Array
+    label: NDArray[np.int64]
+
+
+def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
+    """Return how often units are open in documents of each label.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_documents, n_units)
+        Share of each document's tokens at which each unit is open (`document_activity`); documents
+        count by their ``n_tokens``, where that is a coordinate.
+    labels : str
+        Sample coordinate that names the label.
+    least : int
+        Documents that each label must have.
+
+    Returns
+    -------
+    Opened
+        Shares by label.
+
+    Raises
+    ------
+    TooFewDocuments
+        There is one label only, or a label has fewer than `least` documents.
+    NisslError
+        The values are no shares.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording([[1.0], [0.5], [0.0], [0.0]], samples={"language": list("aabb")})
+    >>> opened(rec, "language").share.tolist()
+    [[0.75], [0.0]]
+    """
+    values = np.asarray(rec.values, dtype=float)
+    if not np.all((values >= 0) & (values <= 1)):
+        raise NisslError(
+            "the values are not shares of tokens between 0 and 1",
+            where=str(rec.attrs.get("quantity", "")),
+            do="give document_activity(net, texts)['open']",
+        )
+    names, label, counts = np.unique(
+        labels_of(rec, labels).astype(str), return_inverse=True, return_counts=True
+    )
+    require_documents(names.tolist(), counts, labels, least=least)
+    n_tokens = np.ones(len(values))
+    if "n_tokens" in rec.coords:
+        n_tokens = np.asarray(rec["n_tokens"].values, dtype=float)
+    total = values * n_tokens[:, None]
+    share = _by_label(total, n_tokens, label, len(names))
+    return Opened(names.tolist(), share, total, n_tokens, label)
+
+
+def require_documents(kinds: list[str], counts: Any, labels: str, *, least: int = 2) -> None:
+    """Refuse labels of too few documents.
+
+    Parameters
+    ----------
+    kinds : list of str
+        The labels.
+    counts : array of int, shape (n_kinds,)
+        Documents of each.
+    labels : str
+        The coordinate's name.
+    least : int
+        Documents that each must have.
+
+    Raises
+    ------
+    TooFewDocuments
+        There is one label only, or a label has fewer than `least` documents.
+    """
+    few = [f"'{kind}' ({n})" for kind, n in zip(kinds, counts, strict=True) if n < least]
+    if few or len(kinds) < 2:
+        raise TooFewDocuments(
+            f"too few documents of {', '.join(few)}" if few else f"all documents are '{kinds[0]}'",
+            where=labels,
+            do=f"give at least {least} documents of each of two labels",
+        )
+
+
+def specificity(share: Array) -> Array:
+    """Return one less the entropy of labels, as a share of the largest.
+
+    Parameters
+    ----------
+    share : array, shape (n_kinds, ...)
+        How often units are open in documents of each label.
+
+    Returns
+    -------
+    array, shape (...)
+        1 where a unit is open in one label alone, 0 where in all alike or nowhere.
+
+    Examples
+    --------
+    >>> specificity(np.array([[0.2, 0.3, 0.0], [0.0, 0.3, 0.0]])).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    total = share.sum(axis=0)
+    part = share / np.where(total > 0, total, 1.0)
+    entropy = -(part * np.log(np.where(part > 0, part, 1.0))).sum(axis=0)
+    return np.asarray(np.where(total > 0, 1 - entropy / np.log(len(share)), 0.0))
+
+
+def over_bar(shares: Opened, bar: float) -> NDArray[np.bool_]:
+    """Return in which labels each unit is open more often than a quantile of all shares.
+
+    Parameters
+    ----------
+    shares : Opened
+        How often units are open in documents of each label.
+    bar : float
+        The quantile, over units and labels.
+
+    Returns
+    -------
+    array of bool, shape (n_kinds, n_units)
+        True where the share is over it.
+
+    Raises
+    ------
+    NisslError
+        `bar` is no share.
+
+    Examples
+    --------
+    >>> share = np.array([[0.1, 0.9], [0.2, 0.3]])
+    >>> over_bar(Opened(["a", "b"], share, share, share, np.array([0, 1])), 0.5).tolist()
+    [[False, True], [False, True]]
+    """
+    if not 0 < bar < 1:
+        raise NisslError(f"bar={bar} is no share", do="give a number between 0 and 1")
+    ordered = np.sort(shares.share, axis=None)
+    return np.asarray(shares.share > ordered[max(round(bar * len(ordered)) - 1, 0)])
+
+
+def against_exchanged(
+    rec: Recording,
+    found: Opened,
+    *,
+    method: str,
+    null: PermutedLabels,
+    n_permutations: int,
+    correction: str | None,
+    seed: int,
+) -> Finding:
+    """Test whether units are more specific than with labels exchanged between documents.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_documents, n_units)
+        What `opened` was given.
+    found : Opened
+        What it returned.
+    method : str
+        The finding's method.
+    null : PermutedLabels
+        ``within`` names what labels are exchanged inside of, such as the article of a parallel
+        text; ``block`` what hangs together, such as a file.
+    n_permutations : int
+        Draws of the null.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over all units.
+    seed : int
+        The seed of the draws.
+
+    Returns
+    -------
+    Finding
+        One row for each unit: site, layer, index, ``specificity``, effect, p, q, ``label`` (in
+        which it is open most often) and ``open`` (how often).
+
+    Raises
+    ------
+    UnknownName
+        `null` names a coordinate that is not there.
+    """
+    block = None if null.block is None else labels_of(rec, null.block)
+    within = None if null.within is None else labels_of(rec, null.within)
+    index = null.draw(found.label, n_permutations, block=block, within=within, seed=seed)
+    n_kinds = len(found.kinds)
+    drawn = np.stack([
+        specificity(_by_label(found.counts, found.n_tokens, found.label[row], n_kinds))
+        for row in index
+    ])  # fmt: skip
+    units = units_table(rec)
+    made = against_null(
+        specificity(found.share), drawn, units=list(units["unit"].astype(str)), score="specificity",
+        method=method, null=null.name, alternative="greater", correction=correction,
+    )  # fmt: skip
+    table = made.table
+    for place, column in enumerate([c for c in units.columns if c != "unit"]):
+        table.insert(1 + place, column, np.asarray(units[column]))
+    table["label"] = np.asarray(found.kinds)[found.share.argmax(axis=0)]
+    table["open"] = found.share.max(axis=0)
+    table.loc[table["open"] == 0, ["label", "note"]] = ["", NEVER]
+    said = {**made.provenance, "seed": seed, "n_documents": len(found.label)}
+    return Finding(table, method, null.name, said, "specificity")
+
+
+def _by_label(counts: Array, n_tokens: Array, label: NDArray[Any], n_kinds: int) -> Array:
+    one_hot = (label == np.arange(n_kinds)[:, None]).astype(float)
+    return np.asarray((one_hot @ counts) / (one_hot @ n_tokens)[:, None])
