@@ -28,4 +28,6 @@ from .losses import losses as losses
 from .document_activity import document_activity as document_activity
 from .language_neurons import language_neurons as language_neurons
 from .specificity import TooFewDocuments as TooFewDocuments
-from .specificity import members as members
+from .members import members as members
+from .plnd import plnd as plnd
+from .programming_neurons import programming_neurons as programming_neurons

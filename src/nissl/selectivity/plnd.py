@@ -1,0 +1,202 @@
+"""Parallel language-specific neuron detection: what documents of one language always activate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.recording import labels_of, units_table
+from nissl.selectivity.members import joined
+from nissl.selectivity.specificity import require_documents
+from nissl.statistics import Finding, PermutedLabels, permutation_test
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["plnd"]
+
+Array = NDArray[np.float64]
+SILENT = "never activated"
+
+
+@method(system=184)
+def plnd(
+    rec: Recording,
+    *,
+    labels: str = "language",
+    share: float = 0.05,
+    null: PermutedLabels | None = PermutedLabels(),  # noqa: B008
+    n_permutations: int = 200,
+    correction: str | None = "max",
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
+    """Find the units that every document of a language activates, and those of one language alone.
+
+    A unit is activated by a document where its deactivation changes the layer's output more than
+    that of most other units of the layer. A language's units are those that all its documents
+    activate: no document is compared with one in another language, and nothing about a document is
+    known but that it is of the same language as the others. Which are of one language alone is
+    asked afterwards.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_documents, n_units)
+        What deactivating each unit changes in its layer's output (`document_activity`, impact).
+    labels : str
+        Sample coordinate that says which documents are of one language.
+    share : float
+        Share of a layer's units that a document activates: those of largest impact.
+    null : PermutedLabels or None
+        ``within="article"`` exchanges documents inside an article of a parallel text. With None the
+        documents of a language are all that is looked at, and there is no p.
+    n_permutations : int
+        Draws of the null.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over units and languages.
+    seed : int
+        The seed of the draws.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each unit and language (``label``): ``consistency``, the lowest rank of its
+        impact in its layer over the language's documents (1 is the largest impact);
+        ``activated``: whether it reaches 1 - `share`, so that all of them activate it; ``kind``:
+        "specific" where that is so in this language alone, "related" in several, "agnostic" in all,
+        else ""; ``labels``: those languages; ``impact``: the mean over the language's documents.
+        With a null, ``rank_excess``: by how much its mean rank exceeds that in other languages,
+        with effect, p and q.
+
+    Raises
+    ------
+    TooFewDocuments
+        There is one language only, or a language has fewer than two documents.
+    NisslError
+        An impact is negative or not finite, or `share` is no share.
+
+    Notes
+    -----
+    Source: Zhao et al. 2024, section 2.2. The paper's threshold on the change is a quantile of the
+    layer here, so that layers and documents of any size compare. Of attention, the columns of the
+    query and key matrices are not covered: their change is not activity times output weights.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rng = np.random.default_rng(0)
+    >>> language = np.repeat(["french", "thai"], 8)
+    >>> impact = rng.random((16, 40))
+    >>> impact[8:, 3] += 2
+    >>> found = plnd(recording(impact, samples={"language": language}), progress=False)
+    >>> found.table[found.table["kind"] == "specific"][["unit", "label"]].values.tolist()
+    [['unit[3]', 'thai']]
+    """
+    import pandas as pd
+
+    if not 0 < share < 1:
+        raise NisslError(f"share={share} is no share", do="give a number between 0 and 1")
+    impact = np.asarray(rec.values, dtype=float)
+    if not np.all(impact >= 0) or not np.isfinite(impact).all():
+        raise NisslError(
+            "an impact is negative or not finite",
+            where=str(rec.attrs.get("quantity", "")),
+            do="give document_activity(net, texts)['impact']",
+        )
+    names = labels_of(rec, labels).astype(str)
+    kinds, counts = np.unique(names, return_counts=True)
+    require_documents(kinds.tolist(), counts, labels)
+    units = units_table(rec)
+    layer = np.asarray(units["site"] if "site" in units else np.zeros(len(units))).astype(str)
+    rank = ranks(impact, layer)
+    # All documents of the language, and an impact there at all: ranks of zeros are ties.
+    lowest, always, mean = [], [], []
+    for kind in kinds:
+        here = names == kind
+        lowest.append(rank[here].min(axis=0))
+        always.append((lowest[-1] >= 1 - share) & (impact[here].min(axis=0) > 0))
+        mean.append(impact[here].mean(axis=0))
+    activated = np.stack(always)
+    found = _tested(rec, rank, names, null, n_permutations, correction, seed, progress)
+    # A row of the table is a unit and a language.
+    table = found.table.copy()
+    unit = pd.Index(units["unit"].astype(str)).get_indexer(pd.Index(table["unit"]))
+    row = np.searchsorted(kinds, np.asarray(table["label"]).astype(str)), unit
+    table["consistency"] = np.stack(lowest)[row]
+    table["activated"] = activated[row]
+    table["kind"] = np.where(table["activated"], _kinds(activated)[unit], "")
+    of_unit = np.asarray(joined(list(kinds), activated))
+    table["labels"] = np.where(table["activated"], of_unit[unit], "")
+    table["impact"] = np.stack(mean)[row]
+    if "note" in table:
+        table.loc[(impact == 0).all(axis=0)[unit], "note"] = SILENT
+    said = {**found.provenance, "share": share, "n_documents": len(names)}
+    return Finding(table, "plnd", found.null, said, found.score)
+
+
+def ranks(impact: Array, layer: NDArray[np.str_]) -> Array:
+    """Rank units by impact in their layer, in each document.
+
+    Parameters
+    ----------
+    impact : array, shape (n_documents, n_units)
+        Impacts.
+    layer : array of str, shape (n_units,)
+        The layer of each unit.
+
+    Returns
+    -------
+    array, shape (n_documents, n_units)
+        Above 0, up to 1 for the largest; equal impacts share the lowest rank.
+
+    Examples
+    --------
+    >>> ranks(np.array([[5.0, 7.0, 5.0, 9.0]]), np.array(["a", "a", "a", "b"])).round(2).tolist()
+    [[0.33, 1.0, 0.33, 1.0]]
+    """
+    from scipy.stats import rankdata
+
+    rank = np.empty_like(impact)
+    for name in np.unique(layer):
+        columns = np.flatnonzero(layer == name)
+        rank[:, columns] = rankdata(impact[:, columns], method="min", axis=1) / len(columns)
+    return rank
+
+
+def _tested(
+    rec: Recording,
+    rank: Array,
+    names: NDArray[np.str_],
+    null: PermutedLabels | None,
+    n_permutations: int,
+    correction: str | None,
+    seed: int,
+    progress: bool,
+) -> Finding:
+    """Return every unit and language, tested against documents exchanged where there is a null."""
+    import pandas as pd
+
+    kinds = np.unique(names)
+    if null is None:
+        units = pd.concat([units_table(rec).assign(label=k) for k in kinds], ignore_index=True)
+        table = units.assign(consistency=0.0)
+        return Finding(table, "plnd", "none", {}, "consistency")
+    found = permutation_test(
+        rec.copy(data=rank), names, score="mean_difference", null=null, alternative="greater",
+        n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
+    )  # fmt: skip
+    table = found.table.rename(columns={"mean_difference": "rank_excess"})
+    return Finding(table, "plnd", found.null, found.provenance, "rank_excess")
+
+
+def _kinds(activated: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """Say for each unit how many languages always activate it, shape (n_units,)."""
+    n = activated.sum(axis=0)
+    kind = np.where(n == 1, "specific", np.where(n > 1, "related", ""))
+    return np.where(n == len(activated), "agnostic", kind)
