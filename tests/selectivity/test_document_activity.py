@@ -75,3 +75,8 @@ def test_sites_without_output_weights_are_refused(texts):
     net = nissl.load(tiny("llama"))
     with pytest.raises(NisslError, match="no weights are known"):
         document_activity(net, texts, sites="attn.z", progress=False)
+
+
+def test_images_are_refused():
+    with pytest.raises(NisslError, match="no documents"):
+        document_activity(nissl.load(tiny("llama")), torch.zeros(2, 3, 8, 8), progress=False)

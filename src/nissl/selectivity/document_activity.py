@@ -64,7 +64,8 @@ def document_activity(
     Raises
     ------
     NisslError
-        A site's output weights are not known, or a document has no token but its first.
+        A site's output weights are not known, the inputs are no texts, or a document has no token
+        but its first.
 
     Notes
     -----
@@ -77,14 +78,16 @@ def document_activity(
     --------
     >>> document_activity(net, texts)["open"]  # doctest: +SKIP
     """
-    from nissl.network import plan_of, stream
-    from nissl.network.windows import windows_of
+    from nissl.network import TextPlan, plan_of, stream
     from nissl.recording import recording
 
     written = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in written}
     gates = _gates(net, written)
-    windows = windows_of(net, texts, window=window)
+    plan = plan_of(net, texts, batch_size=batch_size, window=window)
+    if not isinstance(plan, TextPlan):
+        raise NisslError("these inputs are no documents", do="give texts or token ids")
+    windows = plan.windows
     n_documents = int(windows.document.max()) + 1
     sums = {name: _Sums(n_documents, len(weights[name])) for name in written}
     of_gate = {gate: name for name, gate in gates.items()}
@@ -99,7 +102,6 @@ def document_activity(
         if block.site not in gates:
             sums[block.site].add_open(values, document)
 
-    plan = plan_of(net, texts, batch_size=batch_size, window=window)
     stream(net, plan, sites=[*written, *of_gate], consume=consume, progress=progress)
     n_tokens = sums[written[0]].n_tokens
     if not n_tokens.all():

@@ -21,6 +21,7 @@ __all__ = ["plnd"]
 
 Array = NDArray[np.float64]
 SILENT = "never activated"
+ROUNDING = 1e-9  # of ranks
 
 
 @method(system=184)
@@ -68,7 +69,7 @@ def plnd(
     Finding
         One row for each unit and language (``label``): ``consistency``, the lowest rank of its
         impact in its layer over the language's documents (1 is the largest impact);
-        ``activated``: whether it reaches 1 - `share`, so that all of them activate it; ``kind``:
+        ``activated``: whether it is above 1 - `share`, so that all of them activate it; ``kind``:
         "specific" where that is so in this language alone, "related" in several, "agnostic" in all,
         else ""; ``labels``: those languages; ``impact``: the mean over the language's documents.
         With a null, ``rank_excess``: by how much its mean rank exceeds that in other languages,
@@ -120,7 +121,7 @@ def plnd(
     for kind in kinds:
         here = names == kind
         lowest.append(rank[here].min(axis=0))
-        always.append((lowest[-1] >= 1 - share) & (impact[here].min(axis=0) > 0))
+        always.append((lowest[-1] > 1 - share + ROUNDING) & (impact[here].min(axis=0) > 0))
         mean.append(impact[here].mean(axis=0))
     activated = np.stack(always)
     found = _tested(rec, rank, names, null, n_permutations, correction, seed, progress)
