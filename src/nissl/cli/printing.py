@@ -107,18 +107,24 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("nothing yet", style="dim")
         return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
     cells = [[_shown(value) for value in row.values()] for row in rows]
     for place, (name, value) in enumerate(rows[0].items()):
         number = isinstance(value, int | float) and not isinstance(value, bool)
         # What is short stays on one line; what is long gets the room that is left.
-        short = max(len(row[place]) for row in cells) <= SHORT
+        longest = max(len(row[place]) for row in cells)
+        # A number that is cut is another number: headings give way before figures do.
         table.add_column(
-            name, justify="right" if number else "left", no_wrap=short, overflow="fold"
+            name,
+            justify="right" if number else "left",
+            min_width=longest if number or longest <= SHORT else None,
+            overflow="fold",
         )
     for row in cells:
         table.add_row(*map(Text, row))
-    console.print(table)
+    # Rich drops the columns that do not fit; a line that wraps in the terminal still says all.
+    needed = console.measure(table, options=console.options.update(width=1000)).minimum
+    console.print(table, width=max(needed, console.width), crop=False, no_wrap=True)
     if len(rows) > 20:
         console.print(f"{len(rows)} rows", style="dim")
 
