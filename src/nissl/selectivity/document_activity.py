@@ -71,7 +71,7 @@ def document_activity(
     -----
     The first place of a window is left out: activity there stands for itself. A unit's output is
     its activity times its output weights, so that the change of a deactivation is the norm of the
-    one times that of the other, for all units at once (Zhao et al. 2024, equations 3 to 5). It is
+    one times that of the other, for all units at once (Zhao et al. 2024, section 2.2). It is
     the output before any norm that follows.
 
     Examples
