@@ -24,7 +24,7 @@ $(VENV)/.dev: $(VENV)/.core
 	@touch $@
 
 demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
-	$(BIN)/nissl atlas smollm2 --text reader --tokens 110000 --out out/smollm2
+	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --out out/smollm2
 
 test: $(VENV)/.dev       ## every test and every docstring example
 	$(BIN)/python -m pytest
