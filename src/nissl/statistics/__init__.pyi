@@ -21,6 +21,9 @@ from .finding import load_finding as load_finding
 from .groups import GroupMeans as GroupMeans
 from .groups import position_groups as position_groups
 from .histogram import Histogram as Histogram
+from .labels import document_weights as document_weights
+from .labels import frequent_labels as frequent_labels
+from .labels import pooled_documents as pooled_documents
 from .matched import MatchedUnits as MatchedUnits
 from .matched import RandomDirections as RandomDirections
 from .matched import output_weight as output_weight
@@ -29,9 +32,6 @@ from .nulls import PermutedLabels as PermutedLabels
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
 from .preference import Preference as Preference
-from .labels import document_weights as document_weights
-from .labels import frequent_labels as frequent_labels
-from .labels import pooled_documents as pooled_documents
 from .probes import control_labels as control_labels
 from .probes import cross_validate as cross_validate
 from .probes import probe as probe
