@@ -86,8 +86,7 @@ def build() -> dict[str, Row]:
 def measured(peer: str, name: str, tokens: Path) -> Row:
     """Run a peer in its environment."""
     folder = specimens.load("smollm2", progress=False)
-    # -P: this folder has modules named like some of the standard library.
-    script = ["-P", str(Path(__file__).with_name("peers_inside.py"))]
+    script = [str(Path(__file__).with_name("peers_inside.py"))]
     done = subprocess.run(
         [str(PYTHON), *script, peer, str(folder), str(tokens)],
         capture_output=True,
