@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["loss_damage", "losses"]
 
-ROWS = 512  # positions whose logits are normalised together
+ROWS = 16  # positions whose logits are normalised together: more fall out of the cache
 
 
 def loss_damage(
@@ -168,7 +168,7 @@ def losses(
                 logits = call_model(net, call).logits
                 logits = logits if keeps else logits[:, places]
                 row, column, wanted = _to_predict(windows, rows, places.cpu().numpy())
-                lost = _cross_entropy(logits[row, column], torch.from_numpy(wanted))
+                lost = _cross_entropy(logits, row, column, wanted)
             np.add.at(total, windows.document[rows[row]], lost)
             np.add.at(count, windows.document[rows[row]], 1)
             advance(len(rows))
@@ -197,11 +197,17 @@ def _to_predict(
     return np.concatenate(row), np.concatenate(column), np.concatenate(wanted)
 
 
-def _cross_entropy(logits: Any, wanted: Any) -> NDArray[np.float64]:
-    """Return the loss of each row; some hundred rows at a time, in float32."""
-    out = []
-    for part, ids in zip(logits.split(ROWS), wanted.to(logits.device).split(ROWS), strict=True):
-        numbers = part.float()
+def _cross_entropy(
+    logits: Any, row: NDArray[Any], column: NDArray[Any], wanted: NDArray[Any]
+) -> NDArray[np.float64]:
+    """Return the loss at each place, a few places at a time, in float32."""
+    import torch
+
+    lost = np.zeros(len(wanted))
+    for at in range(0, len(wanted), ROWS):
+        part = slice(at, at + ROWS)
+        numbers = logits[row[part], column[part]].float()
+        ids = torch.from_numpy(wanted[part]).to(numbers.device)
         chosen = numbers.gather(-1, ids[:, None])[:, 0]
-        out.append((numbers.logsumexp(-1) - chosen).double().cpu().numpy())
-    return np.concatenate(out) if out else np.zeros(0)
+        lost[part] = (numbers.logsumexp(-1) - chosen).double().cpu().numpy()
+    return lost
