@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,8 @@ def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path)
     running = subprocess.Popen(
         [sys.executable, "-m", "nissl.cli", "claims", "--run"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        # A shell's job in the background ignores Ctrl-C, and hands that on to its children.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not (tmp_path / "started").exists():
         assert running.poll() is None

@@ -219,7 +219,7 @@ def _update(
     value = loss(model, batch)
     if not bool(torch.isfinite(value)):
         raise NisslError(
-            f"the loss is {float(value)}",
+            f"the loss is {float(value.detach())}",
             where=f"step {step}",
             do="give a smaller learning_rate, or warmup= steps for it to rise",
         )
