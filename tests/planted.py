@@ -1,0 +1,231 @@
+"""Data with effects of a stated size planted, for every method of selectivity that gives p-values.
+
+``CASES`` holds one case a method: ``case.p(rng, size)`` makes data, runs the method without a
+correction, and returns the p-values of rows that hold nothing and of rows that hold an effect; of
+size 0, none does.
+`tests/selectivity/test_calibration.py` asks whether the first are level, and
+`docs/make_selectivity.py` writes both down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import nissl
+from nissl.network import Network
+from nissl.recording import recording
+from nissl.selectivity import (
+    damage,
+    gated_function,
+    language_neurons,
+    massive,
+    plnd,
+    position_test,
+    programming_neurons,
+    relation,
+    universal,
+)
+from nissl.statistics import PermutedLabels
+from tiny import tiny
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, what is planted for it, and in which sizes."""
+
+    system: int
+    name: str
+    data: str
+    effect: str
+    sizes: tuple[float, ...]
+    p: Callable[[np.random.Generator, float], tuple[Array, Array]]
+    bound: bool = False
+    """Whether p errs on the large side by construction."""
+    repeats: int = 5
+    """Data sets that give some hundreds of p-values of nothing."""
+
+
+def _split(table: pd.DataFrame, n_planted: int, size: float) -> tuple[Array, Array]:
+    """Part rows that hold nothing from the first, which hold an effect of a size above zero."""
+    p = table["p"].to_numpy(float)
+    first = n_planted if size else 0
+    return p[first:], p[:first]
+
+
+def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    kinds = np.repeat(["a", "b", "c", "d", "e", "f", "g", "h"], 15)
+    values = rng.standard_normal((len(kinds), 120))
+    values[kinds == "a", :40] += size
+    rec = recording(values, samples={"relation": kinds, "fact": np.arange(len(kinds))})
+    table = relation(
+        rec, labels="relation", block="fact", n_permutations=199, correction=None, progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    # One row a unit: rows of one unit hang together.
+    table = table[table["label"] == "a"].reset_index(drop=True)
+    return _split(table, 40, size)
+
+
+def _documents(rng: np.random.Generator, n_units: int, articles: int = 12) -> Any:
+    language = np.tile(["french", "german", "russian", "thai"], articles)
+    article = np.repeat(np.arange(articles), 4)
+    topic = rng.uniform(0, 0.15, (articles, n_units))[article]
+    return language, article, rng.uniform(0.1, 0.3, (len(language), n_units)) + topic
+
+
+def _language(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    language, article, shares = _documents(rng, 200)
+    shares[language == "thai", :40] += size
+    rec = recording(shares, samples={"language": language, "article": article})
+    table = language_neurons(
+        rec, null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
+    ).table
+    return _split(table, 40, size)
+
+
+def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    language, article, impact = _documents(rng, 200)
+    impact[language == "thai", :20] += size
+    rec = recording(impact, samples={"language": language, "article": article})
+    table = plnd(
+        rec, null=PermutedLabels(within="article"), correction=None, progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    table = table[table["label"] == "thai"].set_index("unit")
+    table = table.loc[rec["unit"].values.astype(str)]
+    return _split(table, 20, size)
+
+
+def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    language = np.repeat(["c", "java", "python", "ruby"], 24)
+    file = np.repeat(np.arange(32), 3)
+    topic = rng.uniform(0, 0.15, (32, 200))[file]
+    shares = rng.uniform(0.1, 0.3, (96, 200)) + topic
+    shares[language == "c", :40] += size
+    rec = recording(shares, samples={"language": language, "file": file})
+    table = programming_neurons(
+        rec, null=PermutedLabels(block="file"), correction=None, seed=int(rng.integers(1 << 31))
+    ).table
+    return _split(table, 40, size)
+
+
+def _massive(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    values = rng.standard_normal((5 * 30, 200))
+    values[::30, :5] += np.sign(values[::30, :5]) * size * 0.6745  # the median of a normal's size
+    rec = recording(values, samples={"document": np.repeat(np.arange(5), 30)})
+    table = massive(rec, correction=None, seed=int(rng.integers(1 << 31))).table
+    return _split(table, 5, size)
+
+
+def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    a, b = rng.standard_normal((2, 400, 150))
+    b[:, :30] = size * a[:, :30] + np.sqrt(1 - size**2) * b[:, :30]
+    table = universal(
+        recording(a), {"other": recording(b)}, correction=None, progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    return _split(table, 30, size)
+
+
+def _gated(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    options = {"hidden_size": 64, "intermediate_size": 200, "num_hidden_layers": 1}
+    model = tiny("llama", **options)
+    mlp = model.model.layers[0].mlp
+    with torch.no_grad():
+        norm = model.model.layers[0].post_attention_layernorm.weight
+        norm.fill_(1.0)
+        gate, up, down = (torch.from_numpy(rng.standard_normal((200, 64))) for _ in range(3))
+        up, down = (x / x.norm(dim=1, keepdim=True) for x in (up, down))
+        down[:30] = size * up[:30] + np.sqrt(1 - size**2) * down[:30]
+        for layer, weight in ((mlp.gate_proj, gate), (mlp.up_proj, up), (mlp.down_proj, down.T)):
+            layer.weight.copy_(weight)
+    found = gated_function(
+        Network(model, name="gated"), seed=int(rng.integers(1 << 31)), progress=False
+    )
+    return _split(found.table, 30, size)
+
+
+def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    n_sets, n_stretches, n_units, n_samples = 24, 8, 200, 40
+    share = np.full((n_stretches, n_units), 0.3)
+    share[: n_stretches // 2, :40] += size / 2
+    share[n_stretches // 2 :, :40] -= size / 2
+    active = rng.binomial(n_samples, share, (n_sets, n_stretches, n_units)).astype(float)
+    samples = np.full((n_sets, n_stretches, 1), float(n_samples))
+    _, p = position_test(active, samples, n_permutations=199, seed=int(rng.integers(1 << 31)))
+    return _split(pd.DataFrame({"p": p}), 40, size)
+
+
+class _Words:
+    pad_token_id, bos_token_id = 0, None
+
+    def encode(self, text: str, add_special_tokens: bool = True, **options: Any) -> list[int]:
+        return [int(word) for word in text.split() if word.isdigit()]
+
+
+def _damage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    """Random groups of neurons, and groups whose output raises the answer."""
+    net = nissl.load(tiny("llama"), tokenizer=_Words())
+    mlp = net.model.model.layers[1].mlp
+    answer = 9
+    prompts = [" ".join(map(str, rng.integers(10, 39, 5))) for _ in range(8)]
+    facts = pd.DataFrame({"text": prompts, "answer": str(answer), "kind": ["k", "other"] * 4})
+    with torch.no_grad():
+        # What they write has the length it had, so that others match them.
+        length = mlp.down_proj.weight.norm(dim=0)
+        wanted = net.model.lm_head.weight[answer] / net.model.lm_head.weight[answer].norm()
+        for unit in range(4):
+            mixed = size * length[unit] * wanted + mlp.down_proj.weight[:, unit]
+            sign = np.sign(float(_activity(net, prompts[::2], unit)))
+            mlp.down_proj.weight[:, unit] = sign * mixed * length[unit] / mixed.norm()
+    units = pd.DataFrame({
+        "unit": [f"blocks.1.mlp.neurons[{i}]" for i in range(24)], "layer": 1, "weight": 1.0
+    })  # fmt: skip
+
+    def p(members: list[str], among: pd.DataFrame) -> float:
+        found = damage(
+            net, {"k": members}, facts, labels="kind", units=among, n_draws=19, correction=None,
+            seed=int(rng.integers(1 << 31)), progress=False,
+        ).table  # fmt: skip
+        return float(found.loc[found["label"] == "k", "p"].iloc[0])
+
+    rest = units.iloc[4:]
+    if not size:
+        return np.asarray([p(list(rng.choice(rest["unit"], 4, replace=False)), rest)]), np.zeros(0)
+    return np.zeros(0), np.asarray([p(list(units["unit"][:4]), units)])
+
+
+def _activity(net: Network, prompts: list[str], unit: int) -> torch.Tensor:
+    ids = [[int(word) for word in prompt.split()] for prompt in prompts]
+    neurons = net.run(ids, sites="blocks.1.mlp.neurons")["blocks.1.mlp.neurons"]
+    return neurons[:, -1, unit].mean()
+
+
+CASES = [
+    Case(24, "relation", "120 facts of eight relations", "higher by so many standard deviations in "
+         "one relation", (0.5, 1.0, 1.5), _relation),
+    Case(38, "massive", "five texts of 30 tokens, 200 dimensions", "larger at the first token by "
+         "so many medians", (3.0, 6.0, 12.0), _massive),
+    Case(131, "universal", "400 tokens, two networks of 150 neurons", "correlation of a neuron "
+         "with its partner", (0.2, 0.35, 0.5), _universal),
+    Case(132, "gated_function", "weights of 200 neurons over 64 dimensions", "cosine of what is "
+         "read and what is written", (0.2, 0.4, 0.6), _gated),
+    Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
+         "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
+    Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
+         "language at which it is open", (0.05, 0.1, 0.2), _language),
+    Case(184, "plnd", "twelve articles in four languages", "higher impact in one language", (0.05,
+         0.1, 0.2), _plnd),
+    Case(192, "programming_neurons", "eight files of three parts in four languages", "more of the "
+         "tokens of one language at which it is open", (0.05, 0.1, 0.2), _programming),
+    Case(24, "damage", "eight prompts, groups of four of 24 neurons", "how much of what they write "
+         "is the answer, as a multiple of what they wrote", (0.5, 1.0, 2.0), _damage, repeats=20),
+]  # fmt: skip

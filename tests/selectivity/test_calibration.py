@@ -1,0 +1,16 @@
+"""Every method of the room holds its level where nothing is, and finds what is planted."""
+
+import numpy as np
+import pytest
+
+from nissl.statistics import rate
+from planted import CASES, Case
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_levels_hold_and_large_effects_are_found(case: Case):
+    nothing = [case.p(np.random.default_rng([seed, 0]), 0.0)[0] for seed in range(case.repeats)]
+    found = rate(np.concatenate(nothing), level=0.999)
+    assert not found.exceeds if case.bound else found.holds
+    large = [case.p(np.random.default_rng([seed, 1]), case.sizes[-1])[1] for seed in range(3)]
+    assert rate(np.concatenate(large)).rate > 0.6
