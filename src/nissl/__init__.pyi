@@ -1,3 +1,10 @@
+from . import atlas as atlas
+from . import network as network
+from . import recording as recording
+from . import selectivity as selectivity
+from . import specimens as specimens
+from . import statistics as statistics
+from . import training as training
 from ._version import __version__ as __version__
 from .claims import claim as claim
 from .errors import NisslError as NisslError

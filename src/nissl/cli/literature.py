@@ -45,7 +45,12 @@ def _methods(
             {"method": m.name, "room": m.room, "system": m.system, "name": system(m.system).name}
             for m in found
         ]
-    emit([row for row in rows if room in (None, row["room"])], json=json)
+    rows = [row for row in rows if room in (None, row["room"])]
+    if not (json or everything):
+        # The address says the room; said twice, neither fits a terminal of 80 letters.
+        rows = [{k: v for k, v in row.items() if k != "room"} for row in rows]
+        rows = [{**row, "method": row["method"].removeprefix("nissl.")} for row in rows]
+    emit(rows, json=json)
 
 
 @commands.command("cite", rich_help_panel=PANEL)
