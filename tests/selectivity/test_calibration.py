@@ -5,6 +5,7 @@ import pytest
 
 from nissl.statistics import rate
 from planted import CASES, Case
+from untrained import SCORES, untrained_rate
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -14,3 +15,8 @@ def test_levels_hold_and_large_effects_are_found(case: Case):
     assert not found.exceeds if case.bound else found.holds
     large = [case.p(np.random.default_rng([seed, 1]), case.sizes[-1])[1] for seed in range(3)]
     assert rate(np.concatenate(large)).rate > 0.6
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_an_untrained_network_is_no_more_than_others(name: str):
+    assert untrained_rate(SCORES[name], n_targets=2).holds

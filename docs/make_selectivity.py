@@ -1,0 +1,104 @@
+"""Make docs/selectivity.md: what the room holds, and its levels and power: see the page for how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nissl.cli.printing import markdown
+from nissl.methods import methods, system
+from nissl.statistics import rate
+from nissl.statistics.calibration import Rate
+from planted import CASES, Case
+from untrained import SCORES, untrained_rate
+
+HEAD = """# Selectivity
+
+Which units respond to what. Every method of this room has one shape: a Recording, or a Network and
+inputs of several kinds, goes in; a Finding comes out, with a null; an Edit puts it to the test.
+
+```python
+facts = nissl.read("relations")
+found_on, tested_on = nissl.selectivity.halves(facts, labels="relation")
+rec = nissl.record(net, found_on.drop(columns="answer"), sites="mlp.neurons")
+found = nissl.selectivity.relation(rec, labels="relation", block="fact")
+units = nissl.selectivity.weighed(net, rec)
+hurt = nissl.selectivity.damage(net, {"capital": found.top(50).units}, tested_on,
+                                labels="relation", units=units)
+```
+
+Units are found on one half of the facts and tested on the other. `damage` (answers) and
+`loss_damage` (texts) silence each group of units, and beside it random units of the same layers
+that write as much. What the papers claim of each method, and what was measured here, is in
+[Claims](claims.md).
+
+This page is made by `PYTHONPATH=tests python docs/make_selectivity.py`.
+
+## Methods
+
+"""
+LEVELS = """
+
+## Levels and power
+
+Every method that gives p-values was run on data that hold nothing, and on data with an effect
+planted. *Nothing* is the share of tests with p of at most 0.05, and its exact 99% interval: it
+should hold 0.05, or lie below where p is a bound. *Found* is the share of planted effects with p of
+at most 0.05, before any correction, for three sizes of the effect.
+
+"""
+UNTRAINED = """
+
+## Networks that were never trained
+
+A network with fresh weights responds to its input. Scored against nineteen others of its kind,
+unit by unit, it should exceed them no more often than chance has it, in one test of twenty. The
+networks are Llamas of three small layers; the texts are of four kinds, which a token tells.
+
+"""
+
+
+def page() -> str:
+    """Return the whole page; some minutes on one core."""
+    rows = [
+        {"method": f"`{m.name.rsplit('.', 1)[1]}`", "system": f"{system(m.system).name} "
+         f"({m.system})", "what it does": m.summary}
+        for m in sorted(methods(), key=lambda m: m.system)
+        if m.room == "selectivity"
+    ]  # fmt: skip
+    untrained = [
+        {"method": f"`{name}`", "exceed the others": said(untrained_rate(score, n_targets=8))}
+        for name, score in SCORES.items()
+    ]
+    return (
+        HEAD + markdown(rows) + LEVELS + markdown([*map(measured, CASES)])
+        + UNTRAINED + markdown(untrained) + "\n"
+    )  # fmt: skip
+
+
+def measured(case: Case) -> dict[str, str]:
+    """Return the row of a method: what it finds where nothing is, and where something is."""
+    repeats = 4 * case.repeats
+    nothing = [case.p(np.random.default_rng([seed, 0]), 0.0)[0] for seed in range(repeats)]
+    powers = []
+    for number, size in enumerate(case.sizes, 1):
+        p = [case.p(np.random.default_rng([seed, number]), size)[1] for seed in range(repeats)]
+        powers.append(f"{size:g}: {rate(np.concatenate(p)).rate:.0%}")
+    bound = " (p is a bound)" if case.bound else ""
+    return {
+        "method": f"`{case.name}`",
+        "data": case.data,
+        "nothing": said(rate(np.concatenate(nothing))) + bound,
+        "planted": case.effect,
+        "found": "; ".join(powers),
+    }
+
+
+def said(found: Rate) -> str:
+    """Write a rate with its interval."""
+    return f"{found.rate:.3f} ({found.low:.3f} to {found.high:.3f})"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("selectivity.md").write_text(page(), encoding="utf-8")
