@@ -10,6 +10,7 @@ import nissl
 from nissl import NisslError
 from nissl.network import ablate
 from nissl.selectivity import loss_damage, losses
+from nissl.selectivity.losses import Predicted
 from tiny import ids, tiny
 
 KINDS, N_NEURONS, VOCABULARY = 3, 60, 30
@@ -77,6 +78,20 @@ def test_losses_are_those_of_each_text_alone(name):
     net = nissl.load(model)
     found = losses(net, texts, batch_size=3, progress=False)
     np.testing.assert_allclose(found, slow_losses(model, texts), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2", "opt"])
+@pytest.mark.parametrize("batch_size", [2, 7, 64])
+def test_ablations_together_are_those_one_after_the_other(name, batch_size):
+    model = tiny(name)
+    net = nissl.load(model)
+    texts = [row[:n].numpy() for row, n in zip(ids(4, 9), [9, 5, 7, 2], strict=True)]
+    groups = [[f"blocks.{1 + n % 2}.mlp.neurons[{i}]" for i in range(n)] for n in range(5)]
+    found = Predicted(net, texts, every=2).losses(groups, batch_size=batch_size)
+    for group, row in zip(groups, found, strict=True):
+        with net.edit(*([ablate(group)] if group else [])):
+            expected = slow_losses(model, texts, places=slice(None, None, 2))
+        np.testing.assert_allclose(row, expected, atol=1e-5)
 
 
 def test_some_positions_of_all():

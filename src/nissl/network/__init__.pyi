@@ -36,4 +36,5 @@ from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .spans import with_places as with_places
+from .together import ablated_together as ablated_together
 from .weight_edit import WeightEdit as WeightEdit

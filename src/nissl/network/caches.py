@@ -1,10 +1,11 @@
-"""Caches of keys and values remember the edits under which they were filled.
+"""Caches of keys and values: copies, and the memory of the edits under which they were filled.
 
 The memory is an attribute of the cache itself, so that it is copied with it and dies with it.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from nissl.network.batch import CONTINUES
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["check_cache", "tag_cache"]
+__all__ = ["check_cache", "copied", "tag_cache"]
 
 TAG = "_nissl_filled_under"
 
@@ -28,6 +29,28 @@ class Filled:
     def __deepcopy__(self, memo: Any) -> Filled:
         """A copied cache was filled under the very same blocks."""
         return self
+
+
+def copied(cache: Any, *, times: int = 1) -> Any:
+    """Copy a cache, so that what is read next does not go into the first.
+
+    Parameters
+    ----------
+    cache : Cache
+        A cache of transformers. Its tensors are shared: layers put new ones in their place.
+    times : int
+        Copies of each row, one after the other.
+
+    Returns
+    -------
+    Cache
+        The copy.
+    """
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    if times > 1:
+        other.batch_repeat_interleave(times)
+    return other
 
 
 def tag_cache(net: Network, cache: Any) -> None:

@@ -50,8 +50,8 @@ class Expert:
             whole = neurons.new_full((n_tokens, neurons.shape[-1]), torch.nan)
             whole = whole.index_copy(0, tokens, neurons)
             now = batch()
-            shape = (n_tokens,) if now is None or now.positions is None else now.positions.shape
-            view = whole.unflatten(0, tuple(shape))
+            positions = None if now is None else now.positions
+            view = whole if positions is None else whole.unflatten(0, (-1, positions.shape[1]))
             new = visit(view)
             return neurons if new is view else new.flatten(0, -2)[tokens]
 

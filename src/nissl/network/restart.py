@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from nissl.errors import NisslError
 from nissl.network.attention import Pattern
 from nissl.network.batch import CONTINUES
+from nissl.network.caches import copied
 from nissl.network.calls import Call, call_model
 from nissl.network.replay import Prefix, replaying, watching
 from nissl.network.run import needs_head, run, single_call, visited
@@ -205,7 +205,7 @@ class Restart:
     def _call(self) -> Call:
         if self.cache is None:
             return self.call
-        cache = _copied(self.cache)
+        cache = copied(self.cache)
         return Call(self.call.args, {**self.call.kwargs, "past_key_values": cache}, self.call.mask)
 
 
@@ -234,10 +234,3 @@ def _cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
         net.prompt_lengths.pop()
     after = {**call.kwargs, "input_ids": ids[:, position:], "use_cache": True}
     return Call((), after), cache
-
-
-def _copied(cache: Any) -> Any:
-    """Copy a cache: layers put new tensors in the place of old ones, so that those are shared."""
-    other = copy.copy(cache)
-    other.layers = [copy.copy(layer) for layer in cache.layers]
-    return other

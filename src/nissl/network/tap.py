@@ -419,7 +419,8 @@ def replace_input(args: tuple[Any, ...], kwargs: dict[str, Any], new: Tensor) ->
 def unit_last(tensor: Tensor, module: nn.Module, batch: Batch | None) -> Tensor:
     """View a tensor as (batch, place..., unit)."""
     if batch is not None and batch.positions is not None and tensor.ndim == 2:
-        return tensor.reshape(*batch.positions.shape, -1)
+        # As many items as there are: ablations together give several copies of the batch.
+        return tensor.reshape(-1, batch.positions.shape[1], tensor.shape[-1])
     if _channels_first(tensor, module):
         return tensor.movedim(1, -1)
     if isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +23,7 @@ __all__ = ["ablated_groups"]
 def ablated_groups(
     net: Network,
     groups: Mapping[str, Sequence[str]],
-    ask: Callable[[], NDArray[np.float64]],
+    ask: Callable[[Sequence[Sequence[str]]], NDArray[np.float64]],
     kind_of: ArrayLike,
     *,
     units: pd.DataFrame,
@@ -45,8 +44,8 @@ def ablated_groups(
     groups : mapping of str to sequence of str
         Addresses of the units of each kind.
     ask : callable
-        Asks the network every item, under the edits in force: how well each goes, shape
-        (n_items,), larger is better.
+        Asks the network every item under each of several groups ablated (`ablated_together`): how
+        well each goes, shape (n_groups, n_items), larger is better.
     kind_of : array of str, shape (n_items,)
         The kind of each item.
     units : DataFrame
@@ -93,22 +92,19 @@ def ablated_groups(
     rows, observed, draws = [], [], []
     total = 1 + len(groups) * (1 + n_draws)
     with progress_bar("Ablating", total=total, unit="groups", progress=progress) as advance:
-        before = ask()
+        before = ask([()])[0]
         advance(1)
-
-        def fall(members: Sequence[str], own: int) -> NDArray[np.float64]:
-            with _silenced(net, members):
-                lost = before - ask()
-            advance(1)
-            by_kind = membership @ lost / membership.sum(1)
-            others = np.delete(by_kind, own)
-            return np.append(by_kind, by_kind[own] - (others.mean() if len(others) else 0.0))
-
         for number, (name, members) in enumerate(groups.items()):
-            own = kinds.index(name)
             drawn = null.draw(units, list(members), n_draws, seed=seed + number)
-            observed.append(fall(members, own))
-            draws.append([fall(list(names[row]), own) for row in drawn])
+            lost = before - ask([list(members), *(list(names[row]) for row in drawn)])
+            advance(1 + n_draws)
+            by_kind = lost @ membership.T / membership.sum(1)
+            own = kinds.index(name)
+            others = np.delete(by_kind, own, axis=1)
+            rest = others.mean(axis=1) if others.shape[1] else 0.0
+            falls = np.column_stack([by_kind, by_kind[:, own] - rest])
+            observed.append(falls[0])
+            draws.append(falls[1:])
             rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
     found = against_null(
         np.concatenate(observed), np.concatenate(draws, axis=1), units=[r[0] for r in rows],
@@ -120,9 +116,3 @@ def ablated_groups(
     table.insert(2, "n_units", [row[2] for row in rows])
     said = {**found.provenance, "seed": seed, f"n_{item}s": len(labels), "network": net.name}
     return Finding(table, method, null.name, said, "damage")
-
-
-def _silenced(net: Network, members: Sequence[str]) -> Any:
-    from nissl.network import ablate
-
-    return net.edit(ablate(list(members))) if len(members) else nullcontext()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.selectivity.ablation import ablated_groups
-from nissl.selectivity.facts import answered
+from nissl.selectivity.questions import Questions
 from nissl.statistics import Finding, MatchedUnits, output_weight
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def damage(
     correction : {"max", "bh", "bonferroni"} or None
         Over all groups and labels.
     batch_size : int
-        Prompts in a call.
+        Rows in a call: prompts times the groups that are ablated together.
     seed : int
         The seed of the draws.
     progress : bool
@@ -88,10 +88,10 @@ def damage(
     >>> damage(net, {"capital": found.units}, tested, labels="relation",
     ...        units=weighed(net, rec))  # doctest: +SKIP
     """
-    prompts, answers = list(facts["text"]), list(facts["answer"])
+    asked = Questions(net, list(facts["text"]), list(facts["answer"]))
 
-    def ask() -> NDArray[np.float64]:
-        return answered(net, prompts, answers, batch_size=batch_size, progress=False)[0]
+    def ask(groups: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        return asked.ask(groups, batch_size=batch_size)[0]
 
     return ablated_groups(
         net, groups, ask, facts[labels], units=units, null=null, n_draws=n_draws,

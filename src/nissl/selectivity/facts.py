@@ -7,14 +7,14 @@ other; what a network does not know says nothing about its neurons.
 
 from __future__ import annotations
 
-import inspect
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
+from nissl.selectivity.questions import Questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,38 +130,12 @@ def answered(
     >>> answered(net, ["The capital of France is"], [" Paris"])  # doctest: +SKIP
     (array([-0.258]), array([ True]))
     """
-    import torch
-
-    from nissl.network.calls import call_model, sequence_call
-
-    if len(prompts) != len(answers):
-        raise NisslError(
-            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
-        )
-    tokenizer = net.require_tokenizer()
-    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
-    log_probability, right = np.zeros(len(ids)), np.zeros(len(ids), dtype=bool)
-    # The last logits alone: padding on the left puts them at one place.
-    last: dict[str, Any] = {}
-    if "logits_to_keep" in inspect.signature(type(net.model).forward).parameters:
-        last = {"logits_to_keep": 1}
-    order = np.argsort([len(i) for i in ids], kind="stable")
+    asked = Questions(net, prompts, answers)
     with progress_bar(
-        f"Asking {net.name}", total=len(ids), unit="prompts", progress=progress
+        f"Asking {net.name}", total=len(prompts), unit="prompts", progress=progress
     ) as advance:
-        for at in range(0, len(order), batch_size):
-            rows = order[at : at + batch_size]
-            call = sequence_call(net, [ids[r] for r in rows], padding="left")
-            call.kwargs.update(last)
-            with torch.inference_mode():
-                logits = call_model(net, call).logits[:, -1].float()
-            wanted = torch.from_numpy(first[rows]).to(logits.device).unsqueeze(-1)
-            logit = logits.gather(-1, wanted)
-            log_probability[rows] = (logit - logits.logsumexp(-1, keepdim=True)).cpu().numpy()[:, 0]
-            right[rows] = (logit >= logits.max(-1, keepdim=True).values).cpu().numpy()[:, 0]
-            advance(len(rows))
-    return log_probability, right
+        log_probability, right = asked.ask(batch_size=batch_size, advance=advance)
+    return log_probability[0], right[0]
 
 
 def halves(

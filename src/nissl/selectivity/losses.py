@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.selectivity.ablation import ablated_groups
+from nissl.selectivity.log_probabilities import log_probabilities
+from nissl.selectivity.questions import together
 from nissl.statistics import Finding, MatchedUnits
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from nissl.network import Network
 
 __all__ = ["loss_damage", "losses"]
-
-ROWS = 16  # positions whose logits are normalised together: more fall out of the cache
 
 
 def loss_damage(
@@ -89,10 +89,10 @@ def loss_damage(
             raise NisslError(f"the table of texts has no column '{column}'", do="name it so")
     given = list(texts["text"])
 
-    def ask() -> NDArray[np.float64]:
-        return -losses(
-            net, given, window=window, every=every, batch_size=batch_size, progress=False
-        )
+    read = Predicted(net, given, window=window, every=every)
+
+    def ask(groups: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        return -read.losses(groups, batch_size=batch_size)
 
     return ablated_groups(
         net, groups, ask, texts[labels], units=units, null=null, n_draws=n_draws,
@@ -142,43 +142,122 @@ def losses(
     >>> losses(net, ["The capital of France is Paris."])  # doctest: +SKIP
     array([2.73])
     """
-    import torch
-
-    from nissl.network.calls import call_model, sequence_call
-    from nissl.network.windows import windows_of
-
-    if every < 1:
-        raise NisslError(f"every={every} predicts nothing", do="give every=1 or more")
-    windows = windows_of(net, texts, window=window)
-    n_texts = int(windows.document.max()) + 1
-    total, count = np.zeros(n_texts), np.zeros(n_texts, dtype=np.int64)
-    keeps = "logits_to_keep" in inspect.signature(type(net.model).forward).parameters
-    order = np.argsort([len(ids) for ids in windows.ids], kind="stable")
+    read = Predicted(net, texts, window=window, every=every)
     with progress_bar(
-        f"Predicting with {net.name}", total=len(order), unit="windows", progress=progress
-    ) as advance:
-        for at in range(0, len(order), batch_size):
-            rows = order[at : at + batch_size]
-            call = sequence_call(net, [windows.ids[r] for r in rows], padding="right")
-            longest = max(len(windows.ids[r]) for r in rows)
-            places = torch.arange(0, longest - 1, every, device=net.device)
-            if keeps:
-                call.kwargs["logits_to_keep"] = places
-            with torch.inference_mode():
-                logits = call_model(net, call).logits
-                logits = logits if keeps else logits[:, places]
-                row, column, wanted = _to_predict(windows, rows, places.cpu().numpy())
-                lost = _cross_entropy(logits, row, column, wanted)
-            np.add.at(total, windows.document[rows[row]], lost)
-            np.add.at(count, windows.document[rows[row]], 1)
-            advance(len(rows))
-    if (count == 0).any():
-        raise NisslError(
-            "a text has no token that could be predicted",
-            where=f"text {int(np.argmin(count))}",
-            do="leave it out, or give a smaller `every`",
+        f"Predicting with {net.name}", total=len(read.windows.ids), unit="windows",
+        progress=progress,
+    ) as advance:  # fmt: skip
+        found: NDArray[np.float64] = read.losses(batch_size=batch_size, advance=advance)[0]
+    return found
+
+
+class Predicted:
+    """Texts that a language model predicts many times, under other groups of units silenced.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    texts : sequence of str or of token ids
+        What it predicts.
+    window, every
+        As in `losses`.
+
+    Raises
+    ------
+    NisslError
+        A text has no position to predict, or `every` is less than one.
+    """
+
+    def __init__(
+        self, net: Network, texts: Any, *, window: int | None = None, every: int = 1
+    ) -> None:
+        from nissl.network.windows import windows_of
+
+        if every < 1:
+            raise NisslError(f"every={every} predicts nothing", do="give every=1 or more")
+        self.net, self.every = net, every
+        self.windows = windows_of(net, texts, window=window)
+        self.keeps = "logits_to_keep" in inspect.signature(type(net.model).forward).parameters
+        lengths = [len(ids) for ids in self.windows.ids]
+        self.order = np.argsort(lengths, kind="stable")
+        self.places = np.arange(0, max(lengths) - 1, every)
+        self.n_texts = int(self.windows.document.max()) + 1
+        row = _to_predict(self.windows, self.order, self.places)[0]
+        counts = np.bincount(self.windows.document[self.order[row]], minlength=self.n_texts)
+        if (counts == 0).any():
+            raise NisslError(
+                "a text has no token that could be predicted",
+                where=f"text {int(np.argmin(counts))}",
+                do="give texts of at least two tokens",
+            )
+        self.counts = counts
+
+    def losses(
+        self,
+        groups: Sequence[Sequence[str]] = ((),),
+        *,
+        batch_size: int = 16,
+        advance: Callable[[int], None] = lambda n: None,
+    ) -> NDArray[np.float64]:
+        """Return the mean loss on each text under each group of units silenced.
+
+        Parameters
+        ----------
+        groups : sequence of sequence of str
+            Addresses of units; by default none are silenced.
+        batch_size : int
+            Rows in a call: windows times groups.
+        advance : callable
+            Told how many windows have been read under how many groups.
+
+        Returns
+        -------
+        array of float64, shape (n_groups, n_texts)
+            In nats.
+        """
+        import torch
+
+        from nissl.network.together import ablated_together
+
+        total = np.zeros((len(groups), self.n_texts))
+        # Other edits may act on one item of the batch, which must stay as it is.
+        for chunk in together(len(groups), 1 if self.net.editing else batch_size):
+            size = max(batch_size // len(chunk), 1)
+            with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
+                for at in range(0, len(self.order), size):
+                    rows = self.order[at : at + size]
+                    document, lost = self._read(rows, len(chunk))
+                    for one, losses in zip(chunk, lost, strict=True):
+                        np.add.at(total[one], document, losses)
+                    advance(len(rows) * len(chunk))
+        return np.asarray(total / self.counts)
+
+    def _read(
+        self, rows: NDArray[np.int64], n_groups: int
+    ) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Return the text of each predicted place, and the losses there, (n_groups, n_places)."""
+        import torch
+
+        from nissl.network.calls import call_model, sequence_call
+
+        call = sequence_call(self.net, [self.windows.ids[r] for r in rows], padding="right")
+        longest = max(len(self.windows.ids[r]) for r in rows)
+        places = self.places[self.places < longest - 1]
+        at = torch.from_numpy(places).to(self.net.device)
+        if self.keeps:
+            call.kwargs["logits_to_keep"] = at
+        logits = call_model(self.net, call).logits
+        logits = logits if self.keeps else logits[:, at]
+        row, column, wanted = _to_predict(self.windows, rows, places)
+        # Rows of all groups, one group after the other.
+        flat = np.arange(n_groups)[:, None] * logits[: len(rows), :, 0].numel()
+        flat = flat + row * logits.shape[1] + column
+        found, _ = log_probabilities(
+            logits.flatten(0, 1), np.tile(wanted, n_groups), rows=flat.ravel()
         )
-    return total / count
+        lost = -found
+        return self.windows.document[rows[row]], lost.reshape(n_groups, -1)
 
 
 def _to_predict(
@@ -195,19 +274,3 @@ def _to_predict(
         column.append(use)
         wanted.append(ids[places[use] + 1])
     return np.concatenate(row), np.concatenate(column), np.concatenate(wanted)
-
-
-def _cross_entropy(
-    logits: Any, row: NDArray[Any], column: NDArray[Any], wanted: NDArray[Any]
-) -> NDArray[np.float64]:
-    """Return the loss at each place, a few places at a time, in float32."""
-    import torch
-
-    lost = np.zeros(len(wanted))
-    for at in range(0, len(wanted), ROWS):
-        part = slice(at, at + ROWS)
-        numbers = logits[row[part], column[part]].float()
-        ids = torch.from_numpy(wanted[part]).to(numbers.device)
-        chosen = numbers.gather(-1, ids[:, None])[:, 0]
-        lost[part] = (numbers.logsumexp(-1) - chosen).double().cpu().numpy()
-    return lost

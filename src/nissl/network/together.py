@@ -1,0 +1,168 @@
+"""Several ablations in one call: each in its own copy of the batch, made where the first begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.network.selection import Units
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nissl.network.batch import Batch, Phase
+    from nissl.network.network import Network
+
+__all__ = ["ablated_together"]
+
+
+@contextmanager
+def ablated_together(net: Network, groups: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Set groups of units to zero, each group in its own copy of the batch.
+
+    A call of the model inside the block answers for every group: its logits have ``n_groups *
+    batch`` rows, all rows of the first group first. The copies are made at the first block that
+    any group touches, so that what lies before it is computed once for all, and matrices are
+    multiplied together. A cache of keys and values has one copy before that block, and one for each
+    group from there on.
+
+    Parameters
+    ----------
+    net : Network
+        The network. Where other edits are in force, give one group.
+    groups : sequence of sequence of str
+        Addresses of the units of each; a group of none is the network as it is.
+
+    Yields
+    ------
+    None
+        The ablations are in force.
+
+    Raises
+    ------
+    NisslError
+        There is no group, a unit is not in the network, or there are several groups under other
+        edits, whose positions and items would no longer be those of the batch.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU()))
+    >>> with ablated_together(net, [["0[0]"], ["0[1]"], []]):
+    ...     (net.model(torch.ones(1, 2)) != 0).any(-1).shape
+    torch.Size([3])
+    """
+    if not groups:
+        raise NisslError("there is no group to ablate", do="give at least one; it may be empty")
+    if net.editing and len(groups) > 1:
+        raise NisslError(
+            f"{len(groups)} ablations together, and other edits are in force", do="give one group"
+        )
+    edit = Together(net, groups)
+    with net.edit(edit), _copying(*edit.begins_in(net), len(groups)):
+        yield
+
+
+class Together:
+    """An edit that sets other units to zero in each copy of the batch.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    groups : sequence of sequence of str
+        The units of each copy.
+    """
+
+    reads: tuple[str, ...] = ()
+
+    def __init__(self, net: Network, groups: Sequence[Sequence[str]]) -> None:
+        self.n_groups = len(groups)
+        self.at: dict[str, list[tuple[int, Tensor]]] = {}
+        self.silent: dict[str, Tensor] = {}
+        for number, group in enumerate(groups):
+            if len(group):
+                for site, chosen in Units(list(group)).resolve(net).items():
+                    assert chosen.index is not None
+                    self.at.setdefault(site, []).append((number, chosen.index))
+
+    def __repr__(self) -> str:
+        return f"{self.n_groups} ablations"
+
+    @property
+    def writes(self) -> tuple[str, ...]:
+        """Sites it changes."""
+        return tuple(self.at)
+
+    def begins_in(self, net: Network) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Return the first block it touches, and those after it; or the model and its body."""
+        layers = [site.layer for name in self.at for site in net.find(name)]
+        known = [layer for layer in layers if layer is not None]
+        if net.architecture is None or not known or len(known) < len(layers):
+            return [net.model, net.body], []
+        first, *rest = (net.block(layer) for layer in range(min(known), net.n_layers))
+        return [first], rest
+
+    def begin(self, batch: Batch) -> None:
+        """Begin a prompt: see `Edit`."""
+
+    def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: Phase) -> Tensor:
+        """Return the site's tensor with each copy's units at zero: see `Edit`."""
+        if site not in self.silent:
+            silent = torch.zeros(self.n_groups, x.shape[-1], dtype=torch.bool)
+            for number, index in self.at[site]:
+                silent[number, index] = True
+            self.silent[site] = silent.to(x.device)
+        rows = self.silent[site].repeat_interleave(len(x) // self.n_groups, dim=0)
+        return x.masked_fill(rows.reshape(len(x), *[1] * (x.ndim - 2), -1), 0)
+
+
+@contextmanager
+def _copying(starts: list[nn.Module], rest: list[nn.Module], n: int) -> Iterator[None]:
+    """Make n copies of the batch in the first module of starts that is called.
+
+    Later modules are given masks and positions of one copy.
+    """
+    inside: list[nn.Module] = []
+    batch = 0
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        nonlocal batch
+        if module in starts and not inside:
+            batch = next(len(x) for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+        inside.append(module)
+        return None if n == 1 else (_copies(args, n, batch), _copies(kwargs, n, batch))
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        inside.pop()
+
+    handles: list[Any] = []
+    try:
+        for module in dict.fromkeys((*starts, *rest)):
+            handles += [
+                # Before the edits look at what it is given.
+                module.register_forward_pre_hook(before, with_kwargs=True, prepend=True),
+                module.register_forward_hook(after, always_call=True),
+            ]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _copies(given: Any, n: int, batch: int) -> Any:
+    """Repeat every tensor that has the batch as its first dimension: activity, masks, positions."""
+    if isinstance(given, Tensor):
+        of_batch = given.ndim > 1 and len(given) == batch
+        return given.repeat(n, *[1] * (given.ndim - 1)) if of_batch else given
+    if isinstance(given, dict):
+        return {name: _copies(x, n, batch) for name, x in given.items()}
+    if type(given) in (tuple, list):
+        return type(given)(_copies(x, n, batch) for x in given)
+    return given
