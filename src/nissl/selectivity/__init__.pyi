@@ -25,9 +25,13 @@ from .ngram import ngram as ngram
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test
+from .ppl_sparsity import ppl_sparsity as ppl_sparsity
+from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
+from .sparsing_law import SparsingLaw as SparsingLaw
+from .sparsing_law import sparsing_law as sparsing_law
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
