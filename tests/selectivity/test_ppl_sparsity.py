@@ -141,9 +141,7 @@ def test_no_gain_over_chance_where_all_contributions_are_alike():
 def test_perplexity_rises_by_no_more_than_p(name, options):
     net = nissl.load(tiny(name, **options))
     texts = [row.numpy() for row in ids(8, 12)]
-    sparse, sparser = (
-        ppl_sparsity(net, texts, p=p, progress=False).provenance for p in (0.5, 5)
-    )
+    sparse, sparser = (ppl_sparsity(net, texts, p=p, progress=False).provenance for p in (0.5, 5))
     for found, p in ((sparse, 0.5), (sparser, 5)):
         assert found["perplexity_thresholded"] <= (1 + p / 100) * found["perplexity"]
         assert 0 <= found["ratio"] <= 1

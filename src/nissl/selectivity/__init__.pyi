@@ -15,6 +15,7 @@ from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
 from .language_neurons import language_neurons as language_neurons
+from .lazy import lazy as lazy
 from .losses import loss_damage as loss_damage
 from .losses import losses as losses
 from .massive import layer_ratios as layer_ratios
