@@ -15,6 +15,7 @@ from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
 from .language_neurons import language_neurons as language_neurons
+from .lazy import lazy as lazy
 from .losses import loss_damage as loss_damage
 from .losses import losses as losses
 from .massive import layer_ratios as layer_ratios
@@ -25,9 +26,13 @@ from .ngram import ngram as ngram
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test
+from .ppl_sparsity import ppl_sparsity as ppl_sparsity
+from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
+from .sparsing_law import SparsingLaw as SparsingLaw
+from .sparsing_law import sparsing_law as sparsing_law
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
