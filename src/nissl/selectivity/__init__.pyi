@@ -1,3 +1,5 @@
+from .coverage import Coverage as Coverage
+from .coverage import coverage as coverage
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .document_activity import document_activity as document_activity
@@ -14,6 +16,8 @@ from .gated import gated_classes as gated_classes
 from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
+from .influence import activation_states as activation_states
+from .influence import influence as influence
 from .language_neurons import language_neurons as language_neurons
 from .lazy import lazy as lazy
 from .losses import loss_damage as loss_damage

@@ -1,0 +1,134 @@
+"""Coverage: inputs whose states are not those of training are told apart, by unit and together."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from nissl import NisslError
+from nissl.recording import recording
+from nissl.selectivity import Coverage, coverage
+from nissl.statistics import PermutedLabels, rate
+
+N_UNITS, ODD, DEAD = 30, (4, 17), 9
+UNITS = {"site": np.repeat(["a", "b"], [10, 20]), "index": [*range(10), *range(20)]}
+
+
+def states(n, seed, *, plant=False, units=UNITS, **samples):
+    """States in the lower half; planted, two units are in the upper half. One does nothing."""
+    n_units = len(units["site"])
+    values = np.random.default_rng(seed).random((n, n_units)) / 2
+    if plant:
+        values[:, ODD] = 1 - values[:, ODD]
+    if n_units == N_UNITS:
+        values[:, DEAD] = 0.5
+    return recording(values, samples=samples, units=units)
+
+
+def test_units_of_other_support_are_found():
+    train, inside, outside = states(800, 0), states(60, 1), states(60, 2, plant=True)
+    found = coverage(train, inside, outside, bins=10, progress=False)
+    assert sorted(found.significant().units) == ["a[4]", "b[7]"]
+    table = found.table.set_index("unit")
+    assert (table.loc[["a[4]", "b[7]"], "auroc"] == 1).all()
+    assert (table.loc[["a[4]", "b[7]"], "outside"] == 0).all()
+    assert np.allclose(table.drop("a[9]")["area"], 0.5)
+    assert table.loc["a[9]", ["auroc", "area", "p"]].tolist() == [0.5, 0.1, 1]
+    assert "not tested" in table.loc["a[9]", "note"]
+    assert found.provenance["n_train"] == 800
+    assert not table.select_dtypes("number").isna().any().any()
+
+
+def test_against_a_loop_written_out():
+    train, new = states(200, 3).values, states(25, 4, plant=True).values
+    bins, full = 7, 1.5
+    fitted = Coverage(N_UNITS, bins=bins, full_density=full)
+    fitted.update(train)
+    edges = np.linspace(0, 1, bins + 1)
+    slow = np.zeros(new.shape)
+    for unit in range(N_UNITS):
+        density, _ = np.histogram(train[:, unit], bins=edges, density=True)
+        assert fitted.area[unit] == pytest.approx(np.minimum(density / full, 1).mean())
+        for row, state in enumerate(new[:, unit]):
+            for k in range(bins):
+                if edges[k] <= state < edges[k + 1]:
+                    slow[row, unit] = min(density[k] / full, 1)
+    assert np.allclose(fitted.of(new), slow)
+    assert np.allclose(fitted.score(new), slow.mean(axis=1))
+    by_layer = (slow[:, :10].mean(axis=1) + slow[:, 10:].mean(axis=1)) / 2
+    assert np.allclose(fitted.score(new, UNITS["site"]), by_layer)
+    area = (fitted.area[:10].mean() + fitted.area[10:].mean()) / 2
+    assert fitted.criterion(UNITS["site"]) == pytest.approx(area)
+
+
+def test_sites_and_the_network_are_scored_as_their_means():
+    train, inside, outside = states(800, 0), states(60, 1), states(50, 2, plant=True)
+    fitted = Coverage(N_UNITS)
+    fitted.update(train.values)
+    is_inside = np.arange(110) < 60
+    new = np.concatenate([inside.values, outside.values])
+    site = coverage(train, inside, outside, by="site", progress=False).table.set_index("unit")
+    network = coverage(train, inside, outside, by="network", progress=False).table
+    first = fitted.of(new)[:, :10].mean(axis=1)
+    assert site.index.tolist() == ["a", "b"]
+    assert site.loc["a", "auroc"] == pytest.approx(roc_auc_score(is_inside, first))
+    assert network["unit"].tolist() == ["network"]
+    score = fitted.score(new, UNITS["site"])
+    assert network["auroc"][0] == pytest.approx(roc_auc_score(is_inside, score))
+    assert network["area"][0] == pytest.approx(fitted.criterion(UNITS["site"]))
+    assert network["p"][0] < 0.01
+
+
+def test_blocks_merge_into_the_whole():
+    values = states(90, 5).values
+    values[0, 0] = 1.0  # the last state is closed above
+    whole, one, other = (Coverage(N_UNITS, bins=20) for _ in range(3))
+    whole.update(values)
+    one.update(values[:30])
+    other.update(values[30:], start=30)
+    one.merge(other)
+    assert (one.counts == whole.counts).all()
+    assert (one.result() == whole.result()).all()
+    assert one.counts[0, -1] == 1
+    assert one.n_samples == 90
+
+
+def test_nothing_where_there_is_nothing():
+    units = {"site": np.full(600, "a"), "index": np.arange(600)}
+    train, inside, outside = (states(n, s, units=units) for n, s in ((300, 6), (40, 7), (40, 8)))
+    table = coverage(
+        train, inside, outside, full_density=2.5, n_permutations=199, correction=None,
+        progress=False,
+    ).table  # fmt: skip
+    assert rate(table["p"], level=0.999).holds
+    assert rate(table["p"], alpha=0.25, level=0.999).holds
+
+
+def test_inputs_that_hang_together_are_exchanged_together():
+    train = states(300, 0)
+    inside = states(40, 1, trial=np.repeat(np.arange(8), 5), only=np.zeros(40))
+    outside = states(40, 2, plant=True, trial=np.repeat(np.arange(8), 5))
+    with pytest.raises(NisslError, match="samples hang together by 'trial'"):
+        coverage(train, inside, outside, progress=False)
+    found = coverage(train, inside, outside, null=PermutedLabels(block="trial"), progress=False)
+    assert sorted(found.significant().units) == ["a[4]", "b[7]"]
+    assert found.provenance["n_blocks"] == 16
+
+
+def test_what_cannot_be_is_refused():
+    train, inside = states(50, 0), states(20, 1)
+    with pytest.raises(NisslError, match="units are not those of `train`"):
+        coverage(train, inside, states(20, 2)[:, 1:], progress=False)
+    for broken in (inside + 0.8, inside * np.nan):
+        with pytest.raises(NisslError, match="not between 0 and 1"):
+            coverage(train, inside, broken, progress=False)
+    with pytest.raises(NisslError, match="units"):
+        coverage(train, inside, inside, by="units", progress=False)
+    for options in ({"bins": 1}, {"full_density": 0}, {"full_density": np.nan}):
+        with pytest.raises(NisslError, match="tell nothing apart"):
+            Coverage(3, **options)
+    with pytest.raises(NisslError, match="no data say what is covered"):
+        Coverage(3).of(np.zeros((1, 3)))
+    with pytest.raises(NisslError, match="not of 3 units"):
+        Coverage(3).update(np.zeros((1, 4)))
+    with pytest.raises(NisslError, match="cannot be merged"):
+        Coverage(3).merge(Coverage(3, bins=7))
