@@ -36,7 +36,7 @@ from .run import run as run
 from .site import Site as Site
 from .site import site_of_unit as site_of_unit
 from .spans import with_places as with_places
-from .together import ablated_together as ablated_together
 from .sparse import threshold as threshold
 from .sparse import top_k as top_k
+from .together import ablated_together as ablated_together
 from .weight_edit import WeightEdit as WeightEdit

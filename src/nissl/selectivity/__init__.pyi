@@ -35,11 +35,11 @@ from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
-from .sparsing_law import SparsingLaw as SparsingLaw
-from .sparsing_law import sparsing_law as sparsing_law
 from .skip_layers import SkipLayers as SkipLayers
 from .skip_layers import skip_random as skip_random
 from .skip_layers import skip_voids as skip_voids
+from .sparsing_law import SparsingLaw as SparsingLaw
+from .sparsing_law import sparsing_law as sparsing_law
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
