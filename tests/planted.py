@@ -21,15 +21,18 @@ import nissl
 from nissl.network import Network
 from nissl.recording import recording
 from nissl.selectivity import (
+    coverage,
     damage,
     gated_function,
     language_neurons,
+    lazy,
     massive,
     plnd,
     position_test,
     programming_neurons,
     relation,
     universal,
+    voids,
 )
 from nissl.statistics import PermutedLabels
 from tiny import tiny
@@ -164,6 +167,53 @@ def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     return _split(pd.DataFrame({"p": p}), 40, size)
 
 
+def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    """Layers whose share of nonzero activations is smaller; nineteen networks without training."""
+    n_layers, width = 20, 30
+    units = {"site": np.repeat([f"blocks.{i}.mlp.neurons" for i in range(n_layers)], width),
+             "index": np.tile(np.arange(width), n_layers)}  # fmt: skip
+
+    def network(shift: float) -> Any:
+        # What the samples share makes shares vary from network to network, and layer to layer.
+        bias = np.repeat(0.1 * rng.standard_normal(n_layers), width)
+        bias[: 8 * width] -= shift
+        return recording(np.maximum(rng.standard_normal((60, len(bias))) + bias, 0), units=units)
+
+    table = lazy(network(size), untrained=[network(0.0) for _ in range(19)], correction=None).table
+    return _split(table, 8, size)
+
+
+def _voids(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    """Of twelve layers one changes the norm less."""
+    n_texts, length, n_layers = 16, 8, 12
+    changes = 2 + rng.standard_normal((n_texts, 1, n_layers))
+    changes = changes + rng.standard_normal((n_texts, length, n_layers))
+    changes[..., 6] -= size
+    norms = 50 + np.cumsum(np.pad(changes.reshape(-1, n_layers), ((0, 0), (1, 0))), axis=1)
+    site = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(n_layers))]
+    rec = recording(
+        norms, samples={"document": np.repeat(np.arange(n_texts), length)},
+        units={"site": site, "index": np.zeros(len(site), int)},
+    )  # fmt: skip
+    p = voids(rec, alpha=0.5, correction=None, seed=int(rng.integers(1 << 31))).table["p"]
+    p = p.to_numpy(float)
+    # The first layers are held to little or nothing, and never voids.
+    return (np.zeros(0), p[6:7]) if size else (p[4:], np.zeros(0))
+
+
+def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    def states(n: int, shift: float) -> Any:
+        values = rng.beta(4, 4, (n, 100))
+        values[:, :40] = np.clip(values[:, :40] + shift, 0, 1)
+        return recording(values)
+
+    table = coverage(
+        states(400, 0.0), states(50, 0.0), states(50, size), bins=20, full_density=2.5,
+        n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    return _split(table, 40, size)
+
+
 class _Words:
     pad_token_id, bos_token_id = 0, None
 
@@ -214,6 +264,12 @@ CASES = [
          "one relation", (0.5, 1.0, 1.5), _relation),
     Case(38, "massive", "five texts of 30 tokens, 200 dimensions", "larger at the first token by "
          "so many medians", (3.0, 6.0, 12.0), _massive),
+    Case(69, "lazy", "20 layers of 30 neurons, 60 samples, 19 networks without training",
+         "activity before the ReLU lower by so many standard deviations", (0.1, 0.3, 0.5), _lazy,
+         repeats=10),
+    Case(103, "voids", "16 texts of eight tokens, twelve layers", "by how much less one layer "
+         "changes the norm than others, in standard deviations over tokens", (0.5, 1.0, 1.5),
+         _voids, repeats=20),
     Case(131, "universal", "400 tokens, two networks of 150 neurons", "correlation of a neuron "
          "with its partner", (0.2, 0.35, 0.5), _universal),
     Case(132, "gated_function", "weights of 200 neurons over 64 dimensions", "cosine of what is "
@@ -222,6 +278,8 @@ CASES = [
          "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
     Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
          "language at which it is open", (0.05, 0.1, 0.2), _language),
+    Case(172, "coverage", "400 inputs of training, 50 inside and 50 outside", "shift of the states "
+         "outside, which range from 0 to 1", (0.05, 0.1, 0.2), _coverage),
     Case(184, "plnd", "twelve articles in four languages", "higher impact in one language", (0.05,
          0.1, 0.2), _plnd),
     Case(192, "programming_neurons", "eight files of three parts in four languages", "more of the "
