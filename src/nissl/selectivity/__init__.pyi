@@ -1,3 +1,7 @@
+from .compliance import compliance as compliance
+from .compliance import over_compliance as over_compliance
+from .consistency import consistent as consistent
+from .contributions import answer_contributions as answer_contributions
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .document_activity import document_activity as document_activity
@@ -14,6 +18,7 @@ from .gated import gated_classes as gated_classes
 from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
+from .hallucination_neurons import hallucination_neurons as hallucination_neurons
 from .language_neurons import language_neurons as language_neurons
 from .losses import loss_damage as loss_damage
 from .losses import losses as losses
@@ -28,6 +33,9 @@ from .positional import position_test as position_test
 from .programming_neurons import programming_neurons as programming_neurons
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
+from .sparse_probe import TooFewAnswers as TooFewAnswers
+from .sparse_probe import probe_scores as probe_scores
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
+from .within_kind import auroc_within as auroc_within
