@@ -19,10 +19,12 @@ from nissl.selectivity import (
     hallucination_neurons,
     over_compliance,
     probe_scores,
+    scaled_compliance,
 )
 from nissl.selectivity.consistency import nucleus
 from nissl.selectivity.sparse_probe import sparse_probe
 from nissl.selectivity.within_kind import exchanged
+from nissl.statistics import MatchedUnits
 from nissl.statistics.calibration import rate
 from tiny import tiny
 
@@ -282,14 +284,22 @@ def yielding():
 def test_scaling_what_yields_makes_it_go_along(yielding):
     net, questions, units = yielding
     chosen = units["unit"].tolist()[:5]
-    found = over_compliance(net, chosen, questions, units=units, progress=False)
-    rises = found.table.set_index("unit")
-    assert rises.loc["preference", "rise"] == pytest.approx(6.0, rel=1e-5)  # 5 neurons x 0.4 x 3
-    assert rises.loc["preference", "p"] == 0.05
-    assert rises.loc["share", "rise"] > 0
-    others = over_compliance(net, units["unit"].tolist()[5:10], questions, units=units[5:],
-                             progress=False)  # fmt: skip
-    assert others.table["p"].min() > 0.05
+    drawn = MatchedUnits().draw(units, chosen, 19)
+    groups = [chosen, *units["unit"].to_numpy()[drawn].tolist()]
+    preference = scaled_compliance(net, groups, questions, factors=(0, 1, 3), progress=False)
+    assert preference.shape == (20, 3, 9)
+    found = over_compliance(preference).table.set_index("unit")
+    assert found.loc["preference", "rise"] == pytest.approx(6.0, rel=1e-5)  # 5 neurons x 0.4 x 3
+    assert found.loc["share", "rise"] > 0.5
+    assert (found["p"] == 0.05).all()
+    others = over_compliance(preference[1:]).table
+    assert others["p"].min() > 0.05
+
+
+def test_over_compliance_holds_its_level():
+    rng = np.random.default_rng(0)
+    p = [over_compliance(rng.standard_normal((20, 2, 30))).table["p"].iloc[1] for _ in range(300)]
+    assert rate(p, level=0.999).holds
 
 
 def test_compliance_is_a_difference_of_logits(yielding):
@@ -318,8 +328,10 @@ def test_bad_input_is_refused(yielding):
     with pytest.raises(NisslError, match="wrongs"):
         hallucination_neurons(rec, tested=tested, labels="wrongs")
     net, questions, units = yielding
-    with pytest.raises(NisslError, match="no unit"):
-        over_compliance(net, [], questions, units=units)
+    with pytest.raises(NisslError, match="group has no neuron"):
+        scaled_compliance(net, [units["unit"].tolist(), []], questions)
+    with pytest.raises(NisslError, match="three groups"):
+        over_compliance(np.zeros((1, 2, 9)))
     with pytest.raises(NisslError, match="begins as the right one"):
         compliance(net, questions.assign(told="10"))
     with pytest.raises(NisslError, match="leave nothing"):

@@ -1,5 +1,6 @@
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance
+from .compliance import scaled_compliance as scaled_compliance
 from .consistency import consistent as consistent
 from .contributions import answer_contributions as answer_contributions
 from .damage import damage as damage

@@ -6,71 +6,44 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
 from nissl.selectivity.facts import last_logits
-from nissl.statistics import Finding, MatchedUnits, against_null
+from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
 
-__all__ = ["compliance", "over_compliance"]
+__all__ = ["compliance", "over_compliance", "scaled_compliance"]
+
+Array = NDArray[np.float64]
 
 
-def over_compliance(
-    net: Network,
-    chosen: Sequence[str],
-    questions: pd.DataFrame,
-    *,
-    units: pd.DataFrame,
-    factors: tuple[float, float] = (0.0, 3.0),
-    null: MatchedUnits = MatchedUnits(),  # noqa: B008
-    n_draws: int = 19,
-    batch_size: int = 64,
-    seed: int = 0,
-    progress: bool = True,
-) -> Finding:
-    """Scale neurons, and measure how much more a network goes along with what it is told.
+def over_compliance(preference: ArrayLike, *, null: str = "MatchedUnits()") -> Finding:
+    """Test whether scaling some neurons makes a network go along more than scaling others does.
 
     Parameters
     ----------
-    net : Network
-        A language model.
-    chosen : sequence of str
-        Addresses of the neurons to be scaled, such as H-neurons.
-    questions : DataFrame
-        As for `compliance`.
-    units : DataFrame
-        All units that may be drawn: ``unit``, ``layer`` and ``weight`` (`weighed`).
-    factors : tuple of two floats
-        Activity is multiplied by the first, then by the second.
-    null : MatchedUnits
-        How random units are matched.
-    n_draws : int
-        Groups of random units that are scaled alike; p cannot go below 1 / (n_draws + 1).
-    batch_size : int
-        Prompts in a call.
-    seed : int
-        The seed of the draws.
-    progress : bool
-        Show a bar.
+    preference : array, shape (1 + n_draws, n_factors, n_questions)
+        What `scaled_compliance` returns for the neurons and for random ones matched to them.
+    null : str
+        How these were drawn.
 
     Returns
     -------
     Finding
-        ``rise``, from the first factor to the second: a row for the ``share`` of questions in which
-        the network goes along, and one for its mean ``preference`` (nats) for what it is told.
+        ``rise``, from the first factor to the last: a row for the ``share`` of questions in which
+        the network goes along, and one for its mean ``preference`` (nats) for what it is told. P
+        cannot go below 1 / (n_draws + 1).
 
     Raises
     ------
     NisslError
-        No unit is chosen.
-    UnknownName
-        A column is missing.
+        There are fewer than two draws or factors.
 
     Notes
     -----
@@ -78,38 +51,86 @@ def over_compliance(
 
     Examples
     --------
-    >>> over_compliance(net, chosen, questions, units=weighed(net, rec))  # doctest: +SKIP
+    >>> preference = np.random.default_rng(0).normal(-1, 1, (20, 2, 50))
+    >>> preference[0, 1] += 1
+    >>> over_compliance(preference).table[["unit", "p"]].values.tolist()
+    [['share', 0.05], ['preference', 0.05]]
+    """
+    x = np.asarray(preference, dtype=float)
+    if x.ndim != 3 or x.shape[0] < 3 or x.shape[1] < 2:
+        raise NisslError(
+            f"preferences have shape {x.shape}",
+            do="give (groups, factors, questions): three groups or more, two factors or more",
+        )
+    told = np.stack([(x > 0).mean(axis=2), x.mean(axis=2)])
+    rises = (told[:, :, -1] - told[:, :, 0]).T
+    return against_null(
+        rises[0], rises[1:], units=["share", "preference"], score="rise",
+        method="over_compliance", null=null, alternative="greater", correction=None,
+    )  # fmt: skip
+
+
+def scaled_compliance(
+    net: Network,
+    groups: Sequence[Sequence[str]],
+    questions: pd.DataFrame,
+    *,
+    factors: Sequence[float] = (0.0, 1.0, 2.0, 3.0),
+    batch_size: int = 64,
+    progress: bool = True,
+) -> Array:
+    """Scale groups of neurons by some factors, and ask each time how far a network goes along.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    groups : sequence of sequence of str
+        Addresses of the neurons of each group, such as H-neurons and then random ones.
+    questions : DataFrame
+        As for `compliance`.
+    factors : sequence of float
+        What activity is multiplied by.
+    batch_size : int
+        Prompts in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    array, shape (n_groups, n_factors, n_questions)
+        The network's preference for what it is told.
+
+    Raises
+    ------
+    NisslError
+        A group has no neuron.
+
+    Examples
+    --------
+    >>> scaled_compliance(net, [chosen, *drawn], questions)  # doctest: +SKIP
     """
     from nissl.network import scale
 
-    if not len(chosen):
-        raise NisslError("no unit is to be scaled", do="give some")
-    names = np.asarray(units["unit"]).astype(str)
-    drawn = [names[row].tolist() for row in null.draw(units, list(chosen), n_draws, seed=seed)]
-    rises = []
-    with progress_bar("Scaling", total=1 + n_draws, unit="groups", progress=progress) as advance:
-        for group in [list(chosen), *drawn]:
-            told = []
-            for factor in factors:
-                with net.edit(scale(group, by=factor)):
-                    preference = compliance(net, questions, batch_size=batch_size, progress=False)
-                told.append([float((preference > 0).mean()), float(preference.mean())])
-            rises.append(np.subtract(told[1], told[0]))
+    for number, group in enumerate(groups):
+        if not len(group):
+            raise NisslError("a group has no neuron", where=f"group {number}", do="leave it out")
+    whole = compliance(net, questions, batch_size=batch_size, progress=False)
+    preference = np.tile(whole, (len(groups), len(factors), 1))
+    with progress_bar("Scaling", total=len(groups), unit="groups", progress=progress) as advance:
+        for group, kept in zip(groups, preference, strict=True):
+            for factor, row in zip(factors, kept, strict=True):
+                if factor == 1:  # as it is
+                    continue
+                with net.edit(scale(list(group), by=factor)):
+                    row[:] = compliance(net, questions, batch_size=batch_size, progress=False)
             advance(1)
-    found = against_null(
-        rises[0], np.stack(rises[1:]), units=["share", "preference"], score="rise",
-        method="over_compliance", null=null.name, alternative="greater", correction=None,
-    )  # fmt: skip
-    said = {
-        **found.provenance, "seed": seed, "from": factors[0], "to": factors[1],
-        "n_chosen": len(chosen), "n_questions": len(questions), "network": net.name,
-    }  # fmt: skip
-    return Finding(found.table, "over_compliance", null.name, said, "rise")
+    return preference
 
 
 def compliance(
     net: Network, questions: pd.DataFrame, *, batch_size: int = 64, progress: bool = True
-) -> NDArray[np.float64]:
+) -> Array:
     """Return how far a network prefers the answer it is told to the right one.
 
     Parameters
