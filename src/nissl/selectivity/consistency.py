@@ -94,10 +94,11 @@ def consistent(
             n_right[row] = drawn[tokens == first[row]].sum()
             said[row] = tokens[drawn.argmax()]
     kept = (n_right == 0) | (n_right == n_samples)
-    table: pd.DataFrame = questions.assign(
+    table = questions.assign(
         wrong=n_right == 0, said=[tokenizer.decode([token]) for token in said], n_right=n_right
     )
-    return table[kept].reset_index(drop=True)
+    found: pd.DataFrame = table[kept].reset_index(drop=True)
+    return found
 
 
 def nucleus(
