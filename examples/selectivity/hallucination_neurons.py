@@ -33,6 +33,7 @@ from nissl.selectivity import (
 from nissl.statistics import MatchedUnits
 
 SEED, MODEL = 0, "smollm2"
+TEMPERATURE = 0.5  # at 1 so small a model answers too few hard questions alike ten times
 FRAME = (
     "The capital of Japan is Tokyo. The opposite of dry is wet. Peru is on the continent of South "
     "America. The official language of Greece is Greek. Sofia is the capital of Bulgaria. "
@@ -42,7 +43,7 @@ RELATIONS = ("capital", "language", "opposite", "comparative", "superlative")
 NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its first token is no sign
 LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
 N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
-TOLD = 40  # facts to which a wrong answer is suggested, and of which a wrong answer is asked
+TOLD = 30  # facts to which a wrong answer is suggested, and of which a wrong answer is asked
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
@@ -68,11 +69,11 @@ def questions():
 def asked(net):
     """The questions answered alike ten times; kept in the cache, by model and questions."""
     table = questions()
-    about = json.dumps([FRAME, SEED, net.weights_hash, table.to_numpy().tolist()])
+    about = json.dumps([FRAME, TEMPERATURE, SEED, net.weights_hash, table.to_numpy().tolist()])
     key = hashlib.sha256(about.encode()).hexdigest()[:16]
     path = cache_dir("examples", "hallucination_neurons") / f"{key}.parquet"
     if not path.exists():
-        consistent(net, table, seed=SEED).to_parquet(path)
+        consistent(net, table, temperature=TEMPERATURE, seed=SEED).to_parquet(path)
     return pd.read_parquet(path)
 
 
@@ -94,7 +95,7 @@ def told(table):
     for fact in facts.itertuples():
         others = table.loc[table["relation"] == fact.relation, "answer"].unique()
         others = [other for other in others if other[:3] != fact.answer[:3]]
-        said = fact.plain[0].lower() + fact.plain[1:] if fact.plain[1:2] != " " else fact.plain
+        said = "the" + fact.plain[3:] if fact.plain.startswith("The ") else fact.plain
         wrong = others[rng.integers(len(others))]
         rows.append((f"I think that {said}{wrong}. {fact.plain}", wrong, fact.answer, "suggested"))
         rows.append((f"Question: Is it true that {said}{wrong}?\nAnswer:", " Yes", " No", "asked"))
@@ -182,23 +183,25 @@ bars = {
     "on the words of the question": plain["words"],
 }
 colours = ["#c0392b", "#d98880", "#d98880", "#9aa5b1", "#9aa5b1"]
-axes[0].barh(range(len(bars)), list(bars.values()), color=colours)
+axes[0].barh(range(len(bars)), np.asarray(list(bars.values())) - 0.5, left=0.5, color=colours)
 axes[0].errorbar(bars["on as many random neurons"], 3, xerr=np.std(plain["random"]), color="black")
 axes[0].set_yticks(range(len(bars)), list(bars))
 axes[0].invert_yaxis()
-axes[0].axvline(0.5, color="black", lw=0.8, ls=":")
-axes[0].set(xlim=(0.3, 1), xlabel="AUROC inside kinds of question, other subjects",
+axes[0].axvline(0.5, color="black", lw=0.8)
+axes[0].set(xlim=(0.4, 1), xlabel="AUROC inside kinds of question, other subjects",
             title="Do they tell wrong answers?")  # fmt: skip
 table = found.table
 of_h = table[table["h_neuron"]]
-axes[1].scatter(table["layer"], table["auroc"], s=1, lw=0, alpha=0.15, color="#9aa5b1",
-                label="all neurons", rasterized=True)  # fmt: skip
+by_layer = table.groupby("layer")["auroc"]
+axes[1].fill_between(sorted(by_layer.groups), by_layer.quantile(0.05), by_layer.quantile(0.95),
+                     color="#d5dbe1", lw=0, label="all neurons, 5% to 95%")  # fmt: skip
 axes[1].scatter(of_h["layer"], of_h["auroc"], s=20 + 120 * of_h["weight"] / of_h["weight"].max(),
                 color="#c0392b", alpha=0.7, lw=0, label="H-neurons (area: weight)")  # fmt: skip
 axes[1].axhline(0.5, color="black", lw=0.8, ls=":")
 axes[1].set(xlabel="layer", ylabel="AUROC of the neuron alone, other subjects",
             title=f"{len(of_h)} H-neurons of {len(table):,}")  # fmt: skip
-axes[1].legend(frameon=False, loc="lower right", markerscale=1)
+axes[1].set_ylim(0.1, 1)
+axes[1].legend(frameon=False, loc="lower left")
 share = (preference > 0).mean(axis=2)
 for row in share[1:]:
     axes[2].plot(FACTORS, row, color="#9aa5b1", lw=0.8)
