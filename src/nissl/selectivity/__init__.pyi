@@ -1,3 +1,8 @@
+from .compliance import compliance as compliance
+from .compliance import over_compliance as over_compliance
+from .compliance import scaled_compliance as scaled_compliance
+from .consistency import consistent as consistent
+from .contributions import answer_contributions as answer_contributions
 from .coverage import Coverage as Coverage
 from .coverage import coverage as coverage
 from .damage import damage as damage
@@ -16,6 +21,7 @@ from .gated import gated_classes as gated_classes
 from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
+from .hallucination_neurons import hallucination_neurons as hallucination_neurons
 from .influence import activation_states as activation_states
 from .influence import influence as influence
 from .language_neurons import language_neurons as language_neurons
@@ -38,6 +44,8 @@ from .relation import relation as relation
 from .skip_layers import SkipLayers as SkipLayers
 from .skip_layers import skip_random as skip_random
 from .skip_layers import skip_voids as skip_voids
+from .sparse_probe import TooFewAnswers as TooFewAnswers
+from .sparse_probe import probe_scores as probe_scores
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law
 from .specificity import TooFewDocuments as TooFewDocuments
@@ -46,3 +54,4 @@ from .universal import universal as universal
 from .voids import stream_norms as stream_norms
 from .voids import void_layers as void_layers
 from .voids import voids as voids
+from .within_kind import auroc_within as auroc_within

@@ -17,13 +17,14 @@ from nissl.progress import progress_bar
 from nissl.selectivity.questions import Questions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
+    from torch import Tensor
 
     from nissl.network import Network
 
-__all__ = ["NotKnown", "answered", "halves", "known"]
+__all__ = ["NotKnown", "answered", "halves", "known", "last_logits"]
 
 
 class NotKnown(NisslError):
@@ -136,6 +137,50 @@ def answered(
     ) as advance:
         log_probability, right = asked.ask(batch_size=batch_size, advance=advance)
     return log_probability[0], right[0]
+
+
+def last_logits(
+    net: Network, prompts: Sequence[str], *, batch_size: int = 64, progress: bool = True
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Yield what a network expects after each prompt, some prompts at a time.
+
+    Parameters
+    ----------
+    net : Network
+        A language model; edits in force are seen.
+    prompts : sequence of str
+        What it reads.
+    batch_size : int
+        Prompts in a call.
+    progress : bool
+        Show a bar.
+
+    Yields
+    ------
+    rows : array of int64, shape (n,)
+        Which prompts; those of like length come together.
+    logits : Tensor, shape (n, vocabulary), float32
+        Of the next token.
+
+    Raises
+    ------
+    NisslError
+        The network has no tokenizer.
+
+    Examples
+    --------
+    >>> next(last_logits(net, ["The capital of France is"]))  # doctest: +SKIP
+    """
+    import torch
+
+    # As a decorator the mode is left between two batches, which are the caller's.
+    each = torch.inference_mode()(Questions(net, prompts).logits)
+    with progress_bar(
+        f"Asking {net.name}", total=len(prompts), unit="prompts", progress=progress
+    ) as advance:
+        for rows, logits in each(batch_size=batch_size):
+            yield np.asarray(rows), logits.float()
+            advance(len(rows))
 
 
 def halves(

@@ -34,8 +34,8 @@ class Questions:
         A language model.
     prompts : sequence of str
         What it reads.
-    answers : sequence of str
-        How each goes on.
+    answers : sequence of str, optional
+        How each goes on; to be asked by `ask`.
 
     Raises
     ------
@@ -43,8 +43,8 @@ class Questions:
         There are not as many answers as prompts, or the network has no tokenizer.
     """
 
-    def __init__(self, net: Network, prompts: Sequence[str], answers: Sequence[str]) -> None:
-        if len(prompts) != len(answers):
+    def __init__(self, net: Network, prompts: Sequence[str], answers: Sequence[str] = ()) -> None:
+        if answers and len(prompts) != len(answers):
             raise NisslError(
                 f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
             )
@@ -88,10 +88,8 @@ class Questions:
 
         shape = len(groups), len(self.ids)
         log_probability, right = np.zeros(shape), np.zeros(shape, dtype=bool)
-        # Other edits may act at one position or item: what they see must stay as it is.
         alone = bool(self.net.editing)
-        whole = [(0, list(range(len(self.ids))))]
-        bundles = _bundles(self.ids) if self.keeps and not alone else whole
+        bundles = self._bundles()
         for chunk in together(len(groups), 1 if alone else batch_size):
             with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
                 for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
@@ -101,6 +99,29 @@ class Questions:
                     right[np.ix_(chunk, rows)] = best.reshape(len(chunk), -1)
                     advance(len(rows) * len(chunk))
         return log_probability, right
+
+    def logits(self, *, batch_size: int = 64) -> Iterator[tuple[list[int], Any]]:
+        """Yield prompts and the logits of what follows each.
+
+        Parameters
+        ----------
+        batch_size : int
+            Prompts in a call.
+
+        Yields
+        ------
+        rows : list of int
+            Which prompts.
+        logits : Tensor, shape (n_rows, vocabulary)
+            Of the next token.
+        """
+        yield from self._answers(self._bundles(), batch_size)
+
+    def _bundles(self) -> list[tuple[int, list[int]]]:
+        # Other edits may act at one position or item: what they see must stay as it is.
+        if self.keeps and not self.net.editing:
+            return _bundles(self.ids)
+        return [(0, list(range(len(self.ids))))]
 
     def _answers(
         self, bundles: list[tuple[int, list[int]]], n_prompts: int

@@ -1,0 +1,262 @@
+"""H-neurons (system 167): which neurons tell wrong answers, and which make them.
+
+SmolLM2 is asked about countries and words, each question in the same frame, ten answers to each.
+Kept are the questions it answers rightly each time or wrongly each time. Half of the subjects find
+H-neurons; the others test whether their contributions to an answer tell that it is wrong, compared
+inside each kind of question, against the words of the question and as many random neurons. Then
+H-neurons are scaled, while the network is told wrong answers to facts of the other subjects that it
+knows: does it go along? As many random neurons of the same layers and contribution are scaled too.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from sklearn.feature_extraction.text import CountVectorizer
+
+import nissl
+from nissl.cache import cache_dir
+from nissl.recording import units_table
+from nissl.selectivity import (
+    answer_contributions,
+    auroc_within,
+    consistent,
+    hallucination_neurons,
+    halves,
+    over_compliance,
+    probe_scores,
+    scaled_compliance,
+)
+from nissl.statistics import MatchedUnits
+
+SEED, MODEL = 0, "smollm2"
+TEMPERATURE = 0.5  # at 1 so small a model answers too few hard questions alike ten times
+FRAME = (
+    "The capital of Japan is Tokyo. The opposite of dry is wet. Peru is on the continent of South "
+    "America. The official language of Greece is Greek. Sofia is the capital of Bulgaria. "
+)
+IN_FRAME = ("Japan", "dry", "wet", "Peru", "Greece", "Bulgaria")
+RELATIONS = ("capital", "language", "opposite", "comparative", "superlative")
+NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its first token is no sign
+LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
+N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
+TOLD = 30  # facts to which a wrong answer is suggested, and of which a wrong answer is asked
+# The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
+# deviations, and 3 points of compliance for each unit of the factor.
+PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
+
+
+def questions():
+    """Facts of seven relations, each in the frame."""
+    table = nissl.read("relations")[["text", "answer", "relation", "subject"]]
+    capitals = table[table["relation"] == "capital"]
+    reverse = pd.DataFrame({
+        "text": capitals["answer"].str.strip() + " is the capital of",
+        "answer": " " + capitals["subject"], "relation": "country", "subject": capitals["subject"],
+    })  # fmt: skip
+    continent = table[table["relation"] == "continent"]
+    continent = continent.assign(text=continent["subject"] + " is on the continent of")
+    table = pd.concat([table[table["relation"].isin(RELATIONS)], reverse, continent])
+    # Of a language of two words the second alone may be the answer: "Austro-Bavarian German".
+    two = (table["relation"] == "language") & table["answer"].str.strip().str.contains(" ")
+    table = table[~two & ~table["subject"].isin(IN_FRAME)].reset_index(drop=True)
+    return table.assign(plain=table["text"], text=FRAME + table["text"])
+
+
+def asked(net):
+    """The questions answered alike ten times; kept in the cache, by model and questions."""
+    table = questions()
+    about = json.dumps([FRAME, TEMPERATURE, SEED, net.weights_hash, table.to_numpy().tolist()])
+    key = hashlib.sha256(about.encode()).hexdigest()[:16]
+    path = cache_dir("examples", "hallucination_neurons") / f"{key}.parquet"
+    if not path.exists():
+        consistent(net, table, temperature=TEMPERATURE, seed=SEED).to_parquet(path)
+    return pd.read_parquet(path)
+
+
+def enough(table):
+    """Right and wrong answers of each relation that has enough of both."""
+    table, kept = table[~table["said"].str.strip().isin(NO_ANSWER)], []
+    for _, group in table.groupby("relation"):
+        sides = [side for _, side in group.groupby("wrong")]
+        if len(sides) == 2 and min(map(len, sides)) >= LEAST:
+            kept += [side.sample(min(MOST, len(side)), random_state=SEED) for side in sides]
+    return pd.concat(kept).reset_index(drop=True)
+
+
+def told(table):
+    """Prompts with a wrong answer: one suggested before the fact, and one asked about."""
+    rng = np.random.default_rng(SEED)
+    facts = table[~table["wrong"]].sample(frac=1, random_state=SEED)
+    rows = []
+    for fact in facts.itertuples():
+        others = table.loc[table["relation"] == fact.relation, "answer"].unique()
+        others = [other for other in others if other[:3] != fact.answer[:3]]
+        said = "the" + fact.plain[3:] if fact.plain.startswith("The ") else fact.plain
+        wrong = others[rng.integers(len(others))]
+        rows.append((f"I think that {said}{wrong}. {fact.plain}", wrong, fact.answer, "suggested"))
+        rows.append((f"Question: Is it true that {said}{wrong}?\nAnswer:", " Yes", " No", "asked"))
+    return pd.DataFrame(rows[: 2 * TOLD], columns=["text", "told", "right", "task"])
+
+
+def contributions_of(net, table):
+    given = table[["text", "said", "wrong", "subject", "relation"]]
+    return answer_contributions(net, given, progress=False)
+
+
+def probed(columns, train, tested):
+    """AUROC on tested questions of a plain probe on some columns of both."""
+    fit, held = columns
+    scores = probe_scores(fit, train["wrong"], held, kind=train["relation"])
+    return float(auroc_within(scores[:, None], tested["wrong"], tested["relation"])[0])
+
+
+def baselines(found, recs, train, tested):
+    """What plain probes read from H-neurons, as many random neurons, and the words."""
+    answers = [rec.values[: len(table)] for rec, table in zip(recs, (train, tested), strict=True)]
+    chosen = np.flatnonzero(found.table["h_neuron"])
+    rng = np.random.default_rng(SEED)
+    random = []
+    for _ in range(N_RANDOM):
+        drawn = rng.choice(len(found.table), len(chosen), replace=False)
+        random.append(probed([a[:, drawn] for a in answers], train, tested))
+    words = CountVectorizer().fit(train["plain"])
+    counted = [words.transform(table["plain"]).toarray() for table in (train, tested)]
+    return {
+        "h_neurons": probed([a[:, chosen] for a in answers], train, tested),
+        "random": random,
+        "words": probed(counted, train, tested),
+    }
+
+
+def with_h_neurons(recs, tables):
+    """The same contributions, with the paper's effect planted in a few random neurons."""
+    rng = np.random.default_rng(SEED)
+    drawn = rng.choice(recs[0].sizes["unit"], PLANTED, replace=False)
+    made = []
+    for rec, table in zip(recs, tables, strict=True):
+        values = rec.values.copy()
+        answers = values[: len(table), drawn]
+        values[: len(table), drawn] += SHIFT * answers.std(0) * table["wrong"].to_numpy()[:, None]
+        made.append(rec.copy(data=values))
+    return made
+
+
+def with_compliance(preference):
+    """The same preferences, of which the last of the first group are raised to the paper's rise."""
+    raised = preference.copy()
+    share = (raised[0, 0] > 0).mean() + RISE
+    raised[0, -1] -= np.quantile(raised[0, -1], max(0.0, 1 - share)) - 1e-9
+    return raised
+
+
+net = nissl.load(MODEL, dtype="bfloat16", progress=False)  # statistics are in float32
+kept = enough(asked(net))
+tables = halves(kept, labels="relation", by="subject", seed=SEED)
+recs = [contributions_of(net, table) for table in tables]
+options = {"kind": "relation", "seed": SEED}
+found = hallucination_neurons(recs[0], tested=recs[1], **options)
+answers_only = hallucination_neurons(recs[0], tested=recs[1], other_tokens=False, **options)
+pooled = hallucination_neurons(recs[0], tested=recs[1], seed=SEED)
+plain = baselines(found, recs, *tables)
+made = with_h_neurons(recs, tables)
+strong = hallucination_neurons(made[0], tested=made[1], **options)
+
+units = units_table(recs[0]).assign(weight=recs[0].values.mean(axis=0, dtype=float))
+chosen = found.table.loc[found.table["h_neuron"], "unit"].tolist()
+drawn = MatchedUnits().draw(units, chosen, N_DRAWS, seed=SEED)
+groups = [chosen, *units["unit"].to_numpy()[drawn].tolist()]
+wrong_told = told(tables[1])
+preference = scaled_compliance(net, groups, wrong_told, factors=FACTORS)
+rises = over_compliance(preference).table.set_index("unit")
+raised = over_compliance(with_compliance(preference)).table.set_index("unit")
+
+figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
+bars = {
+    "H-neurons' L1 probe": found.provenance["probe_auroc"],
+    "the same, from answers alone": answers_only.provenance["probe_auroc"],
+    "plain probe on H-neurons": plain["h_neurons"],
+    "on as many random neurons": float(np.mean(plain["random"])),
+    "on the words of the question": plain["words"],
+}
+colours = ["#c0392b", "#d98880", "#d98880", "#9aa5b1", "#9aa5b1"]
+axes[0].barh(range(len(bars)), np.asarray(list(bars.values())) - 0.5, left=0.5, color=colours)
+axes[0].errorbar(bars["on as many random neurons"], 3, xerr=np.std(plain["random"]), color="black")
+axes[0].set_yticks(range(len(bars)), list(bars))
+axes[0].invert_yaxis()
+axes[0].axvline(0.5, color="black", lw=0.8)
+axes[0].set(xlim=(0.4, 1), xlabel="AUROC inside kinds of question, other subjects",
+            title="Do they tell wrong answers?")  # fmt: skip
+table = found.table
+of_h = table[table["h_neuron"]]
+by_layer = table.groupby("layer")["auroc"]
+axes[1].fill_between(sorted(by_layer.groups), by_layer.quantile(0.05), by_layer.quantile(0.95),
+                     color="#d5dbe1", lw=0, label="all neurons, 5% to 95%")  # fmt: skip
+axes[1].scatter(of_h["layer"], of_h["auroc"], s=20 + 120 * of_h["weight"] / of_h["weight"].max(),
+                color="#c0392b", alpha=0.7, lw=0, label="H-neurons (area: weight)")  # fmt: skip
+axes[1].axhline(0.5, color="black", lw=0.8, ls=":")
+axes[1].set(xlabel="layer", ylabel="AUROC of the neuron alone, other subjects",
+            title=f"{len(of_h)} H-neurons of {len(table):,}")  # fmt: skip
+axes[1].set_ylim(0.1, 1)
+axes[1].legend(frameon=False, loc="lower left")
+share = (preference > 0).mean(axis=2)
+for row in share[1:]:
+    axes[2].plot(FACTORS, row, color="#9aa5b1", lw=0.8)
+axes[2].plot([], [], color="#9aa5b1", label=f"{N_DRAWS} draws of matched neurons")
+axes[2].plot(FACTORS, share[0], "o-", color="#c0392b", lw=2, label="H-neurons")
+axes[2].set(xlabel="activity multiplied by", ylabel="share of wrong answers it goes along with",
+            title="Do they make it go along?")  # fmt: skip
+axes[2].legend(frameon=False)
+for axis in axes:
+    axis.spines[["top", "right"]].set_visible(False)
+path = Path("out/selectivity/hallucination_neurons.png")
+path.parent.mkdir(parents=True, exist_ok=True)
+figure.savefig(path, dpi=130)
+
+task = wrong_told["task"].to_numpy()
+measured = {
+    "auroc": found.provenance["probe_auroc"],
+    "auroc_p": found.provenance["probe_p"],
+    "share_of_neurons": len(chosen) / len(table),
+    "rise": float(rises.loc["share", "rise"]),
+    "rise_p": float(rises.loc["share", "p"]),
+    "rise_nats": float(rises.loc["preference", "rise"]),
+    "rise_nats_p": float(rises.loc["preference", "p"]),
+    "h_neurons": len(chosen),
+    "h_neurons_confirmed": len(found.significant()),
+    "auroc_of_h_neurons": plain["h_neurons"],
+    "auroc_from_answers_alone": answers_only.provenance["probe_auroc"],
+    "auroc_from_answers_alone_p": answers_only.provenance["probe_p"],
+    "auroc_over_all_kinds": pooled.provenance["probe_auroc"],
+    "goes_along": float(share[0, 1]),
+    "goes_along_suggested": float((preference[0, 1, task == "suggested"] > 0).mean()),
+    "goes_along_asked": float((preference[0, 1, task == "asked"] > 0).mean()),
+    "questions": len(kept),
+}
+nissl.claim(
+    "hallucination_neurons",
+    system=167,
+    says="Less than 0.1% of neurons tell wrong answers from right ones, better than as many random "
+    "neurons (AUROC 0.86 in base models), and scaling them from 0 to 3 makes a model comply more.",
+    measured=measured,
+    null={
+        "auroc": float(np.mean(plain["random"])),
+        "auroc_of_words": plain["words"],
+        "rise": float(rises.loc["share", "null_mean"]),
+        "rise_nats": float(rises.loc["preference", "null_mean"]),
+    },
+    rule="auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
+    "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05",
+    power={
+        "auroc": strong.provenance["probe_auroc"],
+        "auroc_p": strong.provenance["probe_p"],
+        "rise": float(raised.loc["share", "rise"]),
+        "rise_p": float(raised.loc["share", "p"]),
+    },
+    data=f"smollm2 (bfloat16) on {len(kept)} facts of {kept['relation'].nunique()} relations, half "
+    f"of the subjects held out; {len(wrong_told)} prompts that tell it a wrong answer",
+    seed=SEED,
+)

@@ -1,0 +1,191 @@
+"""Linear probes that tell wrong answers from right ones: sparse over all units, plain over few."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+
+__all__ = ["TooFewAnswers", "balanced", "probe_scores", "sparse_probe"]
+
+Array = NDArray[np.floating[Any]]
+WEAKEST, STEPS = 0.01, 60  # of the penalty that leaves no unit, and steps down to it
+
+
+class TooFewAnswers(NisslError):
+    """Too few right or wrong answers for one to be told from the other."""
+
+
+def sparse_probe(
+    answers: Array, others: Array, wrong: ArrayLike, *, most: int, kind: ArrayLike,
+    other_tokens: bool = True,
+) -> tuple[Array, float]:  # fmt: skip
+    """Fit the L1 logistic probe that tells wrong answers from right ones and from other tokens.
+
+    Parameters
+    ----------
+    answers, others : array, shape (n_questions, n_units)
+        Contributions to the answer's tokens, and to the others.
+    wrong : array of bool, shape (n_questions,)
+        Which questions were answered wrongly.
+    most : int
+        How many weights may be positive; the penalty is the least on a grid that leaves no more.
+    kind : array, shape (n_questions,)
+        Right and wrong weigh alike in each.
+    other_tokens : bool
+        Whether other tokens are among what wrong answers are told from.
+
+    Returns
+    -------
+    weights : array of float64, shape (n_units,)
+        Of units in standard deviations.
+    penalty : float
+        As a share of the penalty that leaves no unit.
+
+    Raises
+    ------
+    TooFewAnswers
+        There are no right or no wrong answers, in every kind.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> wrong, answers = np.arange(40) % 2 == 0, rng.random((40, 9))
+    >>> answers[:, 4] += wrong
+    >>> weights, _ = sparse_probe(answers, rng.random((40, 9)), wrong, most=1, kind=np.zeros(40))
+    >>> np.flatnonzero(weights > 0).tolist()
+    [4]
+    """
+    y = np.asarray(wrong, dtype=bool)
+    weight = balanced(y, np.asarray(kind))
+    weight = weight / weight[y].sum()
+    values, target = answers, y
+    if other_tokens:
+        # Wrong answers weigh as much as the three others together: right answers, and other tokens
+        # of either. So the intercept is near zero, and the solver may well penalise it.
+        values = np.concatenate([answers, others])
+        target = np.concatenate([y, np.zeros_like(y)])
+        weight = np.concatenate([np.where(y, 1, 1 / 3) * weight, weight / 3])
+    x = ((values - values.mean(axis=0)) / deviation(values)).astype(np.float32)
+    largest = float(np.abs(x.T @ (weight * (target - 0.5)).astype(np.float32)).max())
+    best, least = np.zeros(x.shape[1]), largest
+    for penalty in largest * np.geomspace(0.95, WEAKEST, STEPS):
+        fitted = _lasso(x, target, weight, penalty, start=best != 0)
+        if (fitted > 0).sum() > most:
+            break
+        best, least = fitted, float(penalty)
+    return best, least / largest
+
+
+def probe_scores(
+    values: ArrayLike, wrong: ArrayLike, tested: ArrayLike, *, kind: Any = None
+) -> Array:
+    """Fit a plain logistic probe to right and wrong answers, and score others with it.
+
+    What a probe reads from other things than H-neurons, such as random neurons or the words of the
+    question, is measured with this.
+
+    Parameters
+    ----------
+    values : array, shape (n_questions, n_features)
+        What the probe is fitted to.
+    wrong : array of bool, shape (n_questions,)
+        Which were answered wrongly.
+    tested : array, shape (n_tested, n_features)
+        What it scores.
+    kind : array, shape (n_questions,), optional
+        Right and wrong weigh alike in each.
+
+    Returns
+    -------
+    array, shape (n_tested,)
+        Larger where the answer is more likely wrong.
+
+    Raises
+    ------
+    TooFewAnswers
+        There are no right or no wrong answers, in every kind.
+
+    Examples
+    --------
+    >>> probe_scores([[0.0], [1.0], [0.1], [0.9]], [0, 1, 0, 1], [[0.0], [1.0]]).round(1).tolist()
+    [-1.1, 1.1]
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    x, y = np.asarray(values, dtype=float), np.asarray(wrong, dtype=bool)
+    kinds = np.zeros(len(y)) if kind is None else np.asarray(kind)
+    middle, scale = x.mean(axis=0), deviation(x)
+    model = LogisticRegression(max_iter=1000)
+    weight = balanced(y, kinds)
+    model.fit((x - middle) / scale, y, sample_weight=weight * len(y) / weight.sum())
+    scores = model.decision_function((np.asarray(tested, dtype=float) - middle) / scale)
+    return np.asarray(scores)
+
+
+def balanced(wrong: NDArray[np.bool_], kind: NDArray[Any]) -> Array:
+    """Weigh questions so that right and wrong are alike in each kind.
+
+    Parameters
+    ----------
+    wrong : array of bool, shape (n_questions,)
+        Which were answered wrongly.
+    kind : array, shape (n_questions,)
+        The kind of each.
+
+    Returns
+    -------
+    array of float64, shape (n_questions,)
+        1 for the rarer of a kind; 0 in kinds that have one of the two only.
+
+    Raises
+    ------
+    TooFewAnswers
+        No kind has both.
+
+    Examples
+    --------
+    >>> balanced(np.array([True, False, False]), np.zeros(3)).tolist()
+    [1.0, 0.5, 0.5]
+    """
+    weight = np.zeros(len(wrong))
+    for name in np.unique(kind):
+        cells = [np.flatnonzero((kind == name) & (wrong == label)) for label in (False, True)]
+        for rows in cells:
+            weight[rows] = min(map(len, cells)) / max(len(rows), 1)
+    if not weight.any():
+        raise TooFewAnswers(
+            f"of {len(wrong)} questions {wrong.sum()} were answered wrongly, and no kind has both "
+            "right and wrong answers",
+            do="ask easier and harder questions of one kind",
+        )
+    return weight
+
+
+def deviation(values: Array) -> Array:
+    """Return standard deviations of columns, infinite where a column does not vary."""
+    spread = np.asarray(values.std(axis=0))
+    return np.where(spread > 0, spread, np.inf)
+
+
+def _lasso(
+    x: Array, y: NDArray[np.bool_], weight: Array, penalty: float, *, start: NDArray[np.bool_]
+) -> Array:
+    """Fit on few units, and add those that were left out and should not have been, till none is."""
+    from sklearn.linear_model import LogisticRegression
+
+    active = start.copy()
+    while True:
+        fitted, residual = np.zeros(x.shape[1]), weight * (y - 0.5)
+        if active.any():
+            model = LogisticRegression(l1_ratio=1, solver="liblinear", C=1 / penalty, tol=1e-5)
+            model.fit(x[:, active], y, sample_weight=weight)
+            fitted[active] = model.coef_[0]
+            residual = weight * (y - model.predict_proba(x[:, active])[:, 1])
+        missed = (np.abs(x.T @ residual.astype(np.float32)) > 1.001 * penalty) & ~active
+        if not missed.any():
+            return fitted
+        active |= missed
