@@ -33,12 +33,16 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import detected as detected
 from .ngram import ngram as ngram
+from .pairs import log_odds as log_odds
+from .pairs import pair_scores as pair_scores
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test
 from .ppl_sparsity import ppl_sparsity as ppl_sparsity
 from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
+from .ranking import ranking_damage as ranking_damage
+from .ranking import reciprocal_ranks as reciprocal_ranks
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
 from .skip_layers import SkipLayers as SkipLayers
@@ -48,6 +52,9 @@ from .sparse_probe import TooFewAnswers as TooFewAnswers
 from .sparse_probe import probe_scores as probe_scores
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law
+from .relevance import TooFewQueries as TooFewQueries
+from .relevance import pair_conductance as pair_conductance
+from .relevance import relevance as relevance
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
