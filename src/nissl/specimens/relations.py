@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nissl.specimens.fetching import fetch
@@ -14,17 +15,18 @@ if TYPE_CHECKING:
 
 __all__ = ["relations"]
 
-# How each relation is asked, with the subject in the braces.
+# How each relation is asked, with the subject in the braces. Examples lead a base model, which
+# follows no instructions; what they give away is not asked.
 PROMPTS = {
-    "capital": "The capital of {} is",
+    "capital": "The capital of France is Paris, and the capital of {} is",
     "language": "The official language of {} is",
-    "continent": "On the map of the world, {} is a country in",
-    "plural": "I have one {}, and she has two",
+    "continent": "Japan is a country in Asia. Kenya is a country in Africa. {} is a country in",
+    "plural": "one cat, two cats; one child, two children; one {}, two",
     "past": "help, helped; speak, spoke; move, moved; {},",
     "participle": "help, helping; speak, speaking; move, moving; {},",
-    "comparative": "This one is {}, but that one is even",
+    "comparative": "old, older; large, larger; good, better; {},",
     "superlative": "old, oldest; large, largest; good, best; {},",
-    "opposite": "The opposite of {} is",
+    "opposite": "hot, cold; up, down; old, young; {},",
 }
 
 # A word and what stands in the relation to it; what follows a rule is made by it.
@@ -101,7 +103,7 @@ def relations() -> pd.DataFrame:
     Examples
     --------
     >>> relations().iloc[0][["text", "answer"]].tolist()  # doctest: +SKIP
-    ['The capital of Aruba is', ' Oranjestad']
+    ['The capital of France is Paris, and the capital of Aruba is', ' Oranjestad']
 
     Source: world-countries 5.1.0 (ODbL-1.0); the words are ours.
     """
@@ -110,6 +112,7 @@ def relations() -> pd.DataFrame:
     rows = [
         (PROMPTS[relation].format(subject), f" {answer}", relation, subject)
         for relation, subject, answer in [*_of_countries(), *_of_words()]
+        if not re.search(rf"\b{re.escape(subject)}\b", PROMPTS[relation])
     ]
     table = pd.DataFrame(rows, columns=["text", "answer", "relation", "subject"])
     return table.assign(fact=range(len(table)))
