@@ -64,8 +64,9 @@ def test_the_detector_sees_the_same_voids(planted):
 
 
 @pytest.mark.parametrize("stream", ["skipped", "whole"])
-def test_against_hooks_written_out(stream):
-    net, given, alpha = nissl.load(tiny("llama", num_hidden_layers=LAYERS)), inputs("llama"), 0.5
+@pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2"])
+def test_against_hooks_written_out(name, stream):
+    net, given, alpha = nissl.load(tiny(name, num_hidden_layers=LAYERS)), inputs(name), 0.5
     with net.edit(skip_voids(alpha=alpha, stream=stream)):
         found = net.run(given, sites="logits")["logits"]
     seen = [[[] for _ in row] for row in given]
@@ -86,8 +87,8 @@ def test_against_hooks_written_out(stream):
 
         return after
 
-    for layer, block in enumerate(net.model.model.layers):
-        block.register_forward_hook(hook(layer))
+    for layer in range(LAYERS):
+        net.block(layer).register_forward_hook(hook(layer))
     with torch.no_grad():
         expected = net.model(given).logits
     torch.testing.assert_close(found, expected)

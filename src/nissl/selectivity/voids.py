@@ -159,7 +159,9 @@ def void_layers(norms: ArrayLike, *, alpha: float = ALPHA) -> NDArray[np.bool_]:
 
     Notes
     -----
-    A layer that makes the norm smaller is always a void, however much it writes.
+    A layer that makes the norm smaller is always a void, however much it writes. Nor does the norm
+    tell what a layer computes: where every block also doubles the stream, which the next norm takes
+    back, a network does the same and has hardly a void.
 
     Source: Shemiranifar 2025; the range is of the earlier layers alone, as in the paper's code.
 

@@ -1,0 +1,304 @@
+"""Voids (system 103): what a network does without the layers that tokens do not activate.
+
+SmolLM2 chooses among four answers to facts, and answers questions about others in its own words.
+Each token skips the layers that are voids of it; alpha, which says how many these are, is chosen on
+one half of the facts, and the score of the other half is set against skipping as many random
+layers. The paper's code never skips: its layers read the whole stream, and what leaves the last is
+what the last activated one left. That is measured beside it.
+
+What is planted is the same network in other units: each block doubles the stream, which the norms
+take back, so that it computes what it did, and between two blocks lies one that does nothing.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+import nissl
+from nissl.network import Network
+from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
+
+SEED, PER_KIND, CHOICES, DRAWS = 0, 20, 4, 2
+ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+USED = 0.7  # of the layers at most: the paper's gains are with 30 to 70%
+BATCH, QUESTIONS, NEW, SHOWN = 64, 32, 14, 36
+ASKED = {
+    "capital": "What is the capital of {}?",
+    "language": "What is the official language of {}?",
+    "continent": "On which continent is {}?",
+    "plural": "What is the plural of {}?",
+}
+BOTH = {"both": ["prompt", "response"]}
+SKIPS = {"prompt": ["prompt"], "response": ["response"], **BOTH}
+STREAM = ["blocks.0.resid_pre", "resid_post"]
+
+
+def with_choices(facts, tokenizer):
+    """Add the token ids of each answer and of three answers to other facts of its kind."""
+    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in facts["answer"]])
+    rng, kinds, choices = np.random.default_rng(SEED), facts["relation"].to_numpy(), []
+    for own, kind in zip(first, kinds, strict=True):
+        others = np.setdiff1d(first[kinds == kind], [own])
+        choices.append([own, *rng.choice(others, CHOICES - 1, replace=False)])
+    return facts.assign(choices=choices)
+
+
+def choose(net, facts, *edits):
+    """Score facts: how often the right one of four answers is the likeliest, and of all tokens."""
+    texts, choices = facts["text"].tolist(), np.stack(facts["choices"].tolist())
+    right, first = np.zeros(len(texts)), np.zeros(len(texts))
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    head = net.unembedding.float().T
+    with net.edit(*edits):
+        for at in range(0, len(order), BATCH):
+            rows = order[at : at + BATCH]
+            said = net.run([texts[r] for r in rows], sites="final_norm", padding="left")
+            logits = said["final_norm"][:, -1].float() @ head
+            offered = logits.gather(1, torch.from_numpy(choices[rows]))
+            right[rows] = (offered.argmax(1) == 0).numpy()
+            first[rows] = (logits.argmax(1) == torch.from_numpy(choices[rows][:, 0])).numpy()
+    return {"accuracy": right.mean(), "top1": first.mean()}
+
+
+def skipping(net, facts, edit):
+    """Score facts under an edit, with the share of layers that it used."""
+    return {**choose(net, facts, edit), "used": float(edit.usage()["used"].mean())}
+
+
+def chosen_alpha(net, facts, stream):
+    """Choose on these facts the alpha that scores best with no more than 70% of the layers."""
+    scores = pd.DataFrame(
+        [{"alpha": a, **skipping(net, facts, skip_voids(alpha=a, stream=stream))} for a in ALPHAS]
+    )
+    few = scores[scores["used"] <= USED]
+    return float(few.loc[few["accuracy"].idxmax(), "alpha"])
+
+
+def against_random(net, facts, alpha, stream, draws=1, match="number"):
+    """Score facts with voids skipped, and with as many random layers, the mean of draws."""
+    edit = skip_voids(alpha=alpha, stream=stream)
+    own = skipping(net, facts, edit)
+    null = pd.DataFrame(
+        [skipping(net, facts, skip_random(edit, match=match, seed=s)) for s in range(draws)]
+    )
+    return own, null.mean().to_dict()
+
+
+def respond(net, facts, *edits):
+    """Return the answers to questions, and how many hold the right word."""
+    chats = [
+        [{"role": "user", "content": ASKED[kind].format(subject)}]
+        for kind, subject in zip(facts["relation"], facts["subject"], strict=True)
+    ]
+    with net.edit(*edits):
+        said = net.generate(chats, max_new_tokens=NEW)
+    right = [
+        bool(re.search(rf"\b{re.escape(answer.strip())}\b", text, re.IGNORECASE))
+        for answer, text in zip(facts["answer"], said, strict=True)
+    ]
+    return chats, said, float(np.mean(right))
+
+
+def responses(net, facts, alpha, skips=SKIPS):
+    """Share of right answers with all layers, with voids skipped, and with as many at random."""
+    chats, said, whole = respond(net, facts)
+    scores = {"all layers": whole}
+    for name, phases in skips.items():
+        edit = skip_voids(alpha=alpha, phases=phases)
+        scores[name] = respond(net, facts, edit)[2]
+    used = edit.usage().groupby("phase")["used"].mean().to_dict()
+    scores["as many at random"] = respond(net, facts, skip_random(edit, seed=SEED))[2]
+    return chats, said, scores, used
+
+
+def recorded(net, chats, said):
+    """Record chats with the answers that all layers gave."""
+    ids, phase = [], []
+    for chat, text in zip(chats, said, strict=True):
+        prompt = net.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        parts = [net.tokenizer.encode(part, add_special_tokens=False) for part in (prompt, text)]
+        ids.append(np.concatenate(parts).astype(int))
+        phase += [name for name, p in zip(("prompt", "response"), parts, strict=True) for _ in p]
+    rec = nissl.record(net, ids, sites=STREAM, bos="never", progress=False)
+    table = {name: rec[name].values for name in ("document", "position", "token")}
+    units = {name: rec[name].values for name in ("unit", "site", "layer", "index")}
+    return nissl.recording.recording(rec.values, samples={**table, "phase": phase}, units=units)
+
+
+class Doubled(nn.Module):
+    """A block in other units: it reads a stream that was doubled `n` times, and doubles it."""
+
+    def __init__(self, block, n):
+        super().__init__()
+        self.block, self.scale = block, 2.0**n
+
+    def forward(self, hidden_states, *args, **kwargs):
+        """Halve as often as was doubled, do what the block did, and double once more."""
+        return 2 * self.scale * self.block(hidden_states / self.scale, *args, **kwargs)
+
+
+class Idle(nn.Module):
+    """A block that does nothing."""
+
+    def forward(self, hidden_states, *args, **kwargs):
+        """Return what it is given."""
+        return hidden_states
+
+
+def planted(name):
+    """The network, half of whose layers do nothing to any token, and whose others always do."""
+    net = nissl.load(name, dtype="bfloat16")
+    blocks = []
+    for n, block in enumerate(net.model.model.layers):
+        blocks += [Doubled(block, n), Idle()]
+    net.model.model.layers = nn.ModuleList(blocks)
+    net.model.config.num_hidden_layers = len(blocks)
+    return Network(net.model, tokenizer=net.tokenizer, name=f"{name} with idle layers")
+
+
+torch.manual_seed(SEED)
+net = nissl.load("smollm2", dtype="bfloat16")
+facts = nissl.read("relations")
+some = facts.groupby("relation").sample(PER_KIND, random_state=SEED).reset_index(drop=True)
+chosen_on, tested = halves(with_choices(some, net.tokenizer), labels="relation", seed=SEED)
+asked = facts[facts["relation"].isin(ASKED) & ~facts["fact"].isin(chosen_on["fact"])]
+asked = asked.groupby("relation").sample(QUESTIONS // len(ASKED), random_state=SEED)
+
+whole = choose(net, tested)
+alpha = {stream: chosen_alpha(net, chosen_on, stream) for stream in ("skipped", "whole")}
+print("alpha", alpha, whole, file=sys.stderr)
+curves = {}
+for stream in alpha:
+    pairs = [
+        against_random(net, tested, a, stream, draws=DRAWS if a == alpha[stream] else 1)
+        for a in ALPHAS
+    ]
+    curves[stream] = [pd.DataFrame(rows, index=ALPHAS) for rows in zip(*pairs, strict=True)]
+    print(stream, *curves[stream], sep="\n", file=sys.stderr)
+_, others = against_random(net, tested, alpha["skipped"], "skipped", match="layers")
+print("layers of other tokens", others, file=sys.stderr)
+chats, said, scores, used = responses(net, asked, alpha["skipped"])
+print(scores, used, *said[::6], sep="\n", file=sys.stderr)
+rec = recorded(net, chats, said)
+found = voids(rec, labels="phase", seed=SEED)
+differ = found.table[found.table["label"] == "response - prompt"]
+
+idle = planted("smollm2")
+idle_alpha = chosen_alpha(idle, chosen_on, "skipped")
+idle_own, idle_null = against_random(idle, tested, idle_alpha, "skipped")
+_, _, idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
+edit = skip_voids(alpha=alpha["skipped"])
+idle_whole = choose(idle, tested)["accuracy"]
+choose(idle, tested, edit)
+doubled_used = float(edit.usage().query("layer % 2 == 0")["used"].mean())
+print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, doubled_used, file=sys.stderr)
+
+figure, axes = plt.subplots(2, 2, figsize=(13.5, 9), layout="constrained")
+ink, pale, warm = "#2f5d8a", "#9db8cf", "#c8553d"
+text = int(np.argmax([len(s) for s in said]))
+rows = np.flatnonzero(rec["document"].values == text)[-SHOWN:]
+void = void_layers(stream_norms(rec))[rows]
+axes[0, 0].imshow(~void.T, origin="lower", aspect="auto", cmap="Blues", vmin=-0.1, vmax=1.4)
+names = [repr(t)[1:-1].strip() or "␣" for t in net.tokens(rec["token"].values[rows])]
+axes[0, 0].set_xticks(range(len(rows)), names, rotation=90, fontsize=7)
+start = (nissl.recording.labels_of(rec, "phase")[rows] == "prompt").sum() - 0.5
+axes[0, 0].axvline(start, color=warm, lw=1.5)
+axes[0, 0].text(start + 0.3, net.n_layers - 0.3, "response", color=warm, fontsize=9, va="bottom")
+axes[0, 0].set(ylabel="layer", title="Layers that tokens activate (blue)\n")
+table = found.table.set_index(["label", "layer"])
+for phase, colour in (("prompt", ink), ("response", warm)):
+    axes[0, 1].plot(1 - table.loc[phase, "share"], "o-", ms=3, color=colour, label=phase)
+axes[0, 1].plot(1 - table.loc["prompt", "null_mean"], ":", color="black",
+                label="layers in another order")  # fmt: skip
+for layer in differ.loc[differ["q"] <= 0.05, "layer"]:
+    axes[0, 1].axvspan(layer - 0.5, layer + 0.5, color="#eeeeee", lw=0, zorder=0)
+axes[0, 1].set(xlabel="layer", ylabel="share of tokens that activate it",
+               title="Prompt and response (grey: they differ, q < 0.05)")  # fmt: skip
+axes[0, 1].legend(frameon=False)
+lines = {"skipped": ("-", "skipped"), "whole": ("--", "left at the last used layer")}
+for stream, (own, null) in curves.items():
+    style, name = lines[stream]
+    for curve, colour, of in ((own, ink, "voids"), (null, warm, "random layers")):
+        axes[1, 0].plot(curve["used"], curve["accuracy"], "o" + style, ms=4, color=colour,
+                        label=f"{of}, {name}")  # fmt: skip
+for level, name in ((whole["accuracy"], "all layers"), (1 / CHOICES, "chance")):
+    axes[1, 0].axhline(level, color="black", lw=0.8, ls=":")
+    axes[1, 0].text(1.0, level + 0.01, name, fontsize=9, ha="right")
+axes[1, 0].set(xlabel="share of layers used", ylabel="right among four", ylim=(0, 1),
+               xlim=(0.15, 1.01), title=f"{len(tested)} facts, six values of alpha")  # fmt: skip
+axes[1, 0].legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
+bars = list(scores)
+axes[1, 1].barh(bars[::-1], [scores[b] for b in bars[::-1]], color=[warm, *[pale] * 3, ink])
+for y, bar in enumerate(bars[::-1]):
+    axes[1, 1].text(scores[bar] + 0.01, y, f"{scores[bar]:.2f}", va="center", fontsize=9)
+said_of = {bar: f"voids skipped:\n{bar}" if bar in SKIPS else bar for bar in bars}
+axes[1, 1].set_yticks(range(len(bars)), [said_of[bar] for bar in bars[::-1]])
+title = f"{len(said)} questions, answered in words (alpha {alpha['skipped']})"
+axes[1, 1].set(xlabel="answers that hold the right word", xlim=(0, 1), title=title)
+for axis in axes.flat:
+    axis.spines[["top", "right"]].set_visible(False)
+path = Path("out/selectivity/voids.png")
+path.parent.mkdir(parents=True, exist_ok=True)
+figure.savefig(path, dpi=130)
+
+own, null = (curve.loc[alpha["skipped"]] for curve in curves["skipped"])
+early, early_null = (curve.loc[alpha["whole"]] for curve in curves["whole"])
+nissl.claim(
+    "voids",
+    system=103,
+    says="Skipping the layers that tokens do not activate, in prompt and response, keeps the score "
+    "or betters it, with 30 to 70% of the layers.",
+    measured={
+        "accuracy": own["accuracy"],
+        "whole": whole["accuracy"],
+        "used": own["used"],
+        "response": scores["both"],
+        "whole_response": scores["all layers"],
+        "response_prompt_skips": scores["prompt"],
+        "response_response_skips": scores["response"],
+        "used_prompt": used["prompt"],
+        "used_response": used["response"],
+        "layers_that_differ": int((differ["q"] <= 0.05).sum()),
+        "alpha": alpha["skipped"],
+        "top1": own["top1"],
+        "whole_top1": whole["top1"],
+        "most_used_top1": curves["skipped"][0]["top1"].iloc[0],
+        "most_used": curves["skipped"][0]["used"].iloc[0],
+        "early_accuracy": early["accuracy"],
+        "early_top1": early["top1"],
+        "early_used": early["used"],
+        "early_alpha": alpha["whole"],
+        "used_in_other_units": doubled_used,
+    },
+    null={
+        "accuracy": null["accuracy"],
+        "response": scores["as many at random"],
+        "top1": null["top1"],
+        "layers_of_other_tokens": others["accuracy"],
+        "early_accuracy": early_null["accuracy"],
+        "early_top1": early_null["top1"],
+    },
+    rule="used <= 0.7 and accuracy >= whole - 0.03 and accuracy > null.accuracy "
+    "and response >= whole_response - 0.03 and response > null.response",
+    power={
+        "accuracy": idle_own["accuracy"],
+        "whole": idle_whole,
+        "used": idle_own["used"],
+        "response": idle_scores["both"],
+        "whole_response": idle_scores["all layers"],
+        "null.accuracy": idle_null["accuracy"],
+        "null.response": idle_scores["as many at random"],
+    },
+    why="SmolLM2 has a fiftieth of the weights, and no layer that does nothing: skipping those "
+    "that lower the norm (most_used) costs already. A change of norm is not what a layer does: in "
+    "other units the same network has hardly a void. The paper's code (early) skips no layer",
+    data=f"smollm2 (bfloat16); {len(tested)} facts of nine relations, alpha chosen on "
+    f"{len(chosen_on)} others; {len(said)} questions by chat",
+    seed=SEED,
+)
