@@ -45,6 +45,9 @@ from .ranking import ranking_damage as ranking_damage
 from .ranking import reciprocal_ranks as reciprocal_ranks
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
+from .relevance import TooFewQueries as TooFewQueries
+from .relevance import pair_conductance as pair_conductance
+from .relevance import relevance as relevance
 from .skip_layers import SkipLayers as SkipLayers
 from .skip_layers import skip_random as skip_random
 from .skip_layers import skip_voids as skip_voids
@@ -52,9 +55,6 @@ from .sparse_probe import TooFewAnswers as TooFewAnswers
 from .sparse_probe import probe_scores as probe_scores
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law
-from .relevance import TooFewQueries as TooFewQueries
-from .relevance import pair_conductance as pair_conductance
-from .relevance import relevance as relevance
 from .specificity import TooFewDocuments as TooFewDocuments
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal

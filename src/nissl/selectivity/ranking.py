@@ -87,6 +87,8 @@ def ranking_damage(
     >>> ranking_damage(net, {"names": found.units}, tested, labels="collection",
     ...                units=weighed(net, made["size"]))  # doctest: +SKIP
     """
+    from nissl.network import ablated_together
+
     check_pairs(pairs)
     if labels not in pairs:
         raise UnknownName("column", labels, [str(c) for c in pairs.columns])
@@ -94,10 +96,14 @@ def ranking_damage(
     if (of_query.nunique() > 1).any():
         raise NisslError(f"a query has two values of '{labels}'", do="name its queries apart")
 
-    def ask() -> NDArray[np.float64]:
-        got = pair_scores(
-            net, pairs, score=score, window=window, batch_size=batch_size, progress=False
-        )
+    def ask(some: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        return np.stack([ranks_without(group) for group in some])
+
+    def ranks_without(group: Sequence[str]) -> NDArray[np.float64]:
+        with ablated_together(net, [group]):
+            got = pair_scores(
+                net, pairs, score=score, window=window, batch_size=batch_size, progress=False
+            )
         return np.asarray(reciprocal_ranks(pairs, got, at=at), dtype=np.float64)
 
     return ablated_groups(
