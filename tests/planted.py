@@ -24,6 +24,7 @@ from nissl.selectivity import (
     coverage,
     damage,
     gated_function,
+    hallucination_neurons,
     language_neurons,
     lazy,
     massive,
@@ -31,6 +32,7 @@ from nissl.selectivity import (
     position_test,
     programming_neurons,
     relation,
+    relevance,
     universal,
     voids,
 )
@@ -214,6 +216,37 @@ def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     return _split(table, 40, size)
 
 
+def _relevance(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    query, relevant = np.repeat(np.arange(30), 4), np.tile([True, False, False, False], 30)
+    values = rng.standard_normal((120, 200)) + rng.standard_normal((30, 200))[query]
+    values[relevant, :40] += size
+    rec = recording(values, samples={"relevant": relevant, "query": query})
+    table = relevance(
+        rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
+    ).table
+    return _split(table, 40, size)
+
+
+def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    """Half of the subjects are asked to find neurons, the other half to test them."""
+
+    def answers(first: int) -> Any:
+        wrong = rng.random(60) < 0.5
+        values = rng.random((120, 40))
+        values[:60, :4] += size * wrong[:, None]
+        samples = {"wrong": np.tile(wrong, 2), "part": np.repeat(["answer", "other"], 60),
+                   "subject": np.tile(np.arange(60) + first, 2)}  # fmt: skip
+        return recording(values, samples=samples)
+
+    table = hallucination_neurons(
+        answers(0), tested=answers(60), share=0.1, n_permutations=199, correction=None,
+        seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    if size:
+        return np.zeros(0), table["p"].to_numpy(float)[:4]
+    return table.loc[table["h_neuron"], "p"].to_numpy(float), np.zeros(0)
+
+
 class _Words:
     pad_token_id, bos_token_id = 0, None
 
@@ -274,10 +307,15 @@ CASES = [
          "with its partner", (0.2, 0.35, 0.5), _universal),
     Case(132, "gated_function", "weights of 200 neurons over 64 dimensions", "cosine of what is "
          "read and what is written", (0.2, 0.4, 0.6), _gated),
+    Case(146, "relevance", "30 queries, four passages each", "more contributed to relevant "
+         "passages, in standard deviations", (0.3, 0.6, 0.9), _relevance),
     Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
          "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
     Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
          "language at which it is open", (0.05, 0.1, 0.2), _language),
+    Case(167, "hallucination_neurons", "60 answers to find neurons, 60 to test them", "more "
+         "contributed to wrong answers, which contribute from 0 to 1", (0.2, 0.4, 0.6),
+         _hallucination, repeats=40),
     Case(172, "coverage", "400 inputs of training, 50 inside and 50 outside", "shift of the states "
          "outside, which range from 0 to 1", (0.05, 0.1, 0.2), _coverage),
     Case(184, "plnd", "twelve articles in four languages", "higher impact in one language", (0.05,
