@@ -1,9 +1,13 @@
+from .asked import Asked as Asked
+from .comparative import comparative as comparative
+from .comparative import log_increase as log_increase
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .document_activity import document_activity as document_activity
 from .erasing import erasing as erasing
 from .facts import NotKnown as NotKnown
 from .facts import answered as answered
+from .facts import encoded as encoded
 from .facts import halves as halves
 from .facts import known as known
 from .families import families as families
@@ -14,6 +18,8 @@ from .gated import gated_classes as gated_classes
 from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
+from .heads import head_damage as head_damage
+from .keeping import keeping as keeping
 from .language_neurons import language_neurons as language_neurons
 from .losses import loss_damage as loss_damage
 from .losses import losses as losses
@@ -22,6 +28,7 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import detected as detected
 from .ngram import ngram as ngram
+from .paired import paired_test as paired_test
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test

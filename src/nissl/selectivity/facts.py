@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["NotKnown", "answered", "halves", "known"]
+__all__ = ["NotKnown", "answered", "encoded", "halves", "known"]
 
 
 class NotKnown(NisslError):
@@ -134,13 +134,7 @@ def answered(
 
     from nissl.network.calls import call_model, sequence_call
 
-    if len(prompts) != len(answers):
-        raise NisslError(
-            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
-        )
-    tokenizer = net.require_tokenizer()
-    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
+    ids, first = encoded(net, prompts, answers)
     log_probability, right = np.zeros(len(ids)), np.zeros(len(ids), dtype=bool)
     # The last logits alone: padding on the left puts them at one place.
     last: dict[str, Any] = {}
@@ -162,6 +156,47 @@ def answered(
             right[rows] = (logit >= logits.max(-1, keepdim=True).values).cpu().numpy()[:, 0]
             advance(len(rows))
     return log_probability, right
+
+
+def encoded(
+    net: Network, prompts: Sequence[str], answers: Sequence[str]
+) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return the token ids of prompts, and the first of each answer.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    prompts : sequence of str
+        What it reads.
+    answers : sequence of str
+        How each goes on.
+
+    Returns
+    -------
+    ids : list of array of int64, each shape (length,)
+        Of the prompts, special tokens among them.
+    first : array of int64, shape (n_prompts,)
+        The first token of each answer.
+
+    Raises
+    ------
+    NisslError
+        There are not as many answers as prompts, or the network has no tokenizer.
+
+    Examples
+    --------
+    >>> encoded(net, ["The capital of France is"], [" Paris"])[1]  # doctest: +SKIP
+    array([7042])
+    """
+    if len(prompts) != len(answers):
+        raise NisslError(
+            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
+        )
+    tokenizer = net.require_tokenizer()
+    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
+    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
+    return ids, first
 
 
 def halves(
