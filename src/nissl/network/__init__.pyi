@@ -28,6 +28,7 @@ from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
 from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of
+from .readout import readout as readout
 from .record import record as record
 from .record import stream as stream
 from .restart import Restart as Restart

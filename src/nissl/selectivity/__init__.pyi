@@ -1,3 +1,6 @@
+from .asked import Asked as Asked
+from .comparative import comparative as comparative
+from .comparative import log_increase as log_increase
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance
 from .compliance import scaled_compliance as scaled_compliance
@@ -11,6 +14,7 @@ from .document_activity import document_activity as document_activity
 from .erasing import erasing as erasing
 from .facts import NotKnown as NotKnown
 from .facts import answered as answered
+from .facts import encoded as encoded
 from .facts import halves as halves
 from .facts import known as known
 from .families import families as families
@@ -22,8 +26,10 @@ from .gated import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
 from .hallucination_neurons import hallucination_neurons as hallucination_neurons
+from .heads import head_damage as head_damage
 from .influence import activation_states as activation_states
 from .influence import influence as influence
+from .keeping import keeping as keeping
 from .language_neurons import language_neurons as language_neurons
 from .lazy import lazy as lazy
 from .losses import loss_damage as loss_damage
@@ -33,6 +39,7 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import detected as detected
 from .ngram import ngram as ngram
+from .paired import paired_test as paired_test
 from .pairs import log_odds as log_odds
 from .pairs import pair_scores as pair_scores
 from .plnd import plnd as plnd

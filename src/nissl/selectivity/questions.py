@@ -16,7 +16,7 @@ from nissl.selectivity.log_probabilities import log_probabilities
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["Questions", "together"]
+__all__ = ["Questions", "encoded", "together"]
 
 Ids = NDArray[np.int64]
 CALL = 8  # tokens that cost about as much as one more call
@@ -44,14 +44,8 @@ class Questions:
     """
 
     def __init__(self, net: Network, prompts: Sequence[str], answers: Sequence[str] = ()) -> None:
-        if answers and len(prompts) != len(answers):
-            raise NisslError(
-                f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
-            )
-        tokenizer = net.require_tokenizer()
         self.net = net
-        self.ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-        self.first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
+        self.ids, self.first = encoded(net, prompts, answers)
         takes = inspect.signature(type(net.model).forward).parameters
         # The last logits alone.
         self.last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
@@ -156,6 +150,47 @@ class Questions:
         call.kwargs.update(past_key_values=cache, use_cache=True)
         call_model(self.net, call, head=False)
         return cache
+
+
+def encoded(
+    net: Network, prompts: Sequence[str], answers: Sequence[str] = ()
+) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return the token ids of prompts, and the first of each answer.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    prompts : sequence of str
+        What it reads.
+    answers : sequence of str, optional
+        How each goes on.
+
+    Returns
+    -------
+    ids : list of array of int64, each shape (length,)
+        Of the prompts, special tokens among them.
+    first : array of int64, shape (n_answers,)
+        The first token of each answer.
+
+    Raises
+    ------
+    NisslError
+        There are not as many answers as prompts, or the network has no tokenizer.
+
+    Examples
+    --------
+    >>> encoded(net, ["The capital of France is"], [" Paris"])[1]  # doctest: +SKIP
+    array([7042])
+    """
+    if answers and len(prompts) != len(answers):
+        raise NisslError(
+            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
+        )
+    tokenizer = net.require_tokenizer()
+    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
+    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
+    return ids, first
 
 
 def together(n_groups: int, most: int) -> list[list[int]]:
