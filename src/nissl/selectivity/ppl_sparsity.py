@@ -126,7 +126,7 @@ def ppl_sparsity(
         tail_error = _searched(without_tails, dense, allowed, progress=progress)
     thresholds = _thresholds(tails, tail_error)
     found = _table(net, tails, thresholds)
-    said = {
+    said: dict[str, str | int | float] = {
         "ratio": float(found["ratio"].mean()), "tail_error": tail_error, "p_percent": p,
         "perplexity": math.exp(dense),
         "perplexity_thresholded": math.exp(without_tails(tail_error)),
