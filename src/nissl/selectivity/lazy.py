@@ -108,7 +108,7 @@ def lazy(
 
 
 def _shares(rec: Recording) -> dict[str, NDArray[np.float64]]:
-    """Return for each layer the share of samples at which each unit is nonzero, shape (n_units,)."""
+    """Return for each layer how often each unit is nonzero, shape (n_units,)."""
     check(rec)
     count: NDArray[Any] = np.zeros(rec.sizes["unit"])
     for block in blocks(rec):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ppl_sparsity", "thresholded"]
 
 NULL = "a random choice of units for each token"
-TOLERANCE = 1 / 256  # of the tail error
+TOLERANCE = 1 / 1024  # of the tail error
 
 
 @method(system=50)
@@ -115,18 +116,21 @@ def ppl_sparsity(
             )
         return float(lost.mean())
 
+    @cache
+    def without_tails(error: float) -> float:
+        return loss(_edit(net, _thresholds(tails, error)))
+
     dense = loss()
     if tail_error is None:
-        tail_error = _searched(
-            lambda error: loss(_edit(net, _thresholds(tails, error))) - dense,
-            math.log1p(p / 100), progress=progress,
-        )  # fmt: skip
-    found = _table(net, tails, _thresholds(tails, tail_error))
-    said = {
+        allowed = dense + math.log1p(p / 100)
+        tail_error = _searched(without_tails, dense, allowed, progress=progress)
+    thresholds = _thresholds(tails, tail_error)
+    found = _table(net, tails, thresholds)
+    said: dict[str, str | int | float] = {
         "ratio": float(found["ratio"].mean()), "tail_error": tail_error, "p_percent": p,
         "perplexity": math.exp(dense),
-        "perplexity_thresholded": math.exp(loss(_edit(net, _thresholds(tails, tail_error)))),
-        "perplexity_random": math.exp(loss(_edit(net, _thresholds(tails, tail_error), seed))),
+        "perplexity_thresholded": math.exp(without_tails(tail_error)),
+        "perplexity_random": math.exp(loss(_edit(net, thresholds, seed))),
         "n_tokens": n_tokens, "seed": seed, "network": net.name,
     }  # fmt: skip
     return Finding(found, "ppl_sparsity", NULL, said, "ratio")
@@ -220,22 +224,24 @@ def _edit(net: Network, thresholds: Mapping[str, float], seed: int | None = None
     return edit
 
 
-def _searched(rise: Any, allowed: float, *, progress: bool) -> float:
-    """Return the largest tail error that was tried whose loss rises by no more than is allowed."""
+def _searched(
+    loss: Callable[[float], float], dense: float, allowed: float, *, progress: bool
+) -> float:
+    """Return the largest tail error that was tried whose loss is no larger than is allowed."""
     from scipy.optimize import brentq
 
-    tried = {0.0: 0.0}
+    tried = {0.0: dense}
     with progress_bar("Searching", total=None, unit="errors", progress=progress) as advance:
 
         def excess(error: float) -> float:
             if error not in tried:
-                tried[error] = rise(error)
+                tried[error] = loss(error)
                 advance(1)
             return tried[error] - allowed
 
         if excess(1.0) > 0:
             brentq(excess, 0.0, 1.0, xtol=TOLERANCE)
-    return max(error for error, risen in tried.items() if risen <= allowed)
+    return max(error for error, lost in tried.items() if lost <= allowed)
 
 
 def _table(net: Network, tails: Mapping[str, Tails], thresholds: Mapping[str, float]) -> Any:

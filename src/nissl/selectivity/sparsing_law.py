@@ -19,7 +19,7 @@ LEAST = 4  # parameters of the logspace power law
 # Where the search begins, on data counted in shares of the largest amount.
 EXPONENTS, RATES = np.geomspace(0.05, 4, 12), np.geomspace(0.1, 30, 12)
 STARTS = 4  # the best of them, refined
-BOUNDS = np.log([0.02, 6.0]), np.log([0.02, 100.0])
+BOUNDS = np.log([0.02, 0.02]), np.log([6.0, 100.0])  # of exponent and rate: least, largest
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def sparsing_law(
     starts = np.log(grid)
     errors = [np.square(residual(start)).sum() for start in starts]
     fits = [
-        least_squares(residual, starts[i], bounds=np.transpose(BOUNDS), max_nfev=300)
+        least_squares(residual, starts[i], bounds=BOUNDS, max_nfev=300)
         for i in np.argsort(errors)[:STARTS]
     ]
     best: Any = min(fits, key=lambda fit: float(fit.cost))
