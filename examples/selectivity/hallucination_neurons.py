@@ -43,7 +43,9 @@ RELATIONS = ("capital", "language", "opposite", "comparative", "superlative")
 NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its first token is no sign
 LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
 N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
-TOLD = 30  # facts to which a wrong answer is suggested, and of which a wrong answer is asked
+TOLD = 30  # facts to which a wrong answer is suggested, in two voices
+# Asked "Is it true that" it always says no, and that can neither rise nor fall.
+VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
@@ -88,18 +90,15 @@ def enough(table):
 
 
 def told(table):
-    """Prompts with a wrong answer: one suggested before the fact, and one asked about."""
+    """Prompts that suggest a wrong answer before the fact, which is known."""
     rng = np.random.default_rng(SEED)
-    facts = table[~table["wrong"]].sample(frac=1, random_state=SEED)
     rows = []
-    for fact in facts.itertuples():
+    for fact in table[~table["wrong"]].sample(frac=1, random_state=SEED).head(TOLD).itertuples():
         others = table.loc[table["relation"] == fact.relation, "answer"].unique()
-        others = [other for other in others if other[:3] != fact.answer[:3]]
+        wrong = rng.choice([other for other in others if other[:3] != fact.answer[:3]])
         said = "the" + fact.plain[3:] if fact.plain.startswith("The ") else fact.plain
-        wrong = others[rng.integers(len(others))]
-        rows.append((f"I think that {said}{wrong}. {fact.plain}", wrong, fact.answer, "suggested"))
-        rows.append((f"Question: Is it true that {said}{wrong}?\nAnswer:", " Yes", " No", "asked"))
-    return pd.DataFrame(rows[: 2 * TOLD], columns=["text", "told", "right", "task"])
+        rows += [(f"{voice} {said}{wrong}. {fact.plain}", wrong, fact.answer) for voice in VOICES]
+    return pd.DataFrame(rows, columns=["text", "told", "right"])
 
 
 def contributions_of(net, table):
@@ -169,8 +168,10 @@ units = units_table(recs[0]).assign(weight=recs[0].values.mean(axis=0, dtype=flo
 chosen = found.table.loc[found.table["h_neuron"], "unit"].tolist()
 drawn = MatchedUnits().draw(units, chosen, N_DRAWS, seed=SEED)
 groups = [chosen, *units["unit"].to_numpy()[drawn].tolist()]
+of_answers = answers_only.table.loc[answers_only.table["h_neuron"], "unit"].tolist()
 wrong_told = told(tables[1])
-preference = scaled_compliance(net, groups, wrong_told, factors=FACTORS)
+preference = scaled_compliance(net, [*groups, of_answers], wrong_told, factors=FACTORS)
+preference, preference_of_answers = preference[:-1], preference[-1]
 rises = over_compliance(preference).table.set_index("unit")
 raised = over_compliance(with_compliance(preference)).table.set_index("unit")
 
@@ -216,7 +217,6 @@ path = Path("out/selectivity/hallucination_neurons.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=130)
 
-task = wrong_told["task"].to_numpy()
 measured = {
     "auroc": found.provenance["probe_auroc"],
     "auroc_p": found.provenance["probe_p"],
@@ -232,8 +232,9 @@ measured = {
     "auroc_from_answers_alone_p": answers_only.provenance["probe_p"],
     "auroc_over_all_kinds": pooled.provenance["probe_auroc"],
     "goes_along": float(share[0, 1]),
-    "goes_along_suggested": float((preference[0, 1, task == "suggested"] > 0).mean()),
-    "goes_along_asked": float((preference[0, 1, task == "asked"] > 0).mean()),
+    "rise_from_answers_alone": float(
+        (preference_of_answers[-1] > 0).mean() - (preference_of_answers[0] > 0).mean()
+    ),
     "questions": len(kept),
 }
 nissl.claim(
@@ -256,6 +257,7 @@ nissl.claim(
         "rise": float(raised.loc["share", "rise"]),
         "rise_p": float(raised.loc["share", "p"]),
     },
+    why="the rule asks for both: that they tell wrong answers, and that they make it go along",
     data=f"smollm2 (bfloat16) on {len(kept)} facts of {kept['relation'].nunique()} relations, half "
     f"of the subjects held out; {len(wrong_told)} prompts that tell it a wrong answer",
     seed=SEED,
