@@ -14,7 +14,6 @@ from .document_activity import document_activity as document_activity
 from .erasing import erasing as erasing
 from .facts import NotKnown as NotKnown
 from .facts import answered as answered
-from .facts import encoded as encoded
 from .facts import halves as halves
 from .facts import known as known
 from .families import families as families
@@ -48,6 +47,7 @@ from .positional import position_test as position_test
 from .ppl_sparsity import ppl_sparsity as ppl_sparsity
 from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
+from .questions import encoded as encoded
 from .ranking import ranking_damage as ranking_damage
 from .ranking import reciprocal_ranks as reciprocal_ranks
 from .relation import TooFewFacts as TooFewFacts
