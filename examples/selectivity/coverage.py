@@ -327,7 +327,7 @@ axes[0, 2].set(
     yscale="log",
     title=f"The unit that tells Fashion-MNIST best: {best['auroc']:.2f}",
 )
-axes[0, 2].legend(frameon=False, fontsize=9, loc=(0.08, 0.72))
+axes[0, 2].legend(frameon=False, fontsize=8, loc=(0.57, 0.74))
 for axis, x, name, rho in ((axes[1, 0], area, "share of states that are covered", ranked),
                            (axes[1, 1], valid, "validation accuracy", by_valid)):  # fmt: skip
     for i, variant in enumerate(VARIANTS):
