@@ -1,4 +1,4 @@
-"""Comparative neuron analysis (system 158): do a few deep neurons carry one-digit addition?
+"""Comparative neuron analysis (system 158): the few deep neurons that carry one-digit addition.
 
 The paper (Yu and Ananiadou 2024) ablates the attention head that matters most for arithmetic, and
 ranks neurons by how much of their contribution to the answer goes with it: those few carry the
@@ -170,7 +170,8 @@ axes[2].text(31, measured["accuracy_whole"] - 0.015, "nothing pruned", ha="right
 axes[2].text(31, measured["accuracy_pruned"] - 0.015, "all pruned", ha="right", va="top",
              fontsize=8)  # fmt: skip
 axes[2].set(xscale="log", xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
-            ylabel="sums answered rightly", ylim=(0, 1.05), title="Keeping a few, on other sums")  # fmt: skip
+            ylabel="sums answered rightly", ylim=(0, 1.05),
+            title="Keeping a few, on other sums")  # fmt: skip
 axes[2].legend(frameon=False, fontsize=8, loc="lower right")
 for axis in axes[1:]:
     axis.spines[["top", "right"]].set_visible(False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["comparative", "log_increase"]
 
-LEAST = 2  # facts: of one, no change is more consistent than another
+LEAST = 5  # facts: of fewer, no change is so consistent that chance could not make it
 CHUNK_BYTES = 2**26  # of logits, in an exact increase
 
 
@@ -88,7 +88,9 @@ def comparative(
     Raises
     ------
     NotKnown
-        There are fewer than two facts.
+        There are fewer than five facts.
+    NotExchangeable
+        They are of fewer than five blocks.
     NisslError
         A site is no MLP's, or edits are already in force.
 
