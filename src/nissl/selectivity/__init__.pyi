@@ -1,7 +1,9 @@
 from .damage import damage as damage
 from .damage import weighed as weighed
+from .damage_matrix import damage_matrix as damage_matrix
 from .document_activity import document_activity as document_activity
 from .erasing import erasing as erasing
+from .exchanged import exchanged as exchanged
 from .facts import NotKnown as NotKnown
 from .facts import answered as answered
 from .facts import halves as halves
@@ -22,6 +24,7 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import detected as detected
 from .ngram import ngram as ngram
+from .parallel import parallel as parallel
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test
