@@ -10,8 +10,10 @@ from .coverage import Coverage as Coverage
 from .coverage import coverage as coverage
 from .damage import damage as damage
 from .damage import weighed as weighed
+from .damage_matrix import damage_matrix as damage_matrix
 from .document_activity import document_activity as document_activity
 from .erasing import erasing as erasing
+from .exchanged import exchanged as exchanged
 from .facts import NotKnown as NotKnown
 from .facts import answered as answered
 from .facts import halves as halves
@@ -41,6 +43,7 @@ from .ngram import ngram as ngram
 from .paired import paired_test as paired_test
 from .pairs import log_odds as log_odds
 from .pairs import pair_scores as pair_scores
+from .parallel import parallel as parallel
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test

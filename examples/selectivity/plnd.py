@@ -1,0 +1,120 @@
+"""PLND (system 184): neurons that every document of a language activates, found without labels.
+
+The paper (Zhao et al. 2024) takes the neurons whose deactivation changes the layer's output most in
+all documents of a language, and finds that silencing those of one language hurts that language and
+spares the others. Here Gemma 3 270M reads half of the articles of the Universal Declaration of
+Human Rights in five languages; neurons of one language alone are silenced, and random neurons that
+match them, while it predicts others. Beside it: how many of them the detector that compares
+languages (system 164) takes too.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import nissl
+from nissl.selectivity import (
+    damage_matrix,
+    document_activity,
+    halves,
+    language_neurons,
+    loss_damage,
+    members,
+    parallel,
+    plnd,
+    weighed,
+)
+from nissl.statistics import PermutedLabels
+
+SEED, TESTED, TOKENS, N_DRAWS = 0, 3, 20, 19  # articles tested, and tokens of each
+LANGUAGES = {
+    "English": "English",
+    "French": "French",
+    "German, Standard (1996)": "German",
+    "Russian": "Russian",
+    "Chinese, Mandarin (Simplified)": "Chinese",
+}
+NULL = PermutedLabels(within="article")
+RULE = "languages_hurt >= 4 and others < 0.25 * own"
+
+
+def declaration(net):
+    """Half of the articles in every language, and the first tokens of some others."""
+    texts = nissl.read("udhr").query("article > 0")
+    texts = texts.assign(language=texts["language"].map(LANGUAGES)).dropna(subset="language")
+    found_on, rest = halves(parallel(texts), labels="language", by="article", seed=SEED)
+    tested_on = rest.groupby("language").head(TESTED)
+    ids = [net.tokenizer(text)["input_ids"][:TOKENS] for text in tested_on["text"]]
+    return found_on, tested_on.assign(text=ids)
+
+
+net = nissl.load("gemma3-270m", dtype="bfloat16")
+found_on, tested_on = declaration(net)
+activity = document_activity(net, found_on)
+found = plnd(activity["impact"], null=NULL, seed=SEED)
+groups = members(found, kinds=("specific",))
+hurt = loss_damage(
+    net, groups, tested_on, labels="language", units=weighed(net, activity["size"]),
+    n_draws=N_DRAWS, correction=None, every=2, batch_size=20, seed=SEED,
+)  # fmt: skip
+own = hurt.table[hurt.table["label"] == "own - others"]
+mine = hurt.table["unit"] == hurt.table["label"]
+other = ~mine & (hurt.table["label"] != "own - others")
+labelled = members(
+    language_neurons(activity["open"], null=NULL, seed=SEED), kinds=("specific", "related")
+)
+both = {name: len(set(units) & set(labelled.get(name, []))) for name, units in groups.items()}
+
+names = sorted(LANGUAGES.values())
+figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
+active = found.table[found.table["activated"]]
+belongs = active.pivot(index="unit", columns="label", values="activated")
+belongs = belongs.reindex(columns=names).notna().to_numpy(dtype=int)
+shared = belongs.T @ belongs
+share = shared / np.diag(shared)[:, None]
+axes[0].imshow(share, cmap="Greys", vmin=0, vmax=1)
+for (row, column), value in np.ndenumerate(shared):
+    axes[0].text(column, row, value, ha="center", va="center", fontsize=8,
+                 color="white" if share[row, column] > 0.5 else "black")  # fmt: skip
+axes[0].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+axes[0].set_yticks(range(len(names)), names)
+axes[0].set_title("Neurons that all documents activate, and shared ones")
+shown = damage_matrix(hurt, axes[1], names=names)
+axes[1].set(xlabel="language that is predicted", ylabel="neurons silenced (how many)",
+            title="Rise of the loss beyond matched neurons (nats)")  # fmt: skip
+figure.colorbar(shown, ax=axes[1], shrink=0.8)
+specific = active[active["kind"] == "specific"]
+counts = specific.groupby(["layer", "label"]).size().unstack(fill_value=0)
+counts = counts.reindex(range(int(found.table["layer"].max()) + 1), fill_value=0)
+counts.plot.bar(stacked=True, width=0.8, ax=axes[2], rot=0)
+axes[2].set(xlabel="layer", ylabel="neurons", title="Neurons of one language alone, by layer")
+axes[2].legend(frameon=False)
+path = Path("out/selectivity/plnd.png")
+path.parent.mkdir(parents=True, exist_ok=True)
+figure.savefig(path, dpi=120)
+
+nissl.claim(
+    "plnd",
+    system=184,
+    says="Silencing the neurons that all documents of one language alone activate hurts that "
+    "language and spares others.",
+    measured={
+        "languages_hurt": int((own["p"] <= 0.05).sum()),
+        "own": float(hurt.table.loc[mine, "damage"].mean()),
+        "others": float(hurt.table.loc[other, "damage"].mean()),
+        "silenced": float(np.mean([len(units) for units in groups.values()])),
+        "by_labels_too": sum(both.values()) / sum(map(len, groups.values())),
+    },
+    null={
+        "languages_hurt": 0.05 * len(LANGUAGES),
+        "own": float(hurt.table.loc[mine, "null_mean"].mean()),
+        "others": float(hurt.table.loc[other, "null_mean"].mean()),
+    },
+    rule=RULE,
+    why="a language counts as hurt where its loss rises more than that of the others, beyond that "
+    "with matched neurons (p <= 0.05); by_labels_too: also among the neurons of system 164",
+    data=f"Gemma 3 270M; {len(found_on)} articles in {len(LANGUAGES)} languages to find neurons, "
+    f"{TOKENS} tokens of each of {len(tested_on)} others to test them",
+    seed=SEED,
+)

@@ -1,0 +1,65 @@
+"""A recording in which there is nothing to find: labels exchanged as under the null."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nissl.recording import labels_of
+from nissl.statistics import PermutedLabels
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["exchanged"]
+
+
+def exchanged(
+    rec: Recording,
+    *,
+    labels: str,
+    null: PermutedLabels = PermutedLabels(),  # noqa: B008
+    seed: int = 0,
+) -> Recording:
+    """Return a recording whose samples have each other's labels.
+
+    A method that is given it finds what it finds by chance; and what is planted in it is all there
+    is to be found.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        Activity.
+    labels : str
+        Sample coordinate that is exchanged.
+    null : PermutedLabels
+        ``within`` and ``block`` name the coordinates that say what may be exchanged.
+    seed : int
+        The seed.
+
+    Returns
+    -------
+    Recording
+        The same activity under other labels.
+
+    Raises
+    ------
+    UnknownName
+        `null` names a coordinate that is not there.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rec = recording(np.zeros((4, 1)), samples={"kind": list("aabb"), "text": [0, 1, 0, 1]})
+    >>> other = exchanged(rec, labels="kind", null=PermutedLabels(within="text"))
+    >>> sorted(labels_of(other, "kind").tolist())
+    ['a', 'a', 'b', 'b']
+    """
+    names = labels_of(rec, labels)
+    block = None if null.block is None else labels_of(rec, null.block)
+    within = None if null.within is None else labels_of(rec, null.within)
+    order = null.draw(names, 1, block=block, within=within, seed=seed)[0]
+    return rec.assign_coords(
+        {labels: ("sample", np.asarray(rec[labels].values)[order], rec[labels].attrs)}
+    )
