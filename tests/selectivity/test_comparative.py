@@ -16,10 +16,8 @@ from nissl.selectivity import (
     head_damage,
     keeping,
     log_increase,
-    paired_test,
     weighed,
 )
-from nissl.statistics.calibration import rate
 from tiny import CAUSAL, VOCABULARY, tiny
 
 SUBJECTS, D_MODEL, HEAD_DIM = 8, 64, 16
@@ -190,19 +188,6 @@ def test_chunks_of_neurons_change_nothing(monkeypatch):
     torch.testing.assert_close(
         log_increase(*given, torch.tensor([3, 4]), exact=True), whole, rtol=1e-5, atol=1e-6
     )
-
-
-def test_changes_without_a_sign_are_noise():
-    rng = np.random.default_rng(0)
-    block = np.repeat(np.arange(12), 2)  # the two facts of a block change together
-    level, change = rng.standard_normal((2, 24, 2000))
-    change = 0.3 * change + np.repeat(rng.standard_normal((12, 2000)), 2, axis=0)
-    units = pd.DataFrame({"unit": [f"n[{i}]" for i in range(2000)]})
-    found = paired_test(
-        level, level - change, units=units, block=block, correction=None, progress=False
-    )
-    assert rate(found.table["p"], level=0.999).holds
-    assert found.table["fall"].to_numpy() == pytest.approx(change.mean(axis=0))
 
 
 @pytest.mark.parametrize("name", CAUSAL)

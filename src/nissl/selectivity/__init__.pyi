@@ -40,7 +40,6 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import detected as detected
 from .ngram import ngram as ngram
-from .paired import paired_test as paired_test
 from .pairs import log_odds as log_odds
 from .pairs import pair_scores as pair_scores
 from .parallel import parallel as parallel

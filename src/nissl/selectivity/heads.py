@@ -12,8 +12,8 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.selectivity.asked import Asked
-from nissl.selectivity.paired import paired_test
 from nissl.selectivity.questions import encoded
+from nissl.statistics import paired_test
 
 if TYPE_CHECKING:
     import pandas as pd

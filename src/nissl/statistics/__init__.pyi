@@ -30,6 +30,7 @@ from .matched import RandomDirections as RandomDirections
 from .matched import output_weight as output_weight
 from .moments import Moments as Moments
 from .nulls import PermutedLabels as PermutedLabels
+from .paired import paired_test as paired_test
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
 from .preference import Preference as Preference

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.recording import recording
-from nissl.statistics import Finding, PermutedLabels, permutation_test
+from nissl.statistics.finding import Finding
+from nissl.statistics.nulls import PermutedLabels
+from nissl.statistics.permutation import permutation_test
 
 if TYPE_CHECKING:
     import pandas as pd
