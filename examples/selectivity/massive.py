@@ -11,11 +11,10 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 
 import nissl
 from nissl.network import Network
-from nissl.selectivity import growth, layer_ratios, massive
+from nissl.selectivity import growth, layer_ratios, losses, massive
 from nissl.training import (
     Batches,
     next_token_loss,
@@ -32,20 +31,14 @@ NOISE = 0.05  # of what is planted: the deviation from text to text that the pap
 
 
 def loss(net, texts, *edits):
-    """Mean cross entropy of the next token, each text alone."""
-    total, count = 0.0, 0
+    """Mean loss of the texts under edits."""
     with net.edit(*edits):
-        for text in texts:
-            ids = torch.tensor(net.tokenizer(text)["input_ids"])
-            logits = net.run(text, sites="logits")["logits"].float()[0, :-1]
-            total += float(torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum"))
-            count += len(ids) - 1
-    return total / count
+        return float(losses(net, texts, progress=False).mean())
 
 
 def detect(name, texts):
     """Find massive activations; take them out at the first token, where they first appear."""
-    net = nissl.load(name)
+    net = nissl.load(name, dtype="bfloat16")
     rec = nissl.record(net, texts, sites="resid_post", progress=False)
     table = massive(rec, seed=SEED).table
     held = table[table["massive"] >= 0.5]

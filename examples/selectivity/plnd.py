@@ -27,7 +27,7 @@ from nissl.selectivity import (
 )
 from nissl.statistics import PermutedLabels
 
-SEED, TESTED, TOKENS, N_DRAWS = 0, 3, 20, 19  # articles tested, and tokens of each
+SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {
     "English": "English",
     "French": "French",

@@ -30,7 +30,7 @@ from nissl.specimens import fetch
 from nissl.statistics import PermutedLabels
 
 SEED, N_DRAWS, PER_LANGUAGE = 0, 19, 100
-LETTERS, PARTS, TESTED, TOKENS = 600, 8, 2, 20  # of a part; parts to find, and to test; and tokens
+LETTERS, PARTS, TESTED, TOKENS = 600, 8, 2, 16  # of a part; parts to find, and to test; and tokens
 EXAMPLES = "pygments-*/tests/examplefiles"
 FILES = {
     "c": [f"{EXAMPLES}/c/*.c"],

@@ -68,9 +68,10 @@ def damage_matrix(
     numbers = matrix.to_numpy()
     limit = float(np.abs(numbers).max())
     image = axis.imshow(numbers, cmap="RdBu_r", vmin=-limit, vmax=limit)
-    for (row, column), number in np.ndenumerate(numbers):
+    digits = 1 if limit >= 1 else 2
+    for (row, column), number in np.ndenumerate(numbers.round(digits) + 0.0):  # no -0.0
         axis.text(
-            column, row, f"{number:.1f}" if limit >= 1 else f"{number:.2f}", fontsize=7,
+            column, row, f"{number:.{digits}f}", fontsize=7,
             ha="center", va="center", color="white" if abs(number) > 0.6 * limit else "black",
         )  # fmt: skip
     count = table.drop_duplicates("unit").set_index("unit")["n_units"]

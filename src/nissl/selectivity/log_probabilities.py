@@ -49,5 +49,5 @@ def log_probabilities(
         ids = torch.from_numpy(np.asarray(wanted[part])).to(numbers.device)
         chosen = numbers.gather(-1, ids[:, None])[:, 0]
         found[part] = (chosen - numbers.logsumexp(-1)).double().cpu().numpy()
-        likeliest[part] = (chosen >= numbers.max(-1).values).cpu().numpy()
+        likeliest[part] = (chosen >= numbers.amax(-1)).cpu().numpy()
     return found, likeliest

@@ -20,13 +20,13 @@ __all__ = ["relations"]
 PROMPTS = {
     "capital": "The capital of France is Paris, and the capital of {} is",
     "language": "The official language of {} is",
-    "continent": "Japan is a country in Asia. Kenya is a country in Africa. {} is a country in",
-    "plural": "one cat, two cats; one child, two children; one {}, two",
-    "past": "help, helped; speak, spoke; move, moved; {},",
-    "participle": "help, helping; speak, speaking; move, moving; {},",
+    "continent": "Kenya, Africa; Japan, Asia; {},",
+    "plural": "one cat, two cats; one {}, two",
+    "past": "help, helped; speak, spoke; {},",
+    "participle": "help, helping; speak, speaking; {},",
     "comparative": "old, older; large, larger; good, better; {},",
     "superlative": "old, oldest; large, largest; good, best; {},",
-    "opposite": "hot, cold; up, down; old, young; {},",
+    "opposite": "hot, cold; up, down; {},",
 }
 
 # A word and what stands in the relation to it; what follows a rule is made by it.
