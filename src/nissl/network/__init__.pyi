@@ -17,6 +17,8 @@ from .gate import gate as gate
 from .generate import generate as generate
 from .gradients import Gradients as Gradients
 from .gradients import gradients as gradients
+from .integrated_gradients import IntegratedGradients as IntegratedGradients
+from .integrated_gradients import integrated_gradients as integrated_gradients
 from .load import load as load
 from .metrics import kl as kl
 from .metrics import log_probability as log_probability
