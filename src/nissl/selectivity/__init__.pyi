@@ -1,3 +1,6 @@
+from .choices import choice_attributions as choice_attributions
+from .choices import choices as choices
+from .choices import preferred as preferred
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .document_activity import document_activity as document_activity
@@ -29,5 +32,7 @@ from .programming_neurons import programming_neurons as programming_neurons
 from .relation import TooFewFacts as TooFewFacts
 from .relation import relation as relation
 from .specificity import TooFewDocuments as TooFewDocuments
+from .truth import TooFewStatements as TooFewStatements
+from .truth import truth as truth
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal

@@ -17,9 +17,10 @@ from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
+    from torch import Tensor
 
     from nissl.network import Network
 
@@ -132,16 +133,54 @@ def answered(
     """
     import torch
 
-    from nissl.network.calls import call_model, sequence_call
-
     if len(prompts) != len(answers):
         raise NisslError(
             f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
         )
-    tokenizer = net.require_tokenizer()
-    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
-    log_probability, right = np.zeros(len(ids)), np.zeros(len(ids), dtype=bool)
+    encode = net.require_tokenizer().encode
+    first = np.asarray([encode(a, add_special_tokens=False)[0] for a in answers])
+    log_probability, right = np.zeros(len(prompts)), np.zeros(len(prompts), dtype=bool)
+    for rows, logits in last_logits(net, prompts, batch_size=batch_size, progress=progress):
+        wanted = torch.from_numpy(first[rows]).to(logits.device).unsqueeze(-1)
+        logit = logits.gather(-1, wanted)
+        log_probability[rows] = (logit - logits.logsumexp(-1, keepdim=True)).cpu().numpy()[:, 0]
+        right[rows] = (logit >= logits.max(-1, keepdim=True).values).cpu().numpy()[:, 0]
+    return log_probability, right
+
+
+def last_logits(
+    net: Network, prompts: Sequence[str], *, batch_size: int = 64, progress: bool = True
+) -> Iterator[tuple[NDArray[np.integer[Any]], Tensor]]:
+    """Yield what a network says after each prompt, prompts of about one length together.
+
+    Parameters
+    ----------
+    net : Network
+        A language model; edits in force are seen.
+    prompts : sequence of str
+        What it reads.
+    batch_size : int
+        Prompts in a call.
+    progress : bool
+        Show a bar.
+
+    Yields
+    ------
+    rows : array of int, shape (batch,)
+        Which prompts.
+    logits : Tensor of float32, shape (batch, vocabulary)
+        Of the token that comes next.
+
+    Examples
+    --------
+    >>> next(last_logits(net, ["The capital of France is"]))  # doctest: +SKIP
+    """
+    import torch
+
+    from nissl.network.calls import call_model, sequence_call
+
+    encode = net.require_tokenizer().encode
+    ids = [np.asarray(encode(p, add_special_tokens=True)) for p in prompts]
     # The last logits alone: padding on the left puts them at one place.
     last: dict[str, Any] = {}
     if "logits_to_keep" in inspect.signature(type(net.model).forward).parameters:
@@ -156,12 +195,8 @@ def answered(
             call.kwargs.update(last)
             with torch.inference_mode():
                 logits = call_model(net, call).logits[:, -1].float()
-            wanted = torch.from_numpy(first[rows]).to(logits.device).unsqueeze(-1)
-            logit = logits.gather(-1, wanted)
-            log_probability[rows] = (logit - logits.logsumexp(-1, keepdim=True)).cpu().numpy()[:, 0]
-            right[rows] = (logit >= logits.max(-1, keepdim=True).values).cpu().numpy()[:, 0]
+            yield rows, logits
             advance(len(rows))
-    return log_probability, right
 
 
 def halves(
