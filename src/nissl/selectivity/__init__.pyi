@@ -8,6 +8,9 @@ from .consistency import consistent as consistent
 from .contributions import answer_contributions as answer_contributions
 from .coverage import Coverage as Coverage
 from .coverage import coverage as coverage
+from .choices import choice_attributions as choice_attributions
+from .choices import choices as choices
+from .choices import preferred as preferred
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .damage_matrix import damage_matrix as damage_matrix
@@ -65,6 +68,8 @@ from .sparse_probe import probe_scores as probe_scores
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law
 from .specificity import TooFewDocuments as TooFewDocuments
+from .truth import TooFewStatements as TooFewStatements
+from .truth import truth as truth
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
 from .voids import stream_norms as stream_norms

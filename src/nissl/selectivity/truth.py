@@ -1,0 +1,215 @@
+"""Truth neurons: units that drive a network from the untruthful to the truthful answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.recording import labels_of, units_table
+from nissl.statistics import Finding, PermutedLabels, permutation_test
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["TooFewStatements", "passes", "truth"]
+
+Array = NDArray[np.float64]
+SILENT = "never contributes"
+
+
+class TooFewStatements(NisslError):
+    """There are too few statements, or subjects, for truth to be told from one subject's words."""
+
+
+@method(system=205)
+def truth(
+    rec: Recording,
+    *,
+    labels: str = "subject",
+    block: str = "couple",
+    share: float = 0.1,
+    least: float = 0.1,
+    n_permutations: int = 999,
+    tail: str = "permutation",
+    correction: str | None = "max",
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
+    """Find the units that contribute to the truthful answer, whatever the subject.
+
+    Of each question it is known what every unit contributes to the truthful answer less what it
+    contributes to the untruthful one. A truth neuron contributes in all subjects alike, and in
+    many questions as much as few units do.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_questions, n_units)
+        Attributions to the truthful answer less those to the untruthful one
+        (`choice_attributions`): ``quantity`` is "attribution".
+    labels : str
+        Sample coordinate that names the subject.
+    block : str
+        Sample coordinate of what is exchanged together under the null: the questions that share
+        their answers.
+    share : float
+        A unit passes in a question beyond this share of the question's largest contribution.
+    least : float
+        In how many of the questions, as a share, a truth neuron passes.
+    n_permutations : int
+        Draws of the null: in each block at random, truthful and untruthful trade places, so that
+        the signs of its contributions are flipped.
+    tail : {"permutation", "normal", "gpd"}
+        How p goes below 1 / (n_permutations + 1).
+    correction : {"max", "bh", "bonferroni"} or None
+        Over units.
+    seed : int
+        The seed of the draws.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each unit: ``contribution`` (the mean over blocks of a block's mean), its null
+        mean, effect, p, q (two-sided); ``passes``, the share of questions; ``agree``, the share of
+        subjects whose own mean has the sign of the whole; ``kind``: "truthful" where all subjects
+        agree that it is above zero and it passes often enough, "untruthful" where all agree that it
+        is below (it passes where it contributes as much against the truth), else "".
+
+    Raises
+    ------
+    TooFewStatements
+        There is one subject only, or a subject has fewer than two blocks.
+    NisslError
+        The recording holds no attributions or a contribution is not finite, a block lies in several
+        subjects, or `share` or `least` is no share.
+
+    Notes
+    -----
+    Source: Li et al. 2025, who test the mean difference of attributions against zero with Student's
+    t; the share of the largest contribution and of the questions are those of Dai et al. 2022. The
+    flipped signs, the blocks and the agreement of subjects are ours.
+
+    Examples
+    --------
+    >>> from nissl.recording import recording
+    >>> rng = np.random.default_rng(0)
+    >>> values = rng.standard_normal((48, 5))
+    >>> values[:, 2] += 2
+    >>> subject, couple = np.repeat(["capitals", "plurals"], 24), np.arange(48) // 2
+    >>> rec = recording(values, samples={"subject": subject, "couple": couple},
+    ...                 quantity="attribution")
+    >>> found = truth(rec, progress=False).significant().table
+    >>> found[["unit", "kind"]].values.tolist()
+    [['unit[2]', 'truthful']]
+    """
+    for name, value in (("share", share), ("least", least)):
+        if not 0 <= value <= 1:
+            raise NisslError(f"{name}={value} is no share", do="give a number between 0 and 1")
+    values = _contributions(rec)
+    subjects, blocks = labels_of(rec, labels).astype(str), labels_of(rec, block)
+    by_block, subject_of = _blocks(values, subjects, blocks, labels, block)
+    found = _tested(rec, by_block, n_permutations, tail, correction, seed, progress)
+    whole = by_block.mean(axis=0)
+    kinds = np.unique(subject_of)
+    own = np.stack([by_block[subject_of == kind].mean(axis=0) for kind in kinds])
+    agree = (np.sign(own) == np.sign(whole)).mean(axis=0)
+    passed = np.where(whole > 0, passes(values, share), passes(-values, share))
+    often = (agree == 1) & (whole != 0) & (passed >= least)
+    table = found.table.rename(columns={"mean_difference": "contribution"}).assign(
+        passes=passed,
+        agree=np.where(whole != 0, agree, 0.0),
+        kind=np.where(often, np.where(whole > 0, "truthful", "untruthful"), ""),
+    )
+    table.loc[(values == 0).all(axis=0), "note"] = SILENT
+    said = {
+        **found.provenance, "share": share, "least": least, "n_questions": len(values),
+        "n_blocks": len(by_block), "n_subjects": len(kinds),
+    }  # fmt: skip
+    return Finding(table, "truth", f"flipped signs (block={block!r})", said, "contribution")
+
+
+def passes(values: Array, share: float) -> Array:
+    """Return in what share of the questions each unit contributes much of what the largest does.
+
+    Parameters
+    ----------
+    values : array, shape (n_questions, n_units)
+        Contributions.
+    share : float
+        Of the largest contribution of the question.
+
+    Returns
+    -------
+    array of float64, shape (n_units,)
+        Questions without any contribution above zero are passed by none.
+
+    Examples
+    --------
+    >>> passes(np.array([[1.0, 0.2, 0.0], [0.1, 2.0, -2.0]]), 0.1).tolist()
+    [0.5, 1.0, 0.0]
+    """
+    largest = values.max(axis=1, keepdims=True)
+    return np.asarray(((values >= share * largest) & (values > 0)).mean(axis=0))
+
+
+def _contributions(rec: Recording) -> Array:
+    quantity = str(rec.attrs.get("quantity", ""))
+    values = np.asarray(rec.values, dtype=float)
+    if quantity != "attribution" or not np.isfinite(values).all():
+        raise NisslError(
+            "a contribution is not finite" if quantity == "attribution" else
+            "only attributions say what a unit contributes to an answer",
+            where=f"quantity '{quantity}'",
+            do="give choice_attributions(net, asked)",
+        )  # fmt: skip
+    return values
+
+
+def _blocks(
+    values: Array, subjects: NDArray[Any], blocks: NDArray[Any], labels: str, block: str
+) -> tuple[Array, NDArray[Any]]:
+    """Return the mean of each block, shape (n_blocks, n_units), and the subject of each."""
+    names, first, code = np.unique(blocks, return_index=True, return_inverse=True)
+    of_block = subjects[first]
+    if (of_block[code] != subjects).any():
+        raise NisslError(
+            "a block lies in several subjects", where=block, do="give blocks inside subjects"
+        )
+    kinds, counts = np.unique(of_block, return_counts=True)
+    few = [f"'{kind}' ({n})" for kind, n in zip(kinds, counts, strict=True) if n < 2]
+    if few or len(kinds) < 2:
+        raise TooFewStatements(
+            f"too few blocks of {', '.join(few)}" if few else f"every question is of '{kinds[0]}'",
+            where=labels,
+            do="give at least two blocks of each of two subjects; a dozen make a finding",
+        )
+    sums = np.zeros((len(names), values.shape[1]))
+    np.add.at(sums, code, values)
+    return sums / np.bincount(code)[:, None], of_block
+
+
+def _tested(
+    rec: Recording, by_block: Array, n_permutations: int, tail: str, correction: str | None,
+    seed: int, progress: bool,
+) -> Finding:  # fmt: skip
+    """Test the mean over blocks, with the sign of each block flipped at random.
+
+    A block is written twice, as it is and mirrored: trading the two labels flips its sign.
+    """
+    from nissl.recording import recording
+
+    n = len(by_block)
+    mirrored = recording(
+        np.concatenate([by_block, -by_block]) / 2, samples={"block": np.tile(np.arange(n), 2)},
+        units=units_table(rec),
+    )  # fmt: skip
+    return permutation_test(
+        mirrored, np.repeat([True, False], n), score="mean_difference", block=np.arange(2 * n),
+        null=PermutedLabels(within="block"), n_permutations=n_permutations, tail=tail,
+        correction=correction, seed=seed, progress=progress,
+    )  # fmt: skip
