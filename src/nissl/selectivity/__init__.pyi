@@ -1,4 +1,7 @@
 from .asked import Asked as Asked
+from .choices import choice_attributions as choice_attributions
+from .choices import choices as choices
+from .choices import preferred as preferred
 from .comparative import comparative as comparative
 from .comparative import log_increase as log_increase
 from .compliance import compliance as compliance
@@ -8,9 +11,6 @@ from .consistency import consistent as consistent
 from .contributions import answer_contributions as answer_contributions
 from .coverage import Coverage as Coverage
 from .coverage import coverage as coverage
-from .choices import choice_attributions as choice_attributions
-from .choices import choices as choices
-from .choices import preferred as preferred
 from .damage import damage as damage
 from .damage import weighed as weighed
 from .damage_matrix import damage_matrix as damage_matrix

@@ -29,6 +29,8 @@ def paired_test(
     method: str = "paired_test",
     said: Mapping[str, str | int | float] | None = None,
     n_permutations: int = 999,
+    alternative: str = "greater",
+    tail: str = "permutation",
     correction: str | None = "max",
     seed: int = 0,
     progress: bool = True,
@@ -51,6 +53,10 @@ def paired_test(
         For the provenance.
     n_permutations : int
         Draws of the null: each sample's two numbers trade places, or not.
+    alternative : {"greater", "two-sided", "less"}
+        What a fall is tested for.
+    tail : {"permutation", "normal", "gpd"}
+        How p goes below 1 / (n_permutations + 1).
     correction : {"max", "bh", "bonferroni"} or None
         Over units.
     seed : int
@@ -61,7 +67,7 @@ def paired_test(
     Returns
     -------
     Finding
-        One row for each unit: the mean fall, effect, null mean, p (one-sided), q. A unit that the
+        One row for each unit: the mean fall, effect, null mean, p, q. A unit that the
         change does not reach has p = 1 and a note.
 
     Raises
@@ -92,8 +98,9 @@ def paired_test(
     )  # fmt: skip
     null = PermutedLabels(block="pair", how="within")
     found = permutation_test(
-        rec, "before", score="mean_difference", null=null, alternative="greater",
-        n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
+        rec, "before", score="mean_difference", null=null, alternative=alternative,
+        n_permutations=n_permutations, tail=tail, correction=correction, seed=seed,
+        progress=progress,
     )  # fmt: skip
     table = found.table.rename(columns={"mean_difference": score})
     provenance = {**found.provenance, **(said or {}), "n_samples": len(before), "n_blocks": n}
