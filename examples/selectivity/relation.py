@@ -57,9 +57,10 @@ def measure(name):
             fall(net, tested_on[tested_on["relation"] == kind], top[: int(size * len(units))])
             for kind, top in best.items()
         ])
-        for size in SIZES
+        for size in SIZES[:-1]
     ]  # fmt: skip
-    return hurt, grows
+    mine = hurt.table["unit"] == hurt.table["label"]
+    return hurt, [*grows, hurt.table.loc[mine, "damage"].mean()]
 
 
 measured, null, shown = {}, {}, {}
@@ -67,12 +68,12 @@ for name in MODELS:
     hurt, grows = shown[name] = measure(name)
     table = hurt.table
     contrast = table[table["label"] == "own - others"]
-    mine = table["unit"] == table["label"]
+    own = grows[-1]
     short = name.split("-")[0]
     measured |= {
         f"{short}_relations": len(contrast),
-        f"{short}_own": float(table.loc[mine, "damage"].mean()),
-        f"{short}_others": float(table.loc[mine, "damage"].mean() - contrast["damage"].mean()),
+        f"{short}_own": float(own),
+        f"{short}_others": float(own - contrast["damage"].mean()),
         f"{short}_own_of_a_thousandth": float(grows[0]),
         f"{short}_specific": float((contrast["p"] <= 0.05).mean()),
     }
@@ -82,7 +83,7 @@ figure, axes = plt.subplots(
     1, 3, figsize=(17, 5.2), layout="constrained", width_ratios=(1.25, 1.25, 0.7)
 )
 for axis, (name, (hurt, grows)) in zip(axes[:2], shown.items(), strict=True):
-    image = damage_matrix(hurt, axis, value="damage")
+    image = damage_matrix(hurt, axis, value="damage", names=sorted(set(hurt.units)))
     axis.set(xlabel="facts asked", ylabel="neurons silenced (how many)",
              title=f"{name}: the best {SIZES[-1]:.0%} of neurons for each relation")  # fmt: skip
     figure.colorbar(image, ax=axis, label="fall of the answer's log probability (nats)")
