@@ -125,7 +125,7 @@ axes[0, 0].set_ylabel("share of neurons\n(the rest: orthogonal output)")
 axes[1, 0].set_ylabel("cos(input, output weights)")
 handles = {h[1]: h[0] for a in axes[0] for h in zip(*a.get_legend_handles_labels(), strict=True)}
 figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
-axes[1, 0].legend(frameon=False, fontsize=8)
+axes[1, -1].legend(frameon=False, fontsize=8)
 path = Path("out/selectivity/gated.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=120)

@@ -49,8 +49,8 @@ def declaration(net):
     texts = texts.assign(language=texts["language"].map(LANGUAGES)).dropna(subset="language")
     found_on, rest = halves(parallel(texts), labels="language", by="article", seed=SEED)
     tested_on = rest.groupby("language").head(TESTED)
-    ids = [net.tokenizer(text)["input_ids"][:TOKENS] for text in tested_on["text"]]
-    return found_on, tested_on.assign(text=ids)
+    ids = net.tokenizer(list(tested_on["text"]), add_special_tokens=False)["input_ids"]
+    return found_on, tested_on.assign(text=[row[:TOKENS] for row in ids])
 
 
 def outer(table):
@@ -120,7 +120,8 @@ axes[2].errorbar(place, own["null_mean"], yerr=2 * own["null_sd"], fmt="_", colo
 axes[2].set_xticks(place, own["unit"], rotation=35, ha="right", rotation_mode="anchor")
 axes[2].axhline(0, color="grey", lw=0.5)
 axes[2].set(ylabel="nats", title="Own language less the others (dark: p <= 0.05)")
-axes[2].legend(frameon=False)
+axes[2].margins(y=0.2)
+axes[2].legend(frameon=False, loc="upper left")
 path = Path("out/selectivity/language_neurons.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=120)

@@ -6,7 +6,6 @@ small GPT-NeoX, the architecture of the paper, learns here to write like a trans
 the five-parameter curve is fitted to every second of its checkpoints and judged on the others.
 """
 
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -14,7 +13,7 @@ import numpy as np
 
 import nissl
 from nissl.network import Network
-from nissl.selectivity import growth, layer_ratios, losses, massive
+from nissl.selectivity import Growth, growth, layer_ratios, losses, massive
 from nissl.training import (
     Batches,
     next_token_loss,
@@ -24,26 +23,28 @@ from nissl.training import (
     train,
 )
 
-SEED, TEXTS, WORDS = 0, 10, 60  # the paper has ten texts
+SEED, TEXTS, TOKENS = 0, 10, 64  # the paper has ten texts
 VOCABULARY, LENGTH, STEPS = 2048, 96, 1600
 CHECKPOINTS = [0, *(2**i for i in range(6)), *range(50, STEPS, 50)]
-NOISE = 0.05  # of what is planted: the deviation from text to text that the paper reports, 4 to 7%
+# Planted: from what a layer has before training to some fifty times as much, then slowly less; and
+# the deviation from text to text that the paper reports, 4 to 7%.
+PAPER, NOISE = (30.0, 0.05, 20.0, 1.0, 1.0), 0.05
 
 
 def loss(net, texts, *edits):
     """Mean loss of the texts under edits."""
     with net.edit(*edits):
-        return float(losses(net, texts, progress=False).mean())
+        return float(losses(net, texts, every=2, progress=False).mean())
 
 
 def detect(name, texts):
     """Find massive activations; take them out at the first token, where they first appear."""
     net = nissl.load(name, dtype="bfloat16")
+    ids = net.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    texts = [row[:TOKENS] for row in ids]
     rec = nissl.record(net, texts, sites="resid_post", progress=False)
     table = massive(rec, seed=SEED).table
     held = table[table["massive"] >= 0.5]
-    shown = ["unit", "ratio", "largest", "massive", "first", "position", "q"]
-    print(held[shown].to_string(), file=sys.stderr)
     site = str(held["site"].iloc[0])
     units = held.loc[held["site"] == site, "unit"].tolist()
     means = rec.sel(unit=units).values[rec["position"].values == 0].mean(axis=0)
@@ -104,16 +105,17 @@ def held_out(steps, ratios):
     ]
 
 
-texts = [" ".join(text.split()[:WORDS]) for text in nissl.read("reader")["text"].iloc[::40]]
-models = {name: detect(name, texts[:TEXTS]) for name in ("smollm2", "gemma3-270m")}
+texts = list(nissl.read("reader")["text"].iloc[::40].str[:2000])[:TEXTS]
+models = {name: detect(name, texts) for name in ("smollm2", "gemma3-270m")}
 done, windows = trained_here()
 steps, ratios = np.asarray(done.checkpoints), followed(done, windows)
 fits = [growth(steps, layer) for layer in ratios.T]
 others = held_out(steps, ratios)
 rng = np.random.default_rng(SEED)
 shuffled = held_out(steps, rng.permuted(ratios, axis=0))
-curves = np.stack([fit.at(steps) for fit in fits], axis=1)
-planted = held_out(steps, curves * (1 + NOISE * rng.standard_normal(curves.shape)))
+curve = Growth(*PAPER, r2=1.0).at(steps / STEPS)
+curves = np.outer(curve, ratios[0]) * (1 + NOISE * rng.standard_normal(ratios.shape))
+planted = held_out(steps, curves)
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
 colours = {"smollm2": "#2f5d8a", "gemma3-270m": "#c8553d"}
@@ -173,9 +175,9 @@ nissl.claim(
     measured=measured,
     null={"r2": float(np.mean(shuffled))},
     rule="r2 >= 0.93 and null.r2 < 0.5 and growth > 2",
-    power={"r2": float(np.mean(planted))},
+    power={"r2": float(np.mean(planted)), "growth": float(np.mean(curves.max(0) / curves[0]))},
     why="R2 is of checkpoints that were not fitted; the null is the same values in another order",
     data=f"GPT-NeoX of 6 x 96 trained here for {STEPS} steps on a Bible, {len(steps)} checkpoints; "
-    f"smollm2 and gemma3-270m on {TEXTS} texts of {WORDS} words",
+    f"smollm2 and gemma3-270m on {TEXTS} texts of {TOKENS} tokens",
     seed=SEED,
 )

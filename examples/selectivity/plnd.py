@@ -45,8 +45,8 @@ def declaration(net):
     texts = texts.assign(language=texts["language"].map(LANGUAGES)).dropna(subset="language")
     found_on, rest = halves(parallel(texts), labels="language", by="article", seed=SEED)
     tested_on = rest.groupby("language").head(TESTED)
-    ids = [net.tokenizer(text)["input_ids"][:TOKENS] for text in tested_on["text"]]
-    return found_on, tested_on.assign(text=ids)
+    ids = net.tokenizer(list(tested_on["text"]), add_special_tokens=False)["input_ids"]
+    return found_on, tested_on.assign(text=[row[:TOKENS] for row in ids])
 
 
 net = nissl.load("gemma3-270m", dtype="bfloat16")

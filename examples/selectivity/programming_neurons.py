@@ -66,8 +66,8 @@ def programs(net):
     table = table[table["text"].str.strip().str.len() > 50].drop_duplicates("text")
     found_on, tested_on = (table[table["side"] == side] for side in (0, 1))
     tested_on = tested_on.groupby("language").head(TESTED)
-    ids = [net.tokenizer(text)["input_ids"][:TOKENS] for text in tested_on["text"]]
-    return found_on.reset_index(drop=True), tested_on.assign(text=ids)
+    ids = net.tokenizer(list(tested_on["text"]), add_special_tokens=False)["input_ids"]
+    return found_on.reset_index(drop=True), tested_on.assign(text=[row[:TOKENS] for row in ids])
 
 
 def layers(found):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ablated_groups"]
 
+TOGETHER = 80  # groups that are asked at once: many make large matrices, few move the bar
+
 
 def ablated_groups(
     net: Network,
@@ -89,23 +91,29 @@ def ablated_groups(
             raise NisslError(f"no {item} is of kind '{name}'", do=f"kinds are {', '.join(kinds)}")
     membership = np.stack([labels == kind for kind in kinds])
     names = np.asarray(units["unit"]).astype(str)
-    rows, observed, draws = [], [], []
-    total = 1 + len(groups) * (1 + n_draws)
-    with progress_bar("Ablating", total=total, unit="groups", progress=progress) as advance:
+    every: list[list[str]] = []  # each group, and what is drawn for it
+    for number, members in enumerate(groups.values()):
+        drawn = null.draw(units, list(members), n_draws, seed=seed + number)
+        every += [list(members), *(list(names[row]) for row in drawn)]
+    lost = np.empty((len(every), len(labels)))
+    with progress_bar("Ablating", total=len(every), unit="groups", progress=progress) as advance:
         before = ask([()])[0]
-        advance(1)
-        for number, (name, members) in enumerate(groups.items()):
-            drawn = null.draw(units, list(members), n_draws, seed=seed + number)
-            lost = before - ask([list(members), *(list(names[row]) for row in drawn)])
-            advance(1 + n_draws)
-            by_kind = lost @ membership.T / membership.sum(1)
-            own = kinds.index(name)
-            others = np.delete(by_kind, own, axis=1)
-            rest = others.mean(axis=1) if others.shape[1] else 0.0
-            falls = np.column_stack([by_kind, by_kind[:, own] - rest])
-            observed.append(falls[0])
-            draws.append(falls[1:])
-            rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
+        for at in range(0, len(every), TOGETHER):
+            part = slice(at, at + TOGETHER)
+            lost[part] = before - ask(every[part])
+            advance(len(every[part]))
+    rows, observed, draws = [], [], []
+    for (name, members), fall in zip(
+        groups.items(), lost.reshape(-1, 1 + n_draws, len(labels)), strict=True
+    ):
+        by_kind = fall @ membership.T / membership.sum(1)
+        own = kinds.index(name)
+        others = np.delete(by_kind, own, axis=1)
+        rest = others.mean(axis=1) if others.shape[1] else 0.0
+        falls = np.column_stack([by_kind, by_kind[:, own] - rest])
+        observed.append(falls[0])
+        draws.append(falls[1:])
+        rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
     found = against_null(
         np.concatenate(observed), np.concatenate(draws, axis=1), units=[r[0] for r in rows],
         score="damage", method=method, null=null.name, alternative="greater",

@@ -96,13 +96,17 @@ def massive(
     texts = _texts(rec, block)
     if len(texts) < 2:
         raise NisslError("one text does not tell chance from habit", do="record two texts or more")
-    tables = []
-    for number, (site, columns) in enumerate(layers(rec).items()):
+    tables: list[pd.DataFrame] = []
+    turns: dict[int, list[NDArray[np.float32]]] = {}
+    for site, columns in layers(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
         medians = _medians(values, texts, site)
         largest = np.stack([values[rows].max(axis=0) for rows in texts])
         score = (largest / medians[:, None]).mean(axis=0)
-        draws = _rotated(np.asarray(rec[:, columns].values), texts, (seed, number), n_rotations)
+        width = len(columns)
+        if width not in turns:  # each layer is tested by itself: all can be turned alike
+            turns[width] = [rotation(width, (seed, width, draw)) for draw in range(n_rotations)]
+        draws = _rotated(np.asarray(rec[:, columns].values), texts, turns[width])
         found = against_null(
             score, draws, units=rec["unit"].values[columns].astype(str).tolist(), score="ratio",
             method="massive", null="rotated basis", alternative="greater", correction=correction,
@@ -197,11 +201,11 @@ def _medians(values: Array, texts: list[Any], site: str) -> Array:
     return medians
 
 
-def _rotated(values: Array, texts: list[Any], seed: tuple[int, int], n: int) -> Array:
-    """Score the dimensions of rotated bases, shape (n, n_units)."""
-    width, draws = values.shape[1], []
-    for draw in range(n):
-        turned = np.abs(values @ rotation(width, (*seed, draw)))
+def _rotated(values: Array, texts: list[Any], turns: list[NDArray[np.float32]]) -> Array:
+    """Score the dimensions of rotated bases, shape (n_rotations, n_units)."""
+    draws = []
+    for turn in turns:
+        turned = np.abs(values @ turn)
         largest = np.stack([turned[rows].max(axis=0) for rows in texts])
         medians = np.asarray([np.median(turned[rows]) for rows in texts])
         draws.append((largest / medians[:, None]).mean(axis=0))
