@@ -25,11 +25,12 @@ from nissl.training import (
     train,
 )
 
-SEED, TEXTS, WORDS = 0, 16, 60
+SEED, TEXTS, WORDS = 0, 12, 60
 VOCABULARY, LENGTH, BATCH, STEPS, WARMUP = 1024, 64, 16, 900, 50
 CHECKPOINTS = [0, *range(50, STEPS + 1, 50)]
 FIRST = 100  # the paper's laws are of what comes after the warm-up
-WINDOWS = 96  # held out, on which small models are measured; and half as many to try them on
+EVERY = 100
+WINDOWS = 64  # held out, on which small models are measured; and half as many to try them on
 LAW = {"relu": "logspace", "silu": "power"}
 TAIL = 0.2  # a tail error at which the layers are looked at whatever the model needs them for
 ORDERS = 20  # of the checkpoints, shuffled
@@ -39,7 +40,7 @@ PLANTED = 0.2  # of the ratio, by which it rises or falls in what is planted
 def real_model(name, texts):
     """Ratios of a model for several p, and how its thresholds do on texts that are not theirs."""
     net = nissl.load(name, dtype="bfloat16")
-    found = {p: ppl_sparsity(net, texts[::2], p=p, n_tokens=192, progress=False) for p in (1, 5)}
+    found = {p: ppl_sparsity(net, texts[::2], p=p, n_tokens=128, progress=False) for p in (1, 5)}
     dense = losses(net, texts[1::2], progress=False).mean()
     with net.edit(thresholded(net, found[1])):
         rise = 100 * np.expm1(losses(net, texts[1::2], progress=False).mean() - dense)
@@ -71,13 +72,13 @@ def trained_here():
 
 def measured_at(model, windows, **options):
     net = Network(model)
-    return ppl_sparsity(net, windows, progress=False, batch_size=48, **options).provenance
+    return ppl_sparsity(net, windows, progress=False, batch_size=WINDOWS // 2, **options).provenance
 
 
 def small_model(model, here, elsewhere):
     """What a trained model has found of it, and how its thresholds do on other windows."""
     net = Network(model)
-    found = ppl_sparsity(net, here, progress=False, batch_size=48)
+    found = ppl_sparsity(net, here, progress=False, batch_size=WINDOWS // 2)
     dense = losses(net, elsewhere, progress=False).mean()
     with net.edit(thresholded(net, found)):
         rise = 100 * np.expm1(losses(net, elsewhere, progress=False).mean() - dense)
@@ -128,7 +129,7 @@ models, windows = trained_here()
 here, elsewhere = windows[:WINDOWS], windows[WINDOWS:]
 ends = {name: small_model(done.model, here, elsewhere) for name, done in models.items()}
 before = {name: measured_at(models[name].at(0), here) for name in LAW}
-steps = np.asarray([step for step in CHECKPOINTS if step >= WARMUP])
+steps = np.asarray([WARMUP, *range(FIRST, STEPS + 1, EVERY)])
 amounts = steps * float(BATCH * LENGTH)
 over = {n: [measured_at(models[n].at(int(s)), here) for s in steps] for n in LAW}
 at_tail = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ppl_sparsity", "thresholded"]
 
 NULL = "a random choice of units for each token"
-TOLERANCE = 1 / 1024  # of the tail error
+TOLERANCE = 2e-4  # of the square of the tail error
 
 
 @method(system=50)
@@ -233,7 +233,9 @@ def _searched(
     tried = {0.0: dense}
     with progress_bar("Searching", total=None, unit="errors", progress=progress) as advance:
 
-        def excess(error: float) -> float:
+        # The loss rises about with the square of the tail error, so that is what is searched.
+        def excess(square: float) -> float:
+            error = math.sqrt(square)
             if error not in tried:
                 tried[error] = loss(error)
                 advance(1)
