@@ -235,7 +235,9 @@ def test_the_first_order_ranks_real_neurons_as_the_exact_form_does(smollm2):
                     n_permutations=19, progress=False).table["change"]
         for exact in (True, False)
     ]  # fmt: skip
-    assert np.corrcoef(changes)[0, 1] > 0.9
+    # Ranks, since the error grows with the square: three neurons that write much are overstated,
+    # and take the linear correlation down to 0.75.
+    assert changes[0].corr(changes[1], method="spearman") > 0.98
     top = [set(change.nlargest(15).index) for change in changes]
     assert len(top[0] & top[1]) >= 10
 
