@@ -5,8 +5,9 @@ lowest entropy, finds them mostly in the bottom layers and those in one language
 top layers, and cannot tell apart the neurons of languages that are close to many others. Here
 Gemma 3 270M reads parts of programs in six languages. Neurons are found on some files; exclusive
 ones are silenced, and random neurons that match them, while it predicts other files. The null for
-the layers are lists of as many neurons with languages exchanged between files; for power, a
-recording in which shared and exclusive neurons are planted low and high.
+the layers are lists of as many neurons with languages exchanged between files; for power, shared
+and exclusive neurons are planted low and high in such a recording, and to what silencing does to
+the own language is added half of what it does with natural languages (system 164).
 """
 
 from pathlib import Path
@@ -29,8 +30,8 @@ from nissl.selectivity import (
 from nissl.specimens import fetch
 from nissl.statistics import PermutedLabels
 
-SEED, N_DRAWS, PER_LANGUAGE = 0, 19, 100
-LETTERS, PARTS, TESTED, TOKENS = 600, 8, 2, 16  # of a part; parts to find, and to test; and tokens
+SEED, N_DRAWS, PER_LANGUAGE, EFFECT = 0, 19, 100, 0.5  # nats, planted
+LETTERS, PARTS, TESTED, TOKENS = 600, 6, 2, 16  # of a part; parts to find, and to test; and tokens
 EXAMPLES = "pygments-*/tests/examplefiles"
 FILES = {
     "c": [f"{EXAMPLES}/c/*.c"],
@@ -160,7 +161,10 @@ nissl.claim(
         "languages_hurt": 0.05 * len(FILES),
         "own_less_others": float(own["null_mean"].mean()),
     },
-    power=layers(power),
+    power={
+        **layers(power),
+        "languages_hurt": int((own["effect"] + EFFECT > 2 * own["null_sd"]).sum()),
+    },
     rule=RULE,
     why="depth from 0 (first layer) to 1; null: languages exchanged between files, and matched "
     "neurons silenced",

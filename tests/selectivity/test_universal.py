@@ -64,9 +64,9 @@ def test_against_the_matrix_of_all_correlations(planted):
         np.testing.assert_array_equal(found[f"partner {name}"], partner)
         for draw in range(2):
             turned = y.copy()
+            rng = np.random.default_rng((5, number, WIDTH, draw))
+            q, upper = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH), dtype=np.float32))
             for layer in range(LAYERS):  # rotate the activity itself, layer by layer
-                rng = np.random.default_rng((5, number, layer, draw))
-                q, upper = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH), dtype=np.float32))
                 columns = slice(layer * WIDTH, (layer + 1) * WIDTH)
                 turned[:, columns] = y[:, columns] @ (q * np.sign(np.diagonal(upper)))
             r = np.corrcoef(x.T, turned.T)[: len(x.T), len(x.T) :]

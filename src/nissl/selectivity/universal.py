@@ -110,12 +110,13 @@ def universal(
         for number, (name, (a, b)) in enumerate(pairs.items()):
             r, best = np.zeros(a.sizes["unit"]), np.full(a.sizes["unit"], -1)
             drawn = np.zeros_like(draws)
-            for layer, columns in enumerate(layers(b).values()):
-                rotations = [
-                    rotation(len(columns), (seed, number, layer, draw))
-                    for draw in range(n_rotations)
-                ]
-                _compare(a, b, columns, rotations, r, best, drawn)
+            turns: dict[int, list[NDArray[np.float32]]] = {}
+            for columns in layers(b).values():
+                width = len(columns)
+                if width not in turns:  # a draw turns all layers of a network alike
+                    keys = [(seed, number, width, draw) for draw in range(n_rotations)]
+                    turns[width] = [rotation(width, key) for key in keys]
+                _compare(a, b, columns, turns[width], r, best, drawn)
                 advance(len(columns))
             scores[name], signed[name] = np.abs(r), r
             partners[name] = np.where(best >= 0, b["unit"].values.astype(str)[best], "")
