@@ -159,7 +159,7 @@ for (name, (found, _)), colour in zip(real.items(), ("#2f5d8a", "#c8553d"), stri
                     label="chosen at random, same tail error")  # fmt: skip
 axes[0, 0].set(ylim=(0, 100), xlabel="depth", ylabel="active neurons (%)",
                title="Real models: perplexity may rise by p%")  # fmt: skip
-axes[0, 0].legend(frameon=False, fontsize=8, loc="lower left")
+axes[0, 0].legend(frameon=False, fontsize=8, loc="lower center")
 for i, (name, said) in enumerate(ends.items()):
     axes[0, 1].bar(i, 100 * said["ratio"], color=COLOURS[name])
     axes[0, 1].text(i, 100 * said["ratio"] + 0.6, f"perplexity\n{said['perplexity']:.1f}",
