@@ -25,7 +25,7 @@ from nissl.training import (
     train,
 )
 
-SEED, TEXTS, WORDS = 0, 12, 60
+SEED, TEXTS, LETTERS = 0, 16, 240
 VOCABULARY, LENGTH, BATCH, STEPS, WARMUP = 1024, 64, 16, 900, 50
 CHECKPOINTS = [0, *range(50, STEPS + 1, 50)]
 FIRST = 100  # the paper's laws are of what comes after the warm-up
@@ -123,8 +123,10 @@ def spread(amounts, ratios, rng):
     return deviations | {"relu_r2": float(np.mean(r2[::2])), "silu_r2": float(np.mean(r2[1::2]))}
 
 
-texts = [" ".join(text.split()[:WORDS]) for text in nissl.read("reader")["text"].iloc[::25]]
-real = {name: real_model(name, texts[:TEXTS]) for name in ("smollm2", "gemma3-270m")}
+reader = nissl.read("reader")
+prose = reader.loc[(reader["language"] == "english") & (reader["kind"] == "prose"), "text"]
+texts = [text[:LETTERS] for text in prose.iloc[:: len(prose) // TEXTS]][:TEXTS]
+real = {name: real_model(name, texts) for name in ("smollm2", "gemma3-270m")}
 models, windows = trained_here()
 here, elsewhere = windows[:WINDOWS], windows[WINDOWS:]
 ends = {name: small_model(done.model, here, elsewhere) for name, done in models.items()}
@@ -157,7 +159,7 @@ for (name, (found, _)), colour in zip(real.items(), ("#2f5d8a", "#c8553d"), stri
                     label="chosen at random, same tail error")  # fmt: skip
 axes[0, 0].set(ylim=(0, 100), xlabel="depth", ylabel="active neurons (%)",
                title="Real models: perplexity may rise by p%")  # fmt: skip
-axes[0, 0].legend(frameon=False, fontsize=8, loc="lower left")
+axes[0, 0].legend(frameon=False, fontsize=8, loc="lower center")
 for i, (name, said) in enumerate(ends.items()):
     axes[0, 1].bar(i, 100 * said["ratio"], color=COLOURS[name])
     axes[0, 1].text(i, 100 * said["ratio"] + 0.6, f"perplexity\n{said['perplexity']:.1f}",
@@ -222,6 +224,6 @@ nissl.claim(
     "checkpoints, that of r2 (of checkpoints that were not fitted) its mean over them",
     data=f"gated transformers of 4 x 96 trained here for {STEPS} steps "
     f"({STEPS * BATCH * LENGTH:,} tokens) on a Bible, {len(amounts)} checkpoints; smollm2 and "
-    f"gemma3-270m on {TEXTS} texts of {WORDS} words",
+    f"gemma3-270m on {TEXTS} texts of {LETTERS} letters",
     seed=SEED,
 )

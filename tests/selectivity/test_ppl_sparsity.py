@@ -12,6 +12,7 @@ from nissl import NisslError
 from nissl.network.architectures import Architecture, Matrices
 from nissl.network.tap import Input
 from nissl.selectivity import losses, ppl_sparsity, thresholded
+from nissl.selectivity.ppl_sparsity import _searched
 from nissl.selectivity.tails import Tails
 from tiny import ids, tiny
 
@@ -175,3 +176,11 @@ def test_bad_input_is_refused(planted):
         Tails(np.zeros((3, 4)), np.eye(4))
     with pytest.raises(NisslError, match="not finite"):
         Tails(np.full((3, 4), np.nan), np.eye(4))
+
+
+@pytest.mark.parametrize("steepness", [0.02, 1.0, 400.0])
+def test_the_search_resolves_small_tail_errors_too(steepness):
+    found = _searched(lambda e: 3 + steepness * e**2, 3.0, 3.01, progress=False)
+    truth = np.sqrt(0.01 / steepness)
+    assert 0.9 * truth <= found <= truth
+    assert _searched(lambda e: 3.0, 3.0, 3.01, progress=False) == 1  # nothing is needed

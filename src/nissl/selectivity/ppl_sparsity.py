@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ppl_sparsity", "thresholded"]
 
 NULL = "a random choice of units for each token"
-TOLERANCE = 2e-4  # of the square of the tail error
+TOLERANCE = 0.05  # relative, of the square of the tail error
 
 
 @method(system=50)
@@ -232,7 +232,6 @@ def _searched(
 
     tried = {0.0: dense}
     with progress_bar("Searching", total=None, unit="errors", progress=progress) as advance:
-
         # The loss rises about with the square of the tail error, so that is what is searched.
         def excess(square: float) -> float:
             error = math.sqrt(square)
@@ -242,7 +241,7 @@ def _searched(
             return tried[error] - allowed
 
         if excess(1.0) > 0:
-            brentq(excess, 0.0, 1.0, xtol=TOLERANCE)
+            brentq(excess, 0.0, 1.0, xtol=1e-6, rtol=TOLERANCE)
     return max(error for error, lost in tried.items() if lost <= allowed)
 
 
