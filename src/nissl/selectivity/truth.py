@@ -90,9 +90,10 @@ def truth(
 
     Notes
     -----
-    Source: Li et al. 2025, who test the mean difference of attributions against zero with Student's
-    t; the share of the largest contribution and of the questions are those of Dai et al. 2022. The
-    flipped signs, the blocks and the agreement of subjects are ours.
+    Source: Li et al. 2025 (known to us from its abstract and a review of it), who test the mean
+    difference of attributions against zero with Student's t; the shares of the largest contribution
+    and of the questions are after Dai et al. 2022, section 3.3. The flipped signs, the blocks and
+    the agreement of subjects are ours.
 
     Examples
     --------
