@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import labels_of, units_table
-from nissl.statistics import Finding, PermutedLabels, permutation_test
+from nissl.statistics import Finding, paired_test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -114,14 +114,19 @@ def truth(
     values = _contributions(rec)
     subjects, blocks = labels_of(rec, labels).astype(str), labels_of(rec, block)
     by_block, subject_of = _blocks(values, subjects, blocks, labels, block)
-    found = _tested(rec, by_block, n_permutations, tail, correction, seed, progress)
+    # Flipping a sign is trading places with nothing.
+    found = paired_test(
+        by_block, np.zeros_like(by_block), units=units_table(rec), score="contribution",
+        method="truth", n_permutations=n_permutations, alternative="two-sided", tail=tail,
+        correction=correction, seed=seed, progress=progress,
+    )  # fmt: skip
     whole = by_block.mean(axis=0)
     kinds = np.unique(subject_of)
     own = np.stack([by_block[subject_of == kind].mean(axis=0) for kind in kinds])
     agree = (np.sign(own) == np.sign(whole)).mean(axis=0)
     passed = np.where(whole > 0, passes(values, share), passes(-values, share))
     often = (agree == 1) & (whole != 0) & (passed >= least)
-    table = found.table.rename(columns={"mean_difference": "contribution"}).assign(
+    table = found.table.assign(
         passes=passed,
         agree=np.where(whole != 0, agree, 0.0),
         kind=np.where(often, np.where(whole > 0, "truthful", "untruthful"), ""),
@@ -192,25 +197,3 @@ def _blocks(
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, code, values)
     return sums / np.bincount(code)[:, None], of_block
-
-
-def _tested(
-    rec: Recording, by_block: Array, n_permutations: int, tail: str, correction: str | None,
-    seed: int, progress: bool,
-) -> Finding:  # fmt: skip
-    """Test the mean over blocks, with the sign of each block flipped at random.
-
-    A block is written twice, as it is and mirrored: trading the two labels flips its sign.
-    """
-    from nissl.recording import recording
-
-    n = len(by_block)
-    mirrored = recording(
-        np.concatenate([by_block, -by_block]) / 2, samples={"block": np.tile(np.arange(n), 2)},
-        units=units_table(rec),
-    )  # fmt: skip
-    return permutation_test(
-        mirrored, np.repeat([True, False], n), score="mean_difference", block=np.arange(2 * n),
-        null=PermutedLabels(within="block"), n_permutations=n_permutations, tail=tail,
-        correction=correction, seed=seed, progress=progress,
-    )  # fmt: skip
