@@ -23,7 +23,7 @@ from nissl.selectivity import (
 )
 from nissl.selectivity.consistency import nucleus
 from nissl.selectivity.sparse_probe import sparse_probe
-from nissl.selectivity.within_kind import exchanged
+from nissl.selectivity.within_kind import traded
 from nissl.statistics import MatchedUnits
 from nissl.statistics.calibration import rate
 from tiny import tiny
@@ -158,7 +158,7 @@ def test_auroc_within_is_that_of_pairs_of_a_kind():
 def test_subjects_trade_all_their_labels():
     rec = answers()
     wrong, subject, kind = (labels_of(rec, c)[:80] for c in ("wrong", "subject", "kind"))
-    draws = exchanged(wrong, subject, kind, 30)
+    draws = traded(wrong, subject, kind, 30)
     pairs = {tuple(row) for row in wrong.reshape(-1, 2).tolist()}
     for draw in draws:
         assert {tuple(row) for row in draw.reshape(-1, 2).tolist()} == pairs

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import labels_of, units_table
 from nissl.selectivity.sparse_probe import balanced, deviation, sparse_probe
-from nissl.selectivity.within_kind import auroc_within, exchanged
+from nissl.selectivity.within_kind import auroc_within, traded
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def hallucination_neurons(
         raise NisslError("no neuron contributes more to wrong answers", do="ask more questions")
     scale = deviation(np.concatenate([train.answers, *[train.others] * other_tokens]))
     probe = ((held.answers / scale) @ weight)[:, None]
-    draws = exchanged(held.wrong, held.subject, held.kind, n_permutations, seed=seed)
+    draws = traded(held.wrong, held.subject, held.kind, n_permutations, seed=seed)
     of_probe = _against(draws, probe, held, ["probe"], None)
     table = units_table(rec)
     names = np.asarray(table["unit"]).astype(str)
