@@ -25,7 +25,7 @@ from scipy.stats import combine_pvalues, norm
 
 import nissl
 from nissl.cache import cache_dir
-from nissl.network import ablate
+from nissl.network import ablate, ablated_together
 from nissl.recording import is_store, labels_of, open_store, save
 from nissl.selectivity import choice_attributions, choices, losses, preferred, truth, weighed
 from nissl.selectivity.ablation import ablated_groups
@@ -140,8 +140,13 @@ def scores(net, asked, texts):
 def suppressed(net, subject, units, asked, texts, weights):
     """What is lost without units, and without units matched to them."""
     kinds = [subject] * len(asked) + ["right"] * len(asked) + ["text"] * len(texts)
+
+    def without(group):
+        with ablated_together(net, [group]):
+            return np.concatenate(scores(net, asked, texts))
+
     found = ablated_groups(
-        net, {subject: units}, lambda: np.concatenate(scores(net, asked, texts)), kinds,
+        net, {subject: units}, lambda groups: np.stack([without(g) for g in groups]), kinds,
         units=weights, null=MatchedUnits(), n_draws=N_DRAWS, correction=None, seed=SEED,
         progress=True, method="truth", item="question",
     )  # fmt: skip
