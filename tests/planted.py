@@ -33,10 +33,11 @@ from nissl.selectivity import (
     programming_neurons,
     relation,
     relevance,
+    truth,
     universal,
     voids,
 )
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, paired_test
 from tiny import tiny
 
 Array = np.ndarray[Any, Any]
@@ -247,6 +248,31 @@ def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]
     return table.loc[table["h_neuron"], "p"].to_numpy(float), np.zeros(0)
 
 
+def _comparative(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    """The test that comparative analysis and heads share: runs with and without a head."""
+    level, change = rng.standard_normal((2, 40, 200))
+    change[:, :40] += size
+    table = paired_test(
+        level, level - change, units=pd.DataFrame({"unit": [f"n[{i}]" for i in range(200)]}),
+        n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31)),
+    ).table  # fmt: skip
+    return _split(table, 40, size)
+
+
+def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
+    couple = np.repeat(np.arange(36), 2)
+    values = rng.standard_normal((72, 200)) + rng.standard_normal((36, 200))[couple]
+    values[:, :40] += size
+    rec = recording(
+        values, samples={"subject": np.repeat(["a", "b", "c"], 24), "couple": couple},
+        quantity="attribution",
+    )  # fmt: skip
+    table = truth(
+        rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
+    ).table
+    return _split(table, 40, size)
+
+
 class _Words:
     pad_token_id, bos_token_id = 0, None
 
@@ -309,6 +335,8 @@ CASES = [
          "read and what is written", (0.2, 0.4, 0.6), _gated),
     Case(146, "relevance", "30 queries, four passages each", "more contributed to relevant "
          "passages, in standard deviations", (0.3, 0.6, 0.9), _relevance),
+    Case(158, "comparative", "40 facts, with and without a head", "fall of the contribution, in "
+         "standard deviations", (0.2, 0.4, 0.6), _comparative),
     Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
          "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
     Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
@@ -322,6 +350,8 @@ CASES = [
          0.1, 0.2), _plnd),
     Case(192, "programming_neurons", "eight files of three parts in four languages", "more of the "
          "tokens of one language at which it is open", (0.05, 0.1, 0.2), _programming),
+    Case(205, "truth", "36 couples of questions of three subjects", "contribution, in standard "
+         "deviations within a couple", (0.3, 0.6, 0.9), _truth),
     Case(24, "damage", "eight prompts, groups of four of 24 neurons", "how much of what they write "
          "is the answer, as a multiple of what they wrote", (0.5, 1.0, 2.0), _damage, repeats=20),
 ]  # fmt: skip
