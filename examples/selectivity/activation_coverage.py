@@ -346,7 +346,7 @@ axes[1, 2].set(xlabel="steepness alpha, the same at all sites", ylabel="rho with
 axes[1, 2].legend(frameon=False, fontsize=9, loc="lower left")
 for axis in axes.flat:
     axis.spines[["top", "right"]].set_visible(False)
-path = Path("out/selectivity/coverage.png")
+path = Path("out/selectivity/activation_coverage.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=130)
 
@@ -378,7 +378,7 @@ for name in outside:
     measured |= {f"{key}_{score}": told[score][name] for score in scores}
     measured[f"{key}_units"] = len(units[name].significant())
 nissl.claim(
-    "coverage",
+    "activation_coverage",
     system=172,
     says="The coverage of neurons' states tells CIFAR-10 from other images better than softmax or "
     "energy, and the covered share ranks checkpoints by accuracy on shifted images better than "
