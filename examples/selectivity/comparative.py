@@ -7,8 +7,8 @@ three examples. On one half of the sums that it gets right the head and the neur
 the other half all neurons of the deep layers (from the head's on) are held at their means but the
 top 1%, or but 1% of other neurons of the same layers that write as much.
 
-For power, the chain is planted: the head is made to hold the sum and to write it into directions
-that nothing uses, and 1% of the deep neurons, at random, each read one digit there and write it.
+For power, 1% of the deep neurons at random are wired to the head: a readout of the digit from what
+the head holds is written into directions that nothing uses, and each neuron writes its digit.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ from nissl.selectivity import comparative, damage, halves, head_damage, keeping,
 SEED, SHARE = 0, 0.01  # the share of deep neurons that is kept
 SHARES = (0.003, 0.03, 0.1, 0.3)  # more of them, for the figure
 EXAMPLES = ("4 + 1 = 5\n0 + 3 = 3\n2 + 6 = 8\n", "1 + 3 = 4\n2 + 2 = 4\n5 + 2 = 7\n")
-GAIN, PUSH = 0.25, 1.0  # of the stream: what the planted head and the planted neurons write
+GAIN, PUSH = 0.25, 0.5  # of the stream: what the planted head and the planted neurons write
 
 
 def sums():
@@ -77,52 +77,37 @@ def tested(net, finding, testing, layer, head):
         "saved": (accuracy["null_mean"] - accuracy["pruned"]) / taken,
         "log_probability": said["null_mean"],
     }  # fmt: skip
-    at_end = rec["position"].values == rec["position"].values.max()
-    units = units.assign(mean=means, activity=rec.values[at_end].mean(axis=0))
-    return found, units, kept, measured, null
+    return found, units, means, kept, measured, null
 
 
 def plant(net, facts, layer, head, units):
-    """Make the head say the sum, and 1% of the deep neurons pass it on."""
+    """Wire 1% of the deep neurons to the head, so that they alone could say the sum."""
+    z, ends = f"blocks.{layer}.attn.z", f"blocks.{net.n_layers - 1}.resid_post"
     mids = [f"blocks.{i}.resid_mid" for i in range(layer, net.n_layers)]
-    end = f"blocks.{net.n_layers - 1}.resid_post"
-    ids = torch.tensor([net.tokenizer.encode(text) for text in facts["text"]])
-    last = {name: x[:, -1].float()
-            for name, x in net.run({"input_ids": ids}, sites=[end, *mids]).items()}  # fmt: skip
-    size = {int(name.split(".")[1]): last[name].norm(dim=1).mean() for name in mids}
-    streams = [torch.nn.functional.normalize(last[name], dim=1) for name in mids]
-    free = torch.linalg.svd(torch.cat(streams)).Vh[-10:]
-    tokens = torch.tensor([net.tokenizer.encode(str(d))[0] for d in range(10)])
-    output, seen = net.block(layer).self_attn.o_proj, []
-
-    def read(module, args):
-        # "a + b = ": the numbers are the sixth and the third token from the end.
-        ends = args[0][:, [-6, -3]] if args[0].shape[1] >= 6 else args[0][:, [0, 0]]
-        seen[:] = [(ends[..., None] == tokens).int().argmax(-1).sum(1).clamp_max(9)]
-
-    def hold(module, args):
-        z = args[0].clone()
-        z[..., head * width : (head + 1) * width] = 0
-        z[torch.arange(len(z)), -1, head * width + seen[0]] = 1
-        return (z,)
-
-    width = output.in_features // net.find(f"blocks.{layer}.attn.z")[0].heads
-    net.model.get_input_embeddings().register_forward_pre_hook(read)
-    output.register_forward_pre_hook(hold)
-    output.weight.data[:, head * width : head * width + 10] = GAIN * size[layer] * free.T
-    asked = sorted({int(answer) for answer in facts["answer"]})
+    ids = [net.tokenizer.encode(text) for text in facts["text"]]
+    kept = net.run({"input_ids": torch.tensor(ids)}, sites=[z, ends, *mids])
+    last = {name: x[:, -1].float() for name, x in kept.items()}
+    width = last[z].shape[1] // net.find(z)[0].heads
+    mine = slice(head * width, (head + 1) * width)
+    digits = torch.tensor([int(answer) for answer in facts["answer"]])
+    wanted = torch.nn.functional.one_hot(digits, 10).float()
+    # A readout of the digit from the head, and ten directions of the stream that nothing uses.
+    seen = last[z][:, mine]
+    ridge = 1e-3 * seen.square().sum() / width * torch.eye(width)
+    reads = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ wanted)
+    free = torch.linalg.svd(torch.cat([last[name] for name in mids])).Vh[-10:]
+    size = last[mids[0]].norm(dim=1).mean()
+    net.block(layer).self_attn.o_proj.weight.data[:, mine] += (GAIN * size * free.T) @ reads.T
+    tokens = [net.tokenizer.encode(str(d))[0] for d in range(10)]
     says = folded_unembedding(net)[tokens]
-    says = says - says.mean(dim=0)
-    # What is written is not to be heard by the planted neurons of later blocks.
-    says = torch.nn.functional.normalize(says - says @ free.T @ free, dim=1)
+    says = torch.nn.functional.normalize(says - says.mean(dim=0), dim=1)
     rng = np.random.default_rng(SEED)
     chosen = units.iloc[rng.choice(len(units), round(SHARE * len(units)), replace=False)]
-    heard = GAIN * output.out_features**0.5  # what a neuron reads of its digit, after the norm
-    strength = PUSH * last[end].norm(dim=1).mean() / (len(chosen) / len(asked) * heard**2)
+    read = GAIN * last[z].shape[1] ** 0.5  # what a neuron reads of its digit after the norm
+    strength = PUSH * last[ends].norm(dim=1).mean() / (len(chosen) / 10 * read**2)
     for number, unit in enumerate(chosen.itertuples()):
-        block, digit = net.block(unit.layer), asked[number % len(asked)]
-        # The stream grows from block to block; what is read of it is to be the same in all.
-        scale = block.post_attention_layernorm.weight.float() * size[layer] / size[unit.layer]
+        block, digit = net.block(unit.layer), number % 10
+        scale = block.post_attention_layernorm.weight.float()
         block.mlp.gate_proj.weight.data[unit.index] = free[digit] / scale
         block.mlp.up_proj.weight.data[unit.index] = free[digit] / scale
         block.mlp.down_proj.weight.data[:, unit.index] = strength * says[digit]
@@ -131,26 +116,26 @@ def plant(net, facts, layer, head, units):
 net = nissl.load("smollm2", dtype="bfloat16", progress=False)
 facts = known(net, sums(), labels="relation", least=30)
 finding, testing = split(facts)
-heads = head_damage(net, finding.drop_duplicates("pair"), last=1, seed=SEED)
+heads = head_damage(net, finding, last=1, block="pair", seed=SEED)
 best = heads.top(1, by="damage").table.iloc[0]
 layer, head = int(best["layer"]), int(best["head"])
-found, units, kept, measured, null = tested(net, finding, testing, layer, head)
+found, units, means, kept, measured, null = tested(net, finding, testing, layer, head)
 curve = [(SHARE, *kept.table.loc[0, ["kept", "null_mean"]])]
 for share in SHARES:
     more = found.top(round(share * len(units)), by="change").units
-    row = keeping(net, more, testing, units=units, values=units["mean"], n_draws=2, progress=False)
+    row = keeping(net, more, testing, units=units, values=means, n_draws=2, progress=False)
     curve.append((share, *row.table.loc[0, ["kept", "null_mean"]]))
 curve = np.asarray(sorted(curve), dtype=float)
 top = found.top(measured["n_kept"], by="change").table
-top = top.merge(units[["unit", "activity"]], on="unit")
-digits = folded_unembedding(net)[[net.tokenizer.encode(str(d))[0] for d in range(10)]]
+unembedding = folded_unembedding(net)
 
 
 def promoted(row):
-    """The digits that a neuron of the sums makes likelier, and those it makes less likely."""
+    """The tokens that a neuron's output, at its mean activity, makes likelier."""
     write = net.output_weights(row["site"])[row["index"]].float()
-    order = (digits @ write * float(np.sign(row["activity"]))).argsort(descending=True).tolist()
-    return f"+ {order[0]} {order[1]} {order[2]}, - {order[-3]} {order[-2]} {order[-1]}"
+    sign = np.sign(means[list(units["unit"]).index(row["unit"])])
+    best = (unembedding @ write * float(sign)).topk(4).indices
+    return " ".join(repr(token) for token in net.tokens(best.tolist()))
 
 
 figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.6), layout="constrained")
@@ -159,7 +144,7 @@ edge = float(heads.table["damage"].abs().max())
 image = axes[0].imshow(grid.T, cmap="RdBu_r", vmin=-edge, vmax=edge, aspect="auto")
 axes[0].plot(layer, head, "s", ms=11, mfc="none", mec="black")
 axes[0].set(xlabel="layer", ylabel="head", title="Ablating each head")
-figure.colorbar(image, ax=axes[0], label="fall of log probability (nats)")
+figure.colorbar(image, ax=axes[0], label="fall of the answer's log probability (nats)")
 table = found.table
 jitter = np.random.default_rng(SEED).uniform(-0.3, 0.3, len(table))
 axes[1].scatter(table["layer"] + jitter, table["change"], s=4, lw=0, color="#bbbbbb", label="all")
@@ -168,9 +153,8 @@ axes[1].scatter((table["layer"] + jitter)[is_top], table["change"][is_top], s=10
                 color="#c8553d", label=f"top {SHARE:.0%}")  # fmt: skip
 for number, (_, row) in enumerate(top.iloc[:4].iterrows()):
     axes[1].annotate(
-        f"neuron {row['index']} of layer {row['layer']}: {promoted(row)}",
-        (row["layer"], row["change"]),
-        xytext=(0.99, 0.98 - 0.06 * number), textcoords="axes fraction", ha="right", va="top",
+        f"{row['layer']}[{row['index']}] {promoted(row)}", (row["layer"], row["change"]),
+        xytext=(0.98, 0.97 - 0.07 * number), textcoords="axes fraction", ha="right", va="top",
         fontsize=7.5, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#777777"},
     )  # fmt: skip
 axes[1].set(xlabel="layer", ylabel="contribution lost with the head (nats)",
@@ -185,12 +169,9 @@ axes[2].text(31, measured["accuracy_whole"] - 0.015, "nothing pruned", ha="right
              fontsize=8)  # fmt: skip
 axes[2].text(31, measured["accuracy_pruned"] - 0.015, "all pruned", ha="right", va="top",
              fontsize=8)  # fmt: skip
-axes[2].set(xscale="log", xticks=100 * curve[:, 0],
-            xticklabels=[f"{100 * share:g}" for share in curve[:, 0]],
-            xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
+axes[2].set(xscale="log", xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
             ylabel="sums answered rightly", ylim=(0, 1.05),
             title="Keeping a few, on other sums")  # fmt: skip
-axes[2].minorticks_off()
 axes[2].legend(frameon=False, fontsize=8, loc="lower right")
 for axis in axes[1:]:
     axis.spines[["top", "right"]].set_visible(False)
