@@ -24,8 +24,9 @@ found_on, tested_on = nissl.selectivity.halves(facts, labels="relation")
 rec = nissl.record(net, found_on.drop(columns="answer"), sites="mlp.neurons")
 found = nissl.selectivity.relation(rec, labels="relation", block="fact")
 units = nissl.selectivity.weighed(net, rec)
-hurt = nissl.selectivity.damage(net, {"capital": found.top(50).units}, tested_on,
-                                labels="relation", units=units)
+hurt = nissl.selectivity.damage(
+    net, {"capital": found.top(50).units}, tested_on, labels="relation", units=units
+)
 ```
 
 Units are found on one half of the facts and tested on the other. `damage` (answers) and
