@@ -282,7 +282,9 @@ class _Words:
 
 def _damage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     """Random groups of neurons, and groups whose output raises the answer."""
-    net = nissl.load(tiny("llama"), tokenizer=_Words())
+    # As none of a group is drawn in its place, a group is to be a small share of its layer: of 24
+    # neurons, the one that matters most lies in every sixth group of four, which then stands out.
+    net = nissl.load(tiny("llama", intermediate_size=400), tokenizer=_Words())
     mlp = net.model.model.layers[1].mlp
     answer = 9
     prompts = [" ".join(map(str, rng.integers(10, 39, 5))) for _ in range(8)]
@@ -291,12 +293,12 @@ def _damage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         # What they write has the length it had, so that others match them.
         length = mlp.down_proj.weight.norm(dim=0)
         wanted = net.model.lm_head.weight[answer] / net.model.lm_head.weight[answer].norm()
-        for unit in range(4):
+        for unit in range(12):
             mixed = size * length[unit] * wanted + mlp.down_proj.weight[:, unit]
             sign = np.sign(float(_activity(net, prompts[::2], unit)))
             mlp.down_proj.weight[:, unit] = sign * mixed * length[unit] / mixed.norm()
     units = pd.DataFrame({
-        "unit": [f"blocks.1.mlp.neurons[{i}]" for i in range(24)], "layer": 1, "weight": 1.0
+        "unit": [f"blocks.1.mlp.neurons[{i}]" for i in range(400)], "layer": 1, "weight": 1.0
     })  # fmt: skip
 
     def p(members: list[str], among: pd.DataFrame) -> float:
@@ -306,10 +308,10 @@ def _damage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         ).table  # fmt: skip
         return float(found.loc[found["label"] == "k", "p"].iloc[0])
 
-    rest = units.iloc[4:]
+    rest = units.iloc[12:]
     if not size:
-        return np.asarray([p(list(rng.choice(rest["unit"], 4, replace=False)), rest)]), np.zeros(0)
-    return np.zeros(0), np.asarray([p(list(units["unit"][:4]), units)])
+        return np.asarray([p(list(rng.choice(rest["unit"], 12, replace=False)), rest)]), np.zeros(0)
+    return np.zeros(0), np.asarray([p(list(units["unit"][:12]), units)])
 
 
 def _activity(net: Network, prompts: list[str], unit: int) -> torch.Tensor:
@@ -352,6 +354,7 @@ CASES = [
          "tokens of one language at which it is open", (0.05, 0.1, 0.2), _programming),
     Case(205, "truth", "36 couples of questions of three subjects", "contribution, in standard "
          "deviations within a couple", (0.3, 0.6, 0.9), _truth),
-    Case(24, "damage", "eight prompts, groups of four of 24 neurons", "how much of what they write "
-         "is the answer, as a multiple of what they wrote", (0.5, 1.0, 2.0), _damage, repeats=20),
+    Case(24, "damage", "eight prompts, groups of twelve of 400 neurons", "how much of what they "
+         "write is the answer, as a multiple of what they wrote", (0.5, 1.0, 2.0), _damage,
+         repeats=20),
 ]  # fmt: skip
