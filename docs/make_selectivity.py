@@ -46,9 +46,9 @@ LEVELS = """
 Every method that gives p-values was run on data that hold nothing, and on data with an effect
 planted. *Nothing* is the share of tests with p of at most 0.05, and its exact 99% interval: it
 should hold 0.05, or lie below where p is a bound. *Found* is the share of planted effects with p of
-at most 0.05, before any correction, for three sizes of the effect. In the place of an ablated group
-(`damage`) none of its own units is drawn, so that a group which is a large share of its layer stands
-out too often: groups of four of 24 neurons did in 13% of the tests.
+at most 0.05, before any correction, for three sizes of the effect. In the place of an ablated
+group (`damage`) none of its own units is drawn, so that a group which is a large share of its layer
+stands out too often: groups of four of 24 neurons did in 13% of the tests.
 
 """
 UNTRAINED = """
