@@ -48,7 +48,7 @@ planted. *Nothing* is the share of tests with p of at most 0.05, and its exact 9
 should hold 0.05, or lie below where p is a bound. *Found* is the share of planted effects with p of
 at most 0.05, before any correction, for three sizes of the effect. In the place of an ablated
 group (`damage`) none of its own units is drawn, so that a group which is a large share of its layer
-stands out too often: groups of four of 24 neurons did in 13% of the tests.
+stands out too often.
 
 """
 UNTRAINED = """

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.selectivity.facts import last_logits
+from nissl.selectivity.facts import last_logits, require_facts
+from nissl.selectivity.questions import first_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import pandas as pd
     from torch import Tensor
@@ -77,7 +78,7 @@ def choices(
     """
     import pandas as pd
 
-    _require(facts, ("text", "answer", labels))
+    require_facts(facts, ("text", "answer", labels))
     rng, rows, couple = np.random.default_rng(seed), [], 0
     for kind in facts[labels].unique():
         left = [
@@ -274,12 +275,8 @@ def _differences(true: NDArray[Any], false: NDArray[Any]) -> Callable[[Tensor], 
 
 def _first_tokens(net: Network, asked: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the ids that begin the true and the false answers, which must differ."""
-    _require(asked, ("text", "answer", "false"))
-    encode = net.require_tokenizer().encode
-    true, false = (
-        np.asarray([encode(a, add_special_tokens=False)[0] for a in asked[name]])
-        for name in ("answer", "false")
-    )
+    require_facts(asked, ("text", "answer", "false"))
+    true, false = (first_tokens(net, asked[name]) for name in ("answer", "false"))
     same = np.flatnonzero(true == false)
     if len(same):
         row = asked.iloc[int(same[0])]
@@ -288,11 +285,3 @@ def _first_tokens(net: Network, asked: pd.DataFrame) -> tuple[NDArray[np.int64],
             do="leave such choices out: nothing tells their answers apart there",
         )
     return true, false
-
-
-def _require(table: pd.DataFrame, needed: Sequence[str]) -> None:
-    for name in needed:
-        if name not in table.columns:
-            raise UnknownName("column", name, [str(c) for c in table.columns])
-    if not len(table):
-        raise NisslError("there are no facts", do="give a table with at least two of each kind")

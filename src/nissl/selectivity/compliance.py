@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.progress import progress_bar
+from nissl.selectivity.columns import require_columns
 from nissl.selectivity.facts import last_logits
+from nissl.selectivity.questions import first_tokens
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:
@@ -163,14 +165,8 @@ def compliance(
     >>> compliance(net, questions)  # doctest: +SKIP
     array([-3.1, 0.4])
     """
-    for name in ("text", "told", "right"):
-        if name not in questions:
-            raise UnknownName("column", name, [str(c) for c in questions.columns])
-    tokenizer = net.require_tokenizer()
-    told, right = (
-        np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in questions[name]])
-        for name in ("told", "right")
-    )
+    require_columns(questions, ("text", "told", "right"))
+    told, right = (first_tokens(net, questions[name]) for name in ("told", "right"))
     if (told == right).any():
         number = int(np.argmax(told == right))
         raise NisslError(

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
+from nissl.selectivity.columns import require_columns
 from nissl.selectivity.facts import last_logits
+from nissl.selectivity.questions import first_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,13 +80,9 @@ def consistent(
     --------
     >>> consistent(net, questions)["wrong"].mean()  # doctest: +SKIP
     """
-    for name in ("text", "answer"):
-        if name not in questions:
-            raise UnknownName("column", name, [str(c) for c in questions.columns])
+    require_columns(questions, ("text", "answer"))
     tokenizer = net.require_tokenizer()
-    first = np.asarray(
-        [tokenizer.encode(a, add_special_tokens=False)[0] for a in questions["answer"]]
-    )
+    first = first_tokens(net, questions["answer"])
     n_right, said = np.zeros(len(first), dtype=int), np.zeros(len(first), dtype=np.int64)
     asked = last_logits(net, list(questions["text"]), batch_size=batch_size, progress=progress)
     for rows, logits in asked:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
+from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -141,9 +142,7 @@ def answer_contributions(
 
 def _tokens(net: Network, questions: pd.DataFrame) -> tuple[list[Any], NDArray[np.int64]]:
     """Return the token ids of prompt and answer together, and how many are the prompt's."""
-    for name in ("text", "said"):
-        if name not in questions:
-            raise UnknownName("column", name, [str(c) for c in questions.columns])
+    require_columns(questions, ("text", "said"))
     tokenizer = net.require_tokenizer()
     prompts = [tokenizer.encode(text, add_special_tokens=True) for text in questions["text"]]
     said = [tokenizer.encode(text, add_special_tokens=False) for text in questions["said"]]

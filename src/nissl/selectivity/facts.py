@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.progress import progress_bar
+from nissl.selectivity.columns import require_columns
 from nissl.selectivity.questions import Questions
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["NotKnown", "answered", "halves", "known", "last_logits"]
+__all__ = ["NotKnown", "answered", "halves", "known", "last_logits", "require_facts"]
 
 
 class NotKnown(NisslError):
@@ -72,7 +73,7 @@ def known(
     --------
     >>> known(net, facts, labels="relation", least=30)  # doctest: +SKIP
     """
-    _columns(facts, ("text", "answer", labels))
+    require_facts(facts, ("text", "answer", labels))
     log_probability, right = answered(
         net, list(facts["text"]), list(facts["answer"]), batch_size=batch_size, progress=progress
     )
@@ -217,7 +218,7 @@ def halves(
     >>> [len(half) for half in halves(facts, labels="relation")]
     [2, 2]
     """
-    _columns(facts, (labels,) if by is None else (labels, by))
+    require_facts(facts, (labels,) if by is None else (labels, by))
     rng = np.random.default_rng(seed)
     first = np.zeros(len(facts), dtype=bool)
     if by is None:
@@ -238,9 +239,28 @@ def halves(
     return halved
 
 
-def _columns(facts: pd.DataFrame, needed: Sequence[str]) -> None:
-    for name in needed:
-        if name not in facts.columns:
-            raise UnknownName("column", name, [str(c) for c in facts.columns])
+def require_facts(facts: pd.DataFrame, needed: Sequence[str]) -> None:
+    """Refuse a table that lacks columns of facts, or has no rows.
+
+    Parameters
+    ----------
+    facts : DataFrame
+        The table.
+    needed : sequence of str
+        Names of columns.
+
+    Raises
+    ------
+    UnknownName
+        A column is not there.
+    NisslError
+        There are no rows.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> require_facts(pd.DataFrame({"text": ["The capital of France is"]}), ("text",))
+    """
+    require_columns(facts, needed)
     if not len(facts):
         raise NisslError("there are no facts", do="give a table with at least two of each kind")

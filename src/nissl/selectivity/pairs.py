@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.progress import progress_bar
+from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,9 +151,7 @@ def check_pairs(
     >>> import pandas as pd
     >>> check_pairs(pd.DataFrame({"query": ["a"]}), needed=("query",))
     """
-    for name in needed:
-        if name not in pairs:
-            raise UnknownName("column", name, [str(c) for c in pairs.columns])
+    require_columns(pairs, needed)
     if not len(pairs):
         raise NisslError("there are no pairs", do="give a row for each query and candidate")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
+from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +44,7 @@ def parallel(texts: pd.DataFrame, *, labels: str = "language", by: str = "articl
     >>> parallel(texts)["text"].tolist()
     ['x', 'y']
     """
-    for name in (labels, by):
-        if name not in texts:
-            raise UnknownName("column", name, [str(c) for c in texts.columns])
+    require_columns(texts, (labels, by))
     n_languages = texts[labels].nunique()
     counts = texts.groupby(by)[labels].agg(["nunique", "size"])
     whole = counts.index[(counts["nunique"] == n_languages) & (counts["size"] == n_languages)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from nissl.selectivity.log_probabilities import log_probabilities
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["Questions", "encoded", "together"]
+__all__ = ["Questions", "encoded", "first_tokens", "together"]
 
 Ids = NDArray[np.int64]
 CALL = 8  # tokens that cost about as much as one more call
@@ -189,8 +189,36 @@ def encoded(
         )
     tokenizer = net.require_tokenizer()
     ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-    first = np.asarray([tokenizer.encode(a, add_special_tokens=False)[0] for a in answers])
-    return ids, first
+    return ids, first_tokens(net, answers)
+
+
+def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
+    """Return the token that begins each answer.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    answers : iterable of str
+        With the space that begins them.
+
+    Returns
+    -------
+    array of int64, shape (n_answers,)
+        Token ids.
+
+    Raises
+    ------
+    NisslError
+        The network has no tokenizer.
+
+    Examples
+    --------
+    >>> first_tokens(net, [" Paris"])  # doctest: +SKIP
+    array([7042])
+    """
+    encode = net.require_tokenizer().encode
+    return np.asarray([encode(a, add_special_tokens=False)[0] for a in answers])
 
 
 def together(n_groups: int, most: int) -> list[list[int]]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.selectivity.ablation import ablated_groups
+from nissl.selectivity.columns import require_columns
 from nissl.selectivity.pairs import check_pairs, pair_scores
 from nissl.statistics import Finding, MatchedUnits
 
@@ -90,8 +91,7 @@ def ranking_damage(
     from nissl.network import ablated_together
 
     check_pairs(pairs)
-    if labels not in pairs:
-        raise UnknownName("column", labels, [str(c) for c in pairs.columns])
+    require_columns(pairs, (labels,))
     of_query = pairs.groupby("query", sort=False)[labels]
     if (of_query.nunique() > 1).any():
         raise NisslError(f"a query has two values of '{labels}'", do="name its queries apart")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
-from nissl.selectivity.skip_rules import Counted, Random, Rule, Voids, joined
+from nissl.selectivity.skip_rules import Counted, Random, Rule, Voids, one_call
 from nissl.selectivity.voids import ALPHA
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class SkipLayers:
 
         if not self.skipped:
             raise NisslError("the edit has not run", do="with net.edit(edit): ...")
-        response, _, skips = joined(self.skipped)
+        response, _, skips = one_call(self.skipped)
         rows = []
         for phase, wanted in zip(PHASES, (False, True), strict=True):
             own = skips[response == wanted]

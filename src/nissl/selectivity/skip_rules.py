@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Counted", "Random", "Rule", "Voids", "joined"]
+__all__ = ["Counted", "Random", "Rule", "Voids", "one_call"]
 
 # Of each token of a call: whether it is of the response, its position, which layers it skipped.
 Counted: TypeAlias = "tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]"
@@ -55,7 +55,7 @@ class Random:
     def __init__(self, skipped: list[Counted], match: str, seed: int) -> None:
         self.match, self.seed = match, seed
         self.chosen: Any = None
-        response, positions, skips = joined(skipped)
+        response, positions, skips = one_call(skipped)
         self.met: list[dict[int, NDArray[np.bool_]]] = []  # by phase and position
         for phase in (False, True):
             own = response == phase
@@ -90,7 +90,7 @@ class Random:
         return met[min(met, key=lambda seen: abs(seen - place))]
 
 
-def joined(skipped: list[Counted]) -> Counted:
+def one_call(skipped: list[Counted]) -> Counted:
     """Return what several calls skipped as one.
 
     Parameters
@@ -106,7 +106,7 @@ def joined(skipped: list[Counted]) -> Counted:
     Examples
     --------
     >>> call = np.array([False]), np.array([0]), np.array([[True, False]])
-    >>> [part.shape for part in joined([call, call])]
+    >>> [part.shape for part in one_call([call, call])]
     [(2,), (2,), (2, 2)]
     """
     response, positions, skips = (
