@@ -7,7 +7,7 @@ import torch
 import nissl
 from nissl.network import ablate
 from nissl.selectivity import answered
-from nissl.selectivity.questions import Questions, _bundles
+from nissl.selectivity.questions import Questions, bundles
 from tiny import CAUSAL, N_LAYERS, VOCABULARY, tiny
 
 
@@ -63,11 +63,11 @@ def test_edits_in_force_are_seen_with_their_positions():
 
 def test_bundles_hold_every_prompt_once_and_read_little():
     ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
-    bundles = _bundles(ids)
-    assert sorted(row for _, rows in bundles for row in rows) == list(range(len(ids)))
-    for shared, rows in bundles:
+    parts = bundles(ids)
+    assert sorted(row for _, rows in parts for row in rows) == list(range(len(ids)))
+    for shared, rows in parts:
         heads = {tuple(ids[row][:shared]) for row in rows}
         assert len(heads) == 1
         assert all(len(ids[row]) > shared for row in rows)
-    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in bundles)
+    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in parts)
     assert read < 0.7 * sum(map(len, ids))

@@ -30,6 +30,7 @@ def restart(
     *,
     at: str,
     from_position: int | None = None,
+    cache: Any = None,
     padding: str = "right",
 ) -> Restart:
     """Run a network once, and keep what is needed to run it again from a site on.
@@ -49,6 +50,8 @@ def restart(
         Compute from this position on alone (negative: from the end), with the keys and values of
         the positions before it kept from the first run. For a causal language model and texts of
         one length. Edits see these positions alone, so what is changed must lie there.
+    cache : Cache, optional
+        Keys and values of what comes before `inputs`, in place of `from_position`.
     padding : {"right", "left"}
         Where shorter texts are filled up.
 
@@ -76,9 +79,11 @@ def restart(
         raise NisslError(f"'{at}' is {len(found)} sites", do="name one, with its block")
     if isinstance(found[0].tap, Pattern):
         raise NisslError("attention patterns cannot be written", where=found[0].name)
-    call, cache = single_call(net, inputs, padding=padding), None
+    call = single_call(net, inputs, padding=padding)
     if from_position is not None:
         call, cache = _cut(net, call, from_position)
+    elif cache is not None:
+        call = Call(call.args, {**call.kwargs, "use_cache": True}, call.mask)
     return Restart(net, call, found[0], cache)
 
 

@@ -16,7 +16,7 @@ from nissl.selectivity.log_probabilities import log_probabilities
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["Questions", "encoded", "first_tokens", "together"]
+__all__ = ["Questions", "bundles", "encoded", "first_tokens", "same_length", "together"]
 
 Ids = NDArray[np.int64]
 CALL = 8  # tokens that cost about as much as one more call
@@ -83,10 +83,10 @@ class Questions:
         shape = len(groups), len(self.ids)
         log_probability, right = np.zeros(shape), np.zeros(shape, dtype=bool)
         alone = bool(self.net.editing)
-        bundles = self._bundles()
+        parts = self._bundles()
         for chunk in together(len(groups), 1 if alone else batch_size):
             with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
-                for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
+                for rows, logits in self._answers(parts, max(batch_size // len(chunk), 1)):
                     wanted = np.tile(self.first[rows], len(chunk))
                     found, best = log_probabilities(logits, wanted)
                     log_probability[np.ix_(chunk, rows)] = found.reshape(len(chunk), -1)
@@ -114,29 +114,25 @@ class Questions:
     def _bundles(self) -> list[tuple[int, list[int]]]:
         # Other edits may act at one position or item: what they see must stay as it is.
         if self.keeps and not self.net.editing:
-            return _bundles(self.ids)
+            return bundles(self.ids)
         return [(0, list(range(len(self.ids))))]
 
     def _answers(
-        self, bundles: list[tuple[int, list[int]]], n_prompts: int
+        self, parts: list[tuple[int, list[int]]], n_prompts: int
     ) -> Iterator[tuple[list[int], Any]]:
         """Yield prompts and their last logits, shape (n_groups * n_rows, vocabulary)."""
         from nissl.network.caches import copied
         from nissl.network.calls import call_model, sequence_call
 
-        for shared, members in bundles:
+        for shared, members in parts:
             cache = self._read(self.ids[members[0]][:shared]) if shared else None
-            lengths = [len(self.ids[m]) for m in members]
-            for length in sorted(set(lengths)):
-                same = [m for m, n in zip(members, lengths, strict=True) if n == length]
-                for at in range(0, len(same), n_prompts):
-                    rows = same[at : at + n_prompts]
-                    call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
-                    call.kwargs.update(self.last)
-                    if cache is not None:
-                        kept = copied(cache, times=len(rows))
-                        call.kwargs.update(past_key_values=kept, use_cache=True)
-                    yield rows, call_model(self.net, call).logits[:, -1]
+            for rows in same_length(self.ids, members, n_prompts):
+                call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
+                call.kwargs.update(self.last)
+                if cache is not None:
+                    kept = copied(cache, times=len(rows))
+                    call.kwargs.update(past_key_values=kept, use_cache=True)
+                yield rows, call_model(self.net, call).logits[:, -1]
 
     def _read(self, ids: Ids) -> Any:
         """Read the beginning of a bundle, and return its keys and values."""
@@ -245,8 +241,54 @@ def together(n_groups: int, most: int) -> list[list[int]]:
     return [chunk.tolist() for chunk in np.array_split(np.arange(n_groups), n_chunks)]
 
 
-def _bundles(ids: list[Ids]) -> list[tuple[int, list[int]]]:
-    """Divide prompts so that few tokens are read; how many tokens each bundle shares, and which."""
+def same_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list[int]]:
+    """Divide prompts into batches of one length, so that nothing is padded.
+
+    Parameters
+    ----------
+    ids : sequence of array of int64, each shape (length,)
+        Token ids of all prompts.
+    rows : sequence of int
+        Which are divided.
+    most : int
+        How many in a batch.
+
+    Returns
+    -------
+    list of list of int
+        The rows of each batch, short prompts first.
+
+    Examples
+    --------
+    >>> same_length([np.zeros(2), np.zeros(1), np.zeros(2)], [0, 1, 2], most=8)
+    [[1], [0, 2]]
+    """
+    batches = []
+    for length in sorted({len(ids[row]) for row in rows}):
+        same = [row for row in rows if len(ids[row]) == length]
+        batches += [same[at : at + most] for at in range(0, len(same), most)]
+    return batches
+
+
+def bundles(ids: list[Ids]) -> list[tuple[int, list[int]]]:
+    """Divide prompts by what they share at their beginning, so that few tokens are read.
+
+    Parameters
+    ----------
+    ids : list of array of int64, each shape (length,)
+        Token ids of the prompts.
+
+    Returns
+    -------
+    list of tuple of int and list of int
+        For each bundle, how many tokens it shares (0 for those that are read whole), and which
+        prompts are in it.
+
+    Examples
+    --------
+    >>> bundles([np.arange(20), np.append(np.arange(19), 0)])
+    [(19, [0, 1])]
+    """
     rows = list(range(len(ids)))
     bundles = _divided([row.tolist() for row in ids], rows)[1]
     alone = [row for shared, members in bundles if not shared for row in members]
