@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
     from nissl.recording import Block
-    from nissl.selectivity.firings import Firings, NgramText
+    from nissl.selectivity.activity.firings import Firings, NgramText
 
 __all__ = ["detected", "ngram"]
 
@@ -132,7 +132,7 @@ def ngram(
     from nissl.network import TextPlan, plan_of, stream
     from nissl.network.active import active_above
     from nissl.network.grid import grids_of
-    from nissl.selectivity.firings import Firings, read_ngrams
+    from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     _in_range(active=active, firing=firing, coverage=coverage)
     plan = plan_of(net, inputs, window=window, batch_size=batch_size)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
 from nissl.recording import recording
-from nissl.selectivity.rotated import layers
+from nissl.recording.layers import layers
 
 if TYPE_CHECKING:
     from nissl.network import Network

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nissl.selectivity.rotated import rotation
+from nissl.statistics.rotated import rotation
 
 
 def test_rotations_are_orthogonal_and_even():

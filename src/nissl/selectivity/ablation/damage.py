@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.selectivity.ablation import ablated_groups
-from nissl.selectivity.questions import Questions
+from nissl.network.questions import Questions
+from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import Finding, MatchedUnits, output_weight
 
 if TYPE_CHECKING:

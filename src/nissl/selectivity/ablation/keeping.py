@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
+from nissl.network.asked import Asked
+from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.selectivity.asked import Asked
-from nissl.selectivity.questions import encoded
 from nissl.statistics import Finding, MatchedUnits
 
 if TYPE_CHECKING:

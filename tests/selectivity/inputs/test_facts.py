@@ -7,17 +7,9 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.selectivity import NotKnown, answered, halves, known
-from tiny import VOCABULARY, tiny
-
-
-class Letters:
-    """A tokenizer of single letters: a is 3, b is 4, ..."""
-
-    pad_token_id, bos_token_id = 0, None
-
-    def encode(self, text, add_special_tokens=True, **options):
-        return [3 + (ord(c) - ord("a")) % (VOCABULARY - 3) for c in text]
+from nissl.network import answered
+from nissl.selectivity import NotKnown, halves, known
+from tiny import VOCABULARY, Letters, tiny
 
 
 @pytest.fixture
@@ -31,18 +23,6 @@ def table(n=12):
     return pd.DataFrame(
         {"text": texts, "answer": list("ghijkl" * n)[:n], "relation": ["x", "y"] * (n // 2)}
     )
-
-
-def test_answers_equal_one_prompt_at_a_time(net):
-    facts = table()
-    found, right = answered(net, list(facts.text), list(facts.answer), batch_size=5, progress=False)
-    for row, (text, answer) in enumerate(zip(facts.text, facts.answer, strict=True)):
-        with torch.no_grad():
-            ids = torch.tensor([net.tokenizer.encode(text)])
-            logits = net.model(ids).logits[0, -1]
-        wanted = net.tokenizer.encode(answer)[0]
-        assert abs(float(logits.log_softmax(-1)[wanted]) - found[row]) < 1e-5
-        assert right[row] == (int(logits.argmax()) == wanted)
 
 
 def test_only_what_is_answered_rightly_is_known(net):

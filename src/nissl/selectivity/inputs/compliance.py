@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.columns import require_columns
 from nissl.errors import NisslError
+from nissl.network.answers import last_logits
+from nissl.network.prompts import first_tokens
 from nissl.progress import progress_bar
-from nissl.selectivity.columns import require_columns
-from nissl.selectivity.facts import last_logits
-from nissl.selectivity.questions import first_tokens
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:

@@ -5,20 +5,9 @@ import pytest
 import torch
 
 import nissl
-from nissl.network import ablate
-from nissl.selectivity import answered
-from nissl.selectivity.questions import Questions, _bundles
-from tiny import CAUSAL, N_LAYERS, VOCABULARY, tiny
-
-
-class Letters:
-    """A tokenizer of single letters: a is 3, b is 4, ..."""
-
-    pad_token_id, bos_token_id = 0, None
-
-    def encode(self, text, add_special_tokens=True, **options):
-        return [3 + (ord(c) - ord("a")) % (VOCABULARY - 3) for c in text]
-
+from nissl.network import ablate, answered
+from nissl.network.questions import Questions, _bundles
+from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
 PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
            "xyxyxyxyxyca", "m", "mn", "mn", "abcdefga"]  # fmt: skip

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.network.answers import last_logits
+from nissl.network.prompts import first_tokens
 from nissl.progress import progress_bar
-from nissl.selectivity.facts import last_logits, require_facts
-from nissl.selectivity.questions import first_tokens
+from nissl.selectivity.inputs.facts import require_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

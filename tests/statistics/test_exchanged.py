@@ -5,8 +5,8 @@ import pytest
 
 from nissl import NisslError
 from nissl.recording import labels_of, recording
-from nissl.selectivity import exchanged, language_neurons
-from nissl.statistics import PermutedLabels
+from nissl.selectivity import language_neurons
+from nissl.statistics import PermutedLabels, exchanged
 
 
 def rec_of(n_articles=12):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.selectivity.log_probabilities import log_probabilities
+from nissl.network.log_probabilities import log_probabilities
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nissl.network import Network
+    from nissl.network.network import Network
 
 __all__ = ["Asked"]
 
@@ -47,8 +47,8 @@ class Asked:
         self, net: Network, prompts: list[Any], first: NDArray[np.int64], *,
         read: Callable[[Tensor], Tensor], at: str, last: int | None = None,
     ) -> None:  # fmt: skip
-        from nissl.network import restart
         from nissl.network.calls import sequence_call
+        from nissl.network.restart import restart
 
         call = sequence_call(net, prompts, padding="left")
         self.restart = restart(net, call, at=at, from_position=None if last is None else -last)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.columns import require_columns
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     import pandas as pd

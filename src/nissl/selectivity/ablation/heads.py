@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.network.asked import Asked
+from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.selectivity.asked import Asked
-from nissl.selectivity.questions import encoded
 from nissl.statistics import paired_test
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.selectivity.ablation import ablated_groups
-from nissl.selectivity.columns import require_columns
-from nissl.selectivity.pairs import check_pairs, pair_scores
+from nissl.selectivity.ablation.groups import ablated_groups
+from nissl.selectivity.inputs.pairs import check_pairs, pair_scores
 from nissl.statistics import Finding, MatchedUnits
 
 if TYPE_CHECKING:

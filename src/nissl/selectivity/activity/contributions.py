@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.selectivity.columns import require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
