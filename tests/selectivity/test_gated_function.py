@@ -7,7 +7,7 @@ import torch
 from nissl.errors import NisslError, UnknownName
 from nissl.network import Network
 from nissl.network.weights import folded_unembedding, folded_weights
-from nissl.selectivity.gated import (
+from nissl.selectivity import (
     GATED_CLASSES,
     gated_class_shares,
     gated_classes,
