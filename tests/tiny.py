@@ -193,3 +193,12 @@ MAKERS: dict[str, Any] = {
     "attention": Attending,
     "repeated": Repeated,
 }
+
+
+class Letters:
+    """A tokenizer of single letters: a is 3, b is 4, ..."""
+
+    pad_token_id, bos_token_id = 0, None
+
+    def encode(self, text, add_special_tokens=True, **options):
+        return [3 + (ord(c) - ord("a")) % (VOCABULARY - 3) for c in text]

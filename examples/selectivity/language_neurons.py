@@ -18,7 +18,6 @@ import nissl
 from nissl.selectivity import (
     damage_matrix,
     document_activity,
-    exchanged,
     halves,
     language_neurons,
     loss_damage,
@@ -26,7 +25,7 @@ from nissl.selectivity import (
     parallel,
     weighed,
 )
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, exchanged
 
 SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {

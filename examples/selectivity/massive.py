@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network
-from nissl.selectivity import Growth, growth, layer_ratios, losses, massive
+from nissl.network import Network, losses
+from nissl.selectivity import Growth, growth, layer_ratios, massive
 from nissl.training import (
     Batches,
     next_token_loss,

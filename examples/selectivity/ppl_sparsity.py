@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network
-from nissl.selectivity import SparsingLaw, losses, ppl_sparsity, sparsing_law, thresholded
+from nissl.network import Network, losses
+from nissl.selectivity import SparsingLaw, ppl_sparsity, sparsing_law, thresholded
 from nissl.training import (
     Batches,
     next_token_loss,

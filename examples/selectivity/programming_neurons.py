@@ -21,14 +21,13 @@ import nissl
 from nissl.selectivity import (
     damage_matrix,
     document_activity,
-    exchanged,
     loss_damage,
     members,
     programming_neurons,
     weighed,
 )
 from nissl.specimens import fetch
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, exchanged
 
 SEED, N_DRAWS, PER_LANGUAGE, EFFECT = 0, 19, 100, 0.5  # nats, planted
 LETTERS, PARTS, TESTED, TOKENS = 600, 6, 2, 16  # of a part; parts to find, and to test; and tokens

@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.selectivity import answered, damage, damage_matrix, halves, relation, weighed
+from nissl.network import answered
+from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
 
 SEED, N_DRAWS, LEAST, RELATIONS = 0, 19, 30, 8
 TRIED, FOUND, ASKED = 150, 30, 4  # facts of each relation: at first, to find neurons, to test them

@@ -25,10 +25,10 @@ from scipy.stats import combine_pvalues, norm
 
 import nissl
 from nissl.cache import cache_dir
-from nissl.network import ablate, ablated_together
+from nissl.network import ablate, ablated_together, losses
 from nissl.recording import is_store, labels_of, open_store, save
-from nissl.selectivity import choice_attributions, choices, losses, preferred, truth, weighed
-from nissl.selectivity.ablation import ablated_groups
+from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
+from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import MatchedUnits
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19

@@ -21,7 +21,7 @@ from nissl.selectivity import (
     probe_scores,
     scaled_compliance,
 )
-from nissl.selectivity.consistency import nucleus
+from nissl.selectivity.inputs.consistency import nucleus
 from nissl.selectivity.sparse_probe import sparse_probe
 from nissl.selectivity.within_kind import traded
 from nissl.statistics import MatchedUnits

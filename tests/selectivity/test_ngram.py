@@ -11,9 +11,10 @@ from sklearn.metrics import mutual_info_score
 
 from nissl.errors import NisslError, UnknownName
 from nissl.network import Network, plan_of
+from nissl.selectivity.activity.firings import Firings, read_ngrams
+from nissl.selectivity.detectors import detected
 from nissl.selectivity.erasing import erasing
-from nissl.selectivity.firings import Firings, read_ngrams
-from nissl.selectivity.ngram import describe, detected, ngram
+from nissl.selectivity.ngram import describe, ngram
 from nissl.selectivity.positional import position_information, position_test
 from nissl.statistics import Finding
 from nissl.statistics.calibration import rate

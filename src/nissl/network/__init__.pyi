@@ -1,6 +1,9 @@
+from .answers import answered as answered
+from .answers import last_logits as last_logits
 from .architectures import ARCHITECTURES as ARCHITECTURES
 from .architectures import Architecture as Architecture
 from .architectures import Matrices as Matrices
+from .asked import Asked as Asked
 from .batch import Batch as Batch
 from .behaviour import Behaviour as Behaviour
 from .dictionary import Dictionary as Dictionary
@@ -20,6 +23,7 @@ from .gradients import gradients as gradients
 from .integrated_gradients import IntegratedGradients as IntegratedGradients
 from .integrated_gradients import integrated_gradients as integrated_gradients
 from .load import load as load
+from .losses import losses as losses
 from .metrics import kl as kl
 from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference
@@ -28,6 +32,9 @@ from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
 from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of
+from .prompts import encoded as encoded
+from .prompts import first_tokens as first_tokens
+from .questions import Questions as Questions
 from .readout import readout as readout
 from .record import record as record
 from .record import stream as stream

@@ -5,6 +5,7 @@ from .blocks import blocks as blocks
 from .concat import concat as concat
 from .info import describe as describe
 from .info import info as info
+from .layers import layers as layers
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import check as check

@@ -13,9 +13,9 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.selectivity.facts import NotKnown
-from nissl.selectivity.questions import encoded
+from nissl.selectivity.inputs.facts import NotKnown
 from nissl.statistics import paired_test
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.blocks import blocks
-from nissl.selectivity.rotated import layers
+from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:

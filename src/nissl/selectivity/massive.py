@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.recording import check
-from nissl.selectivity.rotated import layers, rotation
+from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
+from nissl.statistics.rotated import rotation
 
 if TYPE_CHECKING:
     import pandas as pd

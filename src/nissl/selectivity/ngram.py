@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.selectivity.detectors import triggers
 from nissl.statistics import Finding
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
     from nissl.recording import Block
-    from nissl.selectivity.firings import Firings, NgramText
+    from nissl.selectivity.activity.firings import Firings
 
-__all__ = ["detected", "ngram"]
+__all__ = ["describe", "ngram"]
 
 Array = NDArray[Any]
-DETECTORS = ("token", "bigram", "trigram")
-NO_NGRAM = "not tested: it never fires, or no n-gram is frequent enough"
 
 
 @method(system=160)
@@ -132,7 +131,7 @@ def ngram(
     from nissl.network import TextPlan, plan_of, stream
     from nissl.network.active import active_above
     from nissl.network.grid import grids_of
-    from nissl.selectivity.firings import Firings, read_ngrams
+    from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     _in_range(active=active, firing=firing, coverage=coverage)
     plan = plan_of(net, inputs, window=window, batch_size=batch_size)
@@ -165,51 +164,6 @@ def ngram(
         "seed": seed,
     }  # fmt: skip
     return Finding(table, "ngram", "n-grams turned round documents", about, "covered")
-
-
-def detected(
-    counts: ArrayLike, fired: ArrayLike, occurrences: ArrayLike, *, most: int, coverage: float
-) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]]]:
-    """Say which n-grams each unit detects.
-
-    Parameters
-    ----------
-    counts : array, shape (n_labels, n_units)
-        How often each unit fired at each n-gram.
-    fired : array, shape (n_units,)
-        How often each fired in all.
-    occurrences : array, shape (n_labels,)
-        How often each n-gram occurs.
-    most : int
-        N-grams that a detector may have.
-    coverage : float
-        Share of an n-gram's occurrences, and of a unit's firings, to be reached.
-
-    Returns
-    -------
-    detected : array of bool, shape (n_labels, n_units)
-        At most `most` n-grams of each detector; none of other units.
-    covered : array, shape (n_units,)
-        Share of the firings at the n-grams detected; of other units at their `most` commonest.
-
-    Examples
-    --------
-    >>> which, covered = detected([[9, 9], [0, 9], [1, 9]], [10, 90], [9, 9, 90],
-    ...                           most=1, coverage=0.9)
-    >>> which.tolist(), covered.tolist()
-    ([[True, False], [False, False], [False, False]], [0.9, 0.1])
-    """
-    found, total = np.asarray(counts), np.maximum(np.asarray(fired), 1)
-    reliable = found >= coverage * np.maximum(np.asarray(occurrences), 1)[:, None]
-    candidates = np.where(reliable, found, 0)
-    n = min(most, len(found))
-    best = np.argpartition(-candidates, n - 1, axis=0)[:n]
-    which = np.zeros(found.shape, bool)
-    np.put_along_axis(which, best, np.take_along_axis(candidates, best, axis=0) > 0, axis=0)
-    covered = np.where(which, found, 0).sum(axis=0) / total
-    detects = covered >= coverage
-    commonest = -np.partition(-found, n - 1, axis=0)[:n]
-    return which & detects, np.where(detects, covered, commonest.sum(axis=0) / total)
 
 
 def describe(
@@ -246,7 +200,7 @@ def describe(
                 "unit": [f"{site}[{i}]" for i in range(n)],
                 "layer": -1 if layers[site] is None else layers[site],
                 "index": np.arange(n),
-                **_triggers(firings, texts, n_units, most=most, coverage=coverage, q=q),
+                **triggers(firings, texts, n_units, most=most, coverage=coverage, q=q),
                 "density": firings.active / max(n_samples, 1),
                 "firing": firings.fired / max(n_samples, 1),
                 "information": shared,
@@ -261,58 +215,6 @@ def describe(
     positional = (table["information"] > information) & (table["position_q"] < q)
     table.loc[positional & (table["kind"] == "other"), "kind"] = "positional"
     return table
-
-
-def _triggers(
-    firings: Firings, texts: Any, n_units: int, *, most: int, coverage: float, q: float
-) -> dict[str, Any]:
-    """Find what each unit detects, and how sure that is."""
-    text, counts = firings.text, firings.counts()
-    preferred = firings.preference.result(k=1, n_units=n_units)
-    label, effect = preferred["label"][:, 0], preferred["effect"][:, 0]
-    tested = (label >= 0) & (firings.fired > 0)
-    # The bound is for one label; all were looked at.
-    p = np.where(tested, np.minimum(preferred["p"][:, 0] * len(text.order), 1.0), 1.0)
-    corrected = np.where(tested, preferred["q"][:, 0], 1.0)
-    sure = corrected < q
-    kind = np.full(len(label), "other", "U10")
-    covered = np.zeros(len(label))
-    which = np.zeros(counts.shape, bool)
-    for n in range(1, int(text.order.max()) + 1):
-        rows = np.flatnonzero(text.order == n)
-        if not len(rows):
-            continue
-        found, share = detected(
-            counts[rows], firings.fired, text.occurrences[rows], most=most, coverage=coverage
-        )
-        new = found.any(axis=0) & sure & (kind == "other")
-        covered = np.where(new | (n == 1), share, covered)
-        kind[new] = DETECTORS[n - 1] if n <= len(DETECTORS) else f"{n}-gram"
-        which[np.ix_(rows, np.flatnonzero(new))] = found[:, new]
-    some = np.where(which.any(axis=0), np.where(which, counts, -1).argmax(axis=0), label)
-    return {
-        "covered": covered,
-        "effect": np.where(tested, effect, 0.0),
-        "p": p,
-        "q": corrected,
-        "kind": kind,
-        "trigger": np.where(some >= 0, text.ngrams[some, -1], -1),
-        "triggers": _names(which, text, texts),
-        # Of the activity there, less the unit's mean.
-        "sign": np.where(
-            tested, np.sign(firings.preference.sums[some, np.arange(len(some))]), 0
-        ).astype(int),
-        "note": np.where(tested, "", NO_NGRAM),
-    }
-
-
-def _names(which: NDArray[np.bool_], text: NgramText, texts: Any) -> list[str]:
-    """Return the text of the n-grams each unit detects, with bars between them."""
-    names = {}
-    for label in np.flatnonzero(which.any(axis=1)):
-        ids = text.ngrams[label]
-        names[label] = "".join(texts(ids[ids >= 0]))
-    return ["|".join(names[label] for label in np.flatnonzero(column)) for column in which.T]
 
 
 def _in_range(**shares: float) -> None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.network.losses import losses
 from nissl.progress import progress_bar
-from nissl.selectivity.losses import losses
 from nissl.selectivity.tails import Tails
 from nissl.statistics import Finding
 

@@ -12,7 +12,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import labels_of
-from nissl.selectivity.pairs import check_pairs, encode_pairs, log_odds
+from nissl.selectivity.inputs.pairs import check_pairs, encode_pairs, log_odds
 from nissl.statistics import Finding, PermutedLabels, permutation_test
 
 if TYPE_CHECKING:

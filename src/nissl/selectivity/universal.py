@@ -12,8 +12,9 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import align, check
-from nissl.selectivity.rotated import layers, rotation
+from nissl.recording.layers import layers
 from nissl.statistics import Correlation, Finding, against_null
+from nissl.statistics.rotated import rotation
 
 if TYPE_CHECKING:
     from nissl.recording import Recording

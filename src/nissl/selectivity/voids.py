@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.recording import check, labels_of
-from nissl.selectivity.rotated import layers
+from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from .effects import cohens_d as cohens_d
 from .effects import mutual_information as mutual_information
 from .exchange import NotExchangeable as NotExchangeable
 from .exchange import autocorrelation as autocorrelation
+from .exchanged import exchanged as exchanged
 from .extremes import Extremes as Extremes
 from .finding import Finding as Finding
 from .finding import load_finding as load_finding
@@ -39,6 +40,7 @@ from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .pvalues import against_null as against_null
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
+from .rotated import rotation as rotation
 from .shift import CircularShift as CircularShift
 from .summary import Summary as Summary
 from .tails import gpd_tail as gpd_tail

@@ -1,0 +1,245 @@
+"""Prompts asked many times, under one group of units silenced after another."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.network.log_probabilities import log_probabilities
+from nissl.network.prompts import encoded
+
+if TYPE_CHECKING:
+    from nissl.network.network import Network
+
+__all__ = ["Questions", "bundles", "same_length", "together"]
+
+Ids = NDArray[np.int64]
+CALL = 8  # tokens that cost about as much as one more call
+
+
+class Questions:
+    """Prompts and the first token of each answer, in bundles that share their beginning.
+
+    What the prompts of a bundle share ("The capital of") is read once, and its keys and values
+    serve them all. Prompts of one length are read together, so that nothing is padded.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    prompts : sequence of str
+        What it reads.
+    answers : sequence of str, optional
+        How each goes on; to be asked by `ask`.
+
+    Raises
+    ------
+    NisslError
+        There are not as many answers as prompts, or the network has no tokenizer.
+    """
+
+    def __init__(self, net: Network, prompts: Sequence[str], answers: Sequence[str] = ()) -> None:
+        self.net = net
+        self.ids, self.first = encoded(net, prompts, answers)
+        takes = inspect.signature(type(net.model).forward).parameters
+        # The last logits alone.
+        self.last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
+        self.keeps = {"past_key_values", "use_cache"} <= set(takes) and net.architecture is not None
+
+    def ask(
+        self,
+        groups: Sequence[Sequence[str]] = ((),),
+        *,
+        batch_size: int = 64,
+        advance: Callable[[int], None] = lambda n: None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Ask everything under each group of units silenced.
+
+        Parameters
+        ----------
+        groups : sequence of sequence of str
+            Addresses of units; by default none are silenced.
+        batch_size : int
+            Rows in a call: prompts times groups.
+        advance : callable
+            Told how many prompts have been asked under how many groups.
+
+        Returns
+        -------
+        log_probability : array of float64, shape (n_groups, n_prompts)
+            Of the answer's first token, in nats.
+        right : array of bool, shape (n_groups, n_prompts)
+            Whether no other token is likelier.
+        """
+        import torch
+
+        from nissl.network.together import ablated_together
+
+        shape = len(groups), len(self.ids)
+        log_probability, right = np.zeros(shape), np.zeros(shape, dtype=bool)
+        alone = bool(self.net.editing)
+        parts = self._bundles()
+        for chunk in together(len(groups), 1 if alone else batch_size):
+            with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
+                for rows, logits in self._answers(parts, max(batch_size // len(chunk), 1)):
+                    wanted = np.tile(self.first[rows], len(chunk))
+                    found, best = log_probabilities(logits, wanted)
+                    log_probability[np.ix_(chunk, rows)] = found.reshape(len(chunk), -1)
+                    right[np.ix_(chunk, rows)] = best.reshape(len(chunk), -1)
+                    advance(len(rows) * len(chunk))
+        return log_probability, right
+
+    def logits(self, *, batch_size: int = 64) -> Iterator[tuple[list[int], Any]]:
+        """Yield prompts and the logits of what follows each.
+
+        Parameters
+        ----------
+        batch_size : int
+            Prompts in a call.
+
+        Yields
+        ------
+        rows : list of int
+            Which prompts.
+        logits : Tensor, shape (n_rows, vocabulary)
+            Of the next token.
+        """
+        yield from self._answers(self._bundles(), batch_size)
+
+    def _bundles(self) -> list[tuple[int, list[int]]]:
+        # Other edits may act at one position or item: what they see must stay as it is.
+        if self.keeps and not self.net.editing:
+            return bundles(self.ids)
+        return [(0, list(range(len(self.ids))))]
+
+    def _answers(
+        self, parts: list[tuple[int, list[int]]], n_prompts: int
+    ) -> Iterator[tuple[list[int], Any]]:
+        """Yield prompts and their last logits, shape (n_groups * n_rows, vocabulary)."""
+        from nissl.network.caches import copied
+        from nissl.network.calls import call_model, sequence_call
+
+        for shared, members in parts:
+            cache = self._read(self.ids[members[0]][:shared]) if shared else None
+            for rows in same_length(self.ids, members, n_prompts):
+                call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
+                call.kwargs.update(self.last)
+                if cache is not None:
+                    kept = copied(cache, times=len(rows))
+                    call.kwargs.update(past_key_values=kept, use_cache=True)
+                yield rows, call_model(self.net, call).logits[:, -1]
+
+    def _read(self, ids: Ids) -> Any:
+        """Read the beginning of a bundle, and return its keys and values."""
+        from transformers import DynamicCache
+
+        from nissl.network.calls import call_model, sequence_call
+
+        config: Any = self.net.model.config
+        cache = DynamicCache(config=config)
+        call = sequence_call(self.net, [ids])
+        call.kwargs.update(past_key_values=cache, use_cache=True)
+        call_model(self.net, call, head=False)
+        return cache
+
+
+def together(n_groups: int, most: int) -> list[list[int]]:
+    """Divide groups into as few chunks as hold at most so many each, of about one size.
+
+    Parameters
+    ----------
+    n_groups : int
+        How many groups.
+    most : int
+        How many in a chunk.
+
+    Returns
+    -------
+    list of list of int
+        The numbers of the groups.
+
+    Examples
+    --------
+    >>> together(5, 3)
+    [[0, 1, 2], [3, 4]]
+    """
+    n_chunks = -(-n_groups // max(most, 1))
+    return [chunk.tolist() for chunk in np.array_split(np.arange(n_groups), n_chunks)]
+
+
+def same_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list[int]]:
+    """Divide prompts into batches of one length, so that nothing is padded.
+
+    Parameters
+    ----------
+    ids : sequence of array of int64, each shape (length,)
+        Token ids of all prompts.
+    rows : sequence of int
+        Which are divided.
+    most : int
+        How many in a batch.
+
+    Returns
+    -------
+    list of list of int
+        The rows of each batch, short prompts first.
+
+    Examples
+    --------
+    >>> same_length([np.zeros(2), np.zeros(1), np.zeros(2)], [0, 1, 2], most=8)
+    [[1], [0, 2]]
+    """
+    batches = []
+    for length in sorted({len(ids[row]) for row in rows}):
+        same = [row for row in rows if len(ids[row]) == length]
+        batches += [same[at : at + most] for at in range(0, len(same), most)]
+    return batches
+
+
+def bundles(ids: list[Ids]) -> list[tuple[int, list[int]]]:
+    """Divide prompts by what they share at their beginning, so that few tokens are read.
+
+    Parameters
+    ----------
+    ids : list of array of int64, each shape (length,)
+        Token ids of the prompts.
+
+    Returns
+    -------
+    list of tuple of int and list of int
+        For each bundle, how many tokens it shares (0 for those that are read whole), and which
+        prompts are in it.
+
+    Examples
+    --------
+    >>> bundles([np.arange(20), np.append(np.arange(19), 0)])
+    [(19, [0, 1])]
+    """
+    rows = list(range(len(ids)))
+    bundles = _divided([row.tolist() for row in ids], rows)[1]
+    alone = [row for shared, members in bundles if not shared for row in members]
+    return [b for b in bundles if b[0]] + ([(0, alone)] if alone else [])
+
+
+def _divided(ids: list[list[int]], rows: list[int]) -> tuple[int, list[tuple[int, list[int]]]]:
+    """Return the cheaper of one bundle and of bundles by the first token that is not shared."""
+    total = sum(len(ids[r]) for r in rows)
+    if len(rows) == 1:
+        return total, [(0, rows)]
+    # The last token of each prompt is left to be read.
+    columns = zip(*(ids[r][:-1] for r in rows), strict=False)
+    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    cost = total - shared * (len(rows) - 1) + CALL
+    by_next: dict[int, list[int]] = {}
+    for row in rows:
+        by_next.setdefault(ids[row][shared], []).append(row)
+    if len(by_next) > 1:
+        parts = [_divided(ids, part) for part in by_next.values()]
+        if sum(part[0] for part in parts) < cost:
+            return sum(part[0] for part in parts), [b for part in parts for b in part[1]]
+    return (cost, [(shared, rows)]) if shared and cost < total else (total, [(0, rows)])

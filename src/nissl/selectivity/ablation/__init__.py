@@ -1,0 +1,1 @@
+"""What a network loses without units, against units matched to them."""

@@ -1,0 +1,140 @@
+"""Heads that matter: what ablating each attention head does to the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.network.asked import Asked
+from nissl.network.prompts import encoded
+from nissl.network.questions import same_length, together
+from nissl.progress import progress_bar
+from nissl.statistics import paired_test
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nissl.network import Network
+    from nissl.network.site import Site
+    from nissl.statistics import Finding
+
+__all__ = ["head_damage"]
+
+TOKENS = 2**14  # in a call: prompts times heads that are ablated together times what is computed
+
+
+@method(system=158)
+def head_damage(
+    net: Network,
+    facts: pd.DataFrame,
+    *,
+    sites: str | Iterable[str] = "attn.z",
+    last: int | None = None,
+    block: str | None = None,
+    n_permutations: int = 999,
+    correction: str | None = "max",
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
+    """Ablate each head by itself, and measure how much less likely the answers get.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    facts : DataFrame
+        Columns ``text`` and ``answer``: facts that it knows (`known`).
+    sites : str or iterable of str
+        Whose heads: ``blocks.L.attn.z``.
+    last : int, optional
+        Ablate at so many tokens at the end of each prompt, with what comes before as it was (the
+        examples of a few-shot prompt), and compute these alone; by default everywhere.
+    block : str, optional
+        A column of `facts`; those that share its value are one sample.
+    n_permutations : int
+        Draws of the null: in each sample, the runs with and without the head trade places.
+    correction : {"max", "bh", "bonferroni"} or None
+        Over all heads.
+    batch_size : int
+        Prompts in a call; they are of one length.
+    seed : int
+        The seed of the draws.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each head: ``damage`` (the mean fall of the answer's log probability, in nats),
+        effect, null mean, p (one-sided), q, ``site``, ``layer`` and ``head``, for
+        ``ablate(sites=row.site, heads=row.head)``.
+
+    Raises
+    ------
+    NisslError
+        A site's units do not fall into heads, or a prompt has no more than `last` tokens.
+
+    Notes
+    -----
+    Source: Yu and Ananiadou 2024, section 3.1: each head is set to zero by itself. Whether one may
+    begin at the question is ours, as is the null.
+
+    Examples
+    --------
+    >>> head_damage(net, facts, last=7).top(1)  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    from nissl.network import ablated_together, readout
+
+    found = net.find(sites)
+    for site in found:
+        if not site.heads:
+            raise NisslError(f"the units of '{site.name}' do not fall into heads")
+    rows = [
+        (f"{site.name}[head {head}]", site.name, site.layer, head)
+        for site in found for head in range(site.heads or 0)
+    ]  # fmt: skip
+    units = pd.DataFrame(rows, columns=["unit", "site", "layer", "head"])
+    ids, first = encoded(net, list(facts["text"]), list(facts["answer"]))
+    after = np.empty((len(ids), len(units)))
+    before = np.empty_like(after)
+    batches, read = same_length(ids, range(len(ids)), batch_size), readout(net)
+    with progress_bar(
+        "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
+    ) as advance:
+        for batch in batches:
+            prompts = [ids[row] for row in batch]
+            asked = None
+            for site in found:
+                # The last tokens are so few that to keep what is before them once is quickest.
+                if asked is None or last is None:
+                    layers = [s.layer or 0 for s in ([site] if last is None else found)]
+                    at = f"blocks.{min(layers)}.resid_pre"
+                    asked = Asked(net, prompts, first[batch], read=read, at=at, last=last)
+                columns = np.flatnonzero(units["site"] == site.name)
+                most = TOKENS // (len(batch) * (last or len(prompts[0])))
+                for heads in together(len(columns), most):
+                    # The network as it is goes along, so that it is rounded as they are.
+                    with ablated_together(net, [[], *(_units(site, head) for head in heads)]):
+                        said = asked.answer()[0].reshape(-1, len(batch))
+                    some = np.ix_(np.asarray(batch), columns[heads])
+                    before[some], after[some] = said[:1].T, said[1:].T
+                    advance(len(heads))
+    about: dict[str, str | int | float] = {"network": net.name, "last": last or "all"}
+    return paired_test(
+        before, after, units=units, score="damage",
+        block=None if block is None else facts[block], method="head_damage", said=about,
+        n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
+    )  # fmt: skip
+
+
+def _units(site: Site, head: int) -> list[str]:
+    """Return the addresses of a head's units."""
+    size = (site.width or 0) // (site.heads or 1)
+    return [f"{site.name}[{unit}]" for unit in range(head * size, (head + 1) * size)]

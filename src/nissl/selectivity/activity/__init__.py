@@ -1,0 +1,1 @@
+"""What every neuron did: in each document, at each token, to each answer."""

@@ -1,0 +1,157 @@
+"""What every neuron contributes to its layer's output, on the tokens of an answer and on others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.columns import require_columns
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from nissl.network import Network
+    from nissl.recording import Recording
+    from nissl.recording.blocks import Block
+
+__all__ = ["answer_contributions", "contributions"]
+
+Array = NDArray[np.floating[Any]]
+PARTS = ("answer", "other")
+
+
+def contributions(values: ArrayLike, output_weights: ArrayLike) -> Array:
+    """Return the size of what each neuron writes over the size of what its whole layer writes.
+
+    Parameters
+    ----------
+    values : array, shape (n_tokens, n_units)
+        Activity of a layer's neurons.
+    output_weights : array, shape (n_units, d_model)
+        What each writes where its activity is one.
+
+    Returns
+    -------
+    array, shape (n_tokens, n_units)
+        |activity| x norm of the output weights, over the norm of the layer's output; 0 where the
+        layer writes nothing.
+
+    Notes
+    -----
+    Source: Gao et al. 2025, section 2, after the CETT of Zhang et al. 2024.
+
+    Examples
+    --------
+    >>> contributions([[1.0, -1.0]], [[3.0, 0.0], [0.0, 4.0]]).tolist()
+    [[0.6, 0.8]]
+    """
+    x, write = np.asarray(values), np.asarray(output_weights)
+    size = np.abs(x) * np.linalg.norm(write, axis=1)
+    output = np.linalg.norm(x @ write, axis=1)[:, None]
+    return np.asarray(np.divide(size, output, out=np.zeros_like(size), where=output > 0))
+
+
+def answer_contributions(
+    net: Network,
+    questions: pd.DataFrame,
+    *,
+    sites: str | Iterable[str] = "mlp.neurons",
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Recording:
+    """Read questions with the answers that were given, and keep each neuron's mean contribution.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    questions : DataFrame
+        Columns ``text`` (the prompt) and ``said`` (how the network went on, with the space that
+        begins it); the others become labels.
+    sites : str or iterable of str
+        Sites whose output weights are known: those of MLP neurons.
+    batch_size : int, optional
+        Questions in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Recording, shape (2 x n_questions, n_units)
+        Means over the tokens of the answer (``part`` "answer"), then over all others ("other") but
+        the first, whose activity stands for itself. Samples carry ``question``, ``part`` and the
+        labels.
+
+    Raises
+    ------
+    UnknownName
+        A column is missing.
+    NisslError
+        An answer has no token, or a prompt has fewer than two.
+
+    Examples
+    --------
+    >>> answer_contributions(net, questions)["part"]  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    from nissl.network import plan_of, stream
+    from nissl.recording import recording
+
+    ids, n_prompt = _tokens(net, questions)
+    # Questions of one length are read together; each keeps its own row.
+    order = np.argsort([len(one) for one in ids], kind="stable")
+    names = [site.name for site in net.find(sites)]
+    weights = {name: net.output_weights(name).float().cpu().numpy() for name in names}
+    sums = {name: np.zeros((2, len(ids), len(weights[name])), dtype=np.float32) for name in names}
+    counts = np.zeros((2, len(ids)))
+
+    def consume(block: Block) -> None:
+        offset, question = block.samples["offset"], order[block.samples["document"]]
+        rows = np.flatnonzero(offset > 0)
+        part = np.where(offset[rows] >= n_prompt[question[rows]], 0, 1)
+        size = contributions(block.values[rows], weights[block.site])
+        np.add.at(sums[block.site], (part, question[rows]), size)
+        if block.site == names[0]:
+            np.add.at(counts, (part, question[rows]), 1)
+
+    plan = plan_of(net, [ids[i] for i in order], batch_size=batch_size, bos="never")
+    stream(net, plan, sites=names, consume=consume, progress=progress)
+    means = [sums[name] / counts[:, :, None] for name in names]
+    labels = questions.drop(columns=["text", "said"]).reset_index(drop=True)
+    samples = pd.concat([labels.assign(question=range(len(ids)), part=part) for part in PARTS])
+    layers = [net.find(name)[0].layer for name in names]
+    widths = [len(weights[name]) for name in names]
+    return recording(
+        np.concatenate(means, axis=2).reshape(2 * len(ids), -1),
+        samples=samples,
+        units={
+            "site": np.repeat(names, widths),
+            "layer": np.repeat([-1 if layer is None else layer for layer in layers], widths),
+            "index": np.concatenate([np.arange(width) for width in widths]),
+        },
+        quantity="contribution",
+        attrs={"network": net.name, "weights": net.weights_hash},
+    )
+
+
+def _tokens(net: Network, questions: pd.DataFrame) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the token ids of prompt and answer together, and how many are the prompt's."""
+    require_columns(questions, ("text", "said"))
+    tokenizer = net.require_tokenizer()
+    prompts = [tokenizer.encode(text, add_special_tokens=True) for text in questions["text"]]
+    said = [tokenizer.encode(text, add_special_tokens=False) for text in questions["said"]]
+    for number, (prompt, answer) in enumerate(zip(prompts, said, strict=True)):
+        if len(prompt) < 2 or not answer:
+            raise NisslError(
+                "a question needs two tokens, and an answer one",
+                where=f"question {number}",
+                do="leave it out",
+            )
+    ids = [np.asarray(p + a, dtype=np.int64) for p, a in zip(prompts, said, strict=True)]
+    return ids, np.asarray([len(prompt) for prompt in prompts])

@@ -1,0 +1,288 @@
+"""Choices between a true and a false answer: built from facts, judged, and attributed to units.
+
+Two facts of one relation lend each other their answers. Both are asked with the same two answers
+on offer, in the same order: what is true of the one is false of the other. So over such a *couple*
+every word is as often true as false, and as often offered first, and only the truth is left.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.errors import NisslError
+from nissl.network.answers import last_logits
+from nissl.network.prompts import first_tokens
+from nissl.progress import progress_bar
+from nissl.selectivity.inputs.facts import require_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from torch import Tensor
+
+    from nissl.network import Network, Site
+    from nissl.recording import Recording
+
+__all__ = ["choice_attributions", "choices", "preferred"]
+
+FRAME = "{first} or{second}? Correct: {text}"
+
+
+def choices(
+    facts: pd.DataFrame,
+    *,
+    labels: str,
+    frame: str = FRAME,
+    n_couples: int | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Couple facts of one kind that lend each other their answers.
+
+    Parameters
+    ----------
+    facts : DataFrame
+        Columns ``text``, ``answer`` and `labels`; others are kept.
+    labels : str
+        The column that names the kind of fact; answers are exchanged inside a kind.
+    frame : str
+        How a choice is put: ``{first}`` and ``{second}`` are the answers, ``{text}`` the prompt.
+    n_couples : int, optional
+        Couples of each kind, at most; by default as many as there are.
+    seed : int
+        Which facts meet, and in which order answers are offered.
+
+    Returns
+    -------
+    DataFrame, two rows a couple
+        The columns of `facts`, with ``text`` the framed prompt; ``false`` (the other's answer),
+        ``couple`` (its number) and ``true_first`` (whether the true answer is offered first).
+
+    Raises
+    ------
+    NisslError
+        No two facts of a kind differ in their answers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> facts = pd.DataFrame({"text": ["The capital of Peru is", "The capital of Iran is"],
+    ...                       "answer": [" Lima", " Tehran"], "relation": "capital"})
+    >>> for text in choices(facts, labels="relation")["text"]:
+    ...     print(text)
+    Tehran or Lima? Correct: The capital of Iran is
+    Tehran or Lima? Correct: The capital of Peru is
+    """
+    import pandas as pd
+
+    require_facts(facts, ("text", "answer", labels))
+    rng, rows, couple = np.random.default_rng(seed), [], 0
+    for kind in facts[labels].unique():
+        left = [
+            dict(row) for _, row in facts[facts[labels] == kind].sample(
+                frac=1, random_state=int(rng.integers(2**31))
+            ).iterrows()
+        ]  # fmt: skip
+        made = 0
+        while left and made != n_couples:
+            one = left.pop(0)
+            # The next whose answer is another.
+            at = next((i for i, x in enumerate(left) if x["answer"] != one["answer"]), None)
+            if at is None:
+                continue
+            other = left.pop(at)
+            for fact, false in ((one, other), (other, one)):
+                text = frame.format(
+                    first=one["answer"], second=other["answer"], text=fact["text"]
+                ).strip()
+                rows.append({
+                    **fact, "text": text, "false": false["answer"], "couple": couple,
+                    "true_first": fact is one,
+                })  # fmt: skip
+            couple, made = couple + 1, made + 1
+        if not made:
+            raise NisslError(
+                "no two facts differ in their answers", where=str(kind), do="give more facts of it"
+            )
+    return pd.DataFrame(rows)
+
+
+def preferred(
+    net: Network, asked: pd.DataFrame, *, batch_size: int = 64, progress: bool = True
+) -> NDArray[np.float64]:
+    """Return how far a network prefers the true answer of each choice to the false one.
+
+    Parameters
+    ----------
+    net : Network
+        A language model; edits in force are seen.
+    asked : DataFrame
+        Columns ``text``, ``answer`` and ``false`` (`choices`).
+    batch_size : int
+        Choices in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    array of float64, shape (n_choices,)
+        Log probability of the true answer less that of the false one, in nats, of the first token
+        of each; above zero it judges rightly.
+
+    Raises
+    ------
+    NisslError
+        The answers of a choice begin with the same token, or the network has no tokenizer.
+
+    Examples
+    --------
+    >>> preferred(net, choices(facts, labels="relation"))  # doctest: +SKIP
+    array([6.1, 5.2])
+    """
+    true, false = _first_tokens(net, asked)
+    margin = np.zeros(len(asked))
+    for rows, logits in last_logits(
+        net, list(asked["text"]), batch_size=batch_size, progress=progress
+    ):
+        margin[rows] = _differences(true[rows], false[rows])(logits).double().cpu().numpy()
+    return margin
+
+
+def choice_attributions(
+    net: Network,
+    asked: pd.DataFrame,
+    *,
+    sites: str = "mlp.neurons",
+    steps: int = 2,
+    batch_size: int = 24,
+    progress: bool = True,
+) -> Recording:
+    """Attribute the preference for the true answer to units, by integrated gradients.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    asked : DataFrame
+        As for `preferred`; its other columns become sample coordinates.
+    sites : str
+        Where.
+    steps : int
+        Into how many parts the path is cut.
+    batch_size : int
+        Choices in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Recording, shape (n_choices, n_units)
+        ``quantity`` is "attribution": what a unit's activity at the last position contributes to
+        the logit of the true answer less that of the false one, as its layer's activity there
+        grows from zero.
+
+    Raises
+    ------
+    NisslError
+        As for `integrated_gradients`.
+
+    Notes
+    -----
+    Source: Li et al. 2025, after Dai et al. 2022, equation 3. The difference of attributions is
+    the attribution of the difference. Logits stand for probabilities, whose gradient vanishes
+    where an answer is certain; positions before the last are left out, since a network without its
+    attention sink judges nothing.
+
+    Examples
+    --------
+    >>> choice_attributions(net, choices(facts, labels="relation"))  # doctest: +SKIP
+    """
+    from nissl.network import integrated_gradients
+    from nissl.network.calls import sequence_call
+    from nissl.recording import recording
+
+    true, false = _first_tokens(net, asked)
+    encode = net.require_tokenizer().encode
+    ids = [np.asarray(encode(text, add_special_tokens=True)) for text in asked["text"]]
+    found = [site.name for site in net.find(sites)]
+    keeps = "logits_to_keep" in inspect.signature(type(net.model).forward).parameters
+    parts: list[list[NDArray[np.float32]]] = []
+    # Choices of about one length together: padding is computed, too.
+    order = np.argsort([len(i) for i in ids], kind="stable")
+    with progress_bar(
+        f"Attributing {net.name}", total=len(ids), unit="choices", progress=progress
+    ) as advance:
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            call = sequence_call(net, [ids[row] for row in rows], padding="left")
+            if keeps:
+                call.kwargs["logits_to_keep"] = 1
+            begin = {site: _but_last(x) for site, x in net.run(call, sites=found).items()}
+            prefers = _differences(true[rows], false[rows])
+
+            def metric(logits: Tensor, prefers: Any = prefers) -> Tensor:
+                # A sum over the batch gives each choice its own gradient.
+                whole: Tensor = prefers(logits[:, -1].float()).sum()
+                return whole
+
+            made = integrated_gradients(
+                net, call, sites=found, path="site", baseline=begin, steps=steps, metric=metric
+            )
+            parts.append([made[site][:, -1].float().cpu().numpy() for site in found])
+            advance(len(rows))
+    values = np.concatenate([np.concatenate(part, axis=1) for part in parts])
+    widths = [part.shape[1] for part in parts[0]]
+    return recording(
+        values[np.argsort(order, kind="stable")],
+        samples={
+            str(name): asked[name].to_numpy()
+            for name in asked.columns
+            if name not in ("text", "answer", "false")
+        },
+        units={
+            "site": np.repeat(found, widths),
+            "layer": np.repeat([_layer(site) for site in net.find(sites)], widths),
+            "index": np.concatenate([np.arange(width) for width in widths]),
+        },
+        quantity="attribution",
+        attrs={"network": net.name, "steps": steps},
+    )
+
+
+def _layer(site: Site) -> int:
+    return -1 if site.layer is None else site.layer
+
+
+def _but_last(x: Tensor) -> Tensor:
+    """Return activity with nothing at the last position."""
+    begin = x.detach().clone()
+    begin[:, -1] = 0
+    return begin
+
+
+def _differences(true: NDArray[Any], false: NDArray[Any]) -> Callable[[Tensor], Tensor]:
+    """Return the function from logits to how far each choice's true answer is preferred."""
+    import torch
+
+    from nissl.network import logit_difference
+
+    right, wrong = torch.from_numpy(true), torch.from_numpy(false)
+    return lambda logits: logit_difference(logits, right, wrong)
+
+
+def _first_tokens(net: Network, asked: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids that begin the true and the false answers, which must differ."""
+    require_facts(asked, ("text", "answer", "false"))
+    true, false = (first_tokens(net, asked[name]) for name in ("answer", "false"))
+    same = np.flatnonzero(true == false)
+    if len(same):
+        row = asked.iloc[int(same[0])]
+        raise NisslError(
+            f"'{row['answer']}' and '{row['false']}' begin with the same token",
+            do="leave such choices out: nothing tells their answers apart there",
+        )
+    return true, false

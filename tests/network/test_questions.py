@@ -1,0 +1,62 @@
+"""Questions in bundles and under many ablations, against one prompt and one ablation at a time."""
+
+import numpy as np
+import pytest
+import torch
+
+import nissl
+from nissl.network import ablate, answered
+from nissl.network.questions import Questions, bundles
+from tiny import CAUSAL, N_LAYERS, Letters, tiny
+
+PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
+           "xyxyxyxyxyca", "m", "mn", "mn", "abcdefga"]  # fmt: skip
+ANSWERS = list("defghijklmn")
+
+
+def slowly(net, groups):
+    found = np.zeros((len(groups), len(PROMPTS)))
+    for row, group in enumerate(groups):
+        with torch.inference_mode(), net.edit(*([ablate(group)] if group else [])):
+            for column, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+                logits = net.model(torch.tensor([net.tokenizer.encode(prompt)])).logits[0, -1]
+                found[row, column] = logits.log_softmax(-1)[net.tokenizer.encode(answer)[0]]
+    return found
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_answers_are_those_of_one_prompt_and_one_ablation_at_a_time(name):
+    net = nissl.load(tiny(name), tokenizer=Letters())
+    kind = "moe.experts[0].neurons" if name == "mixtral" else "mlp.neurons"
+    groups = [[f"blocks.{layer}.{kind}[{i}]" for i in range(5)] for layer in range(1, N_LAYERS)]
+    groups += [[], [f"blocks.1.{kind}[7]"]]
+    asked = Questions(net, PROMPTS, ANSWERS)
+    assert asked.keeps
+    found, right = asked.ask(groups, batch_size=5)
+    np.testing.assert_allclose(found, slowly(net, groups), atol=1e-5)
+    best = asked.ask([[]])[1][0]
+    np.testing.assert_array_equal(right[2], best)
+
+
+def test_edits_in_force_are_seen_with_their_positions():
+    net = nissl.load(tiny("llama"), tokenizer=Letters())
+    last = ablate(sites="blocks.1.mlp.neurons", positions=-1)
+    with net.edit(last):
+        found, _ = answered(net, PROMPTS, ANSWERS, progress=False)
+        expected = slowly(net, [[]])[0]
+        both = Questions(net, PROMPTS, ANSWERS).ask([["blocks.0.mlp.neurons[2]"], []])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(both[1], expected, atol=1e-5)
+    assert np.abs(both[0] - expected).max() > 1e-3
+
+
+def test_bundles_hold_every_prompt_once_and_read_little():
+    ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
+    parts = bundles(ids)
+    assert sorted(row for _, rows in parts for row in rows) == list(range(len(ids)))
+    for shared, rows in parts:
+        heads = {tuple(ids[row][:shared]) for row in rows}
+        assert len(heads) == 1
+        assert all(len(ids[row]) > shared for row in rows)
+    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in parts)
+    assert read < 0.7 * sum(map(len, ids))
