@@ -50,7 +50,7 @@ def measure(name):
     for kind, rows in table.groupby("label"):
         best[kind] = list(rows.nlargest(int(SIZES[-1] * len(units)), "effect")["unit"])
     hurt = damage(
-        net, best, tested_on, labels="relation", units=units, n_draws=N_DRAWS, batch_size=160,
+        net, best, tested_on, labels="relation", units=units, n_draws=N_DRAWS, batch_size=320,
         seed=SEED,
     )  # fmt: skip
     grows = [
