@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network, losses
+from nissl.network import Network, beginnings, losses
 from nissl.selectivity import SparsingLaw, ppl_sparsity, sparsing_law, thresholded
 from nissl.training import (
     Batches,
@@ -40,7 +40,7 @@ PLANTED = 0.2  # of the ratio, by which it rises or falls in what is planted
 def real_model(name, texts):
     """Ratios of a model for several p, and how its thresholds do on texts that are not theirs."""
     net = nissl.load(name, dtype="bfloat16")
-    texts = [ids[:TOKENS] for ids in net.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    texts = beginnings(net, texts, TOKENS)
     found = {p: ppl_sparsity(net, texts[::2], p=p, n_tokens=128, progress=False) for p in (1, 5)}
     dense = losses(net, texts[1::2], progress=False).mean()
     with net.edit(thresholded(net, found[1])):

@@ -127,15 +127,14 @@ def respond(net, facts, *edits):
 
 
 def responses(net, facts, alpha, skips=SKIPS):
-    """Share of right answers with all layers, with voids skipped, and with as many at random."""
-    chats, said, whole = respond(net, facts)
-    scores = {"all layers": whole}
+    """Share of right answers with voids skipped, and with as many layers at random."""
+    scores = {}
     for name, phases in skips.items():
         edit = skip_voids(alpha=alpha, phases=phases)
         scores[name] = respond(net, facts, edit)[2]
     used = edit.usage().groupby("phase")["used"].mean().to_dict()
     scores["as many at random"] = respond(net, facts, skip_random(edit, seed=SEED))[2]
-    return chats, said, scores, used
+    return scores, used
 
 
 def recorded(net, chats, said):
@@ -204,7 +203,9 @@ for stream, way in ways.items():
     if stream == "skipped":
         others = score(alpha[stream], seed=SEED, match="layers")
         print("layers of other tokens", others, file=sys.stderr)
-chats, said, scores, used = responses(net, asked, alpha["skipped"])
+chats, said, whole_response = respond(net, asked)
+scores, used = responses(net, asked, alpha["skipped"])
+scores = {"all layers": whole_response, **scores}
 print(scores, used, *said[::6], sep="\n", file=sys.stderr)
 rec = recorded(net, chats, said)
 found = voids(rec, labels="phase", seed=SEED)
@@ -213,18 +214,18 @@ differ = found.table[found.table["label"] == "response - prompt"]
 idle = planted("smollm2")
 idle_alpha = chosen_alpha(skipping(idle, chosen_on))
 idle_own, idle_null = against_random(skipping(idle, tested), idle_alpha)
-_, _, idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
-edit = skip_voids(alpha=alpha["skipped"])
+idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
 idle_whole = choose(idle, tested)["accuracy"]
-choose(idle, tested, edit)
-doubled_used = float(edit.usage().query("layer % 2 == 0")["used"].mean())
-print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, doubled_used, file=sys.stderr)
+print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, file=sys.stderr)
+norms = stream_norms(rec)
+doubled = norms * 2.0 ** np.arange(norms.shape[1])  # what the same layers write in other units
+doubled_used = 1 - void_layers(doubled, alpha=alpha["skipped"]).mean()
 
 figure, axes = plt.subplots(2, 2, figsize=(13.5, 9), layout="constrained")
 ink, pale, warm = "#2f5d8a", "#9db8cf", "#c8553d"
 text = int(np.argmax([len(s) for s in said]))
 rows = np.flatnonzero(rec["document"].values == text)[-SHOWN:]
-void = void_layers(stream_norms(rec))[rows]
+void = void_layers(norms)[rows]
 axes[0, 0].imshow(~void.T, origin="lower", aspect="auto", cmap="Blues", vmin=-0.1, vmax=1.4)
 names = [repr(t)[1:-1].strip() or "␣" for t in net.tokens(rec["token"].values[rows])]
 axes[0, 0].set_xticks(range(len(rows)), names, rotation=90, fontsize=7)
@@ -280,7 +281,7 @@ nissl.claim(
         "whole": whole["accuracy"],
         "used": own["used"],
         "response": scores["both"],
-        "whole_response": scores["all layers"],
+        "whole_response": whole_response,
         "response_prompt_skips": scores["prompt"],
         "response_response_skips": scores["response"],
         "used_prompt": used["prompt"],
@@ -312,7 +313,6 @@ nissl.claim(
         "whole": idle_whole,
         "used": idle_own["used"],
         "response": idle_scores["both"],
-        "whole_response": idle_scores["all layers"],
         "null.accuracy": idle_null["accuracy"],
         "null.response": idle_scores["as many at random"],
     },

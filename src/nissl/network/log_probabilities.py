@@ -48,7 +48,9 @@ def log_probabilities(
         part = slice(at, at + step)
         numbers = logits[rows[part]].float()
         ids = torch.from_numpy(np.asarray(wanted[part])).to(numbers.device)
-        chosen = numbers.gather(-1, ids[:, None])[:, 0]
-        found[part] = (chosen - numbers.logsumexp(-1)).double().cpu().numpy()
-        likeliest[part] = (chosen >= numbers.amax(-1)).cpu().numpy()
+        chosen, largest = numbers.gather(-1, ids[:, None]), numbers.amax(-1, keepdim=True)
+        likeliest[part] = (chosen >= largest)[:, 0].cpu().numpy()
+        # In place of a copy of their own: half the time of `logsumexp`.
+        total = numbers.sub_(largest).exp_().sum(-1).log()
+        found[part] = ((chosen - largest)[:, 0] - total).double().cpu().numpy()
     return found, likeliest
