@@ -4,7 +4,8 @@ SmolLM2 chooses among four answers to facts, and answers questions about others 
 Each token skips the layers that are voids of it; alpha, which says how many these are, is chosen on
 one half of the facts, and the score of the other half is set against skipping as many random
 layers. The paper's code never skips: its layers read the whole stream, and what leaves the last is
-what the last activated one left. That is measured beside it.
+what the last activated one left. That is measured beside it. Where voids are skipped, the beginning
+that questions of one kind share is read, and its layers are counted, once.
 
 What is planted is the same network in other units: each block doubles the stream, which the norms
 take back, so that it computes what it did, and between two blocks lies one that does nothing.
