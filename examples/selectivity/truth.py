@@ -22,16 +22,16 @@ import pandas as pd
 from scipy.stats import combine_pvalues, norm
 
 import nissl
-from nissl.network import ablate, ablated_together, losses
-from nissl.recording import is_store, labels_of, open_store, save
+from nissl.network.losses import Predicted
+from nissl.recording import labels_of
 from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import MatchedUnits
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19
 LEAST = 0.1  # of the questions, in which leading neurons reach a tenth of the largest contribution
-FIND, TEST, ASKED = 4, 6, 12  # couples of each relation
-TEXTS, TOKENS = 8, 24
+FIND, TEST, ASKED = 4, 5, 8  # couples of each relation
+TEXTS, TOKENS = 8, 16
 ROWS = 160  # of a call: questions or texts, times the groups that are silenced together
 PLANTED = 0.1  # of the judgements
 FRAMES = "{first} or{second}? Correct: {text}", "{second} or{first}? Correct: {text}"
@@ -115,7 +115,8 @@ def judged(net):
 def found_in(rec):
     """The truth neurons of a recording, those that contribute most first."""
     # How much of the largest they contribute is not asked here: that leaves the few `leading`.
-    table = truth(rec, least=0, seed=SEED, progress=False).significant(q=0.05).table
+    found = truth(rec, least=0, seed=SEED, progress=False)
+    table = found.significant(q=0.05).table
     named = table[table["kind"] == "truthful"].sort_values("contribution", ascending=False)
     return named.iloc[:N_UNITS]
 
@@ -171,7 +172,7 @@ texts = nissl.read("reader")["text"].iloc[::40][:TEXTS]
 ids = net.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 read = Predicted(net, [row[:TOKENS] for row in ids])
 rec = choice_attributions(net, to_find, steps=STEPS)
-activity = nissl.record(net, list(to_test["text"]), sites="mlp.neurons", progress=False)
+activity = nissl.record(net, list(to_test["text"][::2]), sites="mlp.neurons", progress=False)
 weights = weighed(net, activity)
 folds, nulls, plants, leading, lost, layers = [], [], [], [], {}, {}
 for subject in share.index:

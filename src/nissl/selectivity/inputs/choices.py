@@ -166,7 +166,7 @@ def choice_attributions(
     *,
     sites: str = "mlp.neurons",
     steps: int = 2,
-    batch_size: int = 64,
+    batch_size: int = 128,
     progress: bool = True,
 ) -> Recording:
     """Attribute the preference for the true answer to units, by integrated gradients.
