@@ -191,7 +191,9 @@ class Restart:
             replaying(self.prefix),
             visited(self.net, [(self.site, write)], gradients=gradients) as fired,
         ):
-            found = run(self.net, continued(self.call, self.cache), sites=sites, gradients=gradients)
+            found = run(
+                self.net, continued(self.call, self.cache), sites=sites, gradients=gradients
+            )
             fired.require(why="written")
         return found
 
@@ -202,7 +204,6 @@ class Restart:
                 f"'{site.name}' is computed before '{self.site.name}', where this run begins",
                 do="edit or record later sites, or restart earlier",
             )
-
 
 
 def continued(call: Call, cache: Any) -> Call:

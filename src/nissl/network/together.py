@@ -125,9 +125,7 @@ class Together:
 
     reads: tuple[str, ...] = ()
 
-    def __init__(
-        self, net: Network, groups: Sequence[Sequence[str]], by: Sequence[float]
-    ) -> None:
+    def __init__(self, net: Network, groups: Sequence[Sequence[str]], by: Sequence[float]) -> None:
         self.n_groups, self.by = len(groups), list(by)
         self.at: dict[str, list[tuple[int, Tensor]]] = {}
         self.factors: dict[str, Tensor] = {}

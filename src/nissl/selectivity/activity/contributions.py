@@ -122,8 +122,8 @@ def answer_contributions(
                 size = contributions(written, weights[name]).reshape(x.shape)
                 # The first token of all stands for itself.
                 positions = np.arange(begin, begin + x.shape[1])
-                is_part = np.stack([positions >= n_prompt[rows, None],
-                                    (positions < n_prompt[rows, None]) & (positions > 0)])  # fmt: skip
+                of_prompt = positions < n_prompt[rows, None]
+                is_part = np.stack([~of_prompt, of_prompt & (positions > 0)])
                 # What all questions share is given once.
                 sums[name][:, rows] += (is_part[..., None, :] @ size)[..., 0, :]
     means = [sums[name] / counts[:, :, None] for name in names]
@@ -145,7 +145,11 @@ def answer_contributions(
 
 
 def _read(
-    net: Network, ids: list[Any], n_prompt: NDArray[np.int64], names: list[str], batch_size: int,
+    net: Network,
+    ids: list[Any],
+    n_prompt: NDArray[np.int64],
+    names: list[str],
+    batch_size: int,
     advance: Callable[[int], None],
 ) -> Iterator[tuple[NDArray[np.int64], int, dict[str, Tensor]]]:
     """Yield questions, the position where reading begins, and the activity of sites from there.

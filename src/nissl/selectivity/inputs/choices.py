@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.network.prompts import first_tokens
+from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.selectivity.inputs.facts import require_facts
 
@@ -149,8 +150,6 @@ def preferred(
     >>> preferred(net, choices(facts, labels="relation"))  # doctest: +SKIP
     array([6.1, 5.2])
     """
-    from nissl.network import Questions
-
     false = _first_tokens(net, asked)[1]
     read, groups = Questions(net, list(asked["text"]), list(asked["answer"])), without or ((),)
     with progress_bar(

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.columns import require_columns
 from nissl.errors import NisslError
 from nissl.network.prompts import first_tokens
+from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, against_null
 
@@ -175,8 +176,6 @@ def compliance(
 
 def _read(net: Network, questions: pd.DataFrame) -> tuple[Questions, NDArray[np.int64]]:
     """Return the questions with what they tell, and the tokens that begin the right answers."""
-    from nissl.network import Questions
-
     require_columns(questions, ("text", "told", "right"))
     told, right = (first_tokens(net, questions[name]) for name in ("told", "right"))
     if (told == right).any():
