@@ -196,6 +196,9 @@ def test_what_cannot_be_integrated():
         integrated_gradients(
             nissl.load(nn.Sequential(nn.Embedding(9, 4))), x % 9, sites="0", metric=metric
         )
+    steep = nissl.load(nn.Sequential(*[nn.RMSNorm(4, eps=1e-30) for _ in range(3)]))
+    with pytest.raises(NisslError, match="gradient is not finite at step 1"):
+        integrated_gradients(steep, torch.ones(1, 4), sites=":in", metric=lambda y: y.sum())
     recurrent = nissl.load(tiny("repeated"))
     with pytest.raises(NisslError, match="several times"):
         integrated_gradients(

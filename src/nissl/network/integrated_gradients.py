@@ -120,7 +120,7 @@ def integrated_gradients(
     NisslError
         A site never fires, cannot be written, or is computed before the one that moves; what moves
         is not floating or is computed several times; the baseline does not fit; the metric is not
-        one number or not finite.
+        one number or not finite, or a gradient is not finite.
 
     Notes
     -----
@@ -207,7 +207,17 @@ def _along(
                 change = _wide(now.values[name]) - _wide(last.values[name])
                 slope = (_wide(now[name]) + _wide(last[name])) / 2
                 # Not a number marks experts that were not called: they contributed nothing.
-                total[name] += torch.where(change.isnan(), 0.0, slope * change)
+                part = torch.where(change.isnan(), 0.0, slope * change)
+                # At zero the slope of a norm is 1 / sqrt(eps): over 30 layers that is beyond
+                # float32, and what came of it in SmolLM2 was silently not a number.
+                if not bool(torch.isfinite(part).all()):
+                    raise NisslError(
+                        f"a gradient is not finite at step {step} of the path",
+                        where=name,
+                        do="begin away from zero, where norms are steep: baseline= the mean of "
+                        "the site's activity, or what it is on other inputs",
+                    )
+                total[name] += part
         last = now
     assert last is not None
     values = {name: last.values[name] for name in names}

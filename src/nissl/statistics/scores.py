@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINEAR", "LinearScore", "linear_scores", "ranked_scores", "slow_scores"]
+__all__ = ["LINEAR", "LinearScore", "linear_scores", "ranked_scores", "ranks", "slow_scores"]
 
 Array = NDArray[np.floating[Any]]
 DRAW_BYTES = 128 * 2**20  # of label contrasts held at once
@@ -107,7 +107,7 @@ def linear_scores(
     array([[2.]])
     """
     n = len(values)
-    x = _ranks(values) if score.ranks else np.asarray(values, dtype=float)
+    x = ranks(values) if score.ranks else np.asarray(values, dtype=float)
     # What does not vary is exactly 0: the mean's rounding is no deviation.
     x = np.where(np.ptp(x, axis=0) > 0, x - x.mean(axis=0), 0.0)
     ss = (x**2).sum(axis=0)
@@ -238,24 +238,28 @@ def sum_by(values: Array, group: NDArray[np.int64], n_groups: int) -> Array:
     return np.asarray(np.add.reduceat(values[order], starts, axis=0))
 
 
-def _ranks(values: Array) -> Array:
-    """Return middle ranks from 1, of each column."""
-    n, n_units = values.shape
-    across = np.ascontiguousarray(values.T)  # a sort along memory is several times quicker
-    order = np.argsort(across, axis=1)
-    ordered = np.take_along_axis(across, order, axis=1)
-    fresh = np.ones((n_units, n), dtype=bool)
-    fresh[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    ranks = np.broadcast_to(np.arange(1.0, n + 1), (n_units, n))
-    if not fresh.all():
-        # A group of ties starts where it is fresh and ends before the next: flat over all rows.
-        starts = np.flatnonzero(fresh.ravel())
-        sizes = np.diff(np.append(starts, fresh.size))
-        middle = starts % n + (sizes + 1) / 2
-        ranks = np.repeat(middle, sizes).reshape(n_units, n)
-    out = np.empty((n_units, n))
-    np.put_along_axis(out, order, ranks, axis=1)
-    return out.T
+def ranks(values: Array) -> Array:
+    """Return middle ranks from 1, of each column.
+
+    Parameters
+    ----------
+    values : array, shape (n_samples, n_units)
+        Activity, finite.
+
+    Returns
+    -------
+    array of float64, shape (n_samples, n_units)
+        Tied samples have the mean of their ranks.
+
+    Examples
+    --------
+    >>> ranks(np.array([[5.0], [-1.0], [5.0]])).ravel().tolist()
+    [2.5, 1.0, 2.5]
+    """
+    from nissl.statistics._midranks_kernel import midranks
+
+    across = np.ascontiguousarray(values.T, dtype=np.float64)  # a unit lies along memory
+    return np.asarray(midranks(across)).T
 
 
 def _multiplier(x: NDArray[np.float32], device: str | None) -> Callable[[Array], Array]:
