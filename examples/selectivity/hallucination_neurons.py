@@ -24,7 +24,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 
 import nissl
 from nissl.cache import cache_dir
-from nissl.network import WeightEdit, first_tokens, gradients, logit_difference
+from nissl.network import WeightEdit, encoded, first_tokens, gradients, logit_difference
+from nissl.network.calls import sequence_call
 from nissl.recording import units_table
 from nissl.rules import holds
 from nissl.selectivity import (
@@ -51,13 +52,13 @@ NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its fi
 ROWS = 256  # of a call: prompts, times the groups that are scaled together
 LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
 N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
-TOLD = 15  # facts to which a wrong answer is suggested, in two voices
+TOLD = 13  # facts to which a wrong answer is suggested, in two voices
 # Asked "Is it true that" it always says no, and that can neither rise nor fall.
 VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
-TRIALS, TIMES = 2, np.geomspace(0.05, 20, 200)  # how large a planted change of weights is made
+TIMES = np.geomspace(0.05, 20, 200)  # how large a planted change of weights may be
 RULE = (
     "auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
     "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05"
@@ -172,8 +173,10 @@ def scaled(net, units, chosen, questions):
 def going_along(net, chosen, questions):
     """Changes of weights by which neurons write what makes it go along, for one nat more."""
     told, right = (torch.from_numpy(first_tokens(net, questions[c])) for c in ("told", "right"))
+    call = sequence_call(net, encoded(net, list(questions["text"]))[0], padding="left")
+    call.kwargs["logits_to_keep"] = 1
     found = gradients(
-        net, list(questions["text"]), sites=["mlp.out", "mlp.neurons"], padding="left",
+        net, call, sites=["mlp.out", "mlp.neurons"],
         metric=lambda logits: logit_difference(logits[:, -1].float(), told, right).sum(),
     )  # fmt: skip
     changes, gain = {}, 0.0
@@ -192,22 +195,20 @@ def going_along(net, chosen, questions):
 def with_compliance(net, units, chosen, questions):
     """What is measured where random neurons make it go along, as much more as in the paper."""
     chosen = matched(units, chosen, 1, seed=SEED + 1)[0]
-    changes, size = going_along(net, chosen, questions), 1.0
+    changes = going_along(net, chosen, questions)
 
-    def changed():
+    def changed(size):
         return net.edit(*[
             WeightEdit(name, lambda w, change=change: w + (size * change).to(w))
             for name, change in changes.items()
         ])  # fmt: skip
 
     ends = FACTORS[0], FACTORS[-1]
-    for _ in range(TRIALS):
-        with changed():
-            low, high = scaled_compliance(net, [chosen], questions, factors=ends, progress=False)[0]
-        # The smallest change that is enough, were preferences to grow with it evenly.
-        rises = (low + TIMES[:, None] * (high - low) > 0).mean(axis=1) - (low > 0).mean()
-        size *= TIMES[np.argmax(rises >= min(RISE, rises.max()))]
-    with changed():
+    with changed(1.0):
+        low, high = scaled_compliance(net, [chosen], questions, factors=ends, progress=False)[0]
+    # The smallest change that is enough, were preferences to grow with it evenly.
+    rises = (low + TIMES[:, None] * (high - low) > 0).mean(axis=1) - (low > 0).mean()
+    with changed(TIMES[np.argmax(rises >= min(RISE, rises.max()))]):
         return scaled(net, units, chosen, questions)
 
 
@@ -264,6 +265,7 @@ for row in share[1:]:
     axes[2].plot(FACTORS, row, color="#9aa5b1", lw=0.8)
 axes[2].plot([], [], color="#9aa5b1", label=f"{N_DRAWS} draws of matched neurons")
 axes[2].plot(FACTORS, share[0], "o-", color="#c0392b", lw=2, label="H-neurons")
+axes[2].plot(FACTORS, (planted[0] > 0).mean(axis=1), "--", color="#e3a23c", label="planted neurons")
 axes[2].set(xlabel="activity multiplied by", ylabel="share of wrong answers it goes along with",
             title="Do they make it go along?")  # fmt: skip
 axes[2].legend(frameon=False)

@@ -5,8 +5,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.network import ablate, ablated_together, scale
-from nissl.network.together import scaled_together
+from nissl.network import ablate, ablated_together, scale, scaled_together
 from tiny import CAUSAL, N_LAYERS, ids, tiny
 
 

@@ -153,17 +153,20 @@ class Questions:
         """
         from nissl.network.together import scaled_together
 
-        # Other edits may act at one position or item: what they see must stay as it is.
-        alone = bool(self.net.editing)
-        edits = [edit for block in self.net.edit_blocks for edit in block.edits]
-        shared = self.keeps and all(getattr(edit, "tokenwise", False) for edit in edits)
-        bundles = _bundles(self.ids) if shared else [(0, list(range(len(self.ids))))]
+        bundles = self._bundles()
         factors = by if len(by) else [0.0] * len(groups)
-        for chunk in together(len(groups), 1 if alone else batch_size):
+        for chunk in together(len(groups), 1 if self.net.editing else batch_size):
             scaled = [groups[g] for g in chunk], [factors[g] for g in chunk]
             with scaled_together(self.net, *scaled):
                 for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
                     yield chunk, rows, logits
+
+    def _bundles(self) -> list[tuple[int, list[int]]]:
+        # Other edits may act at one position or item: what they see must stay as it is.
+        edits = [edit for block in self.net.edit_blocks for edit in block.edits]
+        if self.keeps and all(getattr(edit, "tokenwise", False) for edit in edits):
+            return _bundles(self.ids)
+        return [(0, list(range(len(self.ids))))]
 
     def _answers(
         self, bundles: list[tuple[int, list[int]]], n_prompts: int
