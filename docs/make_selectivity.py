@@ -99,6 +99,7 @@ def measured(case: Case) -> dict[str, str]:
         p = [case.p(np.random.default_rng([seed, number]), size)[1] for seed in range(repeats)]
         powers.append(f"{size:g}: {rate(np.concatenate(p)).rate:.0%}")
     bound = " (p is a bound)" if case.bound else ""
+    bound += " (a large share)" if case.share else ""
     return {
         "method": f"`{case.name}`",
         "data": case.data,
