@@ -267,7 +267,8 @@ CASES = [
          "the head makes a neuron speak for the answer, as a share of the facts", (0.3, 0.6, 0.9),
          comparative_case),
     Case(158, "head_damage", "40 facts, sixteen heads", "by how much more often than not a head "
-         "speaks for the answer, as a share of the facts", (0.3, 0.6, 0.9), head_damage_case),
+         "speaks for the answer, as a share of the facts", (0.3, 0.6, 0.9), head_damage_case,
+         repeats=10),
     Case(160, "erasing", "200 detectors over 64 dimensions", "cosine of what is written and the "
          "trigger's unembedding, turned round", (0.2, 0.4, 0.6), erasing_case),
     Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
@@ -286,14 +287,14 @@ CASES = [
     Case(205, "truth", "36 couples of questions of three subjects", "contribution, in standard "
          "deviations within a couple", (0.3, 0.6, 0.9), _truth),
     Case(24, "damage", "eight prompts, groups of twelve of 2,000 neurons", WRITES,
-         (0.5, 1.0, 2.0), damage_case, repeats=20),
+         (0.5, 1.0, 2.0), damage_case, repeats=25),
     Case(24, "damage", "eight prompts, groups of twelve of 48 neurons", WRITES, (0.5, 1.0, 2.0),
          damage_of_48_case, share=0.25, repeats=10),
     Case(164, "loss_damage", "eight texts, groups of twelve of 2,000 neurons", WRITES,
-         (0.5, 1.0, 2.0), loss_damage_case, repeats=20),
+         (0.5, 1.0, 2.0), loss_damage_case, repeats=25),
     Case(146, "ranking_damage", "sixteen queries, six passages each, twelve of 300 neurons",
          "what they add to the score of a passage with a word of the query", (0.25, 0.5, 1.0),
          ranking_damage_case, bound=True, repeats=10),
     Case(158, "keeping", "eight prompts, twelve of 400 neurons", WRITES,
-         (0.5, 1.0, 2.0), keeping_case, repeats=20),
+         (0.5, 1.0, 2.0), keeping_case, repeats=25),
 ]  # fmt: skip

@@ -148,22 +148,24 @@ class MatchedUnits:
                 raise UnknownName("unit", unit, names)
         chosen = np.array([row[u] for u in units])
         candidates = self._candidates(table, chosen)
+        nearest = [near[: self.n_nearest - 1].tolist() for near in candidates]
         drawn = np.empty((n, len(chosen)), dtype=np.int64)
         for d in range(n):
             rng = np.random.default_rng([seed, d])
             taken: set[int] = set()
             for at in rng.permutation(len(chosen)):
-                near = candidates[at]
-                free = [c for c in near[: self.n_nearest - 1] if c not in taken]
+                free = [c for c in nearest[at] if c not in taken]
                 # Where neighbours took them all, the next nearest that is free.
-                free = free or [next(c for c in near if c not in taken)]
+                free = free or [next(int(c) for c in candidates[at] if c not in taken)]
                 free.append(int(chosen[at]))
                 pick = free[int(rng.integers(len(free)))]
                 taken.add(pick)
                 drawn[d, at] = pick
         return drawn
 
-    def _candidates(self, table: pd.DataFrame, chosen: NDArray[np.int64]) -> list[list[int]]:
+    def _candidates(
+        self, table: pd.DataFrame, chosen: NDArray[np.int64]
+    ) -> list[NDArray[np.int64]]:
         """Return for each chosen row others of its kind that are not chosen, nearest first."""
         kind = np.zeros(len(table), dtype=np.int64)
         near = []
@@ -185,8 +187,7 @@ class MatchedUnits:
                     do="match on fewer columns, or test fewer units at once",
                 )
             far = np.sum([np.abs(r[rows] - r[row]) for r in near], axis=0) if near else None
-            ordered = rows if far is None else rows[np.argsort(far, kind="stable")]
-            out.append([int(r) for r in ordered])
+            out.append(rows if far is None else rows[np.argsort(far, kind="stable")])
         return out
 
 
