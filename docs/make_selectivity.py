@@ -51,8 +51,8 @@ at most 0.05, before any correction, for three sizes of the effect. `families` a
 
 Ablated groups are held against units matched to them, each of which is drawn from twenty that are
 alike, the group's own among them; no other unit of the group is. A group that is a large share of
-its layer therefore stands out too often, by up to that share: twelve neurons of 2,000 do not, of
-48 they do.
+its layer therefore stands out too often, by up to that share: twelve neurons of 48 may, of 2,000
+hardly.
 
 """
 UNTRAINED = """

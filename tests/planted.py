@@ -270,7 +270,7 @@ CASES = [
          "speaks for the answer, as a share of the facts", (0.3, 0.6, 0.9), head_damage_case,
          repeats=10),
     Case(160, "erasing", "200 detectors over 64 dimensions", "cosine of what is written and the "
-         "trigger's unembedding, turned round", (0.2, 0.4, 0.6), erasing_case),
+         "trigger's unembedding, turned round", (0.2, 0.4, 0.6), erasing_case, bound=True),
     Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
          "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
     Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
