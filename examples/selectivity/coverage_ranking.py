@@ -24,8 +24,8 @@ SEED, N_VALIDATION, N_RANKED, N_SHARE = 0, 5000, 400, 1000
 STEPS, BATCH, CHECKPOINTS = 400, 128, (100, 200, 300, 400)
 SITES = ("layer1", "layer2", "layer3", "layer4")
 # As activation_coverage.py chose them, on another net: they tell noise from photographs best.
-ALPHA = {"layer1": 100.0, "layer2": 1000.0, "layer3": 10000.0, "layer4": 10000.0}
-OPTIONS = {"bins": 20, "full_density": 0.05}
+ALPHA = {"layer1": 100.0, "layer2": 1000.0, "layer3": 1000.0, "layer4": 10000.0}
+OPTIONS = {"bins": 20, "full_density": 0.2}
 STEEPNESS = 10.0 ** np.arange(-1, 6)
 VARIANTS = ("plain", "decay", "wrong labels", "shifts", "noise", "contrast", "slow")
 
