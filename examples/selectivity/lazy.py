@@ -21,7 +21,7 @@ from nissl.selectivity import lazy
 from nissl.statistics import ReinitialisedNetwork, calibration_error
 from nissl.training import Batches, train
 
-N_TRAIN, N_TEST, N_RECORDED, STEPS, SEEDS = 512, 2000, 128, 1400, 4
+N_TRAIN, N_TEST, N_RECORDED, STEPS, SEEDS = 512, 2000, 128, 1400, 8
 D_MLP, LAYERS = 192, 3
 K = 8  # of 192: the paper keeps 128 of 3072
 WRONG = 0.4  # share of training labels that are drawn anew
@@ -29,10 +29,10 @@ NOISE = (0.0, 0.2, 0.4, 0.6, 0.8)  # deviation of what is added to pixels, which
 CORRUPTED = 0.6  # of them, for the claim
 FRESH = 39
 PAPER = 0.063  # nonzero in the paper's ViT-B/16
-# Planted: what the paper's ViT gains in its table 1 by keeping 128 of 3,072 activations; accuracy
-# with 40% of labels drawn anew 59.44 to 62.13%, under Gaussian noise 39.54 to 42.29%, calibration
-# error 8.42 to 7.48%.
-GAINS = {"noise": 0.0269, "corruption": 0.0275, "calibration": 0.0094}
+# Planted: what the paper's ViT gains in its table 1 by keeping 128 of 3,072 activations. Accuracy
+# with 40% of labels drawn anew rises from 59.44 to 62.13%, under Gaussian noise from 39.54 to
+# 42.29%; calibration error falls from 8.42 to 7.48%, by a ninth.
+GAINS, LESS = {"noise": 0.0269, "corruption": 0.0275}, 1 - 7.48 / 8.42
 FITS = 0.99  # of what it was told, by every network: else it says nothing of labels drawn at random
 
 
@@ -87,7 +87,8 @@ def answers(model, images, *edits):
     """Probabilities of the ten digits, shape (n_images, 10)."""
     net = nissl.load(model)
     with net.edit(*edits), torch.inference_mode():
-        return model(pixel_values=images).logits.softmax(-1).numpy()
+        parts = [model(pixel_values=some).logits.softmax(-1) for some in images.split(250)]
+    return torch.cat(parts).numpy()
 
 
 def right(p, labels):
@@ -118,6 +119,7 @@ anew = torch.tensor(rng.integers(0, 10, N_TRAIN))
 wrong = torch.where(torch.tensor(rng.random(N_TRAIN) < WRONG), anew, told)
 static = torch.tensor(rng.random((N_TRAIN, *pixels.shape[1:])), dtype=torch.float32)
 noise = torch.tensor(rng.standard_normal(unseen.shape), dtype=torch.float32)
+noisy = [unseen + level * noise for level in NOISE]
 
 # Which activations are nonzero?
 sets = {
@@ -161,7 +163,7 @@ if min(fits.values()) < FITS:
 # What does it do to keep k?
 hurt = {
     key: np.asarray([
-        [right(answers(m, unseen + level * noise), asked).mean() for level in NOISE] for m in models
+        [right(answers(model, images), asked).mean() for images in noisy] for model in models
     ])
     for key, models in kinds.items()
 }  # fmt: skip
@@ -181,17 +183,17 @@ of_top_k = {
     "noise": hurt[K, "wrong"][:, 0], "corruption": hurt[K, "right"][:, at],
     "calibration": -off[K, "right"],
 }  # fmt: skip
-as_calibrated = [
-    -calibration_error(
-        np.clip(p.max(1) - GAINS["calibration"] * np.sign((p.max(1) - right(p, asked)).mean()), 0, 1),
-        right(p, asked),
-    )
-    for p in confident[None, "right"]
-]  # fmt: skip
-as_good = {
-    "noise": of_dense["noise"] + GAINS["noise"], "corruption": of_dense["corruption"] + GAINS["corruption"],
-    "calibration": np.asarray(as_calibrated),
-}  # fmt: skip
+
+
+def less_sure(p):
+    """Confidences nearer to the accuracy by the share by which the paper's error falls."""
+    return np.clip(p.max(1) - LESS * (p.max(1).mean() - right(p, asked).mean()), 0, 1)
+
+
+as_good = {key: of_dense[key] + gain for key, gain in GAINS.items()}
+as_good["calibration"] = -np.asarray([
+    calibration_error(less_sure(p), right(p, asked)) for p in confident[None, "right"]
+])  # fmt: skip
 
 
 def gains(better):
