@@ -16,7 +16,7 @@ from nissl.network import answered
 from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
 
 SEED, N_DRAWS, LEAST, RELATIONS = 0, 19, 30, 8
-TRIED, FOUND, ASKED = 150, 30, 4  # facts of each relation: at first, to find neurons, to test them
+TRIED, FOUND, ASKED = 150, 30, 3  # facts of each relation: at first, to find neurons, to test them
 SIZES = (0.001, 0.003, 0.01)  # of all neurons
 MODELS = {"smollm2": "#2f5d8a", "gemma3-270m": "#c8553d"}
 
@@ -50,7 +50,7 @@ def measure(name):
     for kind, rows in table.groupby("label"):
         best[kind] = list(rows.nlargest(int(SIZES[-1] * len(units)), "effect")["unit"])
     hurt = damage(
-        net, best, tested_on, labels="relation", units=units, n_draws=N_DRAWS, batch_size=160,
+        net, best, tested_on, labels="relation", units=units, n_draws=N_DRAWS, batch_size=320,
         seed=SEED,
     )  # fmt: skip
     grows = [

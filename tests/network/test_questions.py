@@ -50,6 +50,35 @@ def test_edits_in_force_are_seen_with_their_positions():
     assert np.abs(both[0] - expected).max() > 1e-3
 
 
+class Doubled:
+    """Each token's stream is doubled in a block, and tokens are counted."""
+
+    reads, writes, tokenwise = (), ("blocks.1.resid_post",), True
+
+    def __init__(self, tokenwise):
+        self.tokenwise, self.n_tokens, self.ends = tokenwise, 0, []
+
+    def begin(self, batch):
+        self.ends += batch.prompt_lengths.tolist()
+
+    def apply(self, site, x, positions, phase):
+        assert phase == "prefill"
+        self.n_tokens += positions.numel()
+        return 2 * x
+
+
+def test_an_edit_of_each_token_alone_reads_what_prompts_share_once():
+    net = nissl.load(tiny("llama"), tokenizer=Letters())
+    together, apart = Doubled(tokenwise=True), Doubled(tokenwise=False)
+    found = []
+    for edit in (together, apart):
+        with net.edit(edit):
+            found.append(answered(net, PROMPTS, ANSWERS, progress=False)[0])
+    np.testing.assert_allclose(*found, atol=1e-5)
+    assert together.n_tokens < 0.7 * apart.n_tokens == 0.7 * sum(map(len, PROMPTS))
+    assert set(map(len, PROMPTS)) <= set(together.ends)  # the rest belongs to the prompt
+
+
 def test_bundles_hold_every_prompt_once_and_read_little():
     ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
     bundles = _bundles(ids)

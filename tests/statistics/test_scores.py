@@ -6,10 +6,17 @@ from nissl.statistics import scores
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 8])
-def test_ranks_are_those_of_scipy(decimals):
-    values = np.round(np.random.default_rng(0).standard_normal((70, 9)), decimals)
-    assert np.array_equal(scores._ranks(values), stats.rankdata(values, axis=0))
-    assert np.array_equal(scores._ranks(np.ones((4, 2))), np.full((4, 2), 2.5))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranks_are_those_of_scipy(decimals, dtype):
+    values = np.random.default_rng(0).standard_normal((5000, 9)).round(decimals).astype(dtype)
+    assert np.array_equal(scores.ranks(values), stats.rankdata(values, axis=0))
+    assert np.array_equal(scores.ranks(np.ones((4, 2))), np.full((4, 2), 2.5))
+
+
+def test_ranks_of_the_largest_and_smallest_numbers():
+    some = [0.0, -0.0, 5e-324, -5e-324, 1.7e308, -1.7e308, np.inf, 0.1, np.float32(0.1)]
+    values = np.random.default_rng(0).choice(some, (300, 20))
+    assert np.array_equal(scores.ranks(values), stats.rankdata(values, axis=0))
 
 
 def test_all_draws_are_scored_as_each_would_be_alone():

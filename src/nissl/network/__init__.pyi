@@ -32,6 +32,7 @@ from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
 from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of
+from .prompts import beginnings as beginnings
 from .prompts import encoded as encoded
 from .prompts import first_tokens as first_tokens
 from .questions import Questions as Questions

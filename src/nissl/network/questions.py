@@ -113,7 +113,8 @@ class Questions:
 
     def _bundles(self) -> list[tuple[int, list[int]]]:
         # Other edits may act at one position or item: what they see must stay as it is.
-        if self.keeps and not self.net.editing:
+        edits = [edit for block in self.net.edit_blocks for edit in block.edits]
+        if self.keeps and all(getattr(edit, "tokenwise", False) for edit in edits):
             return _bundles(self.ids)
         return [(0, list(range(len(self.ids))))]
 
@@ -142,10 +143,12 @@ class Questions:
         """Read the beginning of a bundle, and return its keys and values."""
         from transformers import DynamicCache
 
+        from nissl.network.batch import CONTINUES
         from nissl.network.calls import call_model, sequence_call
 
         config: Any = self.net.model.config
         cache = DynamicCache(config=config)
+        setattr(cache, CONTINUES, True)  # what is read next is of the prompt still
         call = sequence_call(self.net, [ids])
         call.kwargs.update(past_key_values=cache, use_cache=True)
         call_model(self.net, call, head=False)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.statistics.nulls import codes
-from nissl.statistics.scores import LINEAR, linear_scores, ranked_scores
+from nissl.statistics.scores import LINEAR, linear_scores, ranked_scores, ranks
 
 __all__ = ["auroc", "average_precision", "cohens_d", "mutual_information"]
 
@@ -154,12 +154,10 @@ def mutual_information(
     if bins < 2:
         raise NisslError(f"{bins} bins tell nothing apart", do="use at least 2")
     x, y, finite = _given(values, labels, binary=False)
-    from scipy.stats import rankdata
-
     n, n_units = x.shape
     n_labels = int(y.max()) + 1
     # Middle ranks, so that tied samples fall into one bin.
-    cut = np.minimum((rankdata(x, axis=0) - 0.5) * bins / n, bins - 1).astype(np.int64)
+    cut = np.minimum((ranks(x) - 0.5) * bins / n, bins - 1).astype(np.int64)
     cell = (np.arange(n_units) * bins + cut) * n_labels + y[:, None]
     joint = np.bincount(cell.ravel(), minlength=n_units * bins * n_labels)
     joint = joint.reshape(n_units, bins, n_labels)

@@ -141,15 +141,15 @@ class MatchedUnits:
                 raise UnknownName("unit", unit, names)
         chosen = np.array([row[u] for u in units])
         candidates = self._candidates(table, chosen)
+        nearest = [near[: self.n_nearest].tolist() for near in candidates]
         drawn = np.empty((n, len(chosen)), dtype=np.int64)
         for d in range(n):
             rng = np.random.default_rng([seed, d])
             taken: set[int] = set()
             for at in rng.permutation(len(chosen)):
-                near = candidates[at]
-                free = [c for c in near[: self.n_nearest] if c not in taken]
+                free = [c for c in nearest[at] if c not in taken]
                 # Where neighbours took them all, the next nearest that is free.
-                free = free or [next((c for c in near if c not in taken), -1)]
+                free = free or [next((int(c) for c in candidates[at] if c not in taken), -1)]
                 pick = free[int(rng.integers(len(free)))]
                 if pick < 0:
                     raise NisslError(
@@ -160,7 +160,9 @@ class MatchedUnits:
                 drawn[d, at] = pick
         return drawn
 
-    def _candidates(self, table: pd.DataFrame, chosen: NDArray[np.int64]) -> list[list[int]]:
+    def _candidates(
+        self, table: pd.DataFrame, chosen: NDArray[np.int64]
+    ) -> list[NDArray[np.int64]]:
         """Return for each chosen row the other rows of its kind, nearest first."""
         kind = np.zeros(len(table), dtype=np.int64)
         near = []
@@ -177,8 +179,7 @@ class MatchedUnits:
         for row in chosen:
             rows = np.flatnonzero(other & (kind == kind[row]))
             far = np.sum([np.abs(r[rows] - r[row]) for r in near], axis=0) if near else None
-            ordered = rows if far is None else rows[np.argsort(far, kind="stable")]
-            out.append([int(r) for r in ordered])
+            out.append(rows if far is None else rows[np.argsort(far, kind="stable")])
         return out
 
 
