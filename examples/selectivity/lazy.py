@@ -21,7 +21,7 @@ from nissl.selectivity import lazy
 from nissl.statistics import ReinitialisedNetwork, calibration_error
 from nissl.training import Batches, train
 
-N_TRAIN, N_TEST, N_RECORDED, STEPS, SEEDS = 2048, 2000, 128, 700, 4
+N_TRAIN, N_TEST, N_RECORDED, STEPS, SEEDS = 512, 2000, 128, 1400, 8
 D_MLP, LAYERS = 192, 3
 K = 8  # of 192: the paper keeps 128 of 3072
 WRONG = 0.4  # share of training labels that are drawn anew
@@ -29,7 +29,11 @@ NOISE = (0.0, 0.2, 0.4, 0.6, 0.8)  # deviation of what is added to pixels, which
 CORRUPTED = 0.6  # of them, for the claim
 FRESH = 39
 PAPER = 0.063  # nonzero in the paper's ViT-B/16
-GAIN = 0.025  # of accuracy, planted: the paper's tables have two to three points
+# Planted: what the paper's ViT gains in its table 1 by keeping 128 of 3,072 activations. Accuracy
+# with 40% of labels drawn anew rises from 59.44 to 62.13%, under Gaussian noise from 39.54 to
+# 42.29%; calibration error falls from 8.42 to 7.48%, by a ninth.
+GAINS, LESS = {"noise": 0.0269, "corruption": 0.0275}, 1 - 7.48 / 8.42
+FITS = 0.99  # of what it was told, by every network: else it says nothing of labels drawn at random
 
 
 class TopK(nn.Module):
@@ -74,7 +78,7 @@ def trained(images, labels, *, seed=0, k=None):
     """A network trained here; some 15 seconds the first time."""
     return train(
         transformer(seed, k), Batches(images, labels, batch_size=64, seed=seed), loss=label_loss,
-        steps=STEPS, learning_rate=1e-3, weight_decay=0.05, warmup=50, schedule="cosine",
+        steps=STEPS, learning_rate=3e-3, weight_decay=0.05, warmup=50, schedule="cosine",
         progress=False,
     )  # fmt: skip
 
@@ -83,7 +87,8 @@ def answers(model, images, *edits):
     """Probabilities of the ten digits, shape (n_images, 10)."""
     net = nissl.load(model)
     with net.edit(*edits), torch.inference_mode():
-        return model(pixel_values=images).logits.softmax(-1).numpy()
+        parts = [model(pixel_values=some).logits.softmax(-1) for some in images.split(250)]
+    return torch.cat(parts).numpy()
 
 
 def right(p, labels):
@@ -114,6 +119,7 @@ anew = torch.tensor(rng.integers(0, 10, N_TRAIN))
 wrong = torch.where(torch.tensor(rng.random(N_TRAIN) < WRONG), anew, told)
 static = torch.tensor(rng.random((N_TRAIN, *pixels.shape[1:])), dtype=torch.float32)
 noise = torch.tensor(rng.standard_normal(unseen.shape), dtype=torch.float32)
+noisy = [unseen + level * noise for level in NOISE]
 
 # Which activations are nonzero?
 sets = {
@@ -144,12 +150,20 @@ as_lazy = {
 fits = {
     name: float(right(answers(done.model, sets[name][0]), sets[name][1]).mean())
     for name, done in learned.items()
-}
+} | {
+    f"{'all' if k is None else k} kept, {name} labels": min(
+        float(right(answers(model, seen), told if name == "right" else wrong).mean())
+        for model in models
+    )
+    for (k, name), models in kinds.items()
+}  # fmt: skip
+if min(fits.values()) < FITS:
+    raise SystemExit(f"a network does not fit what it was told: {fits}")
 
 # What does it do to keep k?
 hurt = {
     key: np.asarray([
-        [right(answers(m, unseen + level * noise), asked).mean() for level in NOISE] for m in models
+        [right(answers(model, images), asked).mean() for images in noisy] for model in models
     ])
     for key, models in kinds.items()
 }  # fmt: skip
@@ -169,15 +183,17 @@ of_top_k = {
     "noise": hurt[K, "wrong"][:, 0], "corruption": hurt[K, "right"][:, at],
     "calibration": -off[K, "right"],
 }  # fmt: skip
-as_calibrated = [
-    -calibration_error(np.clip(p.max(1) - (p.max(1) - right(p, asked)).mean() / 3, 0, 1),
-                       right(p, asked))
-    for p in confident[None, "right"]
-]  # fmt: skip
-as_good = {
-    "noise": of_dense["noise"] + GAIN, "corruption": of_dense["corruption"] + GAIN,
-    "calibration": np.asarray(as_calibrated),
-}  # fmt: skip
+
+
+def less_sure(p):
+    """Confidences nearer to the accuracy by the share by which the paper's error falls."""
+    return np.clip(p.max(1) - LESS * (p.max(1).mean() - right(p, asked).mean()), 0, 1)
+
+
+as_good = {key: of_dense[key] + gain for key, gain in GAINS.items()}
+as_good["calibration"] = -np.asarray([
+    calibration_error(less_sure(p), right(p, asked)) for p in confident[None, "right"]
+])  # fmt: skip
 
 
 def gains(better):
@@ -245,9 +261,8 @@ nissl.claim(
         "accuracy_wrong_labels": float(of_dense["noise"].mean()),
         "accuracy_corrupted": float(of_dense["corruption"].mean()),
         "calibration_error": float(off[None, "right"].mean()),
-        "fits_random_labels": fits["random labels"],
-        "fits_random_pixels": fits["random pixels"],
-    },
+    }
+    | {f"fits_{name.replace(', ', '_').replace(' ', '_')}": fit for name, fit in fits.items()},
     null={
         "nonzero_digits": float(found["digits"].table["null_mean"].mean()),
         "nonzero_random_labels": float(found["random labels"].table["null_mean"].mean()),

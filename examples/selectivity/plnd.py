@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
+from nissl.network import beginnings
 from nissl.selectivity import (
     damage_matrix,
     document_activity,
@@ -45,8 +46,7 @@ def declaration(net):
     texts = texts.assign(language=texts["language"].map(LANGUAGES)).dropna(subset="language")
     found_on, rest = halves(parallel(texts), labels="language", by="article", seed=SEED)
     tested_on = rest.groupby("language").head(TESTED)
-    ids = net.tokenizer(list(tested_on["text"]), add_special_tokens=False)["input_ids"]
-    return found_on, tested_on.assign(text=[row[:TOKENS] for row in ids])
+    return found_on, tested_on.assign(text=beginnings(net, tested_on["text"], TOKENS))
 
 
 net = nissl.load("gemma3-270m", dtype="bfloat16")

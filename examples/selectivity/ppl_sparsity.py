@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network, losses
+from nissl.network import Network, beginnings, losses
 from nissl.selectivity import SparsingLaw, ppl_sparsity, sparsing_law, thresholded
 from nissl.training import (
     Batches,
@@ -25,7 +25,7 @@ from nissl.training import (
     train,
 )
 
-SEED, TEXTS, LETTERS = 0, 16, 240
+SEED, TEXTS, LETTERS, TOKENS = 0, 16, 480, 48  # of a text the first tokens are read
 VOCABULARY, LENGTH, BATCH, STEPS, WARMUP = 1024, 64, 16, 900, 50
 CHECKPOINTS = [0, *range(50, STEPS + 1, 50)]
 FIRST = 100  # the paper's laws are of what comes after the warm-up
@@ -40,6 +40,7 @@ PLANTED = 0.2  # of the ratio, by which it rises or falls in what is planted
 def real_model(name, texts):
     """Ratios of a model for several p, and how its thresholds do on texts that are not theirs."""
     net = nissl.load(name, dtype="bfloat16")
+    texts = beginnings(net, texts, TOKENS)
     found = {p: ppl_sparsity(net, texts[::2], p=p, n_tokens=128, progress=False) for p in (1, 5)}
     dense = losses(net, texts[1::2], progress=False).mean()
     with net.edit(thresholded(net, found[1])):
@@ -224,6 +225,6 @@ nissl.claim(
     "checkpoints, that of r2 (of checkpoints that were not fitted) its mean over them",
     data=f"gated transformers of 4 x 96 trained here for {STEPS} steps "
     f"({STEPS * BATCH * LENGTH:,} tokens) on a Bible, {len(amounts)} checkpoints; smollm2 and "
-    f"gemma3-270m on {TEXTS} texts of {LETTERS} letters",
+    f"gemma3-270m on {TEXTS} texts of {TOKENS} tokens",
     seed=SEED,
 )

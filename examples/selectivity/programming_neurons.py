@@ -18,6 +18,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 
 import nissl
+from nissl.network import beginnings
 from nissl.selectivity import (
     damage_matrix,
     document_activity,
@@ -66,8 +67,8 @@ def programs(net):
     table = table[table["text"].str.strip().str.len() > 50].drop_duplicates("text")
     found_on, tested_on = (table[table["side"] == side] for side in (0, 1))
     tested_on = tested_on.groupby("language").head(TESTED)
-    ids = net.tokenizer(list(tested_on["text"]), add_special_tokens=False)["input_ids"]
-    return found_on.reset_index(drop=True), tested_on.assign(text=[row[:TOKENS] for row in ids])
+    tested_on = tested_on.assign(text=beginnings(net, tested_on["text"], TOKENS))
+    return found_on.reset_index(drop=True), tested_on
 
 
 def layers(found):
@@ -106,7 +107,7 @@ found = programming_neurons(activity["open"], **options)
 groups = members(found, kinds=("exclusive",))
 hurt = loss_damage(
     net, groups, tested_on, labels="language", units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS, correction=None, every=2, batch_size=20, seed=SEED,
+    n_draws=N_DRAWS, correction=None, every=3, batch_size=20, seed=SEED,
 )  # fmt: skip
 own = hurt.table[hurt.table["label"] == "own - others"]
 without = exchanged(activity["open"], labels="language", null=NULL, seed=SEED)

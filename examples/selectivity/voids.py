@@ -4,7 +4,8 @@ SmolLM2 chooses among four answers to facts, and answers questions about others 
 Each token skips the layers that are voids of it; alpha, which says how many these are, is chosen on
 one half of the facts, and the score of the other half is set against skipping as many random
 layers. The paper's code never skips: its layers read the whole stream, and what leaves the last is
-what the last activated one left. That is measured beside it.
+what the last activated one left. That is measured beside it. Where voids are skipped, the beginning
+that questions of one kind share is read, and its layers are counted, once.
 
 What is planted is the same network in other units: each block doubles the stream, which the norms
 take back, so that it computes what it did, and between two blocks lies one that does nothing.
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 import nissl
-from nissl.network import Network
+from nissl.network import Network, last_logits, readout
 from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
 
 SEED, PER_KIND, CHOICES, DRAWS = 0, 20, 4, 2
@@ -49,45 +50,66 @@ def with_choices(facts, tokenizer):
     return facts.assign(choices=choices)
 
 
+def scored(logits, choices):
+    """Tell of facts whether the right one of four answers is the likeliest, and of all tokens."""
+    choices = torch.tensor(choices)
+    right = logits.gather(1, choices).argmax(1) == 0
+    return np.stack([right.numpy(), (logits.argmax(1) == choices[:, 0]).numpy()])
+
+
 def choose(net, facts, *edits):
     """Score facts: how often the right one of four answers is the likeliest, and of all tokens."""
-    texts, choices = facts["text"].tolist(), np.stack(facts["choices"].tolist())
-    right, first = np.zeros(len(texts)), np.zeros(len(texts))
-    order = np.argsort([len(text) for text in texts], kind="stable")
-    head = net.unembedding.float().T
+    texts, choices, found = list(facts["text"]), np.stack(facts["choices"]), []
     with net.edit(*edits):
-        for at in range(0, len(order), BATCH):
-            rows = order[at : at + BATCH]
-            said = net.run([texts[r] for r in rows], sites="final_norm", padding="left")
-            logits = said["final_norm"][:, -1].float() @ head
-            offered = logits.gather(1, torch.from_numpy(choices[rows]))
-            right[rows] = (offered.argmax(1) == 0).numpy()
-            first[rows] = (logits.argmax(1) == torch.from_numpy(choices[rows][:, 0])).numpy()
-    return {"accuracy": right.mean(), "top1": first.mean()}
+        for rows, logits in last_logits(net, texts, batch_size=BATCH, progress=False):
+            found.append(scored(logits, choices[rows]))
+    return dict(zip(("accuracy", "top1"), np.concatenate(found, axis=1).mean(axis=1), strict=True))
 
 
-def skipping(net, facts, edit):
-    """Score facts under an edit, with the share of layers that it used."""
-    return {**choose(net, facts, edit), "used": float(edit.usage()["used"].mean())}
+def skipping(net, facts):
+    """Return what scores facts where voids are skipped (given a seed: as many random layers)."""
+    edits = {}
+
+    def score(alpha, seed=None, match="number"):
+        if seed is None:
+            edit = edits[alpha] = skip_voids(alpha=alpha)
+        else:
+            edit = skip_random(edits[alpha], match=match, seed=seed)
+        return {**choose(net, facts, edit), "used": float(edit.usage()["used"].mean())}
+
+    return score
 
 
-def chosen_alpha(net, facts, stream):
-    """Choose on these facts the alpha that scores best with no more than 70% of the layers."""
-    scores = pd.DataFrame(
-        [{"alpha": a, **skipping(net, facts, skip_voids(alpha=a, stream=stream))} for a in ALPHAS]
-    )
+def leaving(net, facts):
+    """The same where each token leaves at the last layer it uses: all from one reading."""
+    rec = nissl.record(net, list(facts["text"]), sites=STREAM, bos="never", progress=False)
+    norms, read, choices = stream_norms(rec), readout(net), np.stack(facts["choices"])
+    end = np.flatnonzero(np.diff(rec["document"].values, append=-1))
+    stream = torch.from_numpy(rec.values[end].reshape(len(end), norms.shape[1], -1))
+
+    def score(alpha, seed=None):
+        void = void_layers(norms, alpha=alpha)
+        own = void[end]
+        if seed is not None:
+            own = np.random.default_rng(seed).permuted(own, axis=1)
+        passed = (~own * np.arange(1, own.shape[1] + 1)).max(axis=1)
+        right, first = scored(read(stream[np.arange(len(end)), passed]), choices).mean(axis=1)
+        return {"accuracy": right, "top1": first, "used": 1 - void.mean()}
+
+    return score
+
+
+def chosen_alpha(score):
+    """Choose the alpha that scores best with no more than 70% of the layers."""
+    scores = pd.DataFrame([{"alpha": a, **score(a)} for a in ALPHAS])
     few = scores[scores["used"] <= USED]
     return float(few.loc[few["accuracy"].idxmax(), "alpha"])
 
 
-def against_random(net, facts, alpha, stream, draws=1, match="number"):
-    """Score facts with voids skipped, and with as many random layers, the mean of draws."""
-    edit = skip_voids(alpha=alpha, stream=stream)
-    own = skipping(net, facts, edit)
-    null = pd.DataFrame(
-        [skipping(net, facts, skip_random(edit, match=match, seed=s)) for s in range(draws)]
-    )
-    return own, null.mean().to_dict()
+def against_random(score, alpha, draws=1):
+    """Score with voids skipped, and with as many random layers, the mean of draws."""
+    own = score(alpha)
+    return own, pd.DataFrame([score(alpha, seed=s) for s in range(draws)]).mean().to_dict()
 
 
 def respond(net, facts, *edits):
@@ -106,15 +128,14 @@ def respond(net, facts, *edits):
 
 
 def responses(net, facts, alpha, skips=SKIPS):
-    """Share of right answers with all layers, with voids skipped, and with as many at random."""
-    chats, said, whole = respond(net, facts)
-    scores = {"all layers": whole}
+    """Share of right answers with voids skipped, and with as many layers at random."""
+    scores = {}
     for name, phases in skips.items():
         edit = skip_voids(alpha=alpha, phases=phases)
         scores[name] = respond(net, facts, edit)[2]
     used = edit.usage().groupby("phase")["used"].mean().to_dict()
     scores["as many at random"] = respond(net, facts, skip_random(edit, seed=SEED))[2]
-    return chats, said, scores, used
+    return scores, used
 
 
 def recorded(net, chats, said):
@@ -171,39 +192,41 @@ asked = facts[facts["relation"].isin(ASKED) & ~facts["fact"].isin(chosen_on["fac
 asked = asked.groupby("relation").sample(QUESTIONS // len(ASKED), random_state=SEED)
 
 whole = choose(net, tested)
-alpha = {stream: chosen_alpha(net, chosen_on, stream) for stream in ("skipped", "whole")}
+ways = {"skipped": skipping, "whole": leaving}
+alpha = {stream: chosen_alpha(way(net, chosen_on)) for stream, way in ways.items()}
 print("alpha", alpha, whole, file=sys.stderr)
 curves = {}
-for stream in alpha:
-    pairs = [
-        against_random(net, tested, a, stream, draws=DRAWS if a == alpha[stream] else 1)
-        for a in ALPHAS
-    ]
+for stream, way in ways.items():
+    score = way(net, tested)
+    pairs = [against_random(score, a, draws=DRAWS if a == alpha[stream] else 1) for a in ALPHAS]
     curves[stream] = [pd.DataFrame(rows, index=ALPHAS) for rows in zip(*pairs, strict=True)]
     print(stream, *curves[stream], sep="\n", file=sys.stderr)
-_, others = against_random(net, tested, alpha["skipped"], "skipped", match="layers")
-print("layers of other tokens", others, file=sys.stderr)
-chats, said, scores, used = responses(net, asked, alpha["skipped"])
+    if stream == "skipped":
+        others = score(alpha[stream], seed=SEED, match="layers")
+        print("layers of other tokens", others, file=sys.stderr)
+chats, said, whole_response = respond(net, asked)
+scores, used = responses(net, asked, alpha["skipped"])
+scores = {"all layers": whole_response, **scores}
 print(scores, used, *said[::6], sep="\n", file=sys.stderr)
 rec = recorded(net, chats, said)
 found = voids(rec, labels="phase", seed=SEED)
 differ = found.table[found.table["label"] == "response - prompt"]
 
 idle = planted("smollm2")
-idle_alpha = chosen_alpha(idle, chosen_on, "skipped")
-idle_own, idle_null = against_random(idle, tested, idle_alpha, "skipped")
-_, _, idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
-edit = skip_voids(alpha=alpha["skipped"])
+idle_alpha = chosen_alpha(skipping(idle, chosen_on))
+idle_own, idle_null = against_random(skipping(idle, tested), idle_alpha)
+idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
 idle_whole = choose(idle, tested)["accuracy"]
-choose(idle, tested, edit)
-doubled_used = float(edit.usage().query("layer % 2 == 0")["used"].mean())
-print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, doubled_used, file=sys.stderr)
+print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, file=sys.stderr)
+norms = stream_norms(rec)
+doubled = norms * 2.0 ** np.arange(norms.shape[1])  # what the same layers write in other units
+doubled_used = 1 - void_layers(doubled, alpha=alpha["skipped"]).mean()
 
 figure, axes = plt.subplots(2, 2, figsize=(13.5, 9), layout="constrained")
 ink, pale, warm = "#2f5d8a", "#9db8cf", "#c8553d"
 text = int(np.argmax([len(s) for s in said]))
 rows = np.flatnonzero(rec["document"].values == text)[-SHOWN:]
-void = void_layers(stream_norms(rec))[rows]
+void = void_layers(norms)[rows]
 axes[0, 0].imshow(~void.T, origin="lower", aspect="auto", cmap="Blues", vmin=-0.1, vmax=1.4)
 names = [repr(t)[1:-1].strip() or "␣" for t in net.tokens(rec["token"].values[rows])]
 axes[0, 0].set_xticks(range(len(rows)), names, rotation=90, fontsize=7)
@@ -259,7 +282,7 @@ nissl.claim(
         "whole": whole["accuracy"],
         "used": own["used"],
         "response": scores["both"],
-        "whole_response": scores["all layers"],
+        "whole_response": whole_response,
         "response_prompt_skips": scores["prompt"],
         "response_response_skips": scores["response"],
         "used_prompt": used["prompt"],
@@ -291,7 +314,6 @@ nissl.claim(
         "whole": idle_whole,
         "used": idle_own["used"],
         "response": idle_scores["both"],
-        "whole_response": idle_scores["all layers"],
         "null.accuracy": idle_null["accuracy"],
         "null.response": idle_scores["as many at random"],
     },

@@ -7,7 +7,7 @@ import torch
 import nissl
 from nissl.network import ablate, readout
 from nissl.network.asked import Asked, asked_in_bundles
-from nissl.network.questions import bundles, same_length
+from nissl.network.questions import bundles_of, same_length
 from tiny import CAUSAL, VOCABULARY, tiny
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ FIRST = np.arange(3, 7)
 def test_what_is_shared_is_read_once_and_edited_too(name, at):
     net = nissl.load(tiny(name))
     read = readout(net)
-    order = [r for _, rows in bundles(PROMPTS) for part in same_length(PROMPTS, rows, 2)
+    order = [r for _, rows in bundles_of(PROMPTS) for part in same_length(PROMPTS, rows, 2)
              for r in part]  # fmt: skip
     asked = asked_in_bundles(net, PROMPTS, FIRST, read=read, at=at, batch_size=2)
     assert [batch.beginning is not None for batch in asked] == [True] * 3

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 import nissl
-from nissl.network import ablate, answered
-from nissl.network.questions import Questions, bundles
+from nissl.network import ablate, answered, scale
+from nissl.network.prompts import first_tokens
+from nissl.network.questions import Questions, bundles_of
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
 PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
@@ -19,7 +20,8 @@ def slowly(net, groups):
     for row, group in enumerate(groups):
         with torch.inference_mode(), net.edit(*([ablate(group)] if group else [])):
             for column, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
-                logits = net.model(torch.tensor([net.tokenizer.encode(prompt)])).logits[0, -1]
+                ids = torch.tensor([net.tokenizer.encode(prompt)])
+                logits = net.model(ids).logits[0, -1].detach()
                 found[row, column] = logits.log_softmax(-1)[net.tokenizer.encode(answer)[0]]
     return found
 
@@ -38,6 +40,20 @@ def test_answers_are_those_of_one_prompt_and_one_ablation_at_a_time(name):
     np.testing.assert_array_equal(right[2], best)
 
 
+def test_preferences_are_those_of_one_prompt_and_one_factor_at_a_time():
+    net = nissl.load(tiny("llama"), tokenizer=Letters())
+    groups = [["blocks.1.mlp.neurons[3]"], ["blocks.2.mlp.neurons[5]"], []]
+    others = first_tokens(net, "abcdefghijk")
+    found = Questions(net, PROMPTS, ANSWERS).prefer(others, groups, by=[3.0, 0.0, 1.0])
+    for row, group, factor in zip(found, groups, [3.0, 0.0, 1.0], strict=True):
+        with net.edit(*([scale(group, by=factor)] if group else [])):
+            for prompt, answer, other, one in zip(PROMPTS, ANSWERS, others, row, strict=True):
+                ids = torch.tensor([net.tokenizer.encode(prompt)])
+                logits = net.model(ids).logits[0, -1].detach()
+                gain = logits[net.tokenizer.encode(answer)[0]] - logits[other]
+                assert one == pytest.approx(float(gain), abs=1e-5)
+
+
 def test_edits_in_force_are_seen_with_their_positions():
     net = nissl.load(tiny("llama"), tokenizer=Letters())
     last = ablate(sites="blocks.1.mlp.neurons", positions=-1)
@@ -50,13 +66,42 @@ def test_edits_in_force_are_seen_with_their_positions():
     assert np.abs(both[0] - expected).max() > 1e-3
 
 
+class Doubled:
+    """Each token's stream is doubled in a block, and tokens are counted."""
+
+    reads, writes, tokenwise = (), ("blocks.1.resid_post",), True
+
+    def __init__(self, tokenwise):
+        self.tokenwise, self.n_tokens, self.ends = tokenwise, 0, []
+
+    def begin(self, batch):
+        self.ends += batch.prompt_lengths.tolist()
+
+    def apply(self, site, x, positions, phase):
+        assert phase == "prefill"
+        self.n_tokens += positions.numel()
+        return 2 * x
+
+
+def test_an_edit_of_each_token_alone_reads_what_prompts_share_once():
+    net = nissl.load(tiny("llama"), tokenizer=Letters())
+    together, apart = Doubled(tokenwise=True), Doubled(tokenwise=False)
+    found = []
+    for edit in (together, apart):
+        with net.edit(edit):
+            found.append(answered(net, PROMPTS, ANSWERS, progress=False)[0])
+    np.testing.assert_allclose(*found, atol=1e-5)
+    assert together.n_tokens < 0.7 * apart.n_tokens == 0.7 * sum(map(len, PROMPTS))
+    assert set(map(len, PROMPTS)) <= set(together.ends)  # the rest belongs to the prompt
+
+
 def test_bundles_hold_every_prompt_once_and_read_little():
     ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
-    parts = bundles(ids)
-    assert sorted(row for _, rows in parts for row in rows) == list(range(len(ids)))
-    for shared, rows in parts:
+    bundles = bundles_of(ids)
+    assert sorted(row for _, rows in bundles for row in rows) == list(range(len(ids)))
+    for shared, rows in bundles:
         heads = {tuple(ids[row][:shared]) for row in rows}
         assert len(heads) == 1
         assert all(len(ids[row]) > shared for row in rows)
-    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in parts)
+    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in bundles)
     assert read < 0.7 * sum(map(len, ids))

@@ -87,6 +87,14 @@ def test_tiles_do_not_matter(planted, monkeypatch):
     np.testing.assert_allclose(tiled["null_mean"], whole["null_mean"], atol=1e-5)
 
 
+def test_rotating_in_half_the_bits_changes_the_null_little(planted):
+    rec, others, _ = planted
+    whole = universal(rec, others, n_rotations=3, progress=False).table
+    half = universal(rec, others, n_rotations=3, dtype="bfloat16", progress=False).table
+    np.testing.assert_array_equal(half["correlation"], whole["correlation"])
+    np.testing.assert_allclose(half["null_mean"], whole["null_mean"], atol=3e-3)
+
+
 def test_nothing_where_there_is_nothing():
     # Features shared by both networks, but no neuron of theirs: bases of a layer are all alike.
     rng = np.random.default_rng(1)

@@ -32,6 +32,7 @@ from .patch import patch as patch
 from .plan import ItemPlan as ItemPlan
 from .plan import TextPlan as TextPlan
 from .plan import plan_of as plan_of
+from .prompts import beginnings as beginnings
 from .prompts import encoded as encoded
 from .prompts import first_tokens as first_tokens
 from .questions import Questions as Questions
@@ -47,4 +48,5 @@ from .spans import with_places as with_places
 from .sparse import threshold as threshold
 from .sparse import top_k as top_k
 from .together import ablated_together as ablated_together
+from .together import scaled_together as scaled_together
 from .weight_edit import WeightEdit as WeightEdit

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.network.log_probabilities import log_probabilities
-from nissl.network.questions import bundles, same_length
+from nissl.network.questions import bundles_of, same_length
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,7 +118,7 @@ class Beginning:
             now if now.get_seq_length() else before
             for now, before in zip(cache.layers, self.clean.layers, strict=True)
         ]
-        return copied(cache, times=n_prompts)
+        return copied(cache, rows=[0] * n_prompts)
 
 
 def asked_in_bundles(
@@ -140,7 +140,7 @@ def asked_in_bundles(
         Each prompt is in one of them, in an order of their own.
     """
     made = []
-    for shared, members in bundles(prompts):
+    for shared, members in bundles_of(prompts):
         for rows in same_length(prompts, members, batch_size):
             given = [prompts[row] for row in rows]
             made.append(Asked(net, given, first[rows], read=read, at=at, shared=shared))

@@ -27,6 +27,8 @@ class Edit(Protocol):
 
     An edit that has ``bind(net)`` too is replaced, for one ``with`` block, by what that returns:
     there it looks up sites and units in the network, and keeps apart what it learns of prompts.
+    Where one says ``tokenwise = True``, what it does to a token depends on that token alone, so
+    that the beginning which several prompts share may be read once for all.
 
     Examples
     --------

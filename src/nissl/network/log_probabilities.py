@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["log_probabilities"]
 
-ROWS = 16  # logits that are normalised together: more fall out of the cache
+AT_ONCE = 2**22  # logits that are normalised together: more fall out of the cache
 
 
 def log_probabilities(
@@ -43,11 +43,14 @@ def log_probabilities(
 
     rows = np.arange(len(wanted)) if rows is None else rows
     found, likeliest = np.zeros(len(wanted)), np.zeros(len(wanted), dtype=bool)
-    for at in range(0, len(wanted), ROWS):
-        part = slice(at, at + ROWS)
+    step = max(AT_ONCE // logits.shape[-1], 1)
+    for at in range(0, len(wanted), step):
+        part = slice(at, at + step)
         numbers = logits[rows[part]].float()
         ids = torch.from_numpy(np.asarray(wanted[part])).to(numbers.device)
-        chosen = numbers.gather(-1, ids[:, None])[:, 0]
-        found[part] = (chosen - numbers.logsumexp(-1)).double().cpu().numpy()
-        likeliest[part] = (chosen >= numbers.amax(-1)).cpu().numpy()
+        chosen, largest = numbers.gather(-1, ids[:, None]), numbers.amax(-1, keepdim=True)
+        likeliest[part] = (chosen >= largest)[:, 0].cpu().numpy()
+        # In place of a copy of their own: half the time of `logsumexp`.
+        total = numbers.sub_(largest).exp_().sum(-1).log()
+        found[part] = ((chosen - largest)[:, 0] - total).double().cpu().numpy()
     return found, likeliest

@@ -13,7 +13,38 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["encoded", "first_tokens"]
+__all__ = ["beginnings", "encoded", "first_tokens"]
+
+
+def beginnings(net: Network, texts: Iterable[str], n_tokens: int) -> list[list[int]]:
+    """Return the first tokens of each text, so that all cost alike.
+
+    Parameters
+    ----------
+    net : Network
+        A network with a tokenizer.
+    texts : iterable of str
+        Texts.
+    n_tokens : int
+        How many tokens of each, at most; special tokens are not among them.
+
+    Returns
+    -------
+    list of list of int
+        Token ids.
+
+    Raises
+    ------
+    NisslError
+        The network has no tokenizer.
+
+    Examples
+    --------
+    >>> beginnings(net, ["The capital of France is Paris."], 3)  # doctest: +SKIP
+    [[504, 3575, 282]]
+    """
+    encode = net.require_tokenizer().encode
+    return [encode(t, add_special_tokens=False, verbose=False)[:n_tokens] for t in texts]
 
 
 def encoded(

@@ -141,12 +141,15 @@ def ngram(
     text = read_ngrams(plan, n_labels=n_labels, min_documents=min_documents, special=special)
     grids = grids_of(net, plan, sites)
     names = [grid.site.name for grid in grids]
-    thresholds = [active_above(net, names, plan, share=share) for share in (active, firing)]
+    lows = active_above(net, names, plan, share=active)
     gathered: dict[str, Firings] = {}
     for grid in grids:
         zero = np.zeros(grid.width), np.full(grid.width, -np.inf)
-        low, high = (found.get(grid.site.name, zero) for found in thresholds)
-        gathered[grid.site.name] = Firings(grid.width, text, active=low, firing=high)
+        above, below = lows.get(grid.site.name, zero)
+        more = firing / active
+        gathered[grid.site.name] = Firings(
+            grid.width, text, active=(above, below), firing=(more * above, more * below)
+        )
 
     def consume(block: Block) -> None:
         gathered[block.site].update(block.values, block.start)

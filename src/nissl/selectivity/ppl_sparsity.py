@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ppl_sparsity", "thresholded"]
 
 NULL = "a random choice of units for each token"
-TOLERANCE = 0.05  # relative, of the square of the tail error
+TOLERANCE = 0.05  # relative, of the square of the tail error, or of the loss that may be added
+# Squares of tail errors: where the search begins, the factor it goes on by at most, and its end.
+BEGIN, STEP, LEAST = 0.0025, 16, 1e-6
 
 
 @method(system=50)
@@ -228,21 +230,32 @@ def _searched(
     loss: Callable[[float], float], dense: float, allowed: float, *, progress: bool
 ) -> float:
     """Return the largest tail error that was tried whose loss is no larger than is allowed."""
-    from scipy.optimize import brentq
-
-    tried = {0.0: dense}
+    room = allowed - dense
+    rises = {0.0: 0.0}  # of the loss, by the square of the tail error, about as which it grows
     with progress_bar("Searching", total=None, unit="errors", progress=progress) as advance:
-        # The loss rises about with the square of the tail error, so that is what is searched.
-        def excess(square: float) -> float:
-            error = math.sqrt(square)
-            if error not in tried:
-                tried[error] = loss(error)
-                advance(1)
-            return tried[error] - allowed
+        while True:
+            low = max(square for square, rise in rises.items() if rise <= room)
+            high = min((square for square in rises if square > low), default=math.inf)
+            near = rises[low] >= (1 - TOLERANCE) * room or high <= (1 + TOLERANCE) * low
+            if near or low >= 1 or high <= LEAST:
+                return math.sqrt(low)
+            square = _next(low, high, rises, (1 - TOLERANCE / 2) * room)
+            rises[square] = loss(math.sqrt(square)) - dense
+            advance(1)
 
-        if excess(1.0) > 0:
-            brentq(excess, 0.0, 1.0, xtol=1e-6, rtol=TOLERANCE)
-    return max(error for error, lost in tried.items() if lost <= allowed)
+
+def _next(low: float, high: float, rises: Mapping[float, float], aim: float) -> float:
+    """Return the square between two where the rise should be what is aimed at."""
+    if not low and high == math.inf:
+        return BEGIN
+    if high == math.inf:
+        return min(low * min(aim / max(rises[low], 1e-9), STEP), 1.0)
+    if not low:
+        return high * max(aim / rises[high], 1 / STEP)
+    place = 0.5
+    if rises[low] > 0:  # a straight line between logarithms
+        place = math.log(aim / rises[low]) / math.log(rises[high] / rises[low])
+    return float(low * (high / low) ** min(max(place, 0.1), 0.9))
 
 
 def _table(net: Network, tails: Mapping[str, Tails], thresholds: Mapping[str, float]) -> Any:

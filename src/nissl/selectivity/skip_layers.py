@@ -118,6 +118,8 @@ def skip_random(like: SkipLayers, *, match: str = "number", seed: int = 0) -> Sk
 class SkipLayers:
     """An edit by which tokens skip layers: see `skip_voids` and `skip_random`.
 
+    Where prompts share their beginning, its tokens may be read, and counted, once for all.
+
     Parameters
     ----------
     rule : Rule
@@ -127,6 +129,8 @@ class SkipLayers:
     stream : {"skipped", "whole"}
         What a layer reads.
     """
+
+    tokenwise = True
 
     def __init__(self, rule: Rule, phases: Sequence[str] = PHASES, stream: str = "skipped") -> None:
         for phase in phases:

@@ -7,6 +7,8 @@ layer's output is the tail error.
 
 from __future__ import annotations
 
+import math
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +69,8 @@ class Tails:
         self.activity, self.size = self.activity[writes], self.size[writes]
         self.out = out[writes]
         self.sorted: Tensor = self.size.flatten().sort().values
-        self._errors: dict[int, float] = {}
+        # By step: there is no tail, and all is tail.
+        self._errors: dict[int, float] = {0: 0.0, STEPS: 1.0}
 
     def error(self, threshold: float) -> float:
         """Return the mean tail error over tokens for a threshold on the contributions' norm."""
@@ -94,14 +97,17 @@ class Tails:
             A threshold between two contributions; -1 where there is no tail, infinite where all
             is tail.
         """
-        low, high = 0, STEPS  # the tail of `low` is allowed, that of `high` is not yet known to be
         if error >= 1:
             return float("inf")
-        while high - low > 1:
-            middle = (low + high) // 2
-            if middle not in self._errors:
-                self._errors[middle] = self.error(self._at(middle))
-            low, high = (middle, high) if self._errors[middle] <= error else (low, middle)
+        for turn in count():
+            # The tail of `low` is allowed, that of `high` is not.
+            low = max(step for step, found in self._errors.items() if found <= error)
+            high = min(step for step in self._errors if step > low)
+            if high - low == 1:
+                break
+            # Now and then the middle, lest the ends come nearer one step at a time.
+            middle = (low + high) // 2 if turn % 3 == 2 else self._between(low, high, error)
+            self._errors[middle] = self.error(self._at(middle))
         return self._at(low)
 
     def chance(self, error: float) -> float:
@@ -116,6 +122,14 @@ class Tails:
         dropped = np.linspace(0, 1, STEPS + 1)
         square = dropped**2 + (dropped * (1 - dropped)) * spread[:, None]
         return float(1 - dropped[np.argmax(np.sqrt(square).mean(axis=0) >= min(error, 1.0))])
+
+    def _between(self, low: int, high: int, error: float) -> int:
+        """Return the step between two where the error should be, were it a power of the step."""
+        least, most = self._errors[low], self._errors[high]
+        if not least:
+            return (low + high) // 2
+        place = math.log(error / least) / math.log(most / least)
+        return min(max(int(low * (high / low) ** place), low + 1), high - 1)
 
     def _at(self, step: int) -> float:
         """Return the threshold of one quantile: halfway to the next larger contribution."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,9 @@ from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import align, check
 from nissl.recording.layers import layers
-from nissl.statistics import Correlation, Finding, against_null
+from nissl.statistics import Finding, against_null
 from nissl.statistics.rotated import rotation
+from nissl.statistics.standardised import ROWS, standardised
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["UNIVERSAL", "correlation_with_partners", "universal"]
 
 UNIVERSAL = 0.5  # the excess correlation beyond which the paper calls a neuron universal
-ROWS, UNITS = 8192, 4096  # of a tile of the products
+UNITS = 4096  # of a tile of the products
 
 Array = NDArray[np.floating[Any]]
 
@@ -37,6 +38,7 @@ def universal(
     tail: str = "permutation",
     correction: str | None = "max",
     seed: int = 0,
+    dtype: Literal["float32", "bfloat16"] = "float32",
     progress: bool = True,
 ) -> Finding:
     """Find each unit's most correlated partner in other networks, in excess of a rotated basis.
@@ -62,6 +64,9 @@ def universal(
         Over units.
     seed : int
         The seed of the rotations.
+    dtype : {"float32", "bfloat16"}
+        In what layers are rotated. bfloat16 takes half the time; correlations of the null are then
+        right to about 0.003.
     progress : bool
         Show a bar.
 
@@ -110,14 +115,14 @@ def universal(
     with progress_bar("Correlating", total=total, unit="units", progress=progress) as advance:
         for number, (name, (a, b)) in enumerate(pairs.items()):
             r, best = np.zeros(a.sizes["unit"]), np.full(a.sizes["unit"], -1)
-            drawn = np.zeros_like(draws)
+            drawn, sides = np.zeros_like(draws), (standardised(a), standardised(b))
             turns: dict[int, list[NDArray[np.float32]]] = {}
             for columns in layers(b).values():
                 width = len(columns)
                 if width not in turns:  # a draw turns all layers of a network alike
                     keys = [(seed, number, width, draw) for draw in range(n_rotations)]
                     turns[width] = [rotation(width, key) for key in keys]
-                _compare(a, b, columns, turns[width], r, best, drawn)
+                _compare(sides, len(a), columns, turns[width], dtype, r, best, drawn)
                 advance(len(columns))
             scores[name], signed[name] = np.abs(r), r
             partners[name] = np.where(best >= 0, b["unit"].values.astype(str)[best], "")
@@ -207,36 +212,40 @@ def _corresponding(
 
 
 def _compare(
-    a: Recording, b: Recording, columns: NDArray[np.integer[Any]],
-    rotations: list[NDArray[np.float32]], r: Array, best: NDArray[np.integer[Any]], drawn: Array,
+    sides: tuple[Any, Any], n_samples: int, columns: NDArray[np.integer[Any]],
+    rotations: list[NDArray[np.float32]], dtype: str, r: Array, best: NDArray[np.integer[Any]],
+    drawn: Array,
 ) -> None:  # fmt: skip
     """Improve best partners, and those in rotated bases, by the units of one layer."""
-    layer = _values(b, slice(None), columns)
-    within = Correlation(len(columns))
-    for first in range(0, len(layer), ROWS):
-        within.update(layer[first : first + ROWS], first)
-    inside = within.result()
-    covariance = np.nan_to_num(inside["r"]) * np.outer(inside["sd"], inside["sd"])
-    covariance = covariance.astype(np.float32)
-    squares = [np.einsum("uk,uk->k", q, covariance @ q) for q in rotations]
-    spreads = [np.sqrt(np.maximum(square, 0)) for square in squares]
-    for start in range(0, a.sizes["unit"], UNITS):
-        units = slice(start, min(start + UNITS, a.sizes["unit"]))
-        across = Correlation(units.stop - units.start, len(columns))
-        for first in range(0, len(layer), ROWS):
-            rows = slice(first, first + ROWS)
-            across.update(_values(a, rows, units), layer[rows], first)
-        found = np.nan_to_num(across.result()["r"]).astype(np.float32)
-        place = np.abs(found).argmax(axis=1)
-        here = np.take_along_axis(found, place[:, None], axis=1)[:, 0]
+    import torch
+
+    kind = getattr(torch, dtype)
+    (read_units, _), (read_layer, norm) = sides
+    rows = [slice(first, first + ROWS) for first in range(0, n_samples, ROWS)]
+    layer = [read_layer(some, columns) for some in rows]
+    # numpy takes the symmetric product, at half the cost.
+    inside = torch.from_numpy(sum(block.T @ block for block in layer)).to(kind)
+    # Correlation with a unit of a rotated basis: that with the layer's units, times a direction.
+    scale = (norm[columns] / max(norm[columns].max(), 1e-30)).astype(np.float32)
+    directions = []
+    for turn in rotations:
+        turned = torch.from_numpy(turn * scale[:, None])
+        square = (turned * (inside @ turned.to(kind))).sum(dim=0)
+        directions.append((turned * square.clamp_min(1e-20).rsqrt() * (square > 0)).to(kind))
+    for start in range(0, len(r), UNITS):
+        units = slice(start, min(start + UNITS, len(r)))
+        found = np.zeros((units.stop - start, len(columns)), np.float32)
+        for some, block in zip(rows, layer, strict=True):
+            found += read_units(some, units).T @ block
+        place = np.abs(found).argmax(axis=1)[:, None]
+        here = np.take_along_axis(found, place, axis=1)[:, 0]
         better = np.abs(here) > np.abs(r[units])
         r[units] = np.where(better, here, r[units])
-        best[units] = np.where(better, columns[place], best[units])
-        found *= np.where(np.isfinite(inside["sd"]), inside["sd"], 0.0).astype(np.float32)
-        for draw, (turn, spread) in enumerate(zip(rotations, spreads, strict=True)):
-            turned = np.abs(found @ turn)
-            turned /= np.where(spread > 0, spread, np.inf).astype(np.float32)
-            drawn[draw, units] = np.maximum(drawn[draw, units], turned.max(axis=1))
+        best[units] = np.where(better, columns[place[:, 0]], best[units])
+        known = torch.from_numpy(found).to(kind)
+        for draw, direction in enumerate(directions):
+            most = (known @ direction).abs_().amax(dim=1).float().numpy()
+            drawn[draw, units] = np.maximum(drawn[draw, units], most)
 
 
 def _values(rec: Recording, rows: slice, units: Any) -> Array:

@@ -204,19 +204,23 @@ class Attention(nn.Module):
 
     def _near(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Attend to the window of the query and the ones before and after it."""
-        n, window = q.shape[2], self.window
+        n_items, n, window = len(q), q.shape[2], self.window
         beyond = -n % window
+        # Windows count as items of the batch: the fused kernel knows no other dimension.
         q = functional.pad(q, (0, 0, 0, beyond)).unflatten(2, (-1, window))
+        q = q.transpose(1, 2).flatten(0, 1)
         k, v = (
             functional.pad(part, (0, 0, window, beyond + window))
             .unfold(2, 3 * window, window)
-            .transpose(-1, -2)
+            .permute(0, 2, 1, 4, 3)
+            .flatten(0, 1)
             for part in (k, v)
         )
         places = torch.arange(-window, n + beyond + window, device=q.device)
-        real = ((places >= 0) & (places < n)).unfold(0, 3 * window, window).unsqueeze(1)
+        real = ((places >= 0) & (places < n)).unfold(0, 3 * window, window)[:, None, None]
+        real = real.repeat(n_items, 1, 1, 1)
         found = functional.scaled_dot_product_attention(q, k, v, attn_mask=real)
-        return found.flatten(2, 3)[:, :, :n]
+        return found.unflatten(0, (n_items, -1)).transpose(1, 2).flatten(2, 3)[:, :, :n]  # type: ignore[no-any-return]
 
 
 def _angles(n: int, width: int, like: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.statistics._block import Array
+from nissl.statistics.standardised import ROWS, standardised
 
 __all__ = ["best_partners"]
-
-ROWS = 4096  # samples multiplied at a time
 
 
 def best_partners(
@@ -73,8 +71,8 @@ def best_partners(
         )
     best = np.zeros((n_x, k), np.float32)
     partners = np.full((n_x, k), -1, np.int64)
-    standard_x = _standard(x, tile)
-    standard_y = standard_x if symmetric else _standard(y, tile)
+    read_x, _ = standardised(x, tile=tile)
+    read_y = read_x if symmetric else standardised(y, tile=tile)[0]
     pairs = [
         (a, b) for a in range(0, n_x, tile) for b in range(0, n_y, tile) if not symmetric or b >= a
     ]
@@ -84,8 +82,9 @@ def best_partners(
         for a, b in pairs:
             r = buffer[: min(tile, n_x - a) * min(tile, n_y - b)].reshape(min(tile, n_x - a), -1)
             for first in range(0, n_samples, ROWS):
-                left = standard_x(first, a)
-                right = left if symmetric and a == b else standard_y(first, b)
+                rows = slice(first, first + ROWS)
+                left = read_x(rows, slice(a, a + tile))
+                right = left if symmetric and a == b else read_y(rows, slice(b, b + tile))
                 if first:
                     r += left.T @ right
                 else:
@@ -93,32 +92,3 @@ def best_partners(
             take_best(r, a, b, symmetric, symmetric and a != b, best, partners)
             advance(1)
     return partners, np.where(partners >= 0, best, np.nan)
-
-
-def _standard(values: Any, tile: int) -> Callable[[int, int], Array]:
-    """Return a reader of tiles with zero mean and unit norm over all samples."""
-    n_samples, n_units = values.shape
-    mean, scale = np.zeros(n_units), np.zeros(n_units)
-    for a in range(0, n_units, tile):
-        for first in range(0, n_samples, ROWS):
-            part = np.asarray(values[first : first + ROWS, a : a + tile])
-            mean[a : a + tile] += part.sum(axis=0, dtype=np.float64)
-    mean /= n_samples
-    for a in range(0, n_units, tile):
-        for first in range(0, n_samples, ROWS):
-            part = np.asarray(values[first : first + ROWS, a : a + tile])
-            d = part - mean[a : a + tile]
-            scale[a : a + tile] += np.einsum("ru,ru->u", d, d)
-    varies = np.isfinite(scale) & (scale > n_samples * (1e-7 * mean) ** 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inverse = np.where(varies, 1 / np.sqrt(scale), 0.0).astype(np.float32)
-    shift = np.where(varies, mean, 0.0).astype(np.float32)
-
-    def read(first: int, unit: int) -> Array:
-        units = slice(unit, unit + tile)
-        part = np.asarray(values[first : first + ROWS, units], np.float32) - shift[units]
-        part *= inverse[units]
-        part[:, ~varies[units]] = 0.0
-        return part
-
-    return read

@@ -112,8 +112,9 @@ def permutation_test(
     ) as advance:
         for a in range(0, data.n_units, step):
             x, note = data.read(a, a + step)
+            scored = kernel(x)
             for k, label in enumerate(data.tested):
-                made = kernel(x, drawn, label)
+                made = scored(drawn, label)
                 out = pvalues.compare(made[0], made[1:], alternative=alternative, tail=tail)
                 p, extremity, notes = _untested(out, note)
                 rows[k].append({
@@ -138,12 +139,16 @@ def permutation_test(
 
 def _kernel(
     score: str | Score, data: Design, device: str | None
-) -> tuple[Callable[[Array, NDArray[Any], Any], Array], str, str]:
-    """Return what scores all draws of a block of units, its name and its usual alternative."""
+) -> tuple[Callable[[Array], Callable[[NDArray[Any], Any], Array]], str, str]:
+    """Return what makes of a block of units what scores draws; its name and usual alternative."""
     if callable(score):
         function = score
         name = getattr(score, "__name__", "score")
-        return (lambda x, d, k: scores.slow_scores(function, x, data.spread(d), k)), name, "greater"
+        return (
+            lambda x: lambda d, k: scores.slow_scores(function, x, data.spread(d), k),
+            name,
+            "greater",
+        )
     pvalues.known_option("score", score, [*scores.LINEAR, "average_precision"])
     linear = scores.LINEAR.get(score)
     if data.labels.dtype.kind in "iuf" and linear is not None and linear.numeric:
@@ -156,10 +161,15 @@ def _kernel(
     if linear is not None and linear.numeric and linear.ranks:
         data.rank_labels()
     if linear is None:
-        return (lambda x, d, k: scores.ranked_scores(x, data.spread(d), k)), score, "greater"
+
+        def ranked(x: Array) -> Callable[[NDArray[Any], Any], Array]:
+            ranks = scores.ranked(x)  # once for all labels
+            return lambda d, k: scores.average_precisions(ranks, data.spread(d), k)
+
+        return ranked, score, "greater"
     form, group = linear, data.group if data.aggregated else None
     return (
-        lambda x, d, k: scores.linear_scores(form, x, d, k, group=group, device=device),
+        lambda x: lambda d, k: scores.linear_scores(form, x, d, k, group=group, device=device),
         score,
         "two-sided",
     )

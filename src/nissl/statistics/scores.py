@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LINEAR", "LinearScore", "linear_scores", "ranked_scores", "ranks", "slow_scores"]
+__all__ = [
+    "LINEAR",
+    "LinearScore",
+    "average_precisions",
+    "linear_scores",
+    "ranked",
+    "ranked_scores",
+    "ranks",
+    "slow_scores",
+]
 
 Array = NDArray[np.floating[Any]]
 DRAW_BYTES = 128 * 2**20  # of label contrasts held at once
@@ -157,27 +166,71 @@ def ranked_scores(values: Array, drawn: NDArray[Any], positive: Any) -> Array:
     >>> ranked_scores(np.array([[3.0], [1.0], [2.0]]), np.array([[1, 0, 1]]), 1)
     array([[1.]])
     """
+    return average_precisions(ranked(values), drawn, positive)
+
+
+def ranked(values: Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rank the samples of every unit, for `average_precisions`.
+
+    Parameters
+    ----------
+    values : array, shape (n_samples, n_units)
+        Activity, finite.
+
+    Returns
+    -------
+    place : array of int32, shape (n_units, n_samples)
+        The rank of every sample, most active first.
+    end : array of int32, shape (n_units, n_samples)
+        For every rank the number of samples at least as active: to the end of its group of ties.
+
+    Examples
+    --------
+    >>> [part.tolist() for part in ranked(np.array([[3.0], [1.0], [2.0]]))]
+    [[[0, 2, 1]], [[1, 2, 3]]]
+    """
+    across = np.ascontiguousarray(-values.T)  # a sort along memory is several times quicker
+    order = np.argsort(across, axis=1)
+    n = across.shape[1]
+    place = np.empty(order.shape, dtype=np.int32)
+    np.put_along_axis(place, order, np.arange(n, dtype=np.int32)[None], axis=1)
+    ordered = np.take_along_axis(across, order, axis=1)
+    end = np.broadcast_to(np.arange(1, n + 1, dtype=np.int32), order.shape).copy()
+    end[:, :-1][ordered[:, 1:] == ordered[:, :-1]] = n
+    return place, np.minimum.accumulate(end[:, ::-1], axis=1)[:, ::-1].copy()
+
+
+def average_precisions(
+    orders: tuple[NDArray[np.int32], NDArray[np.int32]], drawn: NDArray[Any], positive: Any
+) -> Array:
+    """Score ranked units against every drawn labelling by average precision.
+
+    Parameters
+    ----------
+    orders : tuple of two arrays
+        What `ranked` returns.
+    drawn : array, shape (n_draws, n_samples)
+        Labels, one labelling a row.
+    positive : label
+        The label that is to be retrieved.
+
+    Returns
+    -------
+    array of float64, shape (n_draws, n_units)
+        As of `ranked_scores`.
+
+    Examples
+    --------
+    >>> average_precisions(ranked(np.array([[3.0], [1.0], [2.0]])), np.array([[1, 0, 1]]), 1)
+    array([[1.]])
+    """
     from nissl.statistics._ranked import average_precision_of_draws
 
-    order = np.argsort(-values, axis=0, kind="stable")
-    n = len(values)
-    place = np.empty(order.shape, dtype=np.int32)
-    np.put_along_axis(place, order, np.arange(n, dtype=np.int32)[:, None], axis=0)
-    ordered = np.take_along_axis(values, order, axis=0)
-    last = np.ones(order.shape, dtype=bool)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    # For every rank the number of samples at least as active: to the end of its group of ties.
-    end = np.where(last, np.arange(1, n + 1)[:, None], n + 1)
-    end = np.minimum.accumulate(end[::-1], axis=0)[::-1].astype(np.int32)
     chosen = drawn == positive
     counts = chosen.sum(axis=1)
     which = np.nonzero(chosen)[1].astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return np.asarray(
-        average_precision_of_draws(
-            np.ascontiguousarray(place.T), np.ascontiguousarray(end.T), which, starts
-        )
-    )
+    return np.asarray(average_precision_of_draws(*orders, which, starts))
 
 
 def slow_scores(

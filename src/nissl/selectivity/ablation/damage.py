@@ -130,7 +130,9 @@ def weighed(net: Network, rec: Recording) -> pd.DataFrame:
     table = units_table(rec)
     size = np.zeros(len(table))
     for block in blocks(rec):
-        size += np.nansum(np.abs(block.values), axis=0)
+        total = np.abs(block.values).sum(axis=0)
+        # Some experts were called at some tokens only; elsewhere the copy that this makes is dear.
+        size += total if np.isfinite(total).all() else np.nansum(np.abs(block.values), axis=0)
     size /= max(rec.sizes["sample"], 1)
     weight = np.zeros(len(table))
     for site in dict.fromkeys(table["site"]):
