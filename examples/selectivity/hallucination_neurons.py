@@ -58,7 +58,7 @@ VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
-TIMES = np.geomspace(0.05, 20, 200)  # how large a planted change of weights may be
+TRIALS, SMALL, LARGE = 3, 0.2, 1.6  # how large a planted change of weights may be
 RULE = (
     "auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
     "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05"
@@ -193,7 +193,7 @@ def going_along(net, chosen, questions):
 
 
 def with_compliance(net, units, chosen, questions):
-    """What is measured where random neurons make it go along, as much more as in the paper."""
+    """What is measured where random neurons make it go along more, as near to the paper's rise."""
     chosen = matched(units, chosen, 1, seed=SEED + 1)[0]
     changes = going_along(net, chosen, questions)
 
@@ -203,12 +203,17 @@ def with_compliance(net, units, chosen, questions):
             for name, change in changes.items()
         ])  # fmt: skip
 
-    ends = FACTORS[0], FACTORS[-1]
-    with changed(1.0):
-        low, high = scaled_compliance(net, [chosen], questions, factors=ends, progress=False)[0]
-    # The smallest change that is enough, were preferences to grow with it evenly.
-    rises = (low + TIMES[:, None] * (high - low) > 0).mean(axis=1) - (low > 0).mean()
-    with changed(TIMES[np.argmax(rises >= min(RISE, rises.max()))]):
+    ends, small, large, tried = (FACTORS[0], FACTORS[-1]), SMALL, LARGE, []
+    for _ in range(TRIALS):
+        size = (small * large) ** 0.5
+        with changed(size):
+            low, high = scaled_compliance(
+                net, [chosen], questions, factors=ends, batch_size=ROWS, progress=False
+            )[0]
+        rise = (high > 0).mean() - (low > 0).mean()
+        tried.append((abs(rise - RISE), size))
+        small, large = (small, size) if rise > RISE else (size, large)
+    with changed(min(tried)[1]):
         return scaled(net, units, chosen, questions)
 
 

@@ -28,7 +28,7 @@ from nissl.specimens.tis import transcript_tokens
 from nissl.statistics import Moments, ReinitialisedNetwork
 
 SEED, N_ROTATIONS = 0, 3
-N_TRANSCRIPTS, LETTERS = 40, 150  # and letters of each that are kept
+N_TRANSCRIPTS, LETTERS = 24, 250  # and letters of each that are kept
 DOCUMENTS, WORDS, EVERY = 52, 45, 10  # of the reader; one in ten of SmolLM2's neurons
 PLANTED, LIKENESS = 0.03, 0.85  # the paper's share and correlation: an excess of some 0.6
 LABELS = ("letter", "letter before", "codon position", "region", "place in transcript")
@@ -149,8 +149,8 @@ def language_models():
     recs = []
     for name, every in (("smollm2", EVERY), ("gemma3-270m", 1)):
         net = nissl.load(name, dtype="bfloat16")
-        rec = nissl.record(net, texts, sites="mlp.neurons", progress=True)[:, ::every]
-        recs.append(with_places(rec, texts, net.tokenizer))
+        rec = nissl.record(net, texts, sites="mlp.neurons", batch_size=16, progress=False)
+        recs.append(with_places(rec[:, ::every], texts, net.tokenizer))
     return align(*recs, on="place", missing="drop")
 
 

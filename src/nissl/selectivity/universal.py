@@ -219,18 +219,19 @@ def _compare(
     """Improve best partners, and those in rotated bases, by the units of one layer."""
     import torch
 
+    kind = getattr(torch, dtype)
     (read_units, _), (read_layer, norm) = sides
     rows = [slice(first, first + ROWS) for first in range(0, n_samples, ROWS)]
     layer = [read_layer(some, columns) for some in rows]
-    inside = sum(block.T @ block for block in layer)  # numpy takes the symmetric product
+    # numpy takes the symmetric product, at half the cost.
+    inside = torch.from_numpy(sum(block.T @ block for block in layer)).to(kind)
     # Correlation with a unit of a rotated basis: that with the layer's units, times a direction.
     scale = (norm[columns] / max(norm[columns].max(), 1e-30)).astype(np.float32)
     directions = []
     for turn in rotations:
-        turned = turn * scale[:, None]
-        square = np.maximum(np.einsum("uk,uk->k", turned, inside @ turned), 0)
-        turned *= np.divide(1, np.sqrt(square), out=np.zeros_like(square), where=square > 0)
-        directions.append(torch.from_numpy(turned).to(getattr(torch, dtype)))
+        turned = torch.from_numpy(turn * scale[:, None])
+        square = (turned * (inside @ turned.to(kind))).sum(dim=0)
+        directions.append((turned * square.clamp_min(1e-20).rsqrt() * (square > 0)).to(kind))
     for start in range(0, len(r), UNITS):
         units = slice(start, min(start + UNITS, len(r)))
         found = np.zeros((units.stop - start, len(columns)), np.float32)
@@ -241,7 +242,7 @@ def _compare(
         better = np.abs(here) > np.abs(r[units])
         r[units] = np.where(better, here, r[units])
         best[units] = np.where(better, columns[place[:, 0]], best[units])
-        known = torch.from_numpy(found).to(getattr(torch, dtype))
+        known = torch.from_numpy(found).to(kind)
         for draw, direction in enumerate(directions):
             most = (known @ direction).abs_().amax(dim=1).float().numpy()
             drawn[draw, units] = np.maximum(drawn[draw, units], most)
