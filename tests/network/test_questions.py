@@ -95,6 +95,20 @@ def test_an_edit_of_each_token_alone_reads_what_prompts_share_once():
     assert set(map(len, PROMPTS)) <= set(together.ends)  # the rest belongs to the prompt
 
 
+class Idle(torch.nn.Module):
+    def forward(self, hidden_states, *args, **kwargs):
+        return hidden_states
+
+
+def test_a_block_without_attention_keeps_nothing():
+    model, net = tiny("llama"), nissl.load(tiny("llama"), tokenizer=Letters())
+    model.model.layers.append(Idle())
+    model.config.num_hidden_layers += 1
+    more = nissl.load(model, tokenizer=Letters())
+    found = [answered(one, PROMPTS, ANSWERS, progress=False)[0] for one in (net, more)]
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
 def test_bundles_hold_every_prompt_once_and_read_little():
     ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
     bundles = bundles_of(ids)

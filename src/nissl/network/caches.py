@@ -56,6 +56,8 @@ def copied(cache: Any, *, rows: list[int] | None = None, n: int = 1) -> Any:
     other.layers = [copy.copy(layer) for layer in cache.layers]
     if rows is not None:
         for layer in other.layers:
+            if layer.keys is None:  # of a block without attention
+                continue
             one = torch.tensor(rows, device=layer.keys.device)
             each = torch.arange(0, len(layer.keys), n, device=one.device)
             layer.batch_select_indices((each[:, None] + one).flatten())
