@@ -15,15 +15,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-import nissl
-from nissl.network import Network
 from nissl.recording import recording
 from nissl.selectivity import (
     coverage,
-    damage,
-    gated_function,
     hallucination_neurons,
     language_neurons,
     lazy,
@@ -37,8 +32,19 @@ from nissl.selectivity import (
     universal,
     voids,
 )
-from nissl.statistics import PermutedLabels, paired_test
-from tiny import tiny
+from nissl.statistics import PermutedLabels
+from planted_networks import (
+    comparative_case,
+    damage_case,
+    damage_of_48_case,
+    erasing_case,
+    gated_case,
+    head_damage_case,
+    keeping_case,
+    loss_damage_case,
+    ranking_damage_case,
+    split,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -55,15 +61,10 @@ class Case:
     p: Callable[[np.random.Generator, float], tuple[Array, Array]]
     bound: bool = False
     """Whether p errs on the large side by construction."""
+    share: float = 0.0
+    """By how much p may be at most 0.05 too often, by construction."""
     repeats: int = 5
     """Data sets that give some hundreds of p-values of nothing."""
-
-
-def _split(table: pd.DataFrame, n_planted: int, size: float) -> tuple[Array, Array]:
-    """Part rows that hold nothing from the first, which hold an effect of a size above zero."""
-    p = table["p"].to_numpy(float)
-    first = n_planted if size else 0
-    return p[first:], p[:first]
 
 
 def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -77,7 +78,7 @@ def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     ).table  # fmt: skip
     # One row a unit: rows of one unit hang together.
     table = table[table["label"] == "a"].reset_index(drop=True)
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
 def _documents(rng: np.random.Generator, n_units: int, articles: int = 12) -> Any:
@@ -94,7 +95,7 @@ def _language(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = language_neurons(
         rec, null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
     ).table
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
 def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -107,7 +108,7 @@ def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     ).table  # fmt: skip
     table = table[table["label"] == "thai"].set_index("unit")
     table = table.loc[rec["unit"].values.astype(str)]
-    return _split(table, 20, size)
+    return split(table, 20, size)
 
 
 def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -120,7 +121,7 @@ def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = programming_neurons(
         rec, null=PermutedLabels(block="file"), correction=None, seed=int(rng.integers(1 << 31))
     ).table
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
 def _massive(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -128,7 +129,7 @@ def _massive(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values[::30, :5] += np.sign(values[::30, :5]) * size * 0.6745  # the median of a normal's size
     rec = recording(values, samples={"document": np.repeat(np.arange(5), 30)})
     table = massive(rec, correction=None, seed=int(rng.integers(1 << 31))).table
-    return _split(table, 5, size)
+    return split(table, 5, size)
 
 
 def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -138,25 +139,7 @@ def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         recording(a), {"other": recording(b)}, correction=None, progress=False,
         seed=int(rng.integers(1 << 31)),
     ).table  # fmt: skip
-    return _split(table, 30, size)
-
-
-def _gated(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
-    options = {"hidden_size": 64, "intermediate_size": 200, "num_hidden_layers": 1}
-    model = tiny("llama", **options)
-    mlp = model.model.layers[0].mlp
-    with torch.no_grad():
-        norm = model.model.layers[0].post_attention_layernorm.weight
-        norm.fill_(1.0)
-        gate, up, down = (torch.from_numpy(rng.standard_normal((200, 64))) for _ in range(3))
-        up, down = (x / x.norm(dim=1, keepdim=True) for x in (up, down))
-        down[:30] = size * up[:30] + np.sqrt(1 - size**2) * down[:30]
-        for layer, weight in ((mlp.gate_proj, gate), (mlp.up_proj, up), (mlp.down_proj, down.T)):
-            layer.weight.copy_(weight)
-    found = gated_function(
-        Network(model, name="gated"), seed=int(rng.integers(1 << 31)), progress=False
-    )
-    return _split(found.table, 30, size)
+    return split(table, 30, size)
 
 
 def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -167,7 +150,7 @@ def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     active = rng.binomial(n_samples, share, (n_sets, n_stretches, n_units)).astype(float)
     samples = np.full((n_sets, n_stretches, 1), float(n_samples))
     _, p = position_test(active, samples, n_permutations=199, seed=int(rng.integers(1 << 31)))
-    return _split(pd.DataFrame({"p": p}), 40, size)
+    return split(pd.DataFrame({"p": p}), 40, size)
 
 
 def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -183,7 +166,7 @@ def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         return recording(np.maximum(rng.standard_normal((60, len(bias))) + bias, 0), units=units)
 
     table = lazy(network(size), untrained=[network(0.0) for _ in range(19)], correction=None).table
-    return _split(table, 8, size)
+    return split(table, 8, size)
 
 
 def _voids(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -214,7 +197,7 @@ def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         states(400, 0.0), states(50, 0.0), states(50, size), bins=20, full_density=2.5,
         n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31)),
     ).table  # fmt: skip
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
 def _relevance(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -225,7 +208,7 @@ def _relevance(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = relevance(
         rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
     ).table
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
 def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -248,17 +231,6 @@ def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]
     return table.loc[table["h_neuron"], "p"].to_numpy(float), np.zeros(0)
 
 
-def _comparative(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
-    """The test that comparative analysis and heads share: runs with and without a head."""
-    level, change = rng.standard_normal((2, 40, 200))
-    change[:, :40] += size
-    table = paired_test(
-        level, level - change, units=pd.DataFrame({"unit": [f"n[{i}]" for i in range(200)]}),
-        n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
-    return _split(table, 40, size)
-
-
 def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     couple = np.repeat(np.arange(36), 2)
     values = rng.standard_normal((72, 200)) + rng.standard_normal((36, 200))[couple]
@@ -270,56 +242,10 @@ def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = truth(
         rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
     ).table
-    return _split(table, 40, size)
+    return split(table, 40, size)
 
 
-class _Words:
-    pad_token_id, bos_token_id = 0, None
-
-    def encode(self, text: str, add_special_tokens: bool = True, **options: Any) -> list[int]:
-        return [int(word) for word in text.split() if word.isdigit()]
-
-
-def _damage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
-    """Random groups of neurons, and groups whose output raises the answer."""
-    # As none of a group is drawn in its place, a group is to be a small share of its layer: of 24
-    # neurons, the one that matters most lies in every sixth group of four, which then stands out.
-    net = nissl.load(tiny("llama", intermediate_size=400), tokenizer=_Words())
-    mlp = net.model.model.layers[1].mlp
-    answer = 9
-    prompts = [" ".join(map(str, rng.integers(10, 39, 5))) for _ in range(8)]
-    facts = pd.DataFrame({"text": prompts, "answer": str(answer), "kind": ["k", "other"] * 4})
-    with torch.no_grad():
-        # What they write has the length it had, so that others match them.
-        length = mlp.down_proj.weight.norm(dim=0)
-        wanted = net.model.lm_head.weight[answer] / net.model.lm_head.weight[answer].norm()
-        for unit in range(12):
-            mixed = size * length[unit] * wanted + mlp.down_proj.weight[:, unit]
-            sign = np.sign(float(_activity(net, prompts[::2], unit)))
-            mlp.down_proj.weight[:, unit] = sign * mixed * length[unit] / mixed.norm()
-    units = pd.DataFrame({
-        "unit": [f"blocks.1.mlp.neurons[{i}]" for i in range(400)], "layer": 1, "weight": 1.0
-    })  # fmt: skip
-
-    def p(members: list[str], among: pd.DataFrame) -> float:
-        found = damage(
-            net, {"k": members}, facts, labels="kind", units=among, n_draws=19, correction=None,
-            seed=int(rng.integers(1 << 31)), progress=False,
-        ).table  # fmt: skip
-        return float(found.loc[found["label"] == "k", "p"].iloc[0])
-
-    rest = units.iloc[12:]
-    if not size:
-        return np.asarray([p(list(rng.choice(rest["unit"], 12, replace=False)), rest)]), np.zeros(0)
-    return np.zeros(0), np.asarray([p(list(units["unit"][:12]), units)])
-
-
-def _activity(net: Network, prompts: list[str], unit: int) -> torch.Tensor:
-    ids = [[int(word) for word in prompt.split()] for prompt in prompts]
-    neurons = net.run(ids, sites="blocks.1.mlp.neurons")["blocks.1.mlp.neurons"]
-    return neurons[:, -1, unit].mean()
-
-
+WRITES = "how much of what they write is the answer, as a multiple of what they wrote"
 CASES = [
     Case(24, "relation", "120 facts of eight relations", "higher by so many standard deviations in "
          "one relation", (0.5, 1.0, 1.5), _relation),
@@ -334,11 +260,17 @@ CASES = [
     Case(131, "universal", "400 tokens, two networks of 150 neurons", "correlation of a neuron "
          "with its partner", (0.2, 0.35, 0.5), _universal),
     Case(132, "gated_function", "weights of 200 neurons over 64 dimensions", "cosine of what is "
-         "read and what is written", (0.2, 0.4, 0.6), _gated),
+         "read and what is written", (0.2, 0.4, 0.6), gated_case),
     Case(146, "relevance", "30 queries, four passages each", "more contributed to relevant "
          "passages, in standard deviations", (0.3, 0.6, 0.9), _relevance),
-    Case(158, "comparative", "40 facts, with and without a head", "fall of the contribution, in "
-         "standard deviations", (0.2, 0.4, 0.6), _comparative),
+    Case(158, "comparative", "40 facts, with and without a head", "by how much more often than not "
+         "the head makes a neuron speak for the answer, as a share of the facts", (0.3, 0.6, 0.9),
+         comparative_case),
+    Case(158, "head_damage", "40 facts, sixteen heads", "by how much more often than not a head "
+         "speaks for the answer, as a share of the facts", (0.3, 0.6, 0.9), head_damage_case,
+         repeats=10),
+    Case(160, "erasing", "200 detectors over 64 dimensions", "cosine of what is written and the "
+         "trigger's unembedding, turned round", (0.2, 0.4, 0.6), erasing_case, bound=True),
     Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
          "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
     Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
@@ -354,7 +286,15 @@ CASES = [
          "tokens of one language at which it is open", (0.05, 0.1, 0.2), _programming),
     Case(205, "truth", "36 couples of questions of three subjects", "contribution, in standard "
          "deviations within a couple", (0.3, 0.6, 0.9), _truth),
-    Case(24, "damage", "eight prompts, groups of twelve of 400 neurons", "how much of what they "
-         "write is the answer, as a multiple of what they wrote", (0.5, 1.0, 2.0), _damage,
-         repeats=20),
+    Case(24, "damage", "eight prompts, groups of twelve of 2,000 neurons", WRITES,
+         (0.5, 1.0, 2.0), damage_case, repeats=25),
+    Case(24, "damage", "eight prompts, groups of twelve of 48 neurons", WRITES, (0.5, 1.0, 2.0),
+         damage_of_48_case, share=0.25, repeats=10),
+    Case(164, "loss_damage", "eight texts, groups of twelve of 2,000 neurons", WRITES,
+         (0.5, 1.0, 2.0), loss_damage_case, repeats=25),
+    Case(146, "ranking_damage", "sixteen queries, six passages each, twelve of 300 neurons",
+         "what they add to the score of a passage with a word of the query", (0.25, 0.5, 1.0),
+         ranking_damage_case, bound=True, repeats=10),
+    Case(158, "keeping", "eight prompts, twelve of 400 neurons", WRITES,
+         (0.5, 1.0, 2.0), keeping_case, repeats=25),
 ]  # fmt: skip

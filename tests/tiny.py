@@ -202,3 +202,33 @@ class Letters:
 
     def encode(self, text, add_special_tokens=True, **options):
         return [3 + (ord(c) - ord("a")) % (VOCABULARY - 3) for c in text]
+
+
+class Words:
+    """A tokenizer of numbers: the text "5 9" is the tokens 5 and 9."""
+
+    pad_token_id, bos_token_id = 0, None
+
+    def encode(self, text, add_special_tokens=True, **options):
+        return [int(word) for word in text.split() if word.isdigit()]
+
+
+SPECIAL, WORDS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]"), tuple(f"w{i}" for i in range(12))
+
+
+def pair_tokenizer():
+    """A tokenizer of the words w0 to w11 that reads pairs, for cross-encoders."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )  # fmt: skip
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
+        unk_token="[UNK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )  # fmt: skip

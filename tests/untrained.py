@@ -1,34 +1,52 @@
-"""Scores of units of networks that were never trained, for every method of selectivity.
+"""Scores of networks that were never trained, for every method that scores units, heads or layers.
 
-``SCORES`` holds a function for each method: it is given a small network with fresh weights and
-returns the method's score of every unit. Scored against others of its kind, such a network holds
-nothing: `tests/selectivity/test_calibration.py` asks whether that is what is found, and
-`docs/make_selectivity.py` writes it down.
+``SCORES`` holds a case for each method: ``case.score(net)`` is given a small network with fresh
+weights and returns the method's score of every unit. Scored against others of its kind, such a
+network holds nothing: `tests/selectivity/test_calibration.py` asks whether that is what is found,
+and `docs/make_selectivity.py` writes it down.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 import nissl
 from nissl.network import Network
 from nissl.recording import aggregate, recording
 from nissl.selectivity import (
+    activation_states,
+    answer_contributions,
+    choice_attributions,
+    comparative,
+    coverage,
+    erasing,
+    families,
     gated_function,
+    hallucination_neurons,
+    head_damage,
+    influence,
     language_neurons,
+    lazy,
     massive,
+    pair_conductance,
     plnd,
     position_information,
     programming_neurons,
     relation,
+    relevance,
+    truth,
     universal,
+    voids,
+    weight_signature,
 )
-from nissl.statistics import PermutedLabels, ReinitialisedNetwork, against_null, rate
+from nissl.statistics import Finding, PermutedLabels, ReinitialisedNetwork, against_null, rate
 from nissl.statistics.calibration import Rate
-from tiny import tiny
+from tiny import Words, inputs, pair_tokenizer, tiny
 
 Array = np.ndarray[Any, Any]
 N_TEXTS, LENGTH = 32, 12
@@ -38,21 +56,46 @@ TEXTS = np.random.default_rng(0).integers(3, 40, (N_TEXTS, LENGTH))
 TEXTS[np.arange(N_TEXTS), -1] = 3 + KINDS
 
 
-def untrained_rate(score: Callable[[Network], Array], *, n_targets: int = 8, n: int = 19) -> Rate:
+@dataclass(frozen=True)
+class Untrained:
+    """A method's score of every unit, and the kind of network that is scored."""
+
+    score: Callable[[Network], Array]
+    every: int = 1
+    """Which units count, every so many: where units of one network hang together, few do."""
+    kind: str = "llama"
+    tokenizer: Callable[[], Any] = Words
+
+
+def untrained_p(case: Untrained, *, target: int, n: int = 19) -> Array:
+    """Score a fresh network and `n` others, and return the p of each of its units among them."""
+    drawn = ReinitialisedNetwork().draw(_maker(case.kind), n + 1, seed=target)
+    nets = (nissl.load(model, tokenizer=case.tokenizer()) for model in drawn)
+    mine, *others = [case.score(net)[:: case.every] for net in nets]
+    found = against_null(
+        mine, np.stack(others), units=[str(i) for i in range(len(mine))], score="score",
+        method="untrained", null="ReinitialisedNetwork", alternative="greater", correction=None,
+    )  # fmt: skip
+    return found.table["p"].to_numpy(float)
+
+
+def untrained_rate(case: Untrained, *, n_targets: int) -> Rate:
     """Score each of some fresh networks against others, and count the units that exceed them."""
-    p = []
-    for target in range(n_targets):
-        drawn = ReinitialisedNetwork().draw(tiny("llama"), n + 1, seed=target)
-        mine, *others = [score(Network(model, name="untrained")) for model in drawn]
-        found = against_null(
-            mine, np.stack(others), units=[str(i) for i in range(len(mine))], score="score",
-            method="untrained", null="ReinitialisedNetwork", alternative="greater", correction=None,
-        )  # fmt: skip
-        p.append(found.table["p"].to_numpy())
+    p = [untrained_p(case, target=target) for target in range(n_targets)]
     return rate(np.concatenate(p), level=0.999)
 
 
-def _neurons(net: Network, sites: str = "mlp.neurons") -> Any:
+def _maker(kind: str) -> Any:
+    if kind != "cross-encoder":
+        return tiny(kind)
+    import transformers
+
+    config = tiny("bert").config
+    config.num_labels = 1  # a larger output is a more relevant passage
+    return lambda: transformers.BertForSequenceClassification(config).double().eval()
+
+
+def _neurons(net: Network, sites: str | list[str] = "mlp.neurons") -> Any:
     rec = nissl.record(net, list(TEXTS), sites=sites, bos="never", progress=False)
     document = rec["document"].values
     return rec.assign_coords(kind=("sample", KINDS[document]))
@@ -118,13 +161,110 @@ def _programming(net: Network) -> Array:
     return found.table["specificity"].to_numpy(float)
 
 
-SCORES: dict[str, Callable[[Network], Array]] = {
-    "relation": _relation,
-    "massive": _massive,
-    "universal": _universal,
-    "gated_function": _gated,
-    "position_information": _position,
-    "language_neurons": _language,
-    "plnd": _plnd,
-    "programming_neurons": _programming,
+def _facts(n: int = 24) -> pd.DataFrame:
+    """Prompts of random words with a random answer, and another that is false."""
+    rng = np.random.default_rng(1)
+    words = [rng.permutation(np.arange(3, 40))[:7].astype(str) for _ in range(n)]
+    return pd.DataFrame({
+        "text": [" ".join(w[:5]) for w in words], "answer": [w[5] for w in words],
+        "false": [w[6] for w in words], "subject": np.arange(n) % 3, "couple": np.arange(n),
+    })  # fmt: skip
+
+
+def _relevance(net: Network) -> Array:
+    rng = np.random.default_rng(1)
+    words = [" ".join(f"w{i}" for i in rng.permutation(12)[:3]) for _ in range(30)]
+    pairs = pd.DataFrame({"query": np.repeat(words[:10], 2), "passage": words[10:],
+                          "relevant": [True, False] * 10})  # fmt: skip
+    made = pair_conductance(net, pairs, steps=2, batch_size=20, progress=False)
+    found = relevance(made["conductance"], n_permutations=19, correction=None, progress=False)
+    return found.table["relevance"].to_numpy(float)
+
+
+def _head_damage(net: Network) -> Array:
+    found = head_damage(net, _facts(), n_permutations=19, correction=None, progress=False)
+    return found.table["damage"].to_numpy(float)
+
+
+def _comparative(net: Network) -> Array:
+    head = nissl.ablate(sites="blocks.0.attn.z", heads=0)
+    found = comparative(net, _facts(), edit=head, n_permutations=19, batch_size=24,
+                        correction=None, progress=False)  # fmt: skip
+    return found.table["change"].to_numpy(float)
+
+
+def _hallucination(net: Network) -> Array:
+    facts = _facts(48).rename(columns={"answer": "said"}).drop(columns=["false", "subject"])
+    facts = facts.assign(wrong=np.arange(48) % 2 == 0)
+    rec = answer_contributions(net, facts, progress=False)
+    first = rec["couple"].values < 24
+    found = hallucination_neurons(rec[first], tested=rec[~first], subject="couple", share=0.1,
+                                  n_permutations=19, correction=None)  # fmt: skip
+    return found.table["auroc"].to_numpy(float)
+
+
+def _coverage(net: Network) -> Array:
+    images = inputs("conv", batch=120)
+    rec = influence(net, images, sites=["norm", "conv2"], batch_size=120, progress=False)
+    states = activation_states(rec, alpha=100.0)
+    found = coverage(states[:40], states[40:80], states[80:], bins=10, n_permutations=19,
+                     correction=None, progress=False)  # fmt: skip
+    return found.table["auroc"].to_numpy(float)
+
+
+def _truth(net: Network) -> Array:
+    rec = choice_attributions(net, _facts(), progress=False)
+    found = truth(rec, n_permutations=19, correction=None, progress=False)
+    return found.table["contribution"].to_numpy(float)
+
+
+def _voids(net: Network) -> Array:
+    rec = _neurons(net, ["blocks.0.resid_pre", "resid_post"])
+    found = voids(rec, alpha=0.5, n_permutations=19, correction=None)
+    # Of one network one number: what a layer is held to is what those before it did.
+    return found.table["share"].to_numpy(float)[-1:]
+
+
+def _lazy(net: Network) -> Array:
+    found = lazy(_neurons(net), untrained=None)
+    return found.table["nonzero"].to_numpy(float)
+
+
+def _erasing(net: Network) -> Array:
+    units = [f"blocks.{layer}.mlp.neurons[{i}]" for layer in range(3) for i in range(24)]
+    trigger = np.random.default_rng(1).integers(3, 40, len(units))
+    detectors = pd.DataFrame({"unit": units, "layer": np.repeat(range(3), 24), "kind": "token",
+                              "trigger": trigger, "triggers": "", "sign": 1})  # fmt: skip
+    found = erasing(net, Finding(detectors, "ngram", "none"), n_permutations=19)
+    return -found.table["trigger_logit"].to_numpy(float)
+
+
+def _families(net: Network) -> Array:
+    return families(_neurons(net), labels=["kind"])["kind"].to_numpy(float)
+
+
+def _weight_signature(net: Network) -> Array:
+    return weight_signature(net)["vocabulary_kurtosis"].to_numpy(float)
+
+
+SCORES: dict[str, Untrained] = {
+    "relation": Untrained(_relation),
+    "massive": Untrained(_massive, every=6),
+    "lazy": Untrained(_lazy, kind="opt"),
+    "voids": Untrained(_voids),
+    "families": Untrained(_families),
+    "universal": Untrained(_universal),
+    "weight_signature": Untrained(_weight_signature),
+    "gated_function": Untrained(_gated),
+    "relevance": Untrained(_relevance, kind="cross-encoder", tokenizer=pair_tokenizer),
+    "comparative": Untrained(_comparative, every=6),
+    "head_damage": Untrained(_head_damage),
+    "erasing": Untrained(_erasing),
+    "position_information": Untrained(_position),
+    "language_neurons": Untrained(_language, every=6),
+    "hallucination_neurons": Untrained(_hallucination, every=24),
+    "coverage": Untrained(_coverage, kind="conv"),
+    "plnd": Untrained(_plnd),
+    "programming_neurons": Untrained(_programming, every=6),
+    "truth": Untrained(_truth, every=6),
 }

@@ -6,6 +6,10 @@ H-neurons; the others test whether their contributions to an answer tell that it
 inside each kind of question, against the words of the question and as many random neurons. Then
 H-neurons are scaled, while the network is told wrong answers to facts of the other subjects that it
 knows: does it go along? As many random neurons of the same layers and contribution are scaled too.
+
+For power, both effects are planted: random neurons are made to contribute more to wrong answers,
+and in a network whose weights are changed, random neurons like the H-neurons write what makes it
+go along. Both are sought as the H-neurons are.
 """
 
 import hashlib
@@ -15,11 +19,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
 import nissl
 from nissl.cache import cache_dir
+from nissl.network import WeightEdit, encoded, first_tokens, gradients, logit_difference
+from nissl.network.calls import sequence_call
 from nissl.recording import units_table
+from nissl.rules import holds
 from nissl.selectivity import (
     answer_contributions,
     auroc_within,
@@ -41,14 +49,20 @@ FRAME = (
 IN_FRAME = ("Japan", "dry", "wet", "Peru", "Greece", "Bulgaria")
 RELATIONS = ("capital", "language", "opposite", "comparative", "superlative")
 NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its first token is no sign
+ROWS = 256  # of a call: prompts, times the groups that are scaled together
 LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
 N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
-TOLD = 30  # facts to which a wrong answer is suggested, in two voices
+TOLD = 13  # facts to which a wrong answer is suggested, in two voices
 # Asked "Is it true that" it always says no, and that can neither rise nor fall.
 VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
+TRIALS, SMALL, LARGE = 3, 0.2, 1.6  # how large a planted change of weights may be
+RULE = (
+    "auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
+    "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05"
+)
 
 
 def questions():
@@ -144,12 +158,63 @@ def with_h_neurons(recs, tables):
     return made
 
 
-def with_compliance(preference):
-    """The same preferences, of which the last of the first group are raised to the paper's rise."""
-    raised = preference.copy()
-    share = (raised[0, 0] > 0).mean() + RISE
-    raised[0, -1] -= np.quantile(raised[0, -1], max(0.0, 1 - share)) - 1e-9
-    return raised
+def matched(units, chosen, n, seed=SEED):
+    """Random neurons of the layers of those chosen, that contribute as much."""
+    drawn = MatchedUnits().draw(units, chosen, n, seed=seed)
+    return units["unit"].to_numpy()[drawn].tolist()
+
+
+def scaled(net, units, chosen, questions):
+    """How far it goes along where neurons are scaled, and where others like them are."""
+    groups = [chosen, *matched(units, chosen, N_DRAWS)]
+    return scaled_compliance(net, groups, questions, factors=FACTORS, batch_size=ROWS)
+
+
+def going_along(net, chosen, questions):
+    """Changes of weights by which neurons write what makes it go along, for one nat more."""
+    told, right = (torch.from_numpy(first_tokens(net, questions[c])) for c in ("told", "right"))
+    call = sequence_call(net, encoded(net, list(questions["text"]))[0], padding="left")
+    call.kwargs["logits_to_keep"] = 1
+    found = gradients(
+        net, call, sites=["mlp.out", "mlp.neurons"],
+        metric=lambda logits: logit_difference(logits[:, -1].float(), told, right).sum(),
+    )  # fmt: skip
+    changes, gain = {}, 0.0
+    for site, names in pd.Series(chosen).groupby(pd.Series(chosen).str.split("[").str[0]):
+        index = names.str.extract(r"\[(\d+)\]", expand=False).astype(int).tolist()
+        layer = net.find(site)[0].layer
+        active = found.values[site][:, -1, index].float().mean(0)
+        slope = found[f"blocks.{layer}.mlp.out"][:, -1].float().mean(0)
+        gain += float(active.abs().sum() * slope.norm()) * (FACTORS[-1] - FACTORS[0])
+        change = torch.zeros(len(slope), found.values[site].shape[-1])
+        change[:, index] = torch.outer(slope / slope.norm(), active.sign())
+        changes[f"model.layers.{layer}.mlp.down_proj.weight"] = change
+    return {name: change / gain for name, change in changes.items()}
+
+
+def with_compliance(net, units, chosen, questions):
+    """What is measured where random neurons make it go along more, as near to the paper's rise."""
+    chosen = matched(units, chosen, 1, seed=SEED + 1)[0]
+    changes = going_along(net, chosen, questions)
+
+    def changed(size):
+        return net.edit(*[
+            WeightEdit(name, lambda w, change=change: w + (size * change).to(w))
+            for name, change in changes.items()
+        ])  # fmt: skip
+
+    ends, small, large, tried = (FACTORS[0], FACTORS[-1]), SMALL, LARGE, []
+    for _ in range(TRIALS):
+        size = (small * large) ** 0.5
+        with changed(size):
+            low, high = scaled_compliance(
+                net, [chosen], questions, factors=ends, batch_size=ROWS, progress=False
+            )[0]
+        rise = (high > 0).mean() - (low > 0).mean()
+        tried.append((abs(rise - RISE), size))
+        small, large = (small, size) if rise > RISE else (size, large)
+    with changed(min(tried)[1]):
+        return scaled(net, units, chosen, questions)
 
 
 net = nissl.load(MODEL, dtype="bfloat16", progress=False)  # statistics are in float32
@@ -166,14 +231,11 @@ strong = hallucination_neurons(made[0], tested=made[1], **options)
 
 units = units_table(recs[0]).assign(weight=recs[0].values.mean(axis=0, dtype=float))
 chosen = found.table.loc[found.table["h_neuron"], "unit"].tolist()
-drawn = MatchedUnits().draw(units, chosen, N_DRAWS, seed=SEED)
-groups = [chosen, *units["unit"].to_numpy()[drawn].tolist()]
-of_answers = answers_only.table.loc[answers_only.table["h_neuron"], "unit"].tolist()
 wrong_told = told(tables[1])
-preference = scaled_compliance(net, [*groups, of_answers], wrong_told, factors=FACTORS)
-preference, preference_of_answers = preference[:-1], preference[-1]
+preference = scaled(net, units, chosen, wrong_told)
 rises = over_compliance(preference).table.set_index("unit")
-raised = over_compliance(with_compliance(preference)).table.set_index("unit")
+planted = with_compliance(net, units, chosen, wrong_told)
+raised = over_compliance(planted).table.set_index("unit")
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
 bars = {
@@ -208,6 +270,7 @@ for row in share[1:]:
     axes[2].plot(FACTORS, row, color="#9aa5b1", lw=0.8)
 axes[2].plot([], [], color="#9aa5b1", label=f"{N_DRAWS} draws of matched neurons")
 axes[2].plot(FACTORS, share[0], "o-", color="#c0392b", lw=2, label="H-neurons")
+axes[2].plot(FACTORS, (planted[0] > 0).mean(axis=1), "--", color="#e3a23c", label="planted neurons")
 axes[2].set(xlabel="activity multiplied by", ylabel="share of wrong answers it goes along with",
             title="Do they make it go along?")  # fmt: skip
 axes[2].legend(frameon=False)
@@ -232,32 +295,38 @@ measured = {
     "auroc_from_answers_alone_p": answers_only.provenance["probe_p"],
     "auroc_over_all_kinds": pooled.provenance["probe_auroc"],
     "goes_along": float(share[0, 1]),
-    "rise_from_answers_alone": float(
-        (preference_of_answers[-1] > 0).mean() - (preference_of_answers[0] > 0).mean()
-    ),
     "questions": len(kept),
 }
+null = {
+    "auroc": float(np.mean(plain["random"])),
+    "auroc_of_words": plain["words"],
+    "rise": float(rises.loc["share", "null_mean"]),
+    "rise_nats": float(rises.loc["preference", "null_mean"]),
+}
+tells, makes = RULE.split(" and rise > 0", 1)
+halves_said = " and ".join(
+    f"that they {what} {'holds' if holds(rule, measured, null) else 'does not hold'}"
+    for what, rule in (("tell wrong answers", tells), ("make it go along", f"rise > 0{makes}"))
+)
 nissl.claim(
     "hallucination_neurons",
     system=167,
     says="Less than 0.1% of neurons tell wrong answers from right ones, better than as many random "
     "neurons (AUROC 0.86 in base models), and scaling them from 0 to 3 makes a model comply more.",
     measured=measured,
-    null={
-        "auroc": float(np.mean(plain["random"])),
-        "auroc_of_words": plain["words"],
-        "rise": float(rises.loc["share", "null_mean"]),
-        "rise_nats": float(rises.loc["preference", "null_mean"]),
-    },
-    rule="auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
-    "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05",
+    null=null,
+    rule=RULE,
     power={
         "auroc": strong.provenance["probe_auroc"],
         "auroc_p": strong.provenance["probe_p"],
         "rise": float(raised.loc["share", "rise"]),
         "rise_p": float(raised.loc["share", "p"]),
+        "rise_nats": float(raised.loc["preference", "rise"]),
+        "rise_nats_p": float(raised.loc["preference", "p"]),
+        "null.rise": float(raised.loc["share", "null_mean"]),
+        "null.rise_nats": float(raised.loc["preference", "null_mean"]),
     },
-    why="the rule asks for both: that they tell wrong answers, and that they make it go along",
+    why=f"the rule asks for both halves: {halves_said}",
     data=f"smollm2 (bfloat16) on {len(kept)} facts of {kept['relation'].nunique()} relations, half "
     f"of the subjects held out; {len(wrong_told)} prompts that tell it a wrong answer",
     seed=SEED,

@@ -14,8 +14,6 @@ preference falls so far that a tenth of the judgements turn round, on top of wha
 do. The tenth is ours: the paper's abstract names no size, and its tables were not at hand.
 """
 
-import hashlib
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -24,17 +22,17 @@ import pandas as pd
 from scipy.stats import combine_pvalues, norm
 
 import nissl
-from nissl.cache import cache_dir
-from nissl.network import ablate, ablated_together, losses
-from nissl.recording import is_store, labels_of, open_store, save
+from nissl.network.losses import Predicted
+from nissl.recording import labels_of
 from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import MatchedUnits
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19
 LEAST = 0.1  # of the questions, in which leading neurons reach a tenth of the largest contribution
-FIND, TEST, ASKED = 4, 6, 12  # couples of each relation
-TEXTS, WORDS = 8, 40
+FIND, TEST, ASKED = 4, 5, 8  # couples of each relation
+TEXTS, TOKENS = 8, 16
+ROWS = 160  # of a call: questions or texts, times the groups that are silenced together
 PLANTED = 0.1  # of the judgements
 FRAMES = "{first} or{second}? Correct: {text}", "{second} or{first}? Correct: {text}"
 PROMPTS = {
@@ -114,39 +112,30 @@ def judged(net):
     return asked[rank < FIND].reset_index(drop=True), asked[rank < TEST], share
 
 
-def attributed(net, asked):
-    """Contributions to the judgements: minutes the first time, then from the cache."""
-    about = json.dumps([STEPS, net.weights_hash, asked.astype(str).to_numpy().tolist()])
-    path = cache_dir("examples", "truth") / hashlib.sha256(about.encode()).hexdigest()[:16]
-    if not is_store(path):
-        save(choice_attributions(net, asked, steps=STEPS), path)
-    return open_store(path).load()
-
-
 def found_in(rec):
     """The truth neurons of a recording, those that contribute most first."""
     # How much of the largest they contribute is not asked here: that leaves the few `leading`.
-    table = truth(rec, least=0, seed=SEED, progress=False).significant(q=0.05).table
+    found = truth(rec, least=0, seed=SEED, progress=False)
+    table = found.significant(q=0.05).table
     named = table[table["kind"] == "truthful"].sort_values("contribution", ascending=False)
     return named.iloc[:N_UNITS]
 
 
-def scores(net, asked, texts):
-    """How well the network does: preference (nats), judgements, and plain text (nats a token)."""
-    margin = preferred(net, asked, progress=False)
-    return margin, margin > 0, -losses(net, texts, every=2, progress=False)
+def scores(net, asked, read, groups):
+    """How well the network does without each group of units.
+
+    Preference (nats) and judgements, question by question; plain text, text by text (nats a token).
+    """
+    margin = preferred(net, asked, without=groups, batch_size=ROWS, progress=False)
+    return margin, margin > 0, -read.losses(groups, batch_size=ROWS)
 
 
-def suppressed(net, subject, units, asked, texts, weights):
+def suppressed(net, subject, units, asked, read, weights):
     """What is lost without units, and without units matched to them."""
-    kinds = [subject] * len(asked) + ["right"] * len(asked) + ["text"] * len(texts)
-
-    def without(group):
-        with ablated_together(net, [group]):
-            return np.concatenate(scores(net, asked, texts))
-
+    kinds = [subject] * len(asked) + ["right"] * len(asked) + ["text"] * read.n_texts
     found = ablated_groups(
-        net, {subject: units}, lambda groups: np.stack([without(g) for g in groups]), kinds,
+        net, {subject: units},
+        lambda groups: np.concatenate(scores(net, asked, read, groups), axis=1), kinds,
         units=weights, null=MatchedUnits(), n_draws=N_DRAWS, correction=None, seed=SEED,
         progress=True, method="truth", item="question",
     )  # fmt: skip
@@ -179,9 +168,11 @@ def together(folds):
 
 net = nissl.load("smollm2", dtype="bfloat16", progress=False)
 to_find, to_test, share = judged(net)
-texts = [" ".join(text.split()[:WORDS]) for text in nissl.read("reader")["text"].iloc[::40]][:TEXTS]
-rec = attributed(net, to_find)
-activity = nissl.record(net, list(to_test["text"]), sites="mlp.neurons", progress=False)
+texts = nissl.read("reader")["text"].iloc[::40][:TEXTS]
+ids = net.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+read = Predicted(net, [row[:TOKENS] for row in ids])
+rec = choice_attributions(net, to_find, steps=STEPS)
+activity = nissl.record(net, list(to_test["text"][::2]), sites="mlp.neurons", progress=False)
 weights = weighed(net, activity)
 folds, nulls, plants, leading, lost, layers = [], [], [], [], {}, {}
 for subject in share.index:
@@ -189,18 +180,16 @@ for subject in share.index:
     named = found_in(apart)
     asked = to_test[to_test["subject"] == subject]
     print(f"{subject}: {len(asked)} questions, {len(named)} truth neurons found on the others")
-    lost[subject] = suppressed(net, subject, list(named["unit"]), asked, texts, weights)
+    lost[subject] = suppressed(net, subject, list(named["unit"]), asked, read, weights)
     layers[subject] = named["layer"].value_counts().reindex(range(net.n_layers), fill_value=0)
     here = lost[subject]["damage"]
     folds.append({"fall": here["fall"], "wrong": here["wrong"], "loss": here["loss"],
                   "p": lost[subject].loc["fall", "p"], "found": len(named)})  # fmt: skip
     nulls.append(lost[subject]["null_mean"].drop("own - others").to_dict())
-    before = scores(net, asked, texts)
-    with net.edit(ablate(list(named.loc[named["passes"] >= LEAST, "unit"]))):
-        after = scores(net, asked, texts)
-    leading.append([float(np.mean(a) - np.mean(b)) for a, b in zip(before, after, strict=True)]
-                   + [float((named["passes"] >= LEAST).sum())])  # fmt: skip
-    plants.append(planted(apart, lost[subject], before[0]))
+    few = list(named.loc[named["passes"] >= LEAST, "unit"])
+    both = scores(net, asked, read, [(), few])
+    leading.append([float(np.mean(x[0]) - np.mean(x[1])) for x in both] + [float(len(few))])
+    plants.append(planted(apart, lost[subject], both[0][0]))
     print(lost[subject][["n_units", "damage", "null_mean", "null_sd", "p"]].round(3).to_string())
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.2), layout="constrained")
@@ -261,6 +250,6 @@ nissl.claim(
     "that are; leading: the few that pass by size too; null: neurons of the same layers that write "
     "as much",
     data=f"smollm2; {len(to_find)} choices to find neurons on two of three subjects, "
-    f"{len(to_test)} to test them on the third; {TEXTS} texts of {WORDS} words",
+    f"{len(to_test)} to test them on the third; {TEXTS} texts of {TOKENS} tokens",
     seed=SEED,
 )

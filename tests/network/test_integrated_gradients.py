@@ -110,6 +110,28 @@ def test_one_position_alone_can_move():
     assert abs(found.gap[NEURONS]) < 0.01 * abs(float(found.metric - found.baseline[NEURONS]))
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_positions_before_the_first_that_moves_are_not_needed(path):
+    net, sites = nissl.load(tiny("llama")), [NEURONS, "blocks.0.mlp.neurons"]
+    texts, begin = [[5, 6, 7, 8], [9, 10, 11]], {}
+    for site in ("embed", *sites):
+        begin[site] = net.run(texts, sites=site, padding="left")[site]
+        begin[site][:, -1] = 0
+    options = {"sites": sites, "path": path, "steps": 3, "padding": "left"}
+
+    def last(logits):
+        return metric(logits[:, -1:])
+
+    baseline = begin["embed"] if path == "inputs" else begin
+    whole = integrated_gradients(net, texts, metric=last, baseline=baseline, **options)
+    short = integrated_gradients(net, texts, metric=last, from_position=-1, **options)
+    for site in sites:
+        assert short[site].shape[1] == 1
+        torch.testing.assert_close(short[site], whole[site][:, -1:], rtol=0, atol=1e-9)
+        torch.testing.assert_close(short.baseline[site], whole.baseline[site])
+    torch.testing.assert_close(short.metric, whole.metric)
+
+
 def test_padding_items_and_edits():
     net = nissl.load(tiny("llama"))
     texts = [[5, 6, 7, 8], [9, 10]]

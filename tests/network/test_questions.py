@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import nissl
-from nissl.network import ablate, answered
+from nissl.network import ablate, answered, scale
+from nissl.network.prompts import first_tokens
 from nissl.network.questions import Questions, _bundles
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
@@ -19,7 +20,8 @@ def slowly(net, groups):
     for row, group in enumerate(groups):
         with torch.inference_mode(), net.edit(*([ablate(group)] if group else [])):
             for column, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
-                logits = net.model(torch.tensor([net.tokenizer.encode(prompt)])).logits[0, -1]
+                ids = torch.tensor([net.tokenizer.encode(prompt)])
+                logits = net.model(ids).logits[0, -1].detach()
                 found[row, column] = logits.log_softmax(-1)[net.tokenizer.encode(answer)[0]]
     return found
 
@@ -36,6 +38,20 @@ def test_answers_are_those_of_one_prompt_and_one_ablation_at_a_time(name):
     np.testing.assert_allclose(found, slowly(net, groups), atol=1e-5)
     best = asked.ask([[]])[1][0]
     np.testing.assert_array_equal(right[2], best)
+
+
+def test_preferences_are_those_of_one_prompt_and_one_factor_at_a_time():
+    net = nissl.load(tiny("llama"), tokenizer=Letters())
+    groups = [["blocks.1.mlp.neurons[3]"], ["blocks.2.mlp.neurons[5]"], []]
+    others = first_tokens(net, "abcdefghijk")
+    found = Questions(net, PROMPTS, ANSWERS).prefer(others, groups, by=[3.0, 0.0, 1.0])
+    for row, group, factor in zip(found, groups, [3.0, 0.0, 1.0], strict=True):
+        with net.edit(*([scale(group, by=factor)] if group else [])):
+            for prompt, answer, other, one in zip(PROMPTS, ANSWERS, others, row, strict=True):
+                ids = torch.tensor([net.tokenizer.encode(prompt)])
+                logits = net.model(ids).logits[0, -1].detach()
+                gain = logits[net.tokenizer.encode(answer)[0]] - logits[other]
+                assert one == pytest.approx(float(gain), abs=1e-5)
 
 
 def test_edits_in_force_are_seen_with_their_positions():

@@ -8,6 +8,7 @@ from nissl import NisslError
 from nissl.network import add, patch, restart, scale
 from tiny import CAUSAL, MODULES, TRANSFORMERS, ids, inputs, tiny
 
+NEURONS = "blocks.1.mlp.neurons"
 LAST = "blocks.2.resid_post"
 SITES = ("resid_pre", "attn.v", "attn.z", "attn.heads", "attn.k_rot", "resid_mid", "mlp.neurons")
 SITES += ("mlp.out", "resid_post", "moe.experts[0].neurons")
@@ -92,6 +93,24 @@ def test_from_a_position_on_only_that_is_computed(name):
     with net.edit(edit):
         found = again.run(sites=LAST)[LAST]
     torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=1e-6)
+
+
+def test_texts_filled_up_on_the_left_begin_at_a_position_too():
+    net, texts, site = nissl.load(tiny("llama")), [[5, 6, 7, 8, 9], [9, 10, 11]], NEURONS
+    again = restart(net, texts, at=site, from_position=-2, padding="left")
+    edit = add(sites="blocks.2.mlp.out", values=1.0, positions=[-1, 3])
+    for row, text in enumerate(texts):
+        alone = restart(net, [text], at=site, from_position=-2)
+        for values in (None, again.values * 2):
+            one = None if values is None else values[row : row + 1]
+            with net.edit(edit):
+                found = again.run(values, sites=LAST)[LAST][row]
+            with net.edit(edit):
+                expected = alone.run(one, sites=LAST)[LAST][0]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+    for padding, position in (("right", -2), ("left", -3)):
+        with pytest.raises(NisslError, match="different lengths"):
+            restart(net, texts, at=site, from_position=position, padding=padding)
 
 
 def test_gradients_flow_from_the_values_on():

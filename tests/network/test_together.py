@@ -5,7 +5,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.network import ablate, ablated_together
+from nissl.network import ablate, ablated_together, scale, scaled_together
 from tiny import CAUSAL, N_LAYERS, ids, tiny
 
 
@@ -85,3 +85,16 @@ def test_what_cannot_be_together_is_refused():
             found = net.model(input_ids=ids(2, 5)).logits
     both = ["blocks.0.mlp.neurons[0]", "blocks.1.mlp.neurons[0]"]
     torch.testing.assert_close(found, one_by_one(net, [both], input_ids=ids(2, 5)))
+
+
+def test_groups_are_scaled_each_by_its_own_number():
+    net, groups = nissl.load(tiny("llama")), groups_from(1)
+    by, tokens = [0.0, 3.0, 2.0, -0.5], ids(3, 7)
+    with torch.inference_mode(), scaled_together(net, groups, by):
+        found = net.model(input_ids=tokens).logits
+    for group, factor, rows in zip(groups, by, found.chunk(4), strict=True):
+        edits = [scale(group, by=factor)] if group else []
+        with torch.inference_mode(), net.edit(*edits):
+            torch.testing.assert_close(rows, net.model(input_ids=tokens).logits)
+    with pytest.raises(NisslError, match="3 numbers for 4 groups"):
+        scaled_together(net, groups, by[:3]).__enter__()

@@ -186,10 +186,12 @@ class Words:
         return " ".join(map(str, ids))
 
 
-def test_contributions_are_those_of_a_slow_sum():
+@pytest.mark.parametrize("begin", ["", "20 21 22 "])
+def test_contributions_are_those_of_a_slow_sum(begin):
     net = nissl.load(tiny("llama"), tokenizer=Words())
     questions = pd.DataFrame({
-        "text": ["5 6 7", "8 9 10 11", "12 13"], "said": ["14 15", "16", "17 18 19"],
+        "text": [f"{begin}{rest}" for rest in ("5 6 7", "8 9 10 11", "12 13")],
+        "said": ["14 15", "16", "17 18 19"],
         "wrong": [True, False, True], "subject": ["a", "b", "c"],
     })  # fmt: skip
     rec = answer_contributions(net, questions, batch_size=2, progress=False)

@@ -21,27 +21,7 @@ from nissl.selectivity import (
 )
 from nissl.statistics import PermutedLabels
 from nissl.statistics.calibration import rate
-from tiny import tiny
-
-WORDS = [f"w{i}" for i in range(12)]
-SPECIAL = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-
-
-def tokenizer():
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS])}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
-    )  # fmt: skip
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
-        unk_token="[UNK]", model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )  # fmt: skip
+from tiny import SPECIAL, WORDS, pair_tokenizer, tiny
 
 
 class Matcher(nn.Module):
@@ -75,7 +55,7 @@ class Matcher(nn.Module):
 
 
 def matcher():
-    return nissl.load(Matcher(), tokenizer=tokenizer())
+    return nissl.load(Matcher(), tokenizer=pair_tokenizer())
 
 
 def some_pairs(n_queries=40, *, candidates=4, seed=0):
@@ -117,7 +97,7 @@ def test_conductance_of_a_cross_encoder_is_the_same_in_other_batches():
 
     torch.manual_seed(0)
     model = transformers.BertForSequenceClassification(tiny("bert").config)
-    net, pairs = nissl.load(model, tokenizer=tokenizer()), some_pairs(3)
+    net, pairs = nissl.load(model, tokenizer=pair_tokenizer()), some_pairs(3)
     many, one = (
         pair_conductance(net, pairs, steps=4, batch_size=size, progress=False) for size in (12, 5)
     )

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.statistics import MatchedUnits, RandomDirections, against_null, output_weight
+from nissl.statistics import MatchedUnits, RandomDirections, against_null, output_weight, rate
 
 
 @pytest.fixture
@@ -30,7 +30,10 @@ def test_matched_units_share_layer_and_weight_and_none_is_drawn_twice(table):
     layer, weight = table["layer"].to_numpy(), table["weight"].to_numpy()
     rows = [3, 50, 120, 121, 399]
     assert (layer[drawn] == layer[rows]).all()
-    assert not np.isin(drawn, rows).any()
+    # In one draw of ten a unit is drawn in its own place, and never in another's.
+    own = drawn == rows
+    assert not (np.isin(drawn, rows) & ~own).any()
+    assert 0.07 < own.mean() < 0.13
     assert all(len(set(d)) == 5 for d in drawn)
     order = np.argsort(np.argsort(weight))
     # Ten nearest in rank of the whole table, of a hundred units in the layer.
@@ -59,6 +62,20 @@ def test_strong_units_are_not_special_among_their_like_and_planted_ones_are(tabl
     found = against_null([harm[planted].mean()], harm[drawn].mean(axis=1)[:, None], units=["all"],
                          score="harm", method="m", null=MatchedUnits().name)  # fmt: skip
     assert found.table["p"][0] == 1 / 200
+
+
+@pytest.mark.parametrize("heavy_tailed", [False, True])
+def test_any_units_are_no_more_than_those_matched_to_them(heavy_tailed):
+    p = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        harm = rng.standard_cauchy(500) if heavy_tailed else rng.standard_normal(500)
+        names = [str(i) for i in range(500)]
+        units = pd.DataFrame({"unit": names, "layer": 0, "weight": rng.lognormal(size=500)})
+        group = rng.choice(500, 4, replace=False)
+        drawn = MatchedUnits().draw(units, [names[i] for i in group], 19, seed=seed)
+        p.append((1 + (harm[drawn].sum(axis=1) >= harm[group].sum()).sum()) / 20)
+    assert rate(p).holds
 
 
 def test_what_cannot_be_matched_is_refused(table):

@@ -48,4 +48,5 @@ from .spans import with_places as with_places
 from .sparse import threshold as threshold
 from .sparse import top_k as top_k
 from .together import ablated_together as ablated_together
+from .together import scaled_together as scaled_together
 from .weight_edit import WeightEdit as WeightEdit

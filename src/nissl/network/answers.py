@@ -107,6 +107,6 @@ def last_logits(
     with progress_bar(
         f"Asking {net.name}", total=len(prompts), unit="prompts", progress=progress
     ) as advance:
-        for rows, logits in each(batch_size=batch_size):
+        for _, rows, logits in each(batch_size=batch_size):
             yield np.asarray(rows), logits.float()
             advance(len(rows))

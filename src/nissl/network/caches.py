@@ -6,8 +6,11 @@ The memory is an attribute of the cache itself, so that it is copied with it and
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from nissl.errors import NisslError
 from nissl.network.batch import CONTINUES
@@ -15,7 +18,7 @@ from nissl.network.batch import CONTINUES
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["check_cache", "copied", "tag_cache"]
+__all__ = ["check_cache", "copied", "keeps_cache", "tag_cache"]
 
 TAG = "_nissl_filled_under"
 
@@ -31,15 +34,18 @@ class Filled:
         return self
 
 
-def copied(cache: Any, *, times: int = 1) -> Any:
-    """Copy a cache, so that what is read next does not go into the first.
+def copied(cache: Any, *, rows: list[int] | None = None, n: int = 1) -> Any:
+    """Copy a cache, or some rows of it, so that what is read next does not go into the first.
 
     Parameters
     ----------
     cache : Cache
         A cache of transformers. Its tensors are shared: layers put new ones in their place.
-    times : int
-        Copies of each row, one after the other.
+    rows : list of int, optional
+        Which texts to keep, in their order; a text may be kept several times.
+    n : int
+        How many texts were read. A layer may hold them several times over (`ablated_together`), and
+        `rows` is then taken of each.
 
     Returns
     -------
@@ -48,9 +54,29 @@ def copied(cache: Any, *, times: int = 1) -> Any:
     """
     other = copy.copy(cache)
     other.layers = [copy.copy(layer) for layer in cache.layers]
-    if times > 1:
-        other.batch_repeat_interleave(times)
+    if rows is not None:
+        for layer in other.layers:
+            one = torch.tensor(rows, device=layer.keys.device)
+            each = torch.arange(0, len(layer.keys), n, device=one.device)
+            layer.batch_select_indices((each[:, None] + one).flatten())
     return other
+
+
+def keeps_cache(net: Network) -> bool:
+    """Return whether a network can go on where a cache of keys and values ends.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+
+    Returns
+    -------
+    bool
+        Whether it is of a known architecture and takes such a cache.
+    """
+    takes = inspect.signature(type(net.model).forward).parameters
+    return {"past_key_values", "use_cache"} <= set(takes) and net.architecture is not None
 
 
 def tag_cache(net: Network, cache: Any) -> None:

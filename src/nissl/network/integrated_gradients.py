@@ -18,7 +18,7 @@ from torch import Tensor
 from nissl.errors import NisslError, UnknownName
 from nissl.network.gradients import Gradients, gradients
 from nissl.network.replay import replaying
-from nissl.network.restart import Restart, restart
+from nissl.network.restart import Restart, continued, cut
 from nissl.network.run import single_call, visited
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def integrated_gradients(
     baseline: Baseline = 0.0,
     start: str | None = None,
     steps: int = 20,
+    from_position: int | None = None,
     padding: str = "right",
 ) -> IntegratedGradients:
     """Integrate gradients at sites along a path from a baseline to the inputs.
@@ -100,8 +101,11 @@ def integrated_gradients(
         The site that moves along ``path="inputs"``: by default ``embed``, or the model's input
         where it has none.
     steps : int
-        Into how many parts the path is cut. The model runs once more than that; along the site,
-        from each site on.
+        Into how many parts the path is cut. The model runs once more than that; along the site as
+        often as that from each site on, and once for all.
+    from_position : int, optional
+        Move this position and those behind it alone, as in `restart`; what is returned has them
+        alone.
     padding : {"right", "left"}
         Where shorter texts are filled up.
 
@@ -144,14 +148,19 @@ def integrated_gradients(
     if path == "site" and start is not None:
         raise NisslError("start= is of path='inputs': along the site each site moves itself")
     names = [site.name for site in net.find(sites)]
-    call = single_call(net, inputs, padding=padding)
+    call, cache = single_call(net, inputs, padding=padding), None
+    if from_position is not None:
+        call, cache = cut(net, call, from_position)
+    end: Gradients | None = None
     if path == "inputs":
         start = start or ("embed" if "embed" in net.named_sites else ":in")
         moves = {net.find(start)[0].name: names}
     else:
         moves = {name: [name] for name in names}
+        # All paths end in the network as it is.
+        end = gradients(net, continued(call, cache), sites=names, metric=metric)
     parts = [
-        _along(net, call, name, _of(net, baseline, name), wanted, metric, steps)
+        _along(net, call, cache, name, _of(net, baseline, name), wanted, metric, steps, end)
         for name, wanted in moves.items()
     ]
     return IntegratedGradients(
@@ -165,27 +174,34 @@ def integrated_gradients(
 def _along(
     net: Network,
     call: Call,
+    cache: Any,
     start: str,
     baseline: Tensor | float,
     names: list[str],
     metric: Callable[[Any], Tensor],
     steps: int,
+    end: Gradients | None,
 ) -> IntegratedGradients:
-    """Go along the path on which one site moves."""
-    again = restart(net, call, at=start)
+    """Go along the path on which one site moves, to its end where that is known."""
+    again = Restart(net, call, net.find(start)[0], cache)
     line = _line(again.values, baseline, start)
     total: dict[str, Tensor] = {}
     last: Gradients | None = None
     for step in range(steps + 1):
-        with replaying(again.prefix), _written(net, again, line(step / steps)) as fired:
-            now = gradients(net, call, sites=names, metric=metric)
-        if fired.calls[start] > 1:
-            raise NisslError("a site that moves is computed several times in a run", where=start)
+        if end is not None and step == steps:
+            now = end
+        else:
+            with replaying(again.prefix), _written(net, again, line(step / steps)) as fired:
+                now = gradients(net, continued(call, cache), sites=names, metric=metric)
+            if fired.calls[start] > 1:
+                raise NisslError(
+                    "a site that moves is computed several times in a run", where=start
+                )
         if not bool(torch.isfinite(now.metric)):
             raise NisslError(f"the metric is {float(now.metric)} on the path", where=start)
         if last is None:
             first = now.metric
-            total = {name: torch.zeros_like(_wide(x)) for name, x in now.values.items()}
+            total = {name: torch.zeros_like(_wide(now.values[name])) for name in names}
         else:
             for name in names:
                 change = _wide(now.values[name]) - _wide(last.values[name])
@@ -204,7 +220,8 @@ def _along(
                 total[name] += part
         last = now
     assert last is not None
-    return IntegratedGradients(last.metric, dict.fromkeys(names, first), total, last.values)
+    values = {name: last.values[name] for name in names}
+    return IntegratedGradients(last.metric, dict.fromkeys(names, first), total, values)
 
 
 def _written(net: Network, again: Restart, values: Tensor) -> AbstractContextManager[Fired]:

@@ -1,4 +1,4 @@
-"""Prompts asked many times, under one group of units silenced after another."""
+"""Prompts asked many times, under one group of units silenced or scaled after another."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ class Questions:
     """
 
     def __init__(self, net: Network, prompts: Sequence[str], answers: Sequence[str] = ()) -> None:
+        from nissl.network.caches import keeps_cache
+
         self.net = net
         self.ids, self.first = encoded(net, prompts, answers)
         takes = inspect.signature(type(net.model).forward).parameters
         # The last logits alone.
         self.last = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
-        self.keeps = {"past_key_values", "use_cache"} <= set(takes) and net.architecture is not None
+        self.keeps = keeps_cache(net)
 
     def ask(
         self,
@@ -78,38 +80,86 @@ class Questions:
         """
         import torch
 
-        from nissl.network.together import ablated_together
-
         shape = len(groups), len(self.ids)
         log_probability, right = np.zeros(shape), np.zeros(shape, dtype=bool)
-        alone = bool(self.net.editing)
-        bundles = self._bundles()
-        for chunk in together(len(groups), 1 if alone else batch_size):
-            with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
-                for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
-                    wanted = np.tile(self.first[rows], len(chunk))
-                    found, best = log_probabilities(logits, wanted)
-                    log_probability[np.ix_(chunk, rows)] = found.reshape(len(chunk), -1)
-                    right[np.ix_(chunk, rows)] = best.reshape(len(chunk), -1)
-                    advance(len(rows) * len(chunk))
+        with torch.inference_mode():
+            for chunk, rows, logits in self.logits(groups, batch_size=batch_size):
+                wanted = np.tile(self.first[rows], len(chunk))
+                found, best = log_probabilities(logits, wanted)
+                log_probability[np.ix_(chunk, rows)] = found.reshape(len(chunk), -1)
+                right[np.ix_(chunk, rows)] = best.reshape(len(chunk), -1)
+                advance(len(rows) * len(chunk))
         return log_probability, right
 
-    def logits(self, *, batch_size: int = 64) -> Iterator[tuple[list[int], Any]]:
-        """Yield prompts and the logits of what follows each.
+    def prefer(
+        self,
+        others: NDArray[np.int64],
+        groups: Sequence[Sequence[str]] = ((),),
+        *,
+        by: Sequence[float] = (),
+        batch_size: int = 64,
+        advance: Callable[[int], None] = lambda n: None,
+    ) -> NDArray[np.float64]:
+        """Ask how far each answer is preferred to another, under each group silenced or scaled.
 
         Parameters
         ----------
-        batch_size : int
-            Prompts in a call.
+        others : array of int64, shape (n_prompts,)
+            The first token of the other answer (`first_tokens`).
+        groups, batch_size, advance
+            As in `ask`.
+        by : sequence of float, optional
+            What the activity of each group is multiplied by; by default zero.
+
+        Returns
+        -------
+        array of float64, shape (n_groups, n_prompts)
+            Log probability of the answer's first token less that of the other's, in nats.
+        """
+        import torch
+
+        preference = np.zeros((len(groups), len(self.ids)))
+        with torch.inference_mode():
+            for chunk, rows, logits in self.logits(groups, by=by, batch_size=batch_size):
+                found = logits.unflatten(0, (len(chunk), len(rows)))
+                at = np.arange(len(rows))
+                gain = found[:, at, self.first[rows]].double() - found[:, at, others[rows]].double()
+                preference[np.ix_(chunk, rows)] = gain.cpu().numpy()
+                advance(len(rows) * len(chunk))
+        return preference
+
+    def logits(
+        self,
+        groups: Sequence[Sequence[str]] = ((),),
+        *,
+        by: Sequence[float] = (),
+        batch_size: int = 64,
+    ) -> Iterator[tuple[list[int], list[int], Any]]:
+        """Yield groups, prompts, and the logits of what follows each.
+
+        Parameters
+        ----------
+        groups, by, batch_size
+            As in `prefer`.
 
         Yields
         ------
+        chunk : list of int
+            Which groups.
         rows : list of int
             Which prompts.
-        logits : Tensor, shape (n_rows, vocabulary)
-            Of the next token.
+        logits : Tensor, shape (n_groups * n_rows, vocabulary)
+            Of the next token, all rows of the first group first.
         """
-        yield from self._answers(self._bundles(), batch_size)
+        from nissl.network.together import scaled_together
+
+        bundles = self._bundles()
+        factors = by if len(by) else [0.0] * len(groups)
+        for chunk in together(len(groups), 1 if self.net.editing else batch_size):
+            scaled = [groups[g] for g in chunk], [factors[g] for g in chunk]
+            with scaled_together(self.net, *scaled):
+                for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
+                    yield chunk, rows, logits
 
     def _bundles(self) -> list[tuple[int, list[int]]]:
         # Other edits may act at one position or item: what they see must stay as it is.
@@ -125,22 +175,23 @@ class Questions:
         from nissl.network.caches import copied
         from nissl.network.calls import call_model, sequence_call
 
-        for shared, members in bundles:
-            cache = self._read(self.ids[members[0]][:shared]) if shared else None
-            lengths = [len(self.ids[m]) for m in members]
-            for length in sorted(set(lengths)):
-                same = [m for m, n in zip(members, lengths, strict=True) if n == length]
+        for shared, some in _alike(bundles, n_prompts):
+            cache = self._read([self.ids[rows[0]][:shared] for rows in some]) if shared else None
+            bundle = {row: number for number, rows in enumerate(some) for row in rows}
+            lengths = {row: len(self.ids[row]) for row in bundle}
+            for length in sorted(set(lengths.values())):
+                same = [row for row in bundle if lengths[row] == length]
                 for at in range(0, len(same), n_prompts):
                     rows = same[at : at + n_prompts]
                     call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
                     call.kwargs.update(self.last)
                     if cache is not None:
-                        kept = copied(cache, times=len(rows))
+                        kept = copied(cache, rows=[bundle[r] for r in rows], n=len(some))
                         call.kwargs.update(past_key_values=kept, use_cache=True)
                     yield rows, call_model(self.net, call).logits[:, -1]
 
-    def _read(self, ids: Ids) -> Any:
-        """Read the beginning of a bundle, and return its keys and values."""
+    def _read(self, beginnings: list[Ids]) -> Any:
+        """Read the beginnings of bundles, and return their keys and values."""
         from transformers import DynamicCache
 
         from nissl.network.batch import CONTINUES
@@ -149,7 +200,7 @@ class Questions:
         config: Any = self.net.model.config
         cache = DynamicCache(config=config)
         setattr(cache, CONTINUES, True)  # what is read next is of the prompt still
-        call = sequence_call(self.net, [ids])
+        call = sequence_call(self.net, beginnings)
         call.kwargs.update(past_key_values=cache, use_cache=True)
         call_model(self.net, call, head=False)
         return cache
@@ -177,6 +228,18 @@ def together(n_groups: int, most: int) -> list[list[int]]:
     """
     n_chunks = -(-n_groups // max(most, 1))
     return [chunk.tolist() for chunk in np.array_split(np.arange(n_groups), n_chunks)]
+
+
+def _alike(
+    bundles: list[tuple[int, list[int]]], most: int
+) -> Iterator[tuple[int, list[list[int]]]]:
+    """Yield bundles that share as many tokens, so that their beginnings are read together."""
+    by_shared: dict[int, list[list[int]]] = {}
+    for shared, rows in bundles:
+        by_shared.setdefault(shared, []).append(rows)
+    for shared, alike in by_shared.items():
+        for at in range(0, len(alike), most):
+            yield shared, alike[at : at + most]
 
 
 def _bundles(ids: list[Ids]) -> list[tuple[int, list[int]]]:

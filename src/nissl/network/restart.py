@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nissl.network.network import Network
     from nissl.network.site import Site
 
-__all__ = ["Restart", "restart"]
+__all__ = ["Restart", "continued", "cut", "restart"]
 
 
 def restart(
@@ -47,8 +47,9 @@ def restart(
         The site.
     from_position : int, optional
         Compute from this position on alone (negative: from the end), with the keys and values of
-        the positions before it kept from the first run. For a causal language model and texts of
-        one length. Edits see these positions alone, so what is changed must lie there.
+        the positions before it kept from the first run. For a causal language model and texts that
+        all have tokens before it and no padding from it on: of one length, or filled up on the
+        left. Edits see these positions alone, so what is changed must lie there.
     padding : {"right", "left"}
         Where shorter texts are filled up.
 
@@ -74,11 +75,9 @@ def restart(
     found = net.find(at)
     if len(found) > 1:
         raise NisslError(f"'{at}' is {len(found)} sites", do="name one, with its block")
-    if isinstance(found[0].tap, Pattern):
-        raise NisslError("attention patterns cannot be written", where=found[0].name)
     call, cache = single_call(net, inputs, padding=padding), None
     if from_position is not None:
-        call, cache = _cut(net, call, from_position)
+        call, cache = cut(net, call, from_position)
     return Restart(net, call, found[0], cache)
 
 
@@ -116,6 +115,8 @@ class Restart:
     """
 
     def __init__(self, net: Network, call: Call, site: Site, cache: Any) -> None:
+        if isinstance(site.tap, Pattern):
+            raise NisslError("attention patterns cannot be written", where=site.name)
         self.net, self.call, self.site, self.cache = net, call, site, cache
         self.prefix = Prefix()
         kept: list[Tensor] = []
@@ -133,7 +134,7 @@ class Restart:
             visited(net, [(site, keep)]) as fired,
             watching(net.model, self.prefix, needed=own) as stop,
         ):
-            call_model(net, self._call(), head=needs_head(net, [site]))
+            call_model(net, continued(call, cache), head=needs_head(net, [site]))
             fired.require(why="kept")
         self.values = kept[0]
         if net.architecture is not None:
@@ -190,7 +191,9 @@ class Restart:
             replaying(self.prefix),
             visited(self.net, [(self.site, write)], gradients=gradients) as fired,
         ):
-            found = run(self.net, self._call(), sites=sites, gradients=gradients)
+            found = run(
+                self.net, continued(self.call, self.cache), sites=sites, gradients=gradients
+            )
             fired.require(why="written")
         return found
 
@@ -202,35 +205,82 @@ class Restart:
                 do="edit or record later sites, or restart earlier",
             )
 
-    def _call(self) -> Call:
-        if self.cache is None:
-            return self.call
-        cache = copied(self.cache)
-        return Call(self.call.args, {**self.call.kwargs, "past_key_values": cache}, self.call.mask)
+
+def continued(call: Call, cache: Any) -> Call:
+    """Return a call that goes on where a cache ends.
+
+    Parameters
+    ----------
+    call : Call
+        What is left to be read (`cut`).
+    cache : DynamicCache or None
+        Keys and values of what was read; each call is given a copy.
+
+    Returns
+    -------
+    Call
+        For one run.
+    """
+    if cache is None:
+        return call
+    return Call(call.args, {**call.kwargs, "past_key_values": copied(cache)}, call.mask)
 
 
-def _cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
-    """Read what lies before a position; return the call of the rest and the cache."""
+def cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
+    """Read what lies before a position.
+
+    Parameters
+    ----------
+    net : Network
+        A causal language model.
+    call : Call
+        Texts without padding from the position on.
+    position : int
+        The first that is left (negative: from the end).
+
+    Returns
+    -------
+    call : Call
+        What is left to be read.
+    cache : DynamicCache
+        Keys and values of what was read.
+
+    Raises
+    ------
+    NisslError
+        The model is none, or a text does not lie on both sides of the position.
+    """
     from transformers import DynamicCache
 
     ids = call.kwargs.get("input_ids")
     if ids is None or not hasattr(net.model, "generate"):
         raise NisslError("only a causal language model can begin at a position")
-    if call.mask is not None and not bool(call.mask.all()):
-        raise NisslError("texts of different lengths do not begin at one position", do="pad none")
     length = ids.shape[1]
     position = position + length if position < 0 else position
     if not 0 < position < length:
         raise NisslError(f"a text of {length} tokens cannot begin at position {position}")
+    lengths = torch.full((len(ids),), length, device=ids.device)
+    if call.mask is not None:
+        lengths = call.mask.sum(1)
+        whole = call.mask[:, position:].all() and (lengths > length - position).all()
+        if not bool(whole):
+            raise NisslError(
+                "texts of different lengths do not begin at one position",
+                do="pad none, or on the left and less than what lies before it",
+            )
     config: Any = net.model.config
     cache = DynamicCache(config=config)
     setattr(cache, CONTINUES, True)
-    before = {**call.kwargs, "input_ids": ids[:, :position], "past_key_values": cache}
-    net.prompt_lengths.append(torch.full((len(ids),), length, device=ids.device))
+    by_position = [k for k in ("input_ids", "position_ids") if call.kwargs.get(k) is not None]
+    masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
+    before = {**call.kwargs, **masked, "past_key_values": cache}
+    before |= {k: call.kwargs[k][:, :position] for k in by_position}
+    net.prompt_lengths.append(lengths)
     try:
         with torch.no_grad():
             call_model(net, Call((), {**before, "use_cache": True}), head=False)
     finally:
         net.prompt_lengths.pop()
-    after = {**call.kwargs, "input_ids": ids[:, position:], "use_cache": True}
-    return Call((), after), cache
+    # The mask stays whole: it tells what of the cache is padding.
+    after = {**call.kwargs, **{k: call.kwargs[k][:, position:] for k in by_position}}
+    return Call((), {**after, "use_cache": True}), cache

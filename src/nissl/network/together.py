@@ -1,4 +1,4 @@
-"""Several ablations in one call: each in its own copy of the batch, made where the first begins."""
+"""Groups of units silenced or scaled in one call, each in its own copy of the batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nissl.network.batch import Batch, Phase
     from nissl.network.network import Network
 
-__all__ = ["ablated_together"]
+__all__ = ["ablated_together", "scaled_together"]
 
 
 @contextmanager
@@ -58,19 +58,60 @@ def ablated_together(net: Network, groups: Sequence[Sequence[str]]) -> Iterator[
     ...     (net.model(torch.ones(1, 2)) != 0).any(-1).shape
     torch.Size([3])
     """
+    with scaled_together(net, groups, [0.0] * len(groups)):
+        yield
+
+
+@contextmanager
+def scaled_together(
+    net: Network, groups: Sequence[Sequence[str]], by: Sequence[float]
+) -> Iterator[None]:
+    """Multiply groups of units by a number, each group in its own copy of the batch.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    groups : sequence of sequence of str
+        As in `ablated_together`.
+    by : sequence of float
+        What the activity of each is multiplied by.
+
+    Yields
+    ------
+    None
+        The edits are in force.
+
+    Raises
+    ------
+    NisslError
+        There is not one number for each group; or as in `ablated_together`.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU()))
+    >>> _ = nn.init.ones_(net.model[0].weight)
+    >>> with scaled_together(net, [["0[0]"], ["0[0]"]], [0.0, 3.0]):
+    ...     net.model(torch.ones(1, 1)).flatten().tolist()
+    [0.0, 3.0]
+    """
+    if len(by) != len(groups):
+        raise NisslError(f"{len(by)} numbers for {len(groups)} groups", do="give one for each")
     if not groups:
-        raise NisslError("there is no group to ablate", do="give at least one; it may be empty")
+        raise NisslError("there is no group to edit", do="give at least one; it may be empty")
     if net.editing and len(groups) > 1:
         raise NisslError(
-            f"{len(groups)} ablations together, and other edits are in force", do="give one group"
+            f"{len(groups)} groups together, and other edits are in force", do="give one group"
         )
-    edit = Together(net, groups)
+    edit = Together(net, groups, by)
     with net.edit(edit), _copying(*edit.begins_in(net), len(groups)):
         yield
 
 
 class Together:
-    """An edit that sets other units to zero in each copy of the batch.
+    """An edit that multiplies other units in each copy of the batch.
 
     Parameters
     ----------
@@ -78,14 +119,16 @@ class Together:
         The network.
     groups : sequence of sequence of str
         The units of each copy.
+    by : sequence of float
+        What they are multiplied by.
     """
 
     reads: tuple[str, ...] = ()
 
-    def __init__(self, net: Network, groups: Sequence[Sequence[str]]) -> None:
-        self.n_groups = len(groups)
+    def __init__(self, net: Network, groups: Sequence[Sequence[str]], by: Sequence[float]) -> None:
+        self.n_groups, self.by = len(groups), list(by)
         self.at: dict[str, list[tuple[int, Tensor]]] = {}
-        self.silent: dict[str, Tensor] = {}
+        self.factors: dict[str, Tensor] = {}
         for number, group in enumerate(groups):
             if len(group):
                 for site, chosen in Units(list(group)).resolve(net).items():
@@ -93,7 +136,7 @@ class Together:
                     self.at.setdefault(site, []).append((number, chosen.index))
 
     def __repr__(self) -> str:
-        return f"{self.n_groups} ablations"
+        return f"{self.n_groups} groups together"
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -113,14 +156,17 @@ class Together:
         """Begin a prompt: see `Edit`."""
 
     def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: Phase) -> Tensor:
-        """Return the site's tensor with each copy's units at zero: see `Edit`."""
-        if site not in self.silent:
-            silent = torch.zeros(self.n_groups, x.shape[-1], dtype=torch.bool)
+        """Return the site's tensor with each copy's units multiplied: see `Edit`."""
+        if site not in self.factors:
+            factors = torch.ones(self.n_groups, x.shape[-1], dtype=x.dtype)
             for number, index in self.at[site]:
-                silent[number, index] = True
-            self.silent[site] = silent.to(x.device)
-        rows = self.silent[site].repeat_interleave(len(x) // self.n_groups, dim=0)
-        return x.masked_fill(rows.reshape(len(x), *[1] * (x.ndim - 2), -1), 0)
+                factors[number, index] = self.by[number]
+            self.factors[site] = factors.to(x.device)
+        rows = self.factors[site].repeat_interleave(len(x) // self.n_groups, dim=0)
+        rows = rows.reshape(len(x), *[1] * (x.ndim - 2), -1)
+        # What is silenced is zero even where it was not finite.
+        x = x.masked_fill(rows == 0, 0)
+        return x * rows if any(self.by) else x
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class RandomDirections:
 
 @dataclass(frozen=True)
 class MatchedUnits:
-    """Other units of the same layer and about the same weight.
+    """Units of the same layer and about the same weight, each itself among them.
 
     Parameters
     ----------
@@ -82,15 +82,22 @@ class MatchedUnits:
         Columns of the units' table. Strings and integers must be equal; floating columns must be
         near: the `n_nearest` units of nearest rank are candidates.
     n_nearest : int
-        Candidates for each unit.
+        Candidates for each unit, which is one of them.
+
+    Notes
+    -----
+    Were a unit never drawn in its own place, it would be held against others only, and the largest
+    of twenty would stand out in more than one test of twenty. The other units of its group are not
+    drawn in its place, so that what is planted in all of them is seen: a group that is a large
+    share of its layer still stands out too often, by up to that share.
 
     Examples
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"unit": list("abcd"), "layer": [0, 0, 1, 1],
     ...                       "weight": [1.0, 2.0, 3.0, 4.0]})
-    >>> MatchedUnits().draw(table, ["a"], 2, seed=0).tolist()
-    [[1], [1]]
+    >>> MatchedUnits().draw(table, ["a"], 4, seed=1)[:, 0].tolist()
+    [1, 0, 0, 1]
     """
 
     match_on: tuple[str, ...] = ("layer", "weight")
@@ -113,7 +120,7 @@ class MatchedUnits:
             All units: ``unit`` and the columns of `match_on`. ``weight`` is what `output_weight`
             returns.
         units : sequence of str
-            The units to be matched; none of them is drawn.
+            The units to be matched; each is drawn in its own place only.
         n : int
             How many draws of all.
         seed : int
@@ -141,7 +148,7 @@ class MatchedUnits:
                 raise UnknownName("unit", unit, names)
         chosen = np.array([row[u] for u in units])
         candidates = self._candidates(table, chosen)
-        nearest = [near[: self.n_nearest].tolist() for near in candidates]
+        nearest = [near[: self.n_nearest - 1].tolist() for near in candidates]
         drawn = np.empty((n, len(chosen)), dtype=np.int64)
         for d in range(n):
             rng = np.random.default_rng([seed, d])
@@ -149,13 +156,9 @@ class MatchedUnits:
             for at in rng.permutation(len(chosen)):
                 free = [c for c in nearest[at] if c not in taken]
                 # Where neighbours took them all, the next nearest that is free.
-                free = free or [next((int(c) for c in candidates[at] if c not in taken), -1)]
+                free = free or [next(int(c) for c in candidates[at] if c not in taken)]
+                free.append(int(chosen[at]))
                 pick = free[int(rng.integers(len(free)))]
-                if pick < 0:
-                    raise NisslError(
-                        f"'{names[chosen[at]]}' has no other unit left to match it",
-                        do="match on fewer columns, or test fewer units at once",
-                    )
                 taken.add(pick)
                 drawn[d, at] = pick
         return drawn
@@ -163,7 +166,7 @@ class MatchedUnits:
     def _candidates(
         self, table: pd.DataFrame, chosen: NDArray[np.int64]
     ) -> list[NDArray[np.int64]]:
-        """Return for each chosen row the other rows of its kind, nearest first."""
+        """Return for each chosen row others of its kind that are not chosen, nearest first."""
         kind = np.zeros(len(table), dtype=np.int64)
         near = []
         for name in self.match_on:
@@ -178,6 +181,11 @@ class MatchedUnits:
         out = []
         for row in chosen:
             rows = np.flatnonzero(other & (kind == kind[row]))
+            if len(rows) < (kind[chosen] == kind[row]).sum():
+                raise NisslError(
+                    f"'{table['unit'].iloc[row]}' has no other unit left to match it",
+                    do="match on fewer columns, or test fewer units at once",
+                )
             far = np.sum([np.abs(r[rows] - r[row]) for r in near], axis=0) if near else None
             out.append(rows if far is None else rows[np.argsort(far, kind="stable")])
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,15 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.columns import require_columns
 from nissl.errors import NisslError
+from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import pandas as pd
+    from torch import Tensor
 
     from nissl.network import Network
     from nissl.recording import Recording
-    from nissl.recording.blocks import Block
 
 __all__ = ["answer_contributions", "contributions"]
 
@@ -61,7 +63,7 @@ def answer_contributions(
     questions: pd.DataFrame,
     *,
     sites: str | Iterable[str] = "mlp.neurons",
-    batch_size: int | None = None,
+    batch_size: int = 64,
     progress: bool = True,
 ) -> Recording:
     """Read questions with the answers that were given, and keep each neuron's mean contribution.
@@ -75,7 +77,7 @@ def answer_contributions(
         begins it); the others become labels.
     sites : str or iterable of str
         Sites whose output weights are known: those of MLP neurons.
-    batch_size : int, optional
+    batch_size : int
         Questions in a call.
     progress : bool
         Show a bar.
@@ -86,6 +88,10 @@ def answer_contributions(
         Means over the tokens of the answer (``part`` "answer"), then over all others ("other") but
         the first, whose activity stands for itself. Samples carry ``question``, ``part`` and the
         labels.
+
+    Notes
+    -----
+    What all prompts begin with is read once.
 
     Raises
     ------
@@ -100,28 +106,26 @@ def answer_contributions(
     """
     import pandas as pd
 
-    from nissl.network import plan_of, stream
     from nissl.recording import recording
 
     ids, n_prompt = _tokens(net, questions)
-    # Questions of one length are read together; each keeps its own row.
-    order = np.argsort([len(one) for one in ids], kind="stable")
     names = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in names}
     sums = {name: np.zeros((2, len(ids), len(weights[name])), dtype=np.float32) for name in names}
-    counts = np.zeros((2, len(ids)))
-
-    def consume(block: Block) -> None:
-        offset, question = block.samples["offset"], order[block.samples["document"]]
-        rows = np.flatnonzero(offset > 0)
-        part = np.where(offset[rows] >= n_prompt[question[rows]], 0, 1)
-        size = contributions(block.values[rows], weights[block.site])
-        np.add.at(sums[block.site], (part, question[rows]), size)
-        if block.site == names[0]:
-            np.add.at(counts, (part, question[rows]), 1)
-
-    plan = plan_of(net, [ids[i] for i in order], batch_size=batch_size, bos="never")
-    stream(net, plan, sites=names, consume=consume, progress=progress)
+    counts = np.stack([[len(one) for one in ids] - n_prompt, n_prompt - 1])
+    with progress_bar(
+        f"Reading {net.name}", total=len(ids), unit="questions", progress=progress
+    ) as advance:
+        for rows, begin, values in _read(net, ids, n_prompt, names, batch_size, advance):
+            for name, x in values.items():
+                written = x.flatten(0, 1).float().cpu().numpy()
+                size = contributions(written, weights[name]).reshape(x.shape)
+                # The first token of all stands for itself.
+                positions = np.arange(begin, begin + x.shape[1])
+                of_prompt = positions < n_prompt[rows, None]
+                is_part = np.stack([~of_prompt, of_prompt & (positions > 0)])
+                # What all questions share is given once.
+                sums[name][:, rows] += (is_part[..., None, :] @ size)[..., 0, :]
     means = [sums[name] / counts[:, :, None] for name in names]
     labels = questions.drop(columns=["text", "said"]).reset_index(drop=True)
     samples = pd.concat([labels.assign(question=range(len(ids)), part=part) for part in PARTS])
@@ -138,6 +142,43 @@ def answer_contributions(
         quantity="contribution",
         attrs={"network": net.name, "weights": net.weights_hash},
     )
+
+
+def _read(
+    net: Network,
+    ids: list[Any],
+    n_prompt: NDArray[np.int64],
+    names: list[str],
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> Iterator[tuple[NDArray[np.int64], int, dict[str, Tensor]]]:
+    """Yield questions, the position where reading begins, and the activity of sites from there.
+
+    What all prompts share comes first, one row for all questions.
+    """
+    from nissl.network.caches import copied, keeps_cache
+    from nissl.network.calls import sequence_call
+    from nissl.network.restart import cut
+
+    shared, cache, lengths = 0, None, np.asarray([len(one) for one in ids])
+    # Other edits may act at one position or item: what they see must stay as it is.
+    if keeps_cache(net) and not net.editing:
+        columns = zip(*(one[:n] for one, n in zip(ids, n_prompt, strict=True)), strict=False)
+        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    if shared:
+        cache = cut(net, sequence_call(net, ids[:1]), shared)[1]
+        yield np.arange(len(ids)), 0, net.run(sequence_call(net, [ids[0][:shared]]), sites=names)
+    # Of one length together, so that nothing is padded.
+    for length in np.unique(lengths):
+        same = np.flatnonzero(lengths == length)
+        for at in range(0, len(same), batch_size):
+            rows = same[at : at + batch_size]
+            call = sequence_call(net, [ids[row][shared:] for row in rows])
+            if cache is not None:
+                kept = copied(cache, rows=[0] * len(rows))
+                call.kwargs.update(past_key_values=kept, use_cache=True)
+            yield rows, shared, net.run(call, sites=names)
+            advance(len(rows))
 
 
 def _tokens(net: Network, questions: pd.DataFrame) -> tuple[list[Any], NDArray[np.int64]]:

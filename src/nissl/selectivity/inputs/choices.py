@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
-from nissl.network.answers import last_logits
 from nissl.network.prompts import first_tokens
+from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.selectivity.inputs.facts import require_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from torch import Tensor
@@ -112,7 +112,12 @@ def choices(
 
 
 def preferred(
-    net: Network, asked: pd.DataFrame, *, batch_size: int = 64, progress: bool = True
+    net: Network,
+    asked: pd.DataFrame,
+    *,
+    without: Sequence[Sequence[str]] | None = None,
+    batch_size: int = 64,
+    progress: bool = True,
 ) -> NDArray[np.float64]:
     """Return how far a network prefers the true answer of each choice to the false one.
 
@@ -122,14 +127,16 @@ def preferred(
         A language model; edits in force are seen.
     asked : DataFrame
         Columns ``text``, ``answer`` and ``false`` (`choices`).
+    without : sequence of sequence of str, optional
+        Groups of units to silence, one group after another.
     batch_size : int
-        Choices in a call.
+        Rows in a call: choices, times groups.
     progress : bool
         Show a bar.
 
     Returns
     -------
-    array of float64, shape (n_choices,)
+    array of float64, shape (n_choices,), or (n_groups, n_choices) where groups are given
         Log probability of the true answer less that of the false one, in nats, of the first token
         of each; above zero it judges rightly.
 
@@ -143,13 +150,13 @@ def preferred(
     >>> preferred(net, choices(facts, labels="relation"))  # doctest: +SKIP
     array([6.1, 5.2])
     """
-    true, false = _first_tokens(net, asked)
-    margin = np.zeros(len(asked))
-    for rows, logits in last_logits(
-        net, list(asked["text"]), batch_size=batch_size, progress=progress
-    ):
-        margin[rows] = _differences(true[rows], false[rows])(logits).double().cpu().numpy()
-    return margin
+    false = _first_tokens(net, asked)[1]
+    read, groups = Questions(net, list(asked["text"]), list(asked["answer"])), without or ((),)
+    with progress_bar(
+        f"Asking {net.name}", total=len(asked) * len(groups), unit="choices", progress=progress
+    ) as advance:
+        margin = read.prefer(false, groups, batch_size=batch_size, advance=advance)
+    return margin[0] if without is None else margin
 
 
 def choice_attributions(
@@ -158,7 +165,7 @@ def choice_attributions(
     *,
     sites: str = "mlp.neurons",
     steps: int = 2,
-    batch_size: int = 24,
+    batch_size: int = 128,
     progress: bool = True,
 ) -> Recording:
     """Attribute the preference for the true answer to units, by integrated gradients.
@@ -202,6 +209,7 @@ def choice_attributions(
     >>> choice_attributions(net, choices(facts, labels="relation"))  # doctest: +SKIP
     """
     from nissl.network import integrated_gradients
+    from nissl.network.caches import keeps_cache
     from nissl.network.calls import sequence_call
     from nissl.recording import recording
 
@@ -209,7 +217,7 @@ def choice_attributions(
     encode = net.require_tokenizer().encode
     ids = [np.asarray(encode(text, add_special_tokens=True)) for text in asked["text"]]
     found = [site.name for site in net.find(sites)]
-    keeps = "logits_to_keep" in inspect.signature(type(net.model).forward).parameters
+    takes = inspect.signature(type(net.model).forward).parameters
     parts: list[list[NDArray[np.float32]]] = []
     # Choices of about one length together: padding is computed, too.
     order = np.argsort([len(i) for i in ids], kind="stable")
@@ -219,9 +227,13 @@ def choice_attributions(
         for at in range(0, len(order), batch_size):
             rows = order[at : at + batch_size]
             call = sequence_call(net, [ids[row] for row in rows], padding="left")
-            if keeps:
+            if "logits_to_keep" in takes:
                 call.kwargs["logits_to_keep"] = 1
-            begin = {site: _but_last(x) for site, x in net.run(call, sites=found).items()}
+            # Where keys and values can be kept, the last position is computed alone.
+            last = keeps_cache(net) and min(len(ids[row]) for row in rows) > 1
+            begin: Any = 0.0
+            if not last:
+                begin = {site: _but_last(x) for site, x in net.run(call, sites=found).items()}
             prefers = _differences(true[rows], false[rows])
 
             def metric(logits: Tensor, prefers: Any = prefers) -> Tensor:
@@ -230,8 +242,9 @@ def choice_attributions(
                 return whole
 
             made = integrated_gradients(
-                net, call, sites=found, path="site", baseline=begin, steps=steps, metric=metric
-            )
+                net, call, sites=found, path="site", baseline=begin, steps=steps, metric=metric,
+                from_position=-1 if last else None,
+            )  # fmt: skip
             parts.append([made[site][:, -1].float().cpu().numpy() for site in found])
             advance(len(rows))
     values = np.concatenate([np.concatenate(part, axis=1) for part in parts])

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.network.answers import last_logits
 from nissl.network.prompts import first_tokens
+from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, against_null
 
@@ -94,7 +94,7 @@ def scaled_compliance(
     factors : sequence of float
         What activity is multiplied by.
     batch_size : int
-        Prompts in a call.
+        Rows in a call: prompts times groups times factors.
     progress : bool
         Show a bar.
 
@@ -112,21 +112,22 @@ def scaled_compliance(
     --------
     >>> scaled_compliance(net, [chosen, *drawn], questions)  # doctest: +SKIP
     """
-    from nissl.network import scale
-
     for number, group in enumerate(groups):
         if not len(group):
             raise NisslError("a group has no neuron", where=f"group {number}", do="leave it out")
-    whole = compliance(net, questions, batch_size=batch_size, progress=False)
-    preference = np.tile(whole, (len(groups), len(factors), 1))
-    with progress_bar("Scaling", total=len(groups), unit="groups", progress=progress) as advance:
-        for group, kept in zip(groups, preference, strict=True):
-            for factor, row in zip(factors, kept, strict=True):
-                if factor == 1:  # as it is
-                    continue
-                with net.edit(scale(list(group), by=factor)):
-                    row[:] = compliance(net, questions, batch_size=batch_size, progress=False)
-            advance(1)
+    read, right = _read(net, questions)
+    # A factor of one is the network as it is: once is enough.
+    scaled = [(list(group), factor) for group in groups for factor in factors if factor != 1]
+    every = [([], 1.0), *scaled]
+    with progress_bar(
+        "Scaling", total=len(every) * len(questions), unit="questions", progress=progress
+    ) as advance:
+        found = read.prefer(
+            right, [group for group, _ in every], by=[factor for _, factor in every],
+            batch_size=batch_size, advance=advance,
+        )  # fmt: skip
+    preference = np.tile(found[0], (len(groups), len(factors), 1))
+    preference[:, np.asarray(factors) != 1] = found[1:].reshape(len(groups), -1, len(questions))
     return preference
 
 
@@ -165,6 +166,16 @@ def compliance(
     >>> compliance(net, questions)  # doctest: +SKIP
     array([-3.1, 0.4])
     """
+    read, right = _read(net, questions)
+    with progress_bar(
+        f"Asking {net.name}", total=len(questions), unit="questions", progress=progress
+    ) as advance:
+        found: Array = read.prefer(right, batch_size=batch_size, advance=advance)[0]
+    return found
+
+
+def _read(net: Network, questions: pd.DataFrame) -> tuple[Questions, NDArray[np.int64]]:
+    """Return the questions with what they tell, and the tokens that begin the right answers."""
     require_columns(questions, ("text", "told", "right"))
     told, right = (first_tokens(net, questions[name]) for name in ("told", "right"))
     if (told == right).any():
@@ -174,9 +185,4 @@ def compliance(
             where=f"question {number}",
             do="leave it out, or suggest another",
         )
-    preference = np.zeros(len(told))
-    asked = last_logits(net, list(questions["text"]), batch_size=batch_size, progress=progress)
-    for rows, logits in asked:
-        values, at = logits.double().cpu().numpy(), np.arange(len(rows))
-        preference[rows] = values[at, told[rows]] - values[at, right[rows]]
-    return preference
+    return Questions(net, list(questions["text"]), list(questions["told"])), right
