@@ -29,7 +29,7 @@ from nissl.statistics import Moments, ReinitialisedNetwork
 
 SEED, N_ROTATIONS = 0, 3
 N_TRANSCRIPTS, LETTERS = 24, 250  # and letters of each that are kept
-DOCUMENTS, WORDS, EVERY = 52, 45, 10  # of the reader; one in ten of SmolLM2's neurons
+DOCUMENTS, WORDS, EVERY = 52, 45, 20  # of the reader; one in twenty of SmolLM2's neurons
 PLANTED, LIKENESS = 0.03, 0.85  # the paper's share and correlation: an excess of some 0.6
 LABELS = ("letter", "letter before", "codon position", "region", "place in transcript")
 # Human codons, per thousand: T, C, A, G in the first, second and third place.
@@ -139,7 +139,7 @@ def planted(recs, name):
 
 
 def language_models():
-    """A tenth of SmolLM2's neurons and all of Gemma's, where tokens end at the same character.
+    """A twentieth of SmolLM2's neurons and all of Gemma's, where tokens end at the same character.
 
     On English and programs: of other scripts SmolLM2's tokenizer makes many tokens a letter, which
     end where none of Gemma's does.

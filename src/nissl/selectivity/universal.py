@@ -88,7 +88,8 @@ def universal(
     -----
     The correlation of a unit with a rotated layer follows from its covariances with the layer's
     units and theirs with each other, so a rotation costs no pass over the samples. Memory is that
-    of a tile of 4,096 units by one layer. Units that do not vary have no partner.
+    of a tile of 4,096 units and of one layer, over all samples, and of one by the other. Units that
+    do not vary have no partner.
 
     Source: Gurnee et al. 2024, section 3 (excess correlation, the threshold of 0.5). The absolute
     value is ours, since the sign of gated neurons is arbitrary; so are p and q.
@@ -111,11 +112,13 @@ def universal(
         )
     scores, partners, signed = {}, {}, {}
     draws = np.zeros((n_rotations, rec.sizes["unit"]))
+    reader = _reader(rec) if on is None else None
     total = sum(b.sizes["unit"] for _, b in pairs.values())
     with progress_bar("Correlating", total=total, unit="units", progress=progress) as advance:
         for number, (name, (a, b)) in enumerate(pairs.items()):
             r, best = np.zeros(a.sizes["unit"]), np.full(a.sizes["unit"], -1)
-            drawn, sides = np.zeros_like(draws), (standardised(a), standardised(b))
+            drawn = np.zeros_like(draws)
+            sides = (reader if a is rec else _reader(a), *standardised(b))
             turns: dict[int, list[NDArray[np.float32]]] = {}
             for columns in layers(b).values():
                 width = len(columns)
@@ -211,8 +214,23 @@ def _corresponding(
     return a, b
 
 
+def _reader(rec: Recording) -> Any:
+    """Read standardised units: a single tile once, of several each again for every layer."""
+    read, _ = standardised(rec)
+    if rec.sizes["unit"] > UNITS:
+        return read
+    held: dict[int, Array] = {}
+
+    def once(rows: slice, units: slice) -> Array:
+        if rows.start not in held:
+            held[rows.start] = read(rows, units)
+        return held[rows.start]
+
+    return once
+
+
 def _compare(
-    sides: tuple[Any, Any], n_samples: int, columns: NDArray[np.integer[Any]],
+    sides: tuple[Any, Any, Array], n_samples: int, columns: NDArray[np.integer[Any]],
     rotations: list[NDArray[np.float32]], dtype: str, r: Array, best: NDArray[np.integer[Any]],
     drawn: Array,
 ) -> None:  # fmt: skip
@@ -220,7 +238,7 @@ def _compare(
     import torch
 
     kind = getattr(torch, dtype)
-    (read_units, _), (read_layer, norm) = sides
+    read_units, read_layer, norm = sides
     rows = [slice(first, first + ROWS) for first in range(0, n_samples, ROWS)]
     layer = [read_layer(some, columns) for some in rows]
     # numpy takes the symmetric product, at half the cost.
