@@ -7,7 +7,7 @@ import torch
 import nissl
 from nissl.network import ablate, readout
 from nissl.network.asked import Asked, asked_in_bundles
-from nissl.network.questions import bundles_of, same_length
+from nissl.network.bundles import bundles_of, same_length
 from tiny import CAUSAL, VOCABULARY, tiny
 
 RNG = np.random.default_rng(0)

@@ -6,8 +6,9 @@ import torch
 
 import nissl
 from nissl.network import ablate, answered, scale
+from nissl.network.bundles import bundles_of
 from nissl.network.prompts import first_tokens
-from nissl.network.questions import Questions, bundles_of
+from nissl.network.questions import Questions
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
 PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",

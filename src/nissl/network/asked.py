@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.network.bundles import bundles_of, same_length
+from nissl.network.caches import copied, empty_cache
 from nissl.network.log_probabilities import log_probabilities
-from nissl.network.questions import bundles_of, same_length
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,20 +99,18 @@ class Beginning:
     """
 
     def __init__(self, net: Network, ids: NDArray[np.int64], *, at: str) -> None:
-        from nissl.network import restart
         from nissl.network.calls import sequence_call
+        from nissl.network.restart import restart
 
         self.net = net
         call = sequence_call(net, [ids])
-        self.clean = call.kwargs["past_key_values"] = _empty(net)
+        self.clean = call.kwargs["past_key_values"] = empty_cache(net)
         call.kwargs["use_cache"] = True
         self.restart = restart(net, call, at=at)
 
     def read(self, n_prompts: int) -> Any:
         """Return the keys and values under the edits in force, a row for each prompt."""
-        from nissl.network.caches import copied
-
-        cache = self.restart.call.kwargs["past_key_values"] = _empty(self.net)
+        cache = self.restart.call.kwargs["past_key_values"] = empty_cache(self.net)
         self.restart.run(sites=f"blocks.{self.net.n_layers - 1}.resid_post")
         # Blocks before the site have not been called.
         cache.layers = [
@@ -145,15 +144,3 @@ def asked_in_bundles(
             given = [prompts[row] for row in rows]
             made.append(Asked(net, given, first[rows], read=read, at=at, shared=shared))
     return made
-
-
-def _empty(net: Network) -> Any:
-    """Return an empty cache, which may be read under other edits than it was filled under."""
-    from transformers import DynamicCache
-
-    from nissl.network.batch import CONTINUES
-
-    config: Any = net.model.config
-    cache = DynamicCache(config=config)
-    setattr(cache, CONTINUES, True)
-    return cache

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.network.attention import Pattern
-from nissl.network.batch import CONTINUES
-from nissl.network.caches import copied
+from nissl.network.caches import copied, empty_cache
 from nissl.network.calls import Call, call_model
 from nissl.network.replay import Prefix, replaying, watching
 from nissl.network.run import needs_head, run, single_call, visited
@@ -255,8 +254,6 @@ def cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
     NisslError
         The model is none, or a text does not lie on both sides of the position.
     """
-    from transformers import DynamicCache
-
     ids = call.kwargs.get("input_ids")
     if ids is None or not hasattr(net.model, "generate"):
         raise NisslError("only a causal language model can begin at a position")
@@ -273,9 +270,7 @@ def cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
                 "texts of different lengths do not begin at one position",
                 do="pad none, or on the left and less than what lies before it",
             )
-    config: Any = net.model.config
-    cache = DynamicCache(config=config)
-    setattr(cache, CONTINUES, True)
+    cache = empty_cache(net)
     by_position = [k for k in ("input_ids", "position_ids") if call.kwargs.get(k) is not None]
     masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
     before = {**call.kwargs, **masked, "past_key_values": cache}

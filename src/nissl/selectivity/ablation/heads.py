@@ -10,8 +10,8 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.asked import Asked
+from nissl.network.bundles import same_length, together
 from nissl.network.prompts import encoded
-from nissl.network.questions import same_length, together
 from nissl.progress import progress_bar
 from nissl.statistics import paired_test
 
