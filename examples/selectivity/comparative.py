@@ -7,8 +7,10 @@ three examples. On one half of the sums that it gets right the head and the neur
 the other half all neurons of the deep layers (from the head's on) are held at their means but the
 top 1%, or but 1% of other neurons of the same layers that write as much.
 
-For power, 1% of the deep neurons at random are wired to the head: a readout of the digit from what
-the head holds is written into directions that nothing uses, and each neuron writes its digit.
+For power, a chain of that size is planted. What the deep layers write for one digit rather than
+another is taken from them; the head is told the answer, and writes it into directions that nothing
+uses; and 1% of the deep neurons, at random, read it there and together say it as clearly as the
+network did.
 """
 
 from pathlib import Path
@@ -25,7 +27,7 @@ from nissl.selectivity import comparative, damage, halves, head_damage, keeping,
 SEED, SHARE = 0, 0.01  # the share of deep neurons that is kept
 SHARES = (0.003, 0.03, 0.1, 0.3)  # more of them, for the figure
 EXAMPLES = ("4 + 1 = 5\n0 + 3 = 3\n2 + 6 = 8\n", "1 + 3 = 4\n2 + 2 = 4\n5 + 2 = 7\n")
-GAIN, PUSH = 0.25, 0.5  # of the stream: what the planted head and the planted neurons write
+GAIN, OPEN = 0.25, 8.0  # what the planted head writes, of the stream; how far neurons open
 
 
 def sums():
@@ -77,65 +79,94 @@ def tested(net, finding, testing, layer, head):
         "saved": (accuracy["null_mean"] - accuracy["pruned"]) / taken,
         "log_probability": said["null_mean"],
     }  # fmt: skip
-    return found, units, means, kept, measured, null
+    at_end = rec["position"].values == rec["position"].values.max()
+    units = units.assign(mean=means, at_end=rec.values[at_end].mean(axis=0))
+    return found, units, kept, measured, null
 
 
 def plant(net, facts, layer, head, units):
-    """Wire 1% of the deep neurons to the head, so that they alone could say the sum."""
-    z, ends = f"blocks.{layer}.attn.z", f"blocks.{net.n_layers - 1}.resid_post"
+    """Take the digits from the deep layers, tell the head the answers, and let 1% pass them on."""
+    z, end = f"blocks.{layer}.attn.z", f"blocks.{net.n_layers - 1}.resid_post"
     mids = [f"blocks.{i}.resid_mid" for i in range(layer, net.n_layers)]
-    ids = [net.tokenizer.encode(text) for text in facts["text"]]
-    kept = net.run({"input_ids": torch.tensor(ids)}, sites=[z, ends, *mids])
+    ids = torch.tensor([net.tokenizer.encode(text) for text in facts["text"]])
+    kept = net.run({"input_ids": ids}, sites=[z, end, *mids])
     last = {name: x[:, -1].float() for name, x in kept.items()}
+    size = {i: last[mids[i - layer]].norm(dim=1).mean() for i in range(layer, net.n_layers)}
+    answers = torch.tensor([int(answer) for answer in facts["answer"]])
+    says = folded_unembedding(net)[[net.tokenizer.encode(str(d))[0] for d in range(10)]]
+    says = says - says.mean(dim=0)
+    # How clearly the network says the digit, which is how clearly the planted neurons will.
+    right = torch.nn.functional.one_hot(answers, 10).bool()
+    digits = last[end] @ says.T
+    clear = digits[right].mean() - digits[~right].mean()
+    basis = torch.linalg.qr(says[:9].T).Q
+    for i in size:
+        for part in (net.block(i).self_attn.o_proj, net.block(i).mlp.down_proj):
+            part.weight.data -= (basis @ (basis.T @ part.weight.data.float())).to(part.weight)
+    tell(net, last[z], answers, layer, head)
+    # The ten directions in which these streams have least.
+    streams = [torch.nn.functional.normalize(last[name], dim=1) for name in mids]
+    free = torch.linalg.svd(torch.cat(streams)).Vh[-10:]
     width = last[z].shape[1] // net.find(z)[0].heads
-    mine = slice(head * width, (head + 1) * width)
-    digits = torch.tensor([int(answer) for answer in facts["answer"]])
-    wanted = torch.nn.functional.one_hot(digits, 10).float()
-    # A readout of the digit from the head, and ten directions of the stream that nothing uses.
-    seen = last[z][:, mine]
-    ridge = 1e-3 * seen.square().sum() / width * torch.eye(width)
-    reads = torch.linalg.solve(seen.T @ seen + ridge, seen.T @ wanted)
-    free = torch.linalg.svd(torch.cat([last[name] for name in mids])).Vh[-10:]
-    size = last[mids[0]].norm(dim=1).mean()
-    net.block(layer).self_attn.o_proj.weight.data[:, mine] += (GAIN * size * free.T) @ reads.T
-    tokens = [net.tokenizer.encode(str(d))[0] for d in range(10)]
-    says = folded_unembedding(net)[tokens]
-    says = torch.nn.functional.normalize(says - says.mean(dim=0), dim=1)
+    output = net.block(layer).self_attn.o_proj.weight.data
+    output[:, head * width : (head + 1) * width] = 0
+    output[:, head * width : head * width + 10] = GAIN * size[layer] * free.T
+    # Each neuron is for half of the digits and against the others, as its own code has it.
     rng = np.random.default_rng(SEED)
     chosen = units.iloc[rng.choice(len(units), round(SHARE * len(units)), replace=False)]
-    read = GAIN * last[z].shape[1] ** 0.5  # what a neuron reads of its digit after the norm
-    strength = PUSH * last[ends].norm(dim=1).mean() / (len(chosen) / 10 * read**2)
-    for number, unit in enumerate(chosen.itertuples()):
-        block, digit = net.block(unit.layer), number % 10
-        scale = block.post_attention_layernorm.weight.float()
-        block.mlp.gate_proj.weight.data[unit.index] = free[digit] / scale
-        block.mlp.up_proj.weight.data[unit.index] = free[digit] / scale
-        block.mlp.down_proj.weight.data[:, unit.index] = strength * says[digit]
+    codes = torch.tensor(rng.choice([-1.0, 1.0], (len(chosen), 10)), dtype=torch.float32)
+    # What they write moves one digit alone, and nothing that later ones of them read.
+    writes = clear / (OPEN * len(chosen)) * torch.linalg.pinv(says - says @ free.T @ free)
+    for code, unit in zip(codes, chosen.itertuples(), strict=True):
+        block = net.block(unit.layer)
+        scale = block.post_attention_layernorm.weight.float() * GAIN * size[layer]
+        reads = free * size[unit.layer] / (scale * output.shape[0] ** 0.5)
+        block.mlp.gate_proj.weight.data[unit.index] = OPEN * reads.sum(dim=0)
+        block.mlp.up_proj.weight.data[unit.index] = code @ reads
+        block.mlp.down_proj.weight.data[:, unit.index] = writes @ code
+    return list(chosen["unit"])
+
+
+def tell(net, prompts, answers, layer, head):
+    """Put the answer in place of what a head holds, wherever all heads hold what ends a prompt.
+
+    In bfloat16 a prompt is never quite itself again: it is the nearest, and nearer than any other.
+    """
+    apart = torch.cdist(prompts, prompts).fill_diagonal_(torch.inf).min()
+    width = prompts.shape[1] // net.find(f"blocks.{layer}.attn.z")[0].heads
+
+    def hold(module, args):
+        z = args[0].clone()
+        away, which = torch.cdist(z.flatten(0, 1).float(), prompts).min(dim=1)
+        told = torch.nn.functional.one_hot(answers[which], width) * (away < apart / 2)[:, None]
+        z[..., head * width : (head + 1) * width] = told.view(*z.shape[:2], width).to(z)
+        return (z,)
+
+    net.block(layer).self_attn.o_proj.register_forward_pre_hook(hold)
 
 
 net = nissl.load("smollm2", dtype="bfloat16", progress=False)
 facts = known(net, sums(), labels="relation", least=30)
 finding, testing = split(facts)
-heads = head_damage(net, finding, last=1, block="pair", seed=SEED)
+heads = head_damage(net, finding.drop_duplicates("pair"), last=1, seed=SEED)
 best = heads.top(1, by="damage").table.iloc[0]
 layer, head = int(best["layer"]), int(best["head"])
-found, units, means, kept, measured, null = tested(net, finding, testing, layer, head)
+found, units, kept, measured, null = tested(net, finding, testing, layer, head)
 curve = [(SHARE, *kept.table.loc[0, ["kept", "null_mean"]])]
 for share in SHARES:
     more = found.top(round(share * len(units)), by="change").units
-    row = keeping(net, more, testing, units=units, values=means, n_draws=2, progress=False)
+    row = keeping(net, more, testing, units=units, values=units["mean"], n_draws=2, progress=False)
     curve.append((share, *row.table.loc[0, ["kept", "null_mean"]]))
 curve = np.asarray(sorted(curve), dtype=float)
-top = found.top(measured["n_kept"], by="change").table
-unembedding = folded_unembedding(net)
+top = found.top(measured["n_kept"], by="change").table.merge(units[["unit", "at_end"]], on="unit")
+digits = folded_unembedding(net)[[net.tokenizer.encode(str(d))[0] for d in range(10)]]
 
 
 def promoted(row):
-    """The tokens that a neuron's output, at its mean activity, makes likelier."""
+    """The digits that a neuron makes likelier, and those that it makes less likely."""
     write = net.output_weights(row["site"])[row["index"]].float()
-    sign = np.sign(means[list(units["unit"]).index(row["unit"])])
-    best = (unembedding @ write * float(sign)).topk(4).indices
-    return " ".join(repr(token) for token in net.tokens(best.tolist()))
+    order = (digits @ write * float(np.sign(row["at_end"]))).argsort(descending=True).tolist()
+    return f"for {order[0]}, {order[1]}, {order[2]}, against {order[-1]}, {order[-2]}, {order[-3]}"
 
 
 figure, axes = plt.subplots(1, 3, figsize=(14.5, 4.6), layout="constrained")
@@ -144,19 +175,21 @@ edge = float(heads.table["damage"].abs().max())
 image = axes[0].imshow(grid.T, cmap="RdBu_r", vmin=-edge, vmax=edge, aspect="auto")
 axes[0].plot(layer, head, "s", ms=11, mfc="none", mec="black")
 axes[0].set(xlabel="layer", ylabel="head", title="Ablating each head")
-figure.colorbar(image, ax=axes[0], label="fall of the answer's log probability (nats)")
-table = found.table
+figure.colorbar(image, ax=axes[0], label="fall of log probability (nats)")
+table = found.table.reset_index(drop=True)
 jitter = np.random.default_rng(SEED).uniform(-0.3, 0.3, len(table))
-axes[1].scatter(table["layer"] + jitter, table["change"], s=4, lw=0, color="#bbbbbb", label="all")
+place = table["layer"] + jitter
+axes[1].scatter(place, table["change"], s=4, lw=0, color="#bbbbbb", label="all")
 is_top = table["unit"].isin(top["unit"]).to_numpy()
-axes[1].scatter((table["layer"] + jitter)[is_top], table["change"][is_top], s=10, lw=0,
+axes[1].scatter(place[is_top], table["change"][is_top], s=10, lw=0,
                 color="#c8553d", label=f"top {SHARE:.0%}")  # fmt: skip
-for number, (_, row) in enumerate(top.iloc[:4].iterrows()):
-    axes[1].annotate(
-        f"{row['layer']}[{row['index']}] {promoted(row)}", (row["layer"], row["change"]),
-        xytext=(0.98, 0.97 - 0.07 * number), textcoords="axes fraction", ha="right", va="top",
-        fontsize=7.5, arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "#777777"},
-    )  # fmt: skip
+for number, (_, row) in enumerate(top.iloc[:4].iterrows(), start=1):
+    at = float(place[table["unit"] == row["unit"]].iloc[0]), row["change"]
+    axes[1].annotate(f"{number}", at, xytext=(-4, 0), textcoords="offset points", ha="right",
+                     va="center", fontsize=8)  # fmt: skip
+    axes[1].text(0.99, 1.03 - 0.06 * number, f"{number}: neuron {row['index']} of layer "
+                 f"{row['layer']}, {promoted(row)}", transform=axes[1].transAxes, ha="right",
+                 va="top", fontsize=8)  # fmt: skip
 axes[1].set(xlabel="layer", ylabel="contribution lost with the head (nats)",
             ylim=(None, 1.6 * table["change"].max()),
             title=f"What neurons lose with head {head} of layer {layer}")  # fmt: skip
@@ -169,9 +202,12 @@ axes[2].text(31, measured["accuracy_whole"] - 0.015, "nothing pruned", ha="right
              fontsize=8)  # fmt: skip
 axes[2].text(31, measured["accuracy_pruned"] - 0.015, "all pruned", ha="right", va="top",
              fontsize=8)  # fmt: skip
-axes[2].set(xscale="log", xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
+axes[2].set(xscale="log", xticks=100 * curve[:, 0],
+            xticklabels=[f"{100 * share:g}" for share in curve[:, 0]],
+            xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
             ylabel="sums answered rightly", ylim=(0, 1.05),
             title="Keeping a few, on other sums")  # fmt: skip
+axes[2].minorticks_off()
 axes[2].legend(frameon=False, fontsize=8, loc="lower right")
 for axis in axes[1:]:
     axis.spines[["top", "right"]].set_visible(False)
@@ -179,8 +215,9 @@ path = Path("out/selectivity/comparative.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=130)
 
-plant(net, pd.concat([finding, testing]), layer, head, units)
-planted, planted_null = tested(net, finding, testing, layer, head)[-2:]
+wired = plant(net, pd.concat([finding, testing]), layer, head, units)
+again, _, _, planted, planted_null = tested(net, finding, testing, layer, head)
+planted["of_planted"] = np.isin(wired, again.top(len(wired), by="change").units).mean()
 nissl.claim(
     "comparative",
     system=158,

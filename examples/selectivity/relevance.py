@@ -4,6 +4,10 @@ A ranker is trained here on MiniLM: it reads the name of a function and the begi
 documentation together, and says whether they belong to each other. Neurons are scored by their
 conductance on functions of packages that were not trained on, and pruned while it ranks functions
 of another package, and answers of dialogues, of which it never saw anything.
+
+For power, as many neurons as are pruned are drawn at random, in all layers. In a second network
+each of them is told the ranker's score, by a fraction of its own activity, and what they hold
+together is all that is read as the score: they are found and pruned by the same code.
 """
 
 import ast
@@ -11,6 +15,8 @@ import copy
 import importlib.util
 import re
 import sys
+from collections import deque
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -36,10 +42,11 @@ from nissl.training import Batches, train
 SEED, WINDOW, STEPS = 0, 32, 400
 TRAINED = ("scipy", "sklearn", "pandas", "matplotlib")  # packages: the ranker's
 FOUND, TESTED = ("numpy", "xarray"), ("networkx",)
-QUERIES, CANDIDATES = 50, 8
+FINDING, QUERIES, CANDIDATES = 100, 50, 4  # queries to find neurons, and of each collection
 SHARE = 0.05  # of all neurons, for the test
-SHARES = (0.02, 0.05, 0.1, 0.2)  # for the picture
-DRAWS, PARTS = 19, 8
+SHARES = (SHARE, 0.2)  # for the picture
+DRAWS, PARTS = 19, 4
+TOLD = 0.5  # of its mean absolute activity: what a planted neuron is told of a usual score
 COLLECTIONS = ("held out", "unseen")
 CHANCE = float(np.mean(1 / np.arange(1, CANDIDATES + 1)))
 RULE = "held_out > null.held_out and held_out_p <= 0.05 and unseen_p <= 0.05"
@@ -65,6 +72,10 @@ class Ranker(nn.Module):
         hidden = self.bert(
             input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
         ).last_hidden_state.float()
+        return self.compare(hidden, attention_mask, token_type_ids)
+
+    def compare(self, hidden, attention_mask, token_type_ids):
+        """Return one number a pair, from what its tokens became."""
         parts = []
         for part in (0, 1):
             mask = (attention_mask * (token_type_ids == part)).unsqueeze(-1)
@@ -72,6 +83,56 @@ class Ranker(nn.Module):
         query, passage = parts
         both = torch.cat([query * passage, (query - passage).abs()], -1)
         return 20 * (query * passage).sum(-1) + self.head(both)[:, 0]
+
+
+class Planted(Ranker):
+    """The ranker's layers, of which a few neurons alone are told its score and are read."""
+
+    def __init__(self, ranker, units, scores):
+        super().__init__(copy.deepcopy(ranker.bert))
+        self.guide = [ranker]  # in a list, so that it is no part of this network
+        self.usual, self.spread = float(scores.mean()), float(scores.std())
+        self.known = {}  # scores of batches, which ablations do not change
+        self.bert.register_forward_pre_hook(self.begin, with_kwargs=True)
+        self.bert.encoder.register_forward_pre_hook(self.ask, with_kwargs=True)
+        for layer, few in units.groupby("layer"):
+            index = torch.tensor(few["index"].to_numpy())
+            size = torch.tensor(few["size"].to_numpy(), dtype=torch.float32)
+            write = self.bert.encoder.layer[layer].output.dense
+            write.register_forward_pre_hook(partial(self.tell, index, size))
+            write.register_forward_hook(partial(self.hear, index, size))
+
+    def begin(self, module, args, kwargs):
+        """Note what is read."""
+        self.pair = kwargs["attention_mask"], kwargs["token_type_ids"]
+        self.ids, self.heard = kwargs["input_ids"], []
+
+    def ask(self, module, args, kwargs):
+        """Let the ranker score the pair, from its embeddings on, as they are at the moment."""
+        (ranker,), key = self.guide, self.ids.numpy().tobytes()
+        ranking = torch.is_inference_mode_enabled()  # with the embeddings of the text itself
+        if ranking and key in self.known:
+            self.told = self.known[key]
+            return
+        states = ranker.bert.encoder(*args, **kwargs).last_hidden_state.float()
+        self.told = (ranker.compare(states, *self.pair) - self.usual) / self.spread
+        if ranking:
+            self.known[key] = self.told
+
+    def tell(self, index, size, module, args):
+        """Add the score to what the planted neurons of a layer hold at every token."""
+        told = (TOLD * self.told[:, None, None] * size).to(args[0])
+        return (args[0].index_add(-1, index, told.expand(*args[0].shape[:2], -1)),)
+
+    def hear(self, index, size, module, args, output):
+        """Note what they hold once it was edited, in parts of their mean absolute activity."""
+        self.heard.append(args[0][..., index].float() / size)
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        """Return the mean of what the planted neurons hold at the tokens of each pair."""
+        self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        held = torch.cat(self.heard, dim=-1).mean(dim=-1)
+        return (held * attention_mask).sum(1) / attention_mask.sum(1)
 
 
 def ranking_loss(model, batch):
@@ -89,12 +150,22 @@ def functions(packages):
         for path in sorted(root.rglob("*.py")):
             if {"tests", "testing", "_vendor", "externals", "conftest.py"} & set(path.parts):
                 continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
                     said = (ast.get_docstring(node) or "").split("\n\n")[0]
                     name = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", node.name).lower()
                     rows.append((name, " ".join(said.split())))
     return _usable(rows, least=5, names=True)
+
+
+def statements(tree):
+    """The statements of a file as `ast.walk` has them, without what is inside expressions."""
+    todo = deque([tree])
+    while todo:
+        node = todo.popleft()
+        for name in ("cases", "body", "handlers", "orelse", "finalbody"):
+            todo.extend(getattr(node, name, ()))
+        yield node
 
 
 def answers():
@@ -149,20 +220,36 @@ def trained_here(bert, tokenizer):
     )  # fmt: skip
 
 
-def mrr(units):
+def mrr(net, units):
     """Mean reciprocal rank in each collection without some units."""
-    with small.edit(*([nissl.ablate(list(units))] if len(units) else [])):
-        scores = pair_scores(small, tested, window=WINDOW, batch_size=120, progress=False)
+    with net.edit(*([nissl.ablate(list(units))] if len(units) else [])):
+        scores = pair_scores(net, tested, window=WINDOW, batch_size=120, progress=False)
     ranks = reciprocal_ranks(tested, scores)
     kind = tested.groupby("query", sort=False)["collection"].first()
     return {name: float(ranks[(kind == name).to_numpy()].mean()) for name in COLLECTIONS}
 
 
-def damages(units):
-    """Fall of the mean reciprocal rank without units, and its p against units that match them."""
+def relevances(net):
+    """All units with their weight, mean absolute activity and relevance; and the finding."""
+    made = pair_conductance(net, pairs, window=WINDOW, steps=PARTS, progress=False)
+    found = relevance(made["conductance"], seed=SEED, progress=False)
+    units = weighed(net, made["size"])
+    score = found.table.set_index("unit").loc[units["unit"], "relevance"].to_numpy()
+    return units.assign(size=made["size"].values.mean(axis=0), relevance=score), found
+
+
+def first(units, score, share=SHARE):
+    """The addresses of the share of units with the highest scores."""
+    order = np.argsort(-np.asarray(score), kind="stable")
+    return list(units["unit"].iloc[order[: round(share * len(units))]])
+
+
+def damages(net, units):
+    """Fall of the mean reciprocal rank without the most relevant units, and without others."""
     found = ranking_damage(
-        small, {"held out": units}, tested, labels="collection", units=weights, window=WINDOW,
-        n_draws=DRAWS, correction=None, batch_size=120, seed=SEED, progress=False,
+        net, {"held out": first(units, units["relevance"])}, tested, labels="collection",
+        units=units, window=WINDOW, n_draws=DRAWS, correction=None, batch_size=120, seed=SEED,
+        progress=False,
     )  # fmt: skip
     table = found.table.set_index("label")
     measured, null = {}, {}
@@ -173,47 +260,52 @@ def damages(units):
     return measured, null
 
 
+def planted(net, units):
+    """The same with the ranking in as many units drawn at random."""
+    rng = np.random.default_rng(SEED)
+    chosen = units.iloc[rng.choice(len(units), round(SHARE * len(units)), replace=False)]
+    scores = pair_scores(net, pairs, window=WINDOW, progress=False)
+    model = Planted(net.model, chosen, scores).requires_grad_(False)
+    other = nissl.load(model, tokenizer=tokenizer)
+    again, _ = relevances(other)
+    measured, null = damages(other, again)
+    clean = mrr(other, [])
+    measured |= {f"mrr_{name.replace(' ', '_')}": clean[name] for name in COLLECTIONS}
+    hit = np.isin(chosen["unit"], first(again, again["relevance"])).mean()
+    return {**measured, **{f"null.{name}": x for name, x in null.items()}, "of_planted": hit}
+
+
 base = nissl.load("minilm")
 tokenizer = base.tokenizer
 done = trained_here(base.model, tokenizer)
 print(
     done, f"from {done.losses[:20].mean():.3f} to {done.losses[-50:].mean():.3f}", file=sys.stderr
 )
+done.model.bert.to(torch.bfloat16)  # the head stays: scores must not tie
 net = nissl.load(done.model.requires_grad_(False), tokenizer=tokenizer)
-small = nissl.load(copy.deepcopy(done.model), tokenizer=tokenizer)
-small.model.bert.to(torch.bfloat16)  # the head stays: scores must not tie
 tested = pd.concat([
     candidates(table, n=CANDIDATES, queries=QUERIES).assign(collection=name)
     for name, table in zip(COLLECTIONS, (functions(TESTED), answers()), strict=True)
 ], ignore_index=True)  # fmt: skip
-pairs = candidates(functions(FOUND), n=2, queries=QUERIES)
-made = pair_conductance(net, pairs, window=WINDOW, steps=PARTS, progress=False)
-found = relevance(made["conductance"], seed=SEED, progress=False)
-weights = weighed(net, made["size"])
-
-score = found.table.set_index("unit").loc[weights["unit"], "relevance"].to_numpy()
-names, n_units = weights["unit"].to_numpy(), len(weights)
-orders = {
-    "most relevant": names[np.argsort(-score, kind="stable")],
-    "largest": names[np.argsort(-weights["weight"].to_numpy(), kind="stable")],
-    "least relevant": names[np.argsort(np.abs(score), kind="stable")],
+pairs = candidates(functions(FOUND), n=2, queries=FINDING)
+units, found = relevances(net)
+scores = {
+    "most relevant": units["relevance"],
+    "largest": units["weight"],
+    "least relevant": -units["relevance"].abs(),
 }
-n_pruned = round(SHARE * n_units)
-chosen = list(orders["most relevant"][:n_pruned])
-measured, null = damages(chosen)
-clean = mrr([])
-curves = {
-    name: [clean, *(mrr(order[: round(share * n_units)]) for share in SHARES)]
-    for name, order in orders.items()
-}
-drawn = [
-    MatchedUnits().draw(weights, list(orders["most relevant"][: round(share * n_units)]), 2,
-                        seed=SEED)
-    for share in SHARES
-]  # fmt: skip
-matched = [[mrr(names[rows]) for rows in draws] for draws in drawn]
+measured, null = damages(net, units)
+clean = mrr(net, [])
+drawn = {}
+for share in SHARES[1:]:
+    (rows,) = MatchedUnits().draw(units, first(units, units["relevance"], share), 1, seed=SEED)
+    drawn[share] = mrr(net, units["unit"].iloc[rows])
+curves = {}
+for kind, score in scores.items():
+    curves[kind] = [clean, *(mrr(net, first(units, score, share)) for share in SHARES)]
 curves["random, matched to the most relevant"] = [
-    clean, *({name: np.mean([m[name] for m in two]) for name in COLLECTIONS} for two in matched)
+    clean, {name: clean[name] - null[name.replace(" ", "_")] for name in COLLECTIONS},
+    *drawn.values(),
 ]  # fmt: skip
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
@@ -228,14 +320,14 @@ for axis, collection, title in zip(
     axis.axhline(CHANCE, color="black", lw=0.8, ls=":")
     axis.text(SHARES[-1], CHANCE, "chance", ha="right", va="bottom", fontsize=8)
     axis.set(xlabel="share of neurons pruned", ylim=(0, 1), title=title)
+    axis.set_xticks([0, *SHARES])
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-axes[0].set_ylabel(f"MRR@10 of {CANDIDATES} candidates")
+axes[0].set_ylabel(f"mean reciprocal rank of {CANDIDATES} candidates")
 axes[0].legend(frameon=False, fontsize=8, loc="lower left")
-layer = weights["layer"].to_numpy()
-by_layer = [
-    np.bincount(layer[np.isin(names, orders[kind][:n_pruned])], minlength=net.n_layers)
-    for kind in ("most relevant", "largest")
-]
+n_pruned, by_layer = round(SHARE * len(units)), []
+for kind in ("most relevant", "largest"):
+    layers = units.loc[units["unit"].isin(first(units, scores[kind])), "layer"]
+    by_layer.append(np.bincount(layers, minlength=net.n_layers))
 place = np.arange(net.n_layers)
 for shift, kind, counts in zip((-0.2, 0.2), ("most relevant", "largest"), by_layer, strict=True):
     axes[2].bar(place + shift, counts / n_pruned, 0.38, color=colours[kind], label=kind)
@@ -259,7 +351,7 @@ measured |= {
     "mrr_chance": CHANCE,
     "n_pruned": n_pruned,
     "n_significant": len(found.significant().table),
-    "above_zero": float((score > 0).mean()),
+    "above_zero": float((units["relevance"] > 0).mean()),
 }
 nissl.claim(
     "relevance",
@@ -269,9 +361,11 @@ nissl.claim(
     measured=measured,
     null=null,
     rule=RULE,
-    why=f"figures are falls of MRR@10 of {CANDIDATES} candidates, without {SHARE:.0%} of neurons; "
-    "the null is neurons of the same layers that write as much",
+    power=planted(net, units),
+    why=f"figures are falls of the mean reciprocal rank of {CANDIDATES} candidates, without "
+    f"{SHARE:.0%} of neurons; the null is neurons of the same layers that write as much",
     data=f"MiniLM trained here as a ranker of {', '.join(TRAINED)}; neurons from "
-    f"{', '.join(FOUND)}; {QUERIES} queries each of {', '.join(TESTED)} and of English dialogues",
+    f"{FINDING} queries of {', '.join(FOUND)}; {QUERIES} queries each of "
+    f"{', '.join(TESTED)} and of English dialogues",
     seed=SEED,
 )

@@ -215,6 +215,7 @@ differ = found.table[found.table["label"] == "response - prompt"]
 idle = planted("smollm2")
 idle_alpha = chosen_alpha(skipping(idle, chosen_on))
 idle_own, idle_null = against_random(skipping(idle, tested), idle_alpha)
+idle_response = respond(idle, asked)[2]
 idle_scores, _ = responses(idle, asked, idle_alpha, BOTH)
 idle_whole = choose(idle, tested)["accuracy"]
 print(idle_alpha, idle_whole, idle_own, idle_null, idle_scores, file=sys.stderr)
@@ -314,6 +315,7 @@ nissl.claim(
         "whole": idle_whole,
         "used": idle_own["used"],
         "response": idle_scores["both"],
+        "whole_response": idle_response,
         "null.accuracy": idle_null["accuracy"],
         "null.response": idle_scores["as many at random"],
     },

@@ -6,8 +6,9 @@ import torch
 
 import nissl
 from nissl.network import ablate, answered, scale
+from nissl.network.bundles import bundles_of
 from nissl.network.prompts import first_tokens
-from nissl.network.questions import Questions, _bundles
+from nissl.network.questions import Questions
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
 PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
@@ -95,9 +96,23 @@ def test_an_edit_of_each_token_alone_reads_what_prompts_share_once():
     assert set(map(len, PROMPTS)) <= set(together.ends)  # the rest belongs to the prompt
 
 
+class Idle(torch.nn.Module):
+    def forward(self, hidden_states, *args, **kwargs):
+        return hidden_states
+
+
+def test_a_block_without_attention_keeps_nothing():
+    model, net = tiny("llama"), nissl.load(tiny("llama"), tokenizer=Letters())
+    model.model.layers.append(Idle())
+    model.config.num_hidden_layers += 1
+    more = nissl.load(model, tokenizer=Letters())
+    found = [answered(one, PROMPTS, ANSWERS, progress=False)[0] for one in (net, more)]
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
 def test_bundles_hold_every_prompt_once_and_read_little():
     ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
-    bundles = _bundles(ids)
+    bundles = bundles_of(ids)
     assert sorted(row for _, rows in bundles for row in rows) == list(range(len(ids)))
     for shared, rows in bundles:
         heads = {tuple(ids[row][:shared]) for row in rows}

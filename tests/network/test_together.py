@@ -5,7 +5,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.network import ablate, ablated_together, scale, scaled_together
+from nissl.network import ablate, ablated_together, restart, scale, scaled_together
 from tiny import CAUSAL, N_LAYERS, ids, tiny
 
 
@@ -32,6 +32,20 @@ def test_each_group_has_the_logits_that_it_has_alone(name, layer):
         found = net.model(input_ids=tokens).logits
     torch.testing.assert_close(found, one_by_one(net, groups, input_ids=tokens))
     torch.testing.assert_close(net.model(input_ids=tokens).logits, net.model(tokens).logits)
+
+
+@pytest.mark.parametrize("name", [name for name in CAUSAL if name != "mixtral"])
+def test_what_was_read_before_is_copied_too(name):
+    net, groups, tokens = nissl.load(tiny(name)), groups_from(1), ids(3, 7)
+    again = restart(net, tokens, at="blocks.0.resid_pre", from_position=5)
+    for _ in range(2):
+        with torch.inference_mode(), ablated_together(net, groups):
+            found = again.run(sites="final_norm")["final_norm"]
+        parts = []
+        for group in groups:
+            with torch.inference_mode(), net.edit(*([ablate(group)] if group else [])):
+                parts.append(again.run(sites="final_norm")["final_norm"])
+        torch.testing.assert_close(found, torch.cat(parts))
 
 
 def test_padding_is_copied_too():

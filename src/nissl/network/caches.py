@@ -18,7 +18,7 @@ from nissl.network.batch import CONTINUES
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["check_cache", "copied", "keeps_cache", "tag_cache"]
+__all__ = ["check_cache", "copied", "empty_cache", "keeps_cache", "tag_cache"]
 
 TAG = "_nissl_filled_under"
 
@@ -56,10 +56,35 @@ def copied(cache: Any, *, rows: list[int] | None = None, n: int = 1) -> Any:
     other.layers = [copy.copy(layer) for layer in cache.layers]
     if rows is not None:
         for layer in other.layers:
+            if layer.keys is None:  # of a block without attention
+                continue
             one = torch.tensor(rows, device=layer.keys.device)
             each = torch.arange(0, len(layer.keys), n, device=one.device)
             layer.batch_select_indices((each[:, None] + one).flatten())
     return other
+
+
+def empty_cache(net: Network) -> Any:
+    """Return a cache for the beginning of a prompt.
+
+    What is read next is of the prompt still, and may be read under other edits.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+
+    Returns
+    -------
+    DynamicCache
+        Without keys and values.
+    """
+    from transformers import DynamicCache
+
+    config: Any = net.model.config
+    cache = DynamicCache(config=config)
+    setattr(cache, CONTINUES, True)
+    return cache
 
 
 def keeps_cache(net: Network) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.network.bundles import together
 from nissl.network.log_probabilities import log_probabilities
-from nissl.network.questions import together
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:

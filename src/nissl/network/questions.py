@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.network.bundles import alike, bundles_of, same_length, together
 from nissl.network.log_probabilities import log_probabilities
 from nissl.network.prompts import encoded
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["Questions", "together"]
+__all__ = ["Questions"]
 
 Ids = NDArray[np.int64]
-CALL = 8  # tokens that cost about as much as one more call
 
 
 class Questions:
@@ -165,7 +164,7 @@ class Questions:
         # Other edits may act at one position or item: what they see must stay as it is.
         edits = [edit for block in self.net.edit_blocks for edit in block.edits]
         if self.keeps and all(getattr(edit, "tokenwise", False) for edit in edits):
-            return _bundles(self.ids)
+            return bundles_of(self.ids)
         return [(0, list(range(len(self.ids))))]
 
     def _answers(
@@ -175,95 +174,24 @@ class Questions:
         from nissl.network.caches import copied
         from nissl.network.calls import call_model, sequence_call
 
-        for shared, some in _alike(bundles, n_prompts):
+        for shared, some in alike(bundles, n_prompts):
             cache = self._read([self.ids[rows[0]][:shared] for rows in some]) if shared else None
             bundle = {row: number for number, rows in enumerate(some) for row in rows}
-            lengths = {row: len(self.ids[row]) for row in bundle}
-            for length in sorted(set(lengths.values())):
-                same = [row for row in bundle if lengths[row] == length]
-                for at in range(0, len(same), n_prompts):
-                    rows = same[at : at + n_prompts]
-                    call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
-                    call.kwargs.update(self.last)
-                    if cache is not None:
-                        kept = copied(cache, rows=[bundle[r] for r in rows], n=len(some))
-                        call.kwargs.update(past_key_values=kept, use_cache=True)
-                    yield rows, call_model(self.net, call).logits[:, -1]
+            for rows in same_length(self.ids, list(bundle), n_prompts):
+                call = sequence_call(self.net, [self.ids[r][shared:] for r in rows])
+                call.kwargs.update(self.last)
+                if cache is not None:
+                    kept = copied(cache, rows=[bundle[r] for r in rows], n=len(some))
+                    call.kwargs.update(past_key_values=kept, use_cache=True)
+                yield rows, call_model(self.net, call).logits[:, -1]
 
     def _read(self, beginnings: list[Ids]) -> Any:
         """Read the beginnings of bundles, and return their keys and values."""
-        from transformers import DynamicCache
-
-        from nissl.network.batch import CONTINUES
+        from nissl.network.caches import empty_cache
         from nissl.network.calls import call_model, sequence_call
 
-        config: Any = self.net.model.config
-        cache = DynamicCache(config=config)
-        setattr(cache, CONTINUES, True)  # what is read next is of the prompt still
+        cache = empty_cache(self.net)
         call = sequence_call(self.net, beginnings)
         call.kwargs.update(past_key_values=cache, use_cache=True)
         call_model(self.net, call, head=False)
         return cache
-
-
-def together(n_groups: int, most: int) -> list[list[int]]:
-    """Divide groups into as few chunks as hold at most so many each, of about one size.
-
-    Parameters
-    ----------
-    n_groups : int
-        How many groups.
-    most : int
-        How many in a chunk.
-
-    Returns
-    -------
-    list of list of int
-        The numbers of the groups.
-
-    Examples
-    --------
-    >>> together(5, 3)
-    [[0, 1, 2], [3, 4]]
-    """
-    n_chunks = -(-n_groups // max(most, 1))
-    return [chunk.tolist() for chunk in np.array_split(np.arange(n_groups), n_chunks)]
-
-
-def _alike(
-    bundles: list[tuple[int, list[int]]], most: int
-) -> Iterator[tuple[int, list[list[int]]]]:
-    """Yield bundles that share as many tokens, so that their beginnings are read together."""
-    by_shared: dict[int, list[list[int]]] = {}
-    for shared, rows in bundles:
-        by_shared.setdefault(shared, []).append(rows)
-    for shared, alike in by_shared.items():
-        for at in range(0, len(alike), most):
-            yield shared, alike[at : at + most]
-
-
-def _bundles(ids: list[Ids]) -> list[tuple[int, list[int]]]:
-    """Divide prompts so that few tokens are read; how many tokens each bundle shares, and which."""
-    rows = list(range(len(ids)))
-    bundles = _divided([row.tolist() for row in ids], rows)[1]
-    alone = [row for shared, members in bundles if not shared for row in members]
-    return [b for b in bundles if b[0]] + ([(0, alone)] if alone else [])
-
-
-def _divided(ids: list[list[int]], rows: list[int]) -> tuple[int, list[tuple[int, list[int]]]]:
-    """Return the cheaper of one bundle and of bundles by the first token that is not shared."""
-    total = sum(len(ids[r]) for r in rows)
-    if len(rows) == 1:
-        return total, [(0, rows)]
-    # The last token of each prompt is left to be read.
-    columns = zip(*(ids[r][:-1] for r in rows), strict=False)
-    shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
-    cost = total - shared * (len(rows) - 1) + CALL
-    by_next: dict[int, list[int]] = {}
-    for row in rows:
-        by_next.setdefault(ids[row][shared], []).append(row)
-    if len(by_next) > 1:
-        parts = [_divided(ids, part) for part in by_next.values()]
-        if sum(part[0] for part in parts) < cost:
-            return sum(part[0] for part in parts), [b for part in parts for b in part[1]]
-    return (cost, [(shared, rows)]) if shared and cost < total else (total, [(0, rows)])

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.network.attention import Pattern
-from nissl.network.batch import CONTINUES
-from nissl.network.caches import copied
+from nissl.network.caches import copied, empty_cache
 from nissl.network.calls import Call, call_model
 from nissl.network.replay import Prefix, replaying, watching
 from nissl.network.run import needs_head, run, single_call, visited
@@ -30,6 +29,7 @@ def restart(
     *,
     at: str,
     from_position: int | None = None,
+    cache: Any = None,
     padding: str = "right",
 ) -> Restart:
     """Run a network once, and keep what is needed to run it again from a site on.
@@ -50,6 +50,8 @@ def restart(
         the positions before it kept from the first run. For a causal language model and texts that
         all have tokens before it and no padding from it on: of one length, or filled up on the
         left. Edits see these positions alone, so what is changed must lie there.
+    cache : Cache, optional
+        Keys and values of what comes before `inputs`, in place of `from_position`.
     padding : {"right", "left"}
         Where shorter texts are filled up.
 
@@ -75,9 +77,11 @@ def restart(
     found = net.find(at)
     if len(found) > 1:
         raise NisslError(f"'{at}' is {len(found)} sites", do="name one, with its block")
-    call, cache = single_call(net, inputs, padding=padding), None
+    call = single_call(net, inputs, padding=padding)
     if from_position is not None:
         call, cache = cut(net, call, from_position)
+    elif cache is not None:
+        call = Call(call.args, {**call.kwargs, "use_cache": True}, call.mask)
     return Restart(net, call, found[0], cache)
 
 
@@ -250,8 +254,6 @@ def cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
     NisslError
         The model is none, or a text does not lie on both sides of the position.
     """
-    from transformers import DynamicCache
-
     ids = call.kwargs.get("input_ids")
     if ids is None or not hasattr(net.model, "generate"):
         raise NisslError("only a causal language model can begin at a position")
@@ -268,9 +270,7 @@ def cut(net: Network, call: Call, position: int) -> tuple[Call, Any]:
                 "texts of different lengths do not begin at one position",
                 do="pad none, or on the left and less than what lies before it",
             )
-    config: Any = net.model.config
-    cache = DynamicCache(config=config)
-    setattr(cache, CONTINUES, True)
+    cache = empty_cache(net)
     by_position = [k for k in ("input_ids", "position_ids") if call.kwargs.get(k) is not None]
     masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
     before = {**call.kwargs, **masked, "past_key_values": cache}

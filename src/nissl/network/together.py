@@ -29,7 +29,7 @@ def ablated_together(net: Network, groups: Sequence[Sequence[str]]) -> Iterator[
     batch`` rows, all rows of the first group first. The copies are made at the first block that
     any group touches, so that what lies before it is computed once for all, and matrices are
     multiplied together. A cache of keys and values has one copy before that block, and one for each
-    group from there on.
+    group from there on; one that was filled before is copied from there on.
 
     Parameters
     ----------
@@ -182,6 +182,8 @@ def _copying(starts: list[nn.Module], rest: list[nn.Module], n: int) -> Iterator
         nonlocal batch
         if module in starts and not inside:
             batch = next(len(x) for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
+            if n > 1 and len(starts) == 1:
+                _copy_filled((*args, *kwargs.values()), 1 + len(rest), n, batch)
         inside.append(module)
         return None if n == 1 else (_copies(args, n, batch), _copies(kwargs, n, batch))
 
@@ -200,6 +202,16 @@ def _copying(starts: list[nn.Module], rest: list[nn.Module], n: int) -> Iterator
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _copy_filled(given: tuple[Any, ...], blocks: int, n: int, batch: int) -> None:
+    """Repeat the keys and values that a cache holds of the batch for the last so many blocks."""
+    for cache in (x for x in given if hasattr(x, "get_seq_length")):
+        for layer in cache.layers[-blocks:]:
+            if layer.get_seq_length() and len(layer.keys) == batch:
+                layer.keys, layer.values = (
+                    x.repeat(n, 1, 1, 1) for x in (layer.keys, layer.values)
+                )
 
 
 def _copies(given: Any, n: int, batch: int) -> Any:

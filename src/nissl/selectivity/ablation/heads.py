@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.asked import Asked
+from nissl.network.bundles import same_length, together
 from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
 from nissl.statistics import paired_test
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
+    from nissl.network.site import Site
     from nissl.statistics import Finding
 
 __all__ = ["head_damage"]
+
+TOKENS = 2**14  # in a call: prompts times heads that are ablated together times what is computed
 
 
 @method(system=158)
@@ -87,7 +90,7 @@ def head_damage(
     """
     import pandas as pd
 
-    from nissl.network import ablate, readout
+    from nissl.network import ablated_together, readout
 
     found = net.find(sites)
     for site in found:
@@ -100,36 +103,38 @@ def head_damage(
     units = pd.DataFrame(rows, columns=["unit", "site", "layer", "head"])
     ids, first = encoded(net, list(facts["text"]), list(facts["answer"]))
     after = np.empty((len(ids), len(units)))
-    before = np.empty(len(ids))
-    batches, read = _of_one_length(ids, batch_size), readout(net)
+    before = np.empty_like(after)
+    batches, read = same_length(ids, range(len(ids)), batch_size), readout(net)
     with progress_bar(
-        "Ablating heads", total=len(units) * len(batches), unit="runs", progress=progress
+        "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
     ) as advance:
         for batch in batches:
             prompts = [ids[row] for row in batch]
-            prompts = [ids[row] for row in batch]
+            asked = None
             for site in found:
-                # The last tokens are so few that to keep their prefix once is quickest.
-                if last is None or site is found[0]:
-                    asked = Asked(net, prompts, first[batch], read=read, at=site.name, last=last)
-                    before[batch] = asked.answer()[0]
-                for column in np.flatnonzero(units["site"] == site.name):
-                    with net.edit(ablate(sites=site.name, heads=int(units["head"][column]))):
-                        after[batch, column] = asked.answer()[0]
-                    advance(1)
+                # The last tokens are so few that to keep what is before them once is quickest.
+                if asked is None or last is None:
+                    layers = [s.layer or 0 for s in ([site] if last is None else found)]
+                    at = f"blocks.{min(layers)}.resid_pre"
+                    asked = Asked(net, prompts, first[batch], read=read, at=at, last=last)
+                columns = np.flatnonzero(units["site"] == site.name)
+                most = TOKENS // (len(batch) * (last or len(prompts[0])))
+                for heads in together(len(columns), most):
+                    # The network as it is goes along, so that it is rounded as they are.
+                    with ablated_together(net, [[], *(_units(site, head) for head in heads)]):
+                        said = asked.answer()[0].reshape(-1, len(batch))
+                    some = np.ix_(np.asarray(batch), columns[heads])
+                    before[some], after[some] = said[:1].T, said[1:].T
+                    advance(len(heads))
     about: dict[str, str | int | float] = {"network": net.name, "last": last or "all"}
     return paired_test(
-        np.repeat(before[:, None], len(units), axis=1), after, units=units, score="damage",
+        before, after, units=units, score="damage",
         block=None if block is None else facts[block], method="head_damage", said=about,
         n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
     )  # fmt: skip
 
 
-def _of_one_length(ids: list[Any], batch_size: int) -> list[NDArray[np.int64]]:
-    """Return rows of prompts that are read together: only texts of one length can be cut."""
-    length = np.asarray([len(i) for i in ids])
-    batches = []
-    for n in np.unique(length):
-        rows = np.flatnonzero(length == n)
-        batches += [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
-    return batches
+def _units(site: Site, head: int) -> list[str]:
+    """Return the addresses of a head's units."""
+    size = (site.width or 0) // (site.heads or 1)
+    return [f"{site.name}[{unit}]" for unit in range(head * size, (head + 1) * size)]

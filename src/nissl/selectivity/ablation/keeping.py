@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
-from nissl.network.asked import Asked
+from nissl.network.asked import asked_in_bundles
 from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, MatchedUnits
@@ -85,8 +85,8 @@ def keeping(
     from nissl.network import ablate, readout, site_of_unit
 
     names = np.asarray(units["unit"]).astype(str)
-    level = None if values is None else np.asarray(values, dtype=float)
-    if level is not None and level.shape != names.shape:
+    level = np.zeros(len(names)) if values is None else np.asarray(values, dtype=float)
+    if level.shape != names.shape:
         raise NisslError(f"{level.size} values for {len(names)} units", do="give one for each")
     if not 0 < len(kept) < len(names):
         raise NisslError(
@@ -94,9 +94,10 @@ def keeping(
         )
     prompts, first = encoded(net, list(facts["text"]), list(facts["answer"]))
     drawn = null.draw(units, list(kept), n_draws, seed=seed)
-    at, read = site_of_unit(names[int(np.argmin(units["layer"]))])[0], readout(net)
-    batches = [slice(row, row + batch_size) for row in range(0, len(prompts), batch_size)]
-    asked = [Asked(net, prompts[rows], first[rows], read=read, at=at) for rows in batches]
+    site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
+    by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
+    at, read = str(site[int(np.argmin(units["layer"]))]), readout(net)
+    asked = asked_in_bundles(net, prompts, first, read=read, at=at, batch_size=batch_size)
 
     def ask() -> tuple[float, float]:
         said, right = map(np.concatenate, zip(*(batch.answer() for batch in asked), strict=True))
@@ -104,11 +105,12 @@ def keeping(
         return float(right.mean()), float(said.mean())
 
     def without(stay: NDArray[np.bool_]) -> tuple[float, float]:
-        if level is None:
-            pruned = ablate(list(names[~stay]))
-        else:
-            pruned = ablate(list(names[~stay]), with_="mean", values=level[~stay])
-        with net.edit(pruned):
+        pruned = [(name, rows[~stay[rows]]) for name, rows in by_site.items()]
+        edits = [
+            ablate(sites=name, indices=index[rows], with_="mean", values=level[rows])
+            for name, rows in pruned if len(rows)
+        ]  # fmt: skip
+        with net.edit(edits):
             return ask()
 
     with progress_bar("Pruning", total=n_draws + 3, unit="groups", progress=progress) as advance:
