@@ -96,8 +96,8 @@ def halves(rec):
 def put_to_the_test(rec, others, *, n_rotations=N_ROTATIONS, dtype="float32"):
     """Find partners on one half of the documents; count those that stand on the other half."""
     first, second = halves(rec)
-    here = {name: halves(other)[0] for name, other in others.items()}
-    there = {name: halves(other)[1] for name, other in others.items()}
+    split = {name: halves(other) for name, other in others.items()}
+    here, there = ({name: parts[i] for name, parts in split.items()} for i in (0, 1))
     found = universal(first, here, n_rotations=n_rotations, seed=SEED, dtype=dtype, progress=False)
     again = correlation_with_partners(found, second, there)
     excess = again - found.table["null_mean"]
