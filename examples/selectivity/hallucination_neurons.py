@@ -52,7 +52,7 @@ NO_ANSWER = ("the", "a", "an", "not", "one")  # an answer may yet follow: its fi
 ROWS = 256  # of a call: prompts, times the groups that are scaled together
 LEAST, MOST = 8, 40  # questions of a kind answered rightly, and wrongly: fewer, and it is left out
 N_RANDOM, N_DRAWS, FACTORS = 50, 19, (0.0, 1.0, 3.0)
-TOLD = 13  # facts to which a wrong answer is suggested, in two voices
+TOLD = 20  # facts to which a wrong answer is suggested, in two voices
 # Asked "Is it true that" it always says no, and that can neither rise nor fall.
 VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
