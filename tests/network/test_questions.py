@@ -6,7 +6,6 @@ import torch
 
 import nissl
 from nissl.network import ablate, answered, scale
-from nissl.network.bundles import bundles_of
 from nissl.network.prompts import first_tokens
 from nissl.network.questions import Questions
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
@@ -108,15 +107,3 @@ def test_a_block_without_attention_keeps_nothing():
     more = nissl.load(model, tokenizer=Letters())
     found = [answered(one, PROMPTS, ANSWERS, progress=False)[0] for one in (net, more)]
     np.testing.assert_allclose(*found, atol=1e-5)
-
-
-def test_bundles_hold_every_prompt_once_and_read_little():
-    ids = [np.asarray(Letters().encode(p)) for p in PROMPTS]
-    bundles = bundles_of(ids)
-    assert sorted(row for _, rows in bundles for row in rows) == list(range(len(ids)))
-    for shared, rows in bundles:
-        heads = {tuple(ids[row][:shared]) for row in rows}
-        assert len(heads) == 1
-        assert all(len(ids[row]) > shared for row in rows)
-    read = sum(shared + sum(len(ids[r]) - shared for r in rows) for shared, rows in bundles)
-    assert read < 0.7 * sum(map(len, ids))
