@@ -24,8 +24,9 @@ from nissl.statistics import ReinitialisedNetwork
 SEED = 0
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
 SHARES = {"enrichment": 0.1, "depletion": 0.05}  # planted, for power
-RULE = " and ".join(
-    f"{m}_early > 0 and {m}_late < {m}_early and {m}_p < 0.01" for m in ("smollm2", "gemma")
+RULE = (
+    "smollm2_early > 0 and smollm2_late < smollm2_early and smollm2_p < 0.01 "
+    "and gemma_early > 0 and gemma_late < gemma_early and gemma_p < 0.01"
 )
 
 

@@ -30,9 +30,11 @@ from nissl.statistics import load_finding
 SEED, WINDOW, N_TOKENS = 0, 256, 105_000
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
 SETTINGS = {"active": 0.01, "firing": 0.2, "coverage": 0.5, "most": 5, "information": 0.05}
-ERASES = " and ".join(
-    f"{m}_negative > 0.5 and {m}_negative > null.{m}_negative and {m}_p < 0.01"
-    for m in ("smollm2", "gemma", "stories15m")
+ERASES = (
+    "smollm2_negative > 0.5 and smollm2_negative > null.smollm2_negative and smollm2_p < 0.01 "
+    "and gemma_negative > 0.5 and gemma_negative > null.gemma_negative and gemma_p < 0.01 "
+    "and stories15m_negative > 0.5 and stories15m_negative > null.stories15m_negative "
+    "and stories15m_p < 0.01"
 )
 KINDS = {"token": "#2c6fbb", "bigram": "#8fb8de", "trigram": "#c9ddf0", "positional": "#e3a23c"}
 KINDS["dead"] = "#777777"
