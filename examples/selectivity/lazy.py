@@ -75,11 +75,10 @@ def label_loss(model, batch):
 
 
 def trained(images, labels, *, seed=0, k=None):
-    """A network trained here; some 15 seconds the first time."""
+    """A network trained here; half a minute the first time."""
     return train(
         transformer(seed, k), Batches(images, labels, batch_size=64, seed=seed), loss=label_loss,
         steps=STEPS, learning_rate=3e-3, weight_decay=0.05, warmup=50, schedule="cosine",
-        progress=False,
     )  # fmt: skip
 
 
