@@ -34,6 +34,8 @@ Units are found on one half of the facts and tested on the other. `damage` (answ
 that write as much. What the papers claim of each method, and what was measured here, is in
 [Claims](claims.md).
 
+![What answers of each relation lose without the neurons of another](relation.png)
+
 This page is made by `PYTHONPATH=tests python docs/make_selectivity.py`.
 
 ## Methods
