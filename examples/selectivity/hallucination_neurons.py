@@ -58,7 +58,7 @@ VOICES = ("I think that", "My teacher says that")
 # The paper's effects: an AUROC of 0.86, here planted as five neurons that together differ by 1.53
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
-TRIALS, SMALL, LARGE = 3, 0.2, 1.6  # how large a planted change of weights may be
+TRIALS, SMALL, LARGE = 4, 0.01, 1.0  # how large a planted change of weights may be
 RULE = (
     "auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
     "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05"
@@ -192,9 +192,12 @@ def going_along(net, chosen, questions):
     return {name: change / gain for name, change in changes.items()}
 
 
-def with_compliance(net, units, chosen, questions):
+def with_compliance(net, units, chosen, questions, preference):
     """What is measured where random neurons make it go along more, by no more than in the paper."""
-    chosen = matched(units, chosen, 1, seed=SEED + 1)[0]
+    # Some matched neurons raise it by as much as the paper's without any plant: a usual draw.
+    told = (preference[1:] > 0).mean(axis=2)
+    usual = int(np.argsort(told[:, -1] - told[:, 0], kind="stable")[N_DRAWS // 2])
+    chosen = matched(units, chosen, N_DRAWS)[usual]
     changes = going_along(net, chosen, questions)
 
     def changed(size):
@@ -233,7 +236,7 @@ chosen = found.table.loc[found.table["h_neuron"], "unit"].tolist()
 wrong_told = told(tables[1])
 preference = scaled(net, units, chosen, wrong_told)
 rises = over_compliance(preference).table.set_index("unit")
-planted = with_compliance(net, units, chosen, wrong_told)
+planted = with_compliance(net, units, chosen, wrong_told, preference)
 raised = over_compliance(planted).table.set_index("unit")
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
