@@ -19,14 +19,22 @@ Which units respond to what. Every method of this room has one shape: a Recordin
 inputs of several kinds, goes in; a Finding comes out, with a null; an Edit puts it to the test.
 
 ```python
+import matplotlib.pyplot as plt
+import nissl
+
+net = nissl.load("smollm2")
 facts = nissl.read("relations")
+facts = facts[facts["relation"] != "superlative"]  # of which it knows too few
+facts = nissl.selectivity.known(net, facts, labels="relation")
 found_on, tested_on = nissl.selectivity.halves(facts, labels="relation")
 rec = nissl.record(net, found_on.drop(columns="answer"), sites="mlp.neurons")
 found = nissl.selectivity.relation(rec, labels="relation", block="fact")
+best = {
+    kind: list(rows.nlargest(50, "effect")["unit"]) for kind, rows in found.table.groupby("label")
+}
 units = nissl.selectivity.weighed(net, rec)
-hurt = nissl.selectivity.damage(
-    net, {"capital": found.top(50).units}, tested_on, labels="relation", units=units
-)
+hurt = nissl.selectivity.damage(net, best, tested_on, labels="relation", units=units)
+nissl.selectivity.damage_matrix(hurt, plt.figure().gca())
 ```
 
 Units are found on one half of the facts and tested on the other. `damage` (answers) and
