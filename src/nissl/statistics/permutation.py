@@ -163,8 +163,8 @@ def _kernel(
     if linear is None:
 
         def ranked(x: Array) -> Callable[[NDArray[Any], Any], Array]:
-            ranks = scores.ranked(x)  # once for all labels
-            return lambda d, k: scores.average_precisions(ranks, data.spread(d), k)
+            order = scores.retrieval_order(x)  # once for all labels
+            return lambda d, k: scores.average_precisions(order, data.spread(d), k)
 
         return ranked, score, "greater"
     form, group = linear, data.group if data.aggregated else None

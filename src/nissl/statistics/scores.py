@@ -19,9 +19,9 @@ __all__ = [
     "LinearScore",
     "average_precisions",
     "linear_scores",
-    "ranked",
     "ranked_scores",
     "ranks",
+    "retrieval_order",
     "slow_scores",
 ]
 
@@ -166,10 +166,10 @@ def ranked_scores(values: Array, drawn: NDArray[Any], positive: Any) -> Array:
     >>> ranked_scores(np.array([[3.0], [1.0], [2.0]]), np.array([[1, 0, 1]]), 1)
     array([[1.]])
     """
-    return average_precisions(ranked(values), drawn, positive)
+    return average_precisions(retrieval_order(values), drawn, positive)
 
 
-def ranked(values: Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def retrieval_order(values: Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rank the samples of every unit, for `average_precisions`.
 
     Parameters
@@ -186,7 +186,7 @@ def ranked(values: Array) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
     Examples
     --------
-    >>> [part.tolist() for part in ranked(np.array([[3.0], [1.0], [2.0]]))]
+    >>> [part.tolist() for part in retrieval_order(np.array([[3.0], [1.0], [2.0]]))]
     [[[0, 2, 1]], [[1, 2, 3]]]
     """
     across = np.ascontiguousarray(-values.T)  # a sort along memory is several times quicker
@@ -208,7 +208,7 @@ def average_precisions(
     Parameters
     ----------
     orders : tuple of two arrays
-        What `ranked` returns.
+        What `retrieval_order` returns.
     drawn : array, shape (n_draws, n_samples)
         Labels, one labelling a row.
     positive : label
@@ -221,7 +221,8 @@ def average_precisions(
 
     Examples
     --------
-    >>> average_precisions(ranked(np.array([[3.0], [1.0], [2.0]])), np.array([[1, 0, 1]]), 1)
+    >>> orders = retrieval_order(np.array([[3.0], [1.0], [2.0]]))
+    >>> average_precisions(orders, np.array([[1, 0, 1]]), 1)
     array([[1.]])
     """
     from nissl.statistics._ranked import average_precision_of_draws
