@@ -101,9 +101,13 @@ def _parts(reading: Reading, n_rows: int) -> dict[str, Consume]:
         def consume(block: Block) -> None:
             r = slice(block.start, block.start + len(block.values))
             found[block.site].update(
-                block.values, labels=labels[r], weights=reading.weights[r, column : column + 1],
-                windows=reading.window[r], groups=reading.groups[r], keep=reading.keep[r],
-            )  # fmt: skip
+                block.values,
+                labels=labels[r],
+                weights=reading.weights[r, column : column + 1],
+                windows=reading.window[r],
+                groups=reading.groups[r],
+                keep=reading.keep[r],
+            )
 
         return consume
 

@@ -50,9 +50,15 @@ def _record(n_batches: int) -> None:
     ids = full_windows(net)[: n_batches * BATCH]
     with tempfile.TemporaryDirectory(dir=cache_dir("bench")) as folder:
         nissl.record(
-            net, ids, sites=SITES, store=Path(folder) / "store", window=LENGTH, batch_size=BATCH,
-            bos="never", progress=False,
-        )  # fmt: skip
+            net,
+            ids,
+            sites=SITES,
+            store=Path(folder) / "store",
+            window=LENGTH,
+            batch_size=BATCH,
+            bos="never",
+            progress=False,
+        )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 

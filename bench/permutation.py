@@ -39,11 +39,16 @@ def run(n_units: int = N_UNITS, rounds: int = 3) -> list[Row]:
             "product": lambda p=part: _product(contrast, p),
         }
         seconds = interleaved(arms, rounds=rounds)
-        rows.append({
-            "name": f"{n_units:,} neurons: {score}, {tail} tail",
-            "ratio": seconds["test"] / seconds["product"], "unit": "x the product",
-            "target": target, "limit": 1.0, "seconds": seconds["test"] * n_units / n,
-        })  # fmt: skip
+        rows.append(
+            {
+                "name": f"{n_units:,} neurons: {score}, {tail} tail",
+                "ratio": seconds["test"] / seconds["product"],
+                "unit": "x the product",
+                "target": target,
+                "limit": 1.0,
+                "seconds": seconds["test"] * n_units / n,
+            }
+        )
     return rows
 
 

@@ -49,9 +49,14 @@ class Pairs:
         """Return the median ratio as a row."""
         value, spread = ratio(self.work, self.plain)
         return Row(
-            name=name, ratio=value, unit="x forward", target=target, limit=limit,
-            seconds=statistics.median(self.work), note=f"{spread}{note and f'; {note}'}",
-        )  # fmt: skip
+            name=name,
+            ratio=value,
+            unit="x forward",
+            target=target,
+            limit=limit,
+            seconds=statistics.median(self.work),
+            note=f"{spread}{note and f'; {note}'}",
+        )
 
 
 class Subject:
@@ -149,10 +154,14 @@ def _disk(subject: Subject, n: int = 5) -> list[Row]:
         pairs.row("the same streamed to disk", 1.03, 1.01, note),
         Row(
             name=f"resume a recording interrupted after {n - 1} batches of {BATCH * LENGTH:,}",
-            ratio=again.opening / batch, unit="batches", target=None, limit=None,
-            seconds=again.opening, note=f"opening a new store {fresh.opening / batch:.3f}",
+            ratio=again.opening / batch,
+            unit="batches",
+            target=None,
+            limit=None,
+            seconds=again.opening,
+            note=f"opening a new store {fresh.opening / batch:.3f}",
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _clone(subject: Subject, n: int = 4) -> Row:
@@ -192,9 +201,13 @@ def _summary(subject: Subject, n: int = 4) -> Row:
         inside[0] += time.process_time() - start
 
     options: dict[str, Any] = {
-        "sites": "mlp.neurons", "consume": consume, "window": LENGTH, "batch_size": BATCH,
-        "bos": "never", "progress": False,
-    }  # fmt: skip
+        "sites": "mlp.neurons",
+        "consume": consume,
+        "window": LENGTH,
+        "batch_size": BATCH,
+        "bos": "never",
+        "progress": False,
+    }
     stream(subject.net, subject.text(1), **options)  # compile, and fill the lists of extremes
     inside[0] = 0.0
     with subject.paired() as pairs:
@@ -207,9 +220,15 @@ def _summary(subject: Subject, n: int = 4) -> Row:
 def record(subject: Subject, n_batches: int, **where: Any) -> None:
     """Record so many batches."""
     nissl.record(
-        subject.net, subject.text(n_batches), sites=SITES, window=LENGTH, batch_size=BATCH,
-        bos="never", progress=False, **where,
-    )  # fmt: skip
+        subject.net,
+        subject.text(n_batches),
+        sites=SITES,
+        window=LENGTH,
+        batch_size=BATCH,
+        bos="never",
+        progress=False,
+        **where,
+    )
 
 
 def _widths(net: Network, sites: str | list[str] | None = None) -> list[tuple[str, int]]:

@@ -84,20 +84,28 @@ TARGETS = 12  # untrained networks, each with nineteen others
 def page() -> str:
     """Return the whole page; some minutes on one core."""
     rows = [
-        {"method": f"`{m.name.rsplit('.', 1)[1]}`", "system": f"{system(m.system).name} "
-         f"({m.system})", "what it does": m.summary}
+        {
+            "method": f"`{m.name.rsplit('.', 1)[1]}`",
+            "system": f"{system(m.system).name} ({m.system})",
+            "what it does": m.summary,
+        }
         for m in sorted(methods(), key=lambda m: m.system)
         if m.room == "selectivity"
-    ]  # fmt: skip
+    ]
     rates = {name: untrained_rate(case, n_targets=TARGETS) for name, case in SCORES.items()}
     untrained = [
         {"method": f"`{name}`", "scores": str(found.n), "exceed the others": said(found)}
         for name, found in rates.items()
     ]
     return (
-        HEAD + markdown(rows) + LEVELS + markdown([*map(measured, CASES)])
-        + UNTRAINED + markdown(untrained) + "\n"
-    )  # fmt: skip
+        HEAD
+        + markdown(rows)
+        + LEVELS
+        + markdown([*map(measured, CASES)])
+        + UNTRAINED
+        + markdown(untrained)
+        + "\n"
+    )
 
 
 def measured(case: Case) -> dict[str, str]:

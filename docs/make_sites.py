@@ -34,11 +34,13 @@ MEANINGS = {
     "mlp.neurons": ("what the output matrix reads", "d_mlp"),
     "mlp.out": ("what the MLP adds to the residual stream, after any post-norm", "d_model"),
     "moe.router": ("scores of the experts", "experts"),
-    "moe.experts[e].neurons": ("what an expert's output matrix reads; NaN where it was not called",
-                               "d_expert"),
+    "moe.experts[e].neurons": (
+        "what an expert's output matrix reads; NaN where it was not called",
+        "d_expert",
+    ),
     "final_norm": ("the output of the last norm", "d_model"),
     "logits": ("what the unembedding gives", "vocabulary"),
-}  # fmt: skip
+}
 
 HEAD = """# Sites
 
@@ -64,11 +66,20 @@ This page is made from the library by `python docs/make_sites.py`.
 
 """
 SMALL = {
-    "num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 2,
-    "intermediate_size": 32, "vocab_size": 64, "head_dim": 8, "num_local_experts": 2,
-    "ffn_dim": 32, "word_embed_proj_dim": 16, "pad_token_id": 0, "bos_token_id": 1,
+    "num_hidden_layers": 1,
+    "hidden_size": 16,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 32,
+    "vocab_size": 64,
+    "head_dim": 8,
+    "num_local_experts": 2,
+    "ffn_dim": 32,
+    "word_embed_proj_dim": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
     "eos_token_id": 2,
-}  # fmt: skip
+}
 
 
 def page() -> str:
@@ -79,8 +90,10 @@ def page() -> str:
     ]
     parts = [HEAD, markdown(names), "\n\n## Where they lie\n"]
     for architecture in ARCHITECTURES:
-        parts.append(f"\n### {architecture.name}\n\nModels of type "
-                     f"{', '.join(f'`{t}`' for t in architecture.model_types)}.\n\n")  # fmt: skip
+        parts.append(
+            f"\n### {architecture.name}\n\nModels of type "
+            f"{', '.join(f'`{t}`' for t in architecture.model_types)}.\n\n"
+        )
         parts.append(markdown(rows_of(architecture)) + "\n")
     return "".join(parts)
 

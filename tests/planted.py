@@ -73,9 +73,14 @@ def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values[kinds == "a", :40] += size
     rec = recording(values, samples={"relation": kinds, "fact": np.arange(len(kinds))})
     table = relation(
-        rec, labels="relation", block="fact", n_permutations=199, correction=None, progress=False,
+        rec,
+        labels="relation",
+        block="fact",
+        n_permutations=199,
+        correction=None,
+        progress=False,
         seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
+    ).table
     # One row a unit: rows of one unit hang together.
     table = table[table["label"] == "a"].reset_index(drop=True)
     return split(table, 40, size)
@@ -103,9 +108,12 @@ def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     impact[language == "thai", :20] += size
     rec = recording(impact, samples={"language": language, "article": article})
     table = plnd(
-        rec, null=PermutedLabels(within="article"), correction=None, progress=False,
+        rec,
+        null=PermutedLabels(within="article"),
+        correction=None,
+        progress=False,
         seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
+    ).table
     table = table[table["label"] == "thai"].set_index("unit")
     table = table.loc[rec["unit"].values.astype(str)]
     return split(table, 20, size)
@@ -136,9 +144,12 @@ def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     a, b = rng.standard_normal((2, 400, 150))
     b[:, :30] = size * a[:, :30] + np.sqrt(1 - size**2) * b[:, :30]
     table = universal(
-        recording(a), {"other": recording(b)}, correction=None, progress=False,
+        recording(a),
+        {"other": recording(b)},
+        correction=None,
+        progress=False,
         seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
+    ).table
     return split(table, 30, size)
 
 
@@ -156,8 +167,10 @@ def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
 def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     """Layers whose share of nonzero activations is smaller; nineteen networks without training."""
     n_layers, width = 20, 30
-    units = {"site": np.repeat([f"blocks.{i}.mlp.neurons" for i in range(n_layers)], width),
-             "index": np.tile(np.arange(width), n_layers)}  # fmt: skip
+    units = {
+        "site": np.repeat([f"blocks.{i}.mlp.neurons" for i in range(n_layers)], width),
+        "index": np.tile(np.arange(width), n_layers),
+    }
 
     def network(shift: float) -> Any:
         # What the samples share makes shares vary from network to network, and layer to layer.
@@ -178,9 +191,10 @@ def _voids(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     norms = 50 + np.cumsum(np.pad(changes.reshape(-1, n_layers), ((0, 0), (1, 0))), axis=1)
     site = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(n_layers))]
     rec = recording(
-        norms, samples={"document": np.repeat(np.arange(n_texts), length)},
+        norms,
+        samples={"document": np.repeat(np.arange(n_texts), length)},
         units={"site": site, "index": np.zeros(len(site), int)},
-    )  # fmt: skip
+    )
     p = voids(rec, alpha=0.5, correction=None, seed=int(rng.integers(1 << 31))).table["p"]
     p = p.to_numpy(float)
     # The first layers are held to little or nothing, and never voids.
@@ -194,9 +208,16 @@ def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         return recording(values)
 
     table = coverage(
-        states(400, 0.0), states(50, 0.0), states(50, size), bins=20, full_density=2.5,
-        n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
+        states(400, 0.0),
+        states(50, 0.0),
+        states(50, size),
+        bins=20,
+        full_density=2.5,
+        n_permutations=199,
+        correction=None,
+        progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table
     return split(table, 40, size)
 
 
@@ -218,14 +239,21 @@ def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]
         wrong = rng.random(60) < 0.5
         values = rng.random((120, 40))
         values[:60, :4] += size * wrong[:, None]
-        samples = {"wrong": np.tile(wrong, 2), "part": np.repeat(["answer", "other"], 60),
-                   "subject": np.tile(np.arange(60) + first, 2)}  # fmt: skip
+        samples = {
+            "wrong": np.tile(wrong, 2),
+            "part": np.repeat(["answer", "other"], 60),
+            "subject": np.tile(np.arange(60) + first, 2),
+        }
         return recording(values, samples=samples)
 
     table = hallucination_neurons(
-        answers(0), tested=answers(60), share=0.1, n_permutations=199, correction=None,
+        answers(0),
+        tested=answers(60),
+        share=0.1,
+        n_permutations=199,
+        correction=None,
         seed=int(rng.integers(1 << 31)),
-    ).table  # fmt: skip
+    ).table
     if size:
         return np.zeros(0), table["p"].to_numpy(float)[:4]
     return table.loc[table["h_neuron"], "p"].to_numpy(float), np.zeros(0)
@@ -236,9 +264,10 @@ def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values = rng.standard_normal((72, 200)) + rng.standard_normal((36, 200))[couple]
     values[:, :40] += size
     rec = recording(
-        values, samples={"subject": np.repeat(["a", "b", "c"], 24), "couple": couple},
+        values,
+        samples={"subject": np.repeat(["a", "b", "c"], 24), "couple": couple},
         quantity="attribution",
-    )  # fmt: skip
+    )
     table = truth(
         rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
     ).table
@@ -247,54 +276,195 @@ def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
 
 WRITES = "how much of what they write is the answer, as a multiple of what they wrote"
 CASES = [
-    Case(24, "relation", "120 facts of eight relations", "higher by so many standard deviations in "
-         "one relation", (0.5, 1.0, 1.5), _relation),
-    Case(38, "massive", "five texts of 30 tokens, 200 dimensions", "larger at the first token by "
-         "so many medians", (3.0, 6.0, 12.0), _massive),
-    Case(69, "lazy", "20 layers of 30 neurons, 60 samples, 19 networks without training",
-         "activity before the ReLU lower by so many standard deviations", (0.1, 0.3, 0.5), _lazy,
-         repeats=10),
-    Case(103, "voids", "16 texts of eight tokens, twelve layers", "by how much less one layer "
-         "changes the norm than others, in standard deviations over tokens", (0.5, 1.0, 1.5),
-         _voids, repeats=20),
-    Case(131, "universal", "400 tokens, two networks of 150 neurons", "correlation of a neuron "
-         "with its partner", (0.2, 0.35, 0.5), _universal),
-    Case(132, "gated_function", "weights of 200 neurons over 64 dimensions", "cosine of what is "
-         "read and what is written", (0.2, 0.4, 0.6), gated_case),
-    Case(146, "relevance", "30 queries, four passages each", "more contributed to relevant "
-         "passages, in standard deviations", (0.3, 0.6, 0.9), _relevance),
-    Case(158, "comparative", "40 facts, with and without a head", "by how much more often than not "
-         "the head makes a neuron speak for the answer, as a share of the facts", (0.3, 0.6, 0.9),
-         comparative_case),
-    Case(158, "head_damage", "40 facts, sixteen heads", "by how much more often than not a head "
-         "speaks for the answer, as a share of the facts", (0.3, 0.6, 0.9), head_damage_case,
-         repeats=10),
-    Case(160, "erasing", "200 detectors over 64 dimensions", "cosine of what is written and the "
-         "trigger's unembedding, turned round", (0.2, 0.4, 0.6), erasing_case, bound=True),
-    Case(160, "position_test", "24 sets of windows, 40 samples a stretch", "difference in how "
-         "often a neuron is active in either half", (0.02, 0.04, 0.08), _position, bound=True),
-    Case(164, "language_neurons", "twelve articles in four languages", "more of the tokens of one "
-         "language at which it is open", (0.05, 0.1, 0.2), _language),
-    Case(167, "hallucination_neurons", "60 answers to find neurons, 60 to test them", "more "
-         "contributed to wrong answers, which contribute from 0 to 1", (0.2, 0.4, 0.6),
-         _hallucination, repeats=40),
-    Case(172, "coverage", "400 inputs of training, 50 inside and 50 outside", "shift of the states "
-         "outside, which range from 0 to 1", (0.05, 0.1, 0.2), _coverage),
-    Case(184, "plnd", "twelve articles in four languages", "higher impact in one language", (0.05,
-         0.1, 0.2), _plnd),
-    Case(192, "programming_neurons", "eight files of three parts in four languages", "more of the "
-         "tokens of one language at which it is open", (0.05, 0.1, 0.2), _programming),
-    Case(205, "truth", "36 couples of questions of three subjects", "contribution, in standard "
-         "deviations within a couple", (0.3, 0.6, 0.9), _truth),
-    Case(24, "damage", "eight prompts, groups of twelve of 2,000 neurons", WRITES,
-         (0.5, 1.0, 2.0), damage_case, repeats=25),
-    Case(24, "damage", "eight prompts, groups of twelve of 48 neurons", WRITES, (0.5, 1.0, 2.0),
-         damage_of_48_case, share=0.25, repeats=10),
-    Case(164, "loss_damage", "eight texts, groups of twelve of 2,000 neurons", WRITES,
-         (0.5, 1.0, 2.0), loss_damage_case, repeats=25),
-    Case(146, "ranking_damage", "sixteen queries, six passages each, twelve of 300 neurons",
-         "what they add to the score of a passage with a word of the query", (0.25, 0.5, 1.0),
-         ranking_damage_case, bound=True, repeats=10),
-    Case(158, "keeping", "eight prompts, twelve of 400 neurons", WRITES,
-         (0.5, 1.0, 2.0), keeping_case, repeats=25),
-]  # fmt: skip
+    Case(
+        24,
+        "relation",
+        "120 facts of eight relations",
+        "higher by so many standard deviations in one relation",
+        (0.5, 1.0, 1.5),
+        _relation,
+    ),
+    Case(
+        38,
+        "massive",
+        "five texts of 30 tokens, 200 dimensions",
+        "larger at the first token by so many medians",
+        (3.0, 6.0, 12.0),
+        _massive,
+    ),
+    Case(
+        69,
+        "lazy",
+        "20 layers of 30 neurons, 60 samples, 19 networks without training",
+        "activity before the ReLU lower by so many standard deviations",
+        (0.1, 0.3, 0.5),
+        _lazy,
+        repeats=10,
+    ),
+    Case(
+        103,
+        "voids",
+        "16 texts of eight tokens, twelve layers",
+        "by how much less one layer "
+        "changes the norm than others, in standard deviations over tokens",
+        (0.5, 1.0, 1.5),
+        _voids,
+        repeats=20,
+    ),
+    Case(
+        131,
+        "universal",
+        "400 tokens, two networks of 150 neurons",
+        "correlation of a neuron with its partner",
+        (0.2, 0.35, 0.5),
+        _universal,
+    ),
+    Case(
+        132,
+        "gated_function",
+        "weights of 200 neurons over 64 dimensions",
+        "cosine of what is read and what is written",
+        (0.2, 0.4, 0.6),
+        gated_case,
+    ),
+    Case(
+        146,
+        "relevance",
+        "30 queries, four passages each",
+        "more contributed to relevant passages, in standard deviations",
+        (0.3, 0.6, 0.9),
+        _relevance,
+    ),
+    Case(
+        158,
+        "comparative",
+        "40 facts, with and without a head",
+        "by how much more often than not "
+        "the head makes a neuron speak for the answer, as a share of the facts",
+        (0.3, 0.6, 0.9),
+        comparative_case,
+    ),
+    Case(
+        158,
+        "head_damage",
+        "40 facts, sixteen heads",
+        "by how much more often than not a head speaks for the answer, as a share of the facts",
+        (0.3, 0.6, 0.9),
+        head_damage_case,
+        repeats=10,
+    ),
+    Case(
+        160,
+        "erasing",
+        "200 detectors over 64 dimensions",
+        "cosine of what is written and the trigger's unembedding, turned round",
+        (0.2, 0.4, 0.6),
+        erasing_case,
+        bound=True,
+    ),
+    Case(
+        160,
+        "position_test",
+        "24 sets of windows, 40 samples a stretch",
+        "difference in how often a neuron is active in either half",
+        (0.02, 0.04, 0.08),
+        _position,
+        bound=True,
+    ),
+    Case(
+        164,
+        "language_neurons",
+        "twelve articles in four languages",
+        "more of the tokens of one language at which it is open",
+        (0.05, 0.1, 0.2),
+        _language,
+    ),
+    Case(
+        167,
+        "hallucination_neurons",
+        "60 answers to find neurons, 60 to test them",
+        "more contributed to wrong answers, which contribute from 0 to 1",
+        (0.2, 0.4, 0.6),
+        _hallucination,
+        repeats=40,
+    ),
+    Case(
+        172,
+        "coverage",
+        "400 inputs of training, 50 inside and 50 outside",
+        "shift of the states outside, which range from 0 to 1",
+        (0.05, 0.1, 0.2),
+        _coverage,
+    ),
+    Case(
+        184,
+        "plnd",
+        "twelve articles in four languages",
+        "higher impact in one language",
+        (0.05, 0.1, 0.2),
+        _plnd,
+    ),
+    Case(
+        192,
+        "programming_neurons",
+        "eight files of three parts in four languages",
+        "more of the tokens of one language at which it is open",
+        (0.05, 0.1, 0.2),
+        _programming,
+    ),
+    Case(
+        205,
+        "truth",
+        "36 couples of questions of three subjects",
+        "contribution, in standard deviations within a couple",
+        (0.3, 0.6, 0.9),
+        _truth,
+    ),
+    Case(
+        24,
+        "damage",
+        "eight prompts, groups of twelve of 2,000 neurons",
+        WRITES,
+        (0.5, 1.0, 2.0),
+        damage_case,
+        repeats=25,
+    ),
+    Case(
+        24,
+        "damage",
+        "eight prompts, groups of twelve of 48 neurons",
+        WRITES,
+        (0.5, 1.0, 2.0),
+        damage_of_48_case,
+        share=0.25,
+        repeats=10,
+    ),
+    Case(
+        164,
+        "loss_damage",
+        "eight texts, groups of twelve of 2,000 neurons",
+        WRITES,
+        (0.5, 1.0, 2.0),
+        loss_damage_case,
+        repeats=25,
+    ),
+    Case(
+        146,
+        "ranking_damage",
+        "sixteen queries, six passages each, twelve of 300 neurons",
+        "what they add to the score of a passage with a word of the query",
+        (0.25, 0.5, 1.0),
+        ranking_damage_case,
+        bound=True,
+        repeats=10,
+    ),
+    Case(
+        158,
+        "keeping",
+        "eight prompts, twelve of 400 neurons",
+        WRITES,
+        (0.5, 1.0, 2.0),
+        keeping_case,
+        repeats=25,
+    ),
+]

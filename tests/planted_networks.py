@@ -58,8 +58,14 @@ def _signed(rng: np.random.Generator) -> tuple[Network, Array, Array]:
     often good as bad. The unembedding is small, so that logits are log probabilities but for what
     all tokens share.
     """
-    model = tiny("llama", hidden_size=64, intermediate_size=100, num_hidden_layers=1,
-                 num_attention_heads=16, num_key_value_heads=16)  # fmt: skip
+    model = tiny(
+        "llama",
+        hidden_size=64,
+        intermediate_size=100,
+        num_hidden_layers=1,
+        num_attention_heads=16,
+        num_key_value_heads=16,
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:
@@ -79,8 +85,12 @@ def _facts_for(
 ) -> pd.DataFrame:
     """Ask for what is `good` for the answer, or the opposite, more often by `size` than not."""
     wanted = np.where(rng.random(len(good)) < (1 + size) / 2, good > 0, good <= 0)
-    return pd.DataFrame({"text": [" ".join(map(str, prompt)) for prompt in prompts],
-                         "answer": np.where(wanted, answers, answers + 1).astype(str)})  # fmt: skip
+    return pd.DataFrame(
+        {
+            "text": [" ".join(map(str, prompt)) for prompt in prompts],
+            "answer": np.where(wanted, answers, answers + 1).astype(str),
+        }
+    )
 
 
 def head_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
@@ -94,8 +104,14 @@ def head_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
     with net.edit(HEAD):
         good = whole - logit()
     facts = _facts_for(good, prompts, answers, rng, size)
-    table = head_damage(net, facts, n_permutations=199, correction=None, progress=False,
-                        seed=int(rng.integers(1 << 31))).table  # fmt: skip
+    table = head_damage(
+        net,
+        facts,
+        n_permutations=199,
+        correction=None,
+        progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table
     return split(table, 1, size)
 
 
@@ -115,14 +131,23 @@ def comparative_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
     ].mlp.down_proj.weight[:, 0]
     good = fall * says.detach().numpy()[answers]
     facts = _facts_for(good, prompts, answers, rng, size)
-    table = comparative(net, facts, edit=HEAD, n_permutations=199, correction=None, batch_size=40,
-                        progress=False, seed=int(rng.integers(1 << 31))).table  # fmt: skip
+    table = comparative(
+        net,
+        facts,
+        edit=HEAD,
+        n_permutations=199,
+        correction=None,
+        batch_size=40,
+        progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table
     return split(table, 1, size)
 
 
 def erasing_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
-    model = tiny("llama", hidden_size=64, intermediate_size=200, num_hidden_layers=1,
-                 vocab_size=1000)  # fmt: skip
+    model = tiny(
+        "llama", hidden_size=64, intermediate_size=200, num_hidden_layers=1, vocab_size=1000
+    )
     trigger = rng.choice(np.arange(3, 1000), 200, replace=False)
     with torch.no_grad():
         model.model.norm.weight.fill_(1.0)
@@ -132,14 +157,22 @@ def erasing_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         says, write = (x / x.norm(dim=1, keepdim=True) for x in (says, write))
         write[:30] = np.sqrt(1 - size**2) * write[:30] - size * says[trigger[:30]]
         model.model.layers[0].mlp.down_proj.weight.copy_(write.T)
-    detectors = pd.DataFrame({
-        "unit": [f"blocks.0.mlp.neurons[{i}]" for i in range(200)], "layer": 0, "kind": "token",
-        "trigger": trigger, "triggers": "", "sign": rng.choice([-1, 1], 200) if not size else 1,
-    })  # fmt: skip
+    detectors = pd.DataFrame(
+        {
+            "unit": [f"blocks.0.mlp.neurons[{i}]" for i in range(200)],
+            "layer": 0,
+            "kind": "token",
+            "trigger": trigger,
+            "triggers": "",
+            "sign": rng.choice([-1, 1], 200) if not size else 1,
+        }
+    )
     found = erasing(
-        Network(model, name="erasing"), Finding(detectors, "ngram", "none"), n_permutations=199,
+        Network(model, name="erasing"),
+        Finding(detectors, "ngram", "none"),
+        n_permutations=199,
         seed=int(rng.integers(1 << 31)),
-    )  # fmt: skip
+    )
     return split(found.table, 30, size)
 
 
@@ -172,8 +205,9 @@ def _group(
                 mixed = size * length[unit] * wanted + mlp.down_proj.weight[:, unit]
                 sign = activity[:, unit].mean().sign()
                 mlp.down_proj.weight[:, unit] = sign * mixed * length[unit] / mixed.norm()
-    units = pd.DataFrame({"unit": [f"{site}[{i}]" for i in range(width)], "layer": 1,
-                          "weight": weight.numpy()})  # fmt: skip
+    units = pd.DataFrame(
+        {"unit": [f"{site}[{i}]" for i in range(width)], "layer": 1, "weight": weight.numpy()}
+    )
     members = range(12) if size else rng.choice(width, 12, replace=False)
     return net, list(units["unit"].iloc[list(members)]), units
 
@@ -193,9 +227,16 @@ def damage_case(rng: np.random.Generator, size: float, *, width: int = 2000) -> 
     net, members, units = _group(rng, size, width=width, texts=prompts[::2])
     facts = pd.DataFrame({"text": prompts, "answer": str(ANSWER), "kind": ["k", "other"] * 4})
     table = damage(
-        net, {"k": members}, facts, labels="kind", units=units, n_draws=19, correction=None,
-        seed=int(rng.integers(1 << 31)), progress=False,
-    ).table  # fmt: skip
+        net,
+        {"k": members},
+        facts,
+        labels="kind",
+        units=units,
+        n_draws=19,
+        correction=None,
+        seed=int(rng.integers(1 << 31)),
+        progress=False,
+    ).table
     return _one(table.loc[table["label"] == "k", "p"], size)
 
 
@@ -205,14 +246,21 @@ def damage_of_48_case(rng: np.random.Generator, size: float) -> tuple[Array, Arr
 
 def loss_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     ends = f" {ANSWER}" * 5
-    texts = [f"{prompt[:2]}{ends}" if i % 2 == 0 else prompt
-             for i, prompt in enumerate(_prompts(rng))]  # fmt: skip
+    texts = [
+        f"{prompt[:2]}{ends}" if i % 2 == 0 else prompt for i, prompt in enumerate(_prompts(rng))
+    ]
     net, members, units = _group(rng, size, width=2000, texts=texts[::2])
     table = loss_damage(
-        net, {"k": members}, pd.DataFrame({"text": texts, "kind": ["k", "other"] * 4}),
-        labels="kind", units=units, n_draws=19, correction=None, seed=int(rng.integers(1 << 31)),
+        net,
+        {"k": members},
+        pd.DataFrame({"text": texts, "kind": ["k", "other"] * 4}),
+        labels="kind",
+        units=units,
+        n_draws=19,
+        correction=None,
+        seed=int(rng.integers(1 << 31)),
         progress=False,
-    ).table  # fmt: skip
+    ).table
     return _one(table.loc[table["label"] == "k", "p"], size)
 
 
@@ -220,8 +268,15 @@ def keeping_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     prompts = _prompts(rng)
     net, members, units = _group(rng, size, width=400, texts=prompts)
     facts = pd.DataFrame({"text": prompts, "answer": str(ANSWER)})
-    table = keeping(net, members, facts, units=units, n_draws=19, progress=False,
-                    seed=int(rng.integers(1 << 31))).table  # fmt: skip
+    table = keeping(
+        net,
+        members,
+        facts,
+        units=units,
+        n_draws=19,
+        progress=False,
+        seed=int(rng.integers(1 << 31)),
+    ).table
     return _one(table.loc[table["label"] == "log_probability", "p"], size)
 
 
@@ -270,7 +325,14 @@ def ranking_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, A
         units.loc[:11, "weight"] = rng.choice(weight[12:], 12)
     members = range(12) if size else rng.choice(300, 12, replace=False)
     table = ranking_damage(
-        net, {"k": [f"open[{i}]" for i in members]}, pairs.assign(kind=kind), labels="kind",
-        units=units, n_draws=19, correction=None, seed=int(rng.integers(1 << 31)), progress=False,
-    ).table  # fmt: skip
+        net,
+        {"k": [f"open[{i}]" for i in members]},
+        pairs.assign(kind=kind),
+        labels="kind",
+        units=units,
+        n_draws=19,
+        correction=None,
+        seed=int(rng.integers(1 << 31)),
+        progress=False,
+    ).table
     return _one(table.loc[table["label"] == "k", "p"], size)

@@ -17,9 +17,14 @@ RULE = "gain > null.gain + 0.1"
 
 def put(folder: Path, **changes: Any) -> str:
     options: dict[str, Any] = {
-        "system": 34, "says": "Gains.", "measured": {"gain": 0.5}, "null": {"gain": 0.1},
-        "rule": RULE, "data": "planted", "folder": folder,
-    }  # fmt: skip
+        "system": 34,
+        "says": "Gains.",
+        "measured": {"gain": 0.5},
+        "null": {"gain": 0.1},
+        "rule": RULE,
+        "data": "planted",
+        "folder": folder,
+    }
     return claim("snmf", **{**options, **changes})
 
 

@@ -155,10 +155,20 @@ def test_a_network_is_recorded_and_described(
 ) -> None:
     (tmp_path / "text.txt").write_text("The capital of France is Paris.")
     store = str(tmp_path / "acts.zarr")
-    assert run(
-        "record", str(smollm2_folder), "-t", str(tmp_path / "text.txt"), "-q",
-        "-s", "blocks.0.mlp.neurons", "--store", store,
-    ) == 0  # fmt: skip
+    assert (
+        run(
+            "record",
+            str(smollm2_folder),
+            "-t",
+            str(tmp_path / "text.txt"),
+            "-q",
+            "-s",
+            "blocks.0.mlp.neurons",
+            "--store",
+            store,
+        )
+        == 0
+    )
     capsys.readouterr()
     assert run("info", store, "--json") == 0
     told = json.loads(capsys.readouterr().out)
@@ -200,10 +210,13 @@ def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path)
     (folder / "b.py").write_text(SLOW)
     running = subprocess.Popen(
         [sys.executable, "-m", "nissl.cli", "claims", "--run"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         # A shell's job in the background ignores Ctrl-C, and hands that on to its children.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     while not (tmp_path / "started").exists():
         assert running.poll() is None
         time.sleep(0.02)

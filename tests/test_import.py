@@ -11,9 +11,25 @@ import pytest
 import nissl
 
 HEAVY = (
-    "torch", "transformers", "pandas", "xarray", "numpy", "matplotlib", "scipy", "sklearn", "numba",
-    "zarr", "dask", "pyarrow", "mne", "nilearn", "pynwb", "nibabel", "h5py", "gguf",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "pandas",
+    "xarray",
+    "numpy",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+    "numba",
+    "zarr",
+    "dask",
+    "pyarrow",
+    "mne",
+    "nilearn",
+    "pynwb",
+    "nibabel",
+    "h5py",
+    "gguf",
+)
 STUBS = sorted(Path(nissl.__file__).parent.rglob("__init__.pyi"))
 
 

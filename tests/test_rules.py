@@ -24,9 +24,23 @@ def test_comparisons_chain() -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    ["__import__('os')", "a.real > 0", "[1] > 0", "a ** 9 > 0", "(lambda: 1)()", "a in 1", "a >",
-     "", "a", "a > 'x'", "a / 0 > 1", "open('x') > 1", "f'{a}' > 1", "abs(a, key=1) > 0"],
-)  # fmt: skip
+    [
+        "__import__('os')",
+        "a.real > 0",
+        "[1] > 0",
+        "a ** 9 > 0",
+        "(lambda: 1)()",
+        "a in 1",
+        "a >",
+        "",
+        "a",
+        "a > 'x'",
+        "a / 0 > 1",
+        "open('x') > 1",
+        "f'{a}' > 1",
+        "abs(a, key=1) > 0",
+    ],
+)
 def test_anything_else_is_refused(rule: str) -> None:
     with pytest.raises(NisslError):
         holds(rule, {"a": 1.0}, {})

@@ -73,9 +73,15 @@ def untrained_p(case: Untrained, *, target: int, n: int = 19) -> Array:
     nets = (nissl.load(model, tokenizer=case.tokenizer()) for model in drawn)
     mine, *others = [case.score(net)[:: case.every] for net in nets]
     found = against_null(
-        mine, np.stack(others), units=[str(i) for i in range(len(mine))], score="score",
-        method="untrained", null="ReinitialisedNetwork", alternative="greater", correction=None,
-    )  # fmt: skip
+        mine,
+        np.stack(others),
+        units=[str(i) for i in range(len(mine))],
+        score="score",
+        method="untrained",
+        null="ReinitialisedNetwork",
+        alternative="greater",
+        correction=None,
+    )
     return found.table["p"].to_numpy(float)
 
 
@@ -118,8 +124,14 @@ def _of_label(table: Any, column: str) -> Array:
 
 
 def _relation(net: Network) -> Array:
-    found = relation(_neurons(net), labels="kind", block="document", n_permutations=19,
-                     correction=None, progress=False)  # fmt: skip
+    found = relation(
+        _neurons(net),
+        labels="kind",
+        block="document",
+        n_permutations=19,
+        correction=None,
+        progress=False,
+    )
     return _of_label(found.table, "average_precision")
 
 
@@ -130,8 +142,9 @@ def _massive(net: Network) -> Array:
 
 def _universal(net: Network) -> Array:
     other = Network(next(ReinitialisedNetwork().draw(tiny("llama"), 1, seed=10_000)), name="other")
-    found = universal(_neurons(net), {"other": _neurons(other)}, n_rotations=2, correction=None,
-                      progress=False)  # fmt: skip
+    found = universal(
+        _neurons(net), {"other": _neurons(other)}, n_rotations=2, correction=None, progress=False
+    )
     return found.table["correlation"].to_numpy(float)
 
 
@@ -151,8 +164,14 @@ def _language(net: Network) -> Array:
 
 
 def _plnd(net: Network) -> Array:
-    found = plnd(_documents(net), labels="kind", null=PermutedLabels(within="half"),
-                 n_permutations=19, correction=None, progress=False)  # fmt: skip
+    found = plnd(
+        _documents(net),
+        labels="kind",
+        null=PermutedLabels(within="half"),
+        n_permutations=19,
+        correction=None,
+        progress=False,
+    )
     return _of_label(found.table, "rank_excess")
 
 
@@ -165,17 +184,23 @@ def _facts(n: int = 24) -> pd.DataFrame:
     """Prompts of random words with a random answer, and another that is false."""
     rng = np.random.default_rng(1)
     words = [rng.permutation(np.arange(3, 40))[:7].astype(str) for _ in range(n)]
-    return pd.DataFrame({
-        "text": [" ".join(w[:5]) for w in words], "answer": [w[5] for w in words],
-        "false": [w[6] for w in words], "subject": np.arange(n) % 3, "couple": np.arange(n),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "text": [" ".join(w[:5]) for w in words],
+            "answer": [w[5] for w in words],
+            "false": [w[6] for w in words],
+            "subject": np.arange(n) % 3,
+            "couple": np.arange(n),
+        }
+    )
 
 
 def _relevance(net: Network) -> Array:
     rng = np.random.default_rng(1)
     words = [" ".join(f"w{i}" for i in rng.permutation(12)[:3]) for _ in range(30)]
-    pairs = pd.DataFrame({"query": np.repeat(words[:10], 2), "passage": words[10:],
-                          "relevant": [True, False] * 10})  # fmt: skip
+    pairs = pd.DataFrame(
+        {"query": np.repeat(words[:10], 2), "passage": words[10:], "relevant": [True, False] * 10}
+    )
     made = pair_conductance(net, pairs, steps=2, batch_size=20, progress=False)
     found = relevance(made["conductance"], n_permutations=19, correction=None, progress=False)
     return found.table["relevance"].to_numpy(float)
@@ -188,8 +213,9 @@ def _head_damage(net: Network) -> Array:
 
 def _comparative(net: Network) -> Array:
     head = nissl.ablate(sites="blocks.0.attn.z", heads=0)
-    found = comparative(net, _facts(), edit=head, n_permutations=19, batch_size=24,
-                        correction=None, progress=False)  # fmt: skip
+    found = comparative(
+        net, _facts(), edit=head, n_permutations=19, batch_size=24, correction=None, progress=False
+    )
     return found.table["change"].to_numpy(float)
 
 
@@ -198,8 +224,14 @@ def _hallucination(net: Network) -> Array:
     facts = facts.assign(wrong=np.arange(48) % 2 == 0)
     rec = answer_contributions(net, facts, progress=False)
     first = rec["couple"].values < 24
-    found = hallucination_neurons(rec[first], tested=rec[~first], subject="couple", share=0.1,
-                                  n_permutations=19, correction=None)  # fmt: skip
+    found = hallucination_neurons(
+        rec[first],
+        tested=rec[~first],
+        subject="couple",
+        share=0.1,
+        n_permutations=19,
+        correction=None,
+    )
     return found.table["auroc"].to_numpy(float)
 
 
@@ -207,8 +239,15 @@ def _coverage(net: Network) -> Array:
     images = inputs("conv", batch=120)
     rec = influence(net, images, sites=["norm", "conv2"], batch_size=120, progress=False)
     states = activation_states(rec, alpha=100.0)
-    found = coverage(states[:40], states[40:80], states[80:], bins=10, n_permutations=19,
-                     correction=None, progress=False)  # fmt: skip
+    found = coverage(
+        states[:40],
+        states[40:80],
+        states[80:],
+        bins=10,
+        n_permutations=19,
+        correction=None,
+        progress=False,
+    )
     return found.table["auroc"].to_numpy(float)
 
 
@@ -233,8 +272,16 @@ def _lazy(net: Network) -> Array:
 def _erasing(net: Network) -> Array:
     units = [f"blocks.{layer}.mlp.neurons[{i}]" for layer in range(3) for i in range(24)]
     trigger = np.random.default_rng(1).integers(3, 40, len(units))
-    detectors = pd.DataFrame({"unit": units, "layer": np.repeat(range(3), 24), "kind": "token",
-                              "trigger": trigger, "triggers": "", "sign": 1})  # fmt: skip
+    detectors = pd.DataFrame(
+        {
+            "unit": units,
+            "layer": np.repeat(range(3), 24),
+            "kind": "token",
+            "trigger": trigger,
+            "triggers": "",
+            "sign": 1,
+        }
+    )
     found = erasing(net, Finding(detectors, "ngram", "none"), n_permutations=19)
     return -found.table["trigger_logit"].to_numpy(float)
 

@@ -74,10 +74,17 @@ def learned(pixels, labels):
     """The net after training; some two minutes the first time."""
     torch.manual_seed(SEED)
     return train(
-        Net(), Batches(pixels, labels, batch_size=BATCH, seed=SEED), loss=loss, steps=STEPS,
-        warmup=40, schedule="linear", seed=SEED, learning_rate=3e-3, weight_decay=0.01,
+        Net(),
+        Batches(pixels, labels, batch_size=BATCH, seed=SEED),
+        loss=loss,
+        steps=STEPS,
+        warmup=40,
+        schedule="linear",
+        seed=SEED,
+        learning_rate=3e-3,
+        weight_decay=0.01,
         key=f"{inspect.getsource(Net)} {inspect.getsource(shifted)}",
-    ).model  # fmt: skip
+    ).model
 
 
 def made_of_noise(pixels, rng):
@@ -160,8 +167,9 @@ layer = covered["site"].values
 kinds = {"inside": test[:N_INSIDE], **others(rng)}
 outside = {
     name: activation_states(influences(model, images), alpha=alpha)
-    for name, images in kinds.items() if name != "inside"
-}  # fmt: skip
+    for name, images in kinds.items()
+    if name != "inside"
+}
 scores = {"coverage": {}, "softmax": {}, "energy": {}}
 for name, images in kinds.items():
     z = logits(model, images)
@@ -199,14 +207,24 @@ for k, (score, by) in enumerate(scores.items()):
     ends = [
         bootstrap_interval(
             np.concatenate([by["inside"], by[name]])[:, None],
-            np.arange(N_INSIDE + len(by[name])) < N_INSIDE, statistic=auroc, kind="percentile",
-            n_resamples=300, seed=SEED,
+            np.arange(N_INSIDE + len(by[name])) < N_INSIDE,
+            statistic=auroc,
+            kind="percentile",
+            n_resamples=300,
+            seed=SEED,
         )
         for name in outside
-    ]  # fmt: skip
+    ]
     bars = np.array([[e.estimate[0] - e.low[0], e.high[0] - e.estimate[0]] for e in ends]).T
-    axes[0].bar(np.arange(4) + 0.27 * (k - 1), list(told[score].values()), 0.25, yerr=bars,
-                   color=colours[score], label=score, error_kw={"lw": 1})  # fmt: skip
+    axes[0].bar(
+        np.arange(4) + 0.27 * (k - 1),
+        list(told[score].values()),
+        0.25,
+        yerr=bars,
+        color=colours[score],
+        label=score,
+        error_kw={"lw": 1},
+    )
 axes[0].set_xticks(range(4), list(outside))
 axes[0].axhline(0.5, color="black", lw=0.8, ls=":")
 axes[0].set(ylabel="AUROC against CIFAR-10", ylim=(0, 1.18), title="Which tells them apart")
@@ -219,11 +237,20 @@ axes[1].set(ylabel="AUROC of coverage", title="Layer by layer")
 axes[1].legend(frameon=False, fontsize=9)
 best = units["fashion-mnist"].table.sort_values("auroc").iloc[-1]
 edges = np.linspace(0, 1, options["bins"] + 1)
-for rec, name, colour in ((covered, "CIFAR-10, training", "#b8c4d0"),
-                          (inside, "CIFAR-10, test", "#2f5d8a"),
-                          (outside["fashion-mnist"], "Fashion-MNIST", "#c8553d")):  # fmt: skip
-    axes[2].hist(rec.sel(unit=best["unit"]), edges, density=True, color=colour, label=name,
-                    histtype="stepfilled" if "training" in name else "step", lw=1.6)  # fmt: skip
+for rec, name, colour in (
+    (covered, "CIFAR-10, training", "#b8c4d0"),
+    (inside, "CIFAR-10, test", "#2f5d8a"),
+    (outside["fashion-mnist"], "Fashion-MNIST", "#c8553d"),
+):
+    axes[2].hist(
+        rec.sel(unit=best["unit"]),
+        edges,
+        density=True,
+        color=colour,
+        label=name,
+        histtype="stepfilled" if "training" in name else "step",
+        lw=1.6,
+    )
 axes[2].axhline(options["full_density"], color="black", lw=0.8, ls=":", label="wholly covered")
 axes[2].set(
     xlabel=f"state of {best['unit']}",

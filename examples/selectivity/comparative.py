@@ -34,9 +34,11 @@ def sums():
     """All sums below ten after each of the examples, but for the examples themselves."""
     rows = [
         (f"{shown}{a} + {b} = ", str(a + b), "addition", f"{min(a, b)} + {max(a, b)}")
-        for shown in EXAMPLES for a in range(10) for b in range(10 - a)
+        for shown in EXAMPLES
+        for a in range(10)
+        for b in range(10 - a)
         if f"{a} + {b} =" not in shown
-    ]  # fmt: skip
+    ]
     return pd.DataFrame(rows, columns=["text", "answer", "relation", "pair"])
 
 
@@ -45,8 +47,9 @@ def split(facts):
     pairs = facts.drop_duplicates("pair")
     often = pairs["answer"].map(pairs["answer"].value_counts()) > 1
     first, second = halves(pairs[often], labels="answer", seed=SEED)
-    return [facts[facts["pair"].isin(half["pair"])].reset_index(drop=True)
-            for half in (first, second)]  # fmt: skip
+    return [
+        facts[facts["pair"].isin(half["pair"])].reset_index(drop=True) for half in (first, second)
+    ]
 
 
 def tested(net, finding, testing, layer, head):
@@ -68,17 +71,23 @@ def tested(net, finding, testing, layer, head):
     by = hurt.table.iloc[0]
     taken = accuracy["whole"] - accuracy["pruned"]
     measured = {
-        "accuracy": accuracy["kept"], "accuracy_whole": accuracy["whole"],
-        "accuracy_pruned": accuracy["pruned"], "p_accuracy": accuracy["p"],
+        "accuracy": accuracy["kept"],
+        "accuracy_whole": accuracy["whole"],
+        "accuracy_pruned": accuracy["pruned"],
+        "p_accuracy": accuracy["p"],
         "saved": (accuracy["kept"] - accuracy["pruned"]) / taken,
-        "log_probability": said["kept"], "damage": by["damage"], "p_damage": by["p"],
-        "n_kept": len(top), "n_significant": len(found.significant()),
-    }  # fmt: skip
+        "log_probability": said["kept"],
+        "damage": by["damage"],
+        "p_damage": by["p"],
+        "n_kept": len(top),
+        "n_significant": len(found.significant()),
+    }
     null = {
-        "accuracy": accuracy["null_mean"], "damage": by["null_mean"],
+        "accuracy": accuracy["null_mean"],
+        "damage": by["null_mean"],
         "saved": (accuracy["null_mean"] - accuracy["pruned"]) / taken,
         "log_probability": said["null_mean"],
-    }  # fmt: skip
+    }
     at_end = rec["position"].values == rec["position"].values.max()
     units = units.assign(mean=means, at_end=rec.values[at_end].mean(axis=0))
     return found, units, kept, measured, null
@@ -181,32 +190,55 @@ jitter = np.random.default_rng(SEED).uniform(-0.3, 0.3, len(table))
 place = table["layer"] + jitter
 axes[1].scatter(place, table["change"], s=4, lw=0, color="#bbbbbb", label="all")
 is_top = table["unit"].isin(top["unit"]).to_numpy()
-axes[1].scatter(place[is_top], table["change"][is_top], s=10, lw=0,
-                color="#c8553d", label=f"top {SHARE:.0%}")  # fmt: skip
+axes[1].scatter(
+    place[is_top], table["change"][is_top], s=10, lw=0, color="#c8553d", label=f"top {SHARE:.0%}"
+)
 for number, (_, row) in enumerate(top.iloc[:4].iterrows(), start=1):
     at = float(place[table["unit"] == row["unit"]].iloc[0]), row["change"]
-    axes[1].annotate(f"{number}", at, xytext=(-4, 0), textcoords="offset points", ha="right",
-                     va="center", fontsize=8)  # fmt: skip
-    axes[1].text(0.99, 1.03 - 0.06 * number, f"{number}: neuron {row['index']} of layer "
-                 f"{row['layer']}, {promoted(row)}", transform=axes[1].transAxes, ha="right",
-                 va="top", fontsize=8)  # fmt: skip
-axes[1].set(xlabel="layer", ylabel="contribution lost with the head (nats)",
-            ylim=(None, 1.6 * table["change"].max()),
-            title=f"What neurons lose with head {head} of layer {layer}")  # fmt: skip
+    axes[1].annotate(
+        f"{number}",
+        at,
+        xytext=(-4, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+    )
+    axes[1].text(
+        0.99,
+        1.03 - 0.06 * number,
+        f"{number}: neuron {row['index']} of layer {row['layer']}, {promoted(row)}",
+        transform=axes[1].transAxes,
+        ha="right",
+        va="top",
+        fontsize=8,
+    )
+axes[1].set(
+    xlabel="layer",
+    ylabel="contribution lost with the head (nats)",
+    ylim=(None, 1.6 * table["change"].max()),
+    title=f"What neurons lose with head {head} of layer {layer}",
+)
 axes[1].legend(frameon=False, loc="lower right", fontsize=8)
 axes[2].plot(100 * curve[:, 0], curve[:, 1], "o-", color="#c8553d", label="those that lose most")
 axes[2].plot(100 * curve[:, 0], curve[:, 2], "o-", color="#777777", label="others that match them")
 axes[2].axhline(measured["accuracy_whole"], color="black", lw=0.8, ls=":")
 axes[2].axhline(measured["accuracy_pruned"], color="black", lw=0.8, ls="--")
-axes[2].text(31, measured["accuracy_whole"] - 0.015, "nothing pruned", ha="right", va="top",
-             fontsize=8)  # fmt: skip
-axes[2].text(31, measured["accuracy_pruned"] - 0.015, "all pruned", ha="right", va="top",
-             fontsize=8)  # fmt: skip
-axes[2].set(xscale="log", xticks=100 * curve[:, 0],
-            xticklabels=[f"{100 * share:g}" for share in curve[:, 0]],
-            xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
-            ylabel="sums answered rightly", ylim=(0, 1.05),
-            title="Keeping a few, on other sums")  # fmt: skip
+axes[2].text(
+    31, measured["accuracy_whole"] - 0.015, "nothing pruned", ha="right", va="top", fontsize=8
+)
+axes[2].text(
+    31, measured["accuracy_pruned"] - 0.015, "all pruned", ha="right", va="top", fontsize=8
+)
+axes[2].set(
+    xscale="log",
+    xticks=100 * curve[:, 0],
+    xticklabels=[f"{100 * share:g}" for share in curve[:, 0]],
+    xlabel=f"% of the neurons of layers {layer} to {net.n_layers - 1} kept",
+    ylabel="sums answered rightly",
+    ylim=(0, 1.05),
+    title="Keeping a few, on other sums",
+)
 axes[2].minorticks_off()
 axes[2].legend(frameon=False, fontsize=8, loc="lower right")
 for axis in axes[1:]:
@@ -223,8 +255,14 @@ nissl.claim(
     system=158,
     says="The deep neurons whose contribution falls most with the head that matters carry "
     "arithmetic: with 1% of them kept and the rest pruned it stays, without them it goes.",
-    measured={**measured, "layer": layer, "head": head, "head_damage": best["damage"],
-              "n_known": len(facts), "n_tested": len(testing)},
+    measured={
+        **measured,
+        "layer": layer,
+        "head": head,
+        "head_damage": best["damage"],
+        "n_known": len(facts),
+        "n_tested": len(testing),
+    },
     null=null,
     rule="saved >= 0.5 and p_accuracy <= 0.05 and damage > null.damage and p_damage <= 0.05",
     power={**planted, **{f"null.{name}": value for name, value in planted_null.items()}},
@@ -233,4 +271,4 @@ nissl.claim(
     data=f"smollm2, one-digit sums after three examples, {len(finding)} to find the head and the "
     f"neurons and {len(testing)} with other numbers to test them",
     seed=SEED,
-)  # fmt: skip
+)

@@ -82,11 +82,18 @@ def learned(variant, batches):
 
     torch.manual_seed(SEED)
     return train(
-        Net(), batches, loss=loss, steps=STEPS, warmup=40, schedule="linear", seed=SEED,
+        Net(),
+        batches,
+        loss=loss,
+        steps=STEPS,
+        warmup=40,
+        schedule="linear",
+        seed=SEED,
         learning_rate=3e-4 if variant == "slow" else 3e-3,
-        weight_decay=1.0 if variant == "decay" else 0.01, checkpoints=CHECKPOINTS,
+        weight_decay=1.0 if variant == "decay" else 0.01,
+        checkpoints=CHECKPOINTS,
         key=f"{variant} {inspect.getsource(Net)} {inspect.getsource(changed)}",
-    )  # fmt: skip
+    )
 
 
 def influences(model, images):
@@ -193,21 +200,31 @@ swept = {
 }
 
 figure, axes = plt.subplots(1, 3, figsize=(16, 4.4), layout="constrained")
-for axis, x, name, rho in ((axes[0], area, "share of states that are covered", ranked),
-                           (axes[1], valid, "validation accuracy", by_valid)):  # fmt: skip
+for axis, x, name, rho in (
+    (axes[0], area, "share of states that are covered", ranked),
+    (axes[1], valid, "validation accuracy", by_valid),
+):
     for i, variant in enumerate(VARIANTS):
         (line,) = axis.plot(x[i], right[i], lw=0.8)
-        axis.scatter(x[i], right[i], s=12 + 14 * np.arange(4), color=line.get_color(),
-                     label=variant)  # fmt: skip
-    axis.set(xlabel=name, ylabel="accuracy on corrupted images",
-             title=f"Checkpoints, later ones larger: rho {rho['rho']:.2f}")  # fmt: skip
+        axis.scatter(
+            x[i], right[i], s=12 + 14 * np.arange(4), color=line.get_color(), label=variant
+        )
+    axis.set(
+        xlabel=name,
+        ylabel="accuracy on corrupted images",
+        title=f"Checkpoints, later ones larger: rho {rho['rho']:.2f}",
+    )
 axes[0].legend(frameon=False, fontsize=8, title="learned with", title_fontsize=8)
 for name, rhos in swept.items():
     axes[2].semilogx(STEEPNESS, rhos, "o-", label=f"share covered, {name}")
 axes[2].axhline(by_valid["rho"], color="black", lw=0.8, ls=":", label="validation accuracy")
 axes[2].axhline(0, color="black", lw=0.8)
-axes[2].set(xlabel="steepness alpha, the same at all sites", ylabel="rho with that accuracy",
-               ylim=(-1, 1), title="The sign follows the steepness")  # fmt: skip
+axes[2].set(
+    xlabel="steepness alpha, the same at all sites",
+    ylabel="rho with that accuracy",
+    ylim=(-1, 1),
+    title="The sign follows the steepness",
+)
 axes[2].legend(frameon=False, fontsize=9, loc="lower left")
 for axis in axes:
     axis.spines[["top", "right"]].set_visible(False)

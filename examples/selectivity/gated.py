@@ -95,9 +95,18 @@ for model in MODELS:
         print("both norms:", measure(gated_function(net, fold="both", seed=SEED), name))
 
 COLOURS = (
-    "#c0392b", "#f0a08c", "#e3c565", "#e6e6e6", "#8fb8de", "#2c6fbb",
-    "#7b241c", "#d98880", "#b7950b", "#5499c7", "#1b4f72",
-)  # fmt: skip
+    "#c0392b",
+    "#f0a08c",
+    "#e3c565",
+    "#e6e6e6",
+    "#8fb8de",
+    "#2c6fbb",
+    "#7b241c",
+    "#d98880",
+    "#b7950b",
+    "#5499c7",
+    "#1b4f72",
+)
 colours = dict(zip(GATED_CLASSES, COLOURS, strict=True))
 figure, axes = plt.subplots(2, len(MODELS), figsize=(13, 6.4), layout="constrained", sharex="col")
 for (top, bottom), model in zip(axes.T, MODELS, strict=True):

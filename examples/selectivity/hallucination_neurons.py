@@ -69,10 +69,14 @@ def questions():
     """Facts of seven relations, each in the frame."""
     table = nissl.read("relations")[["text", "answer", "relation", "subject"]]
     capitals = table[table["relation"] == "capital"]
-    reverse = pd.DataFrame({
-        "text": capitals["answer"].str.strip() + " is the capital of",
-        "answer": " " + capitals["subject"], "relation": "country", "subject": capitals["subject"],
-    })  # fmt: skip
+    reverse = pd.DataFrame(
+        {
+            "text": capitals["answer"].str.strip() + " is the capital of",
+            "answer": " " + capitals["subject"],
+            "relation": "country",
+            "subject": capitals["subject"],
+        }
+    )
     continent = table[table["relation"] == "continent"]
     continent = continent.assign(text=continent["subject"] + " is on the continent of")
     table = pd.concat([table[table["relation"].isin(RELATIONS)], reverse, continent])
@@ -176,9 +180,11 @@ def going_along(net, chosen, questions):
     call = sequence_call(net, encoded(net, list(questions["text"]))[0], padding="left")
     call.kwargs["logits_to_keep"] = 1
     found = gradients(
-        net, call, sites=["mlp.out", "mlp.neurons"],
+        net,
+        call,
+        sites=["mlp.out", "mlp.neurons"],
         metric=lambda logits: logit_difference(logits[:, -1].float(), told, right).sum(),
-    )  # fmt: skip
+    )
     changes, gain = {}, 0.0
     for site, names in pd.Series(chosen).groupby(pd.Series(chosen).str.split("[").str[0]):
         index = names.str.extract(r"\[(\d+)\]", expand=False).astype(int).tolist()
@@ -201,10 +207,12 @@ def with_compliance(net, units, chosen, questions, preference):
     changes = going_along(net, chosen, questions)
 
     def changed(size):
-        return net.edit(*[
-            WeightEdit(name, lambda w, change=change: w + (size * change).to(w))
-            for name, change in changes.items()
-        ])  # fmt: skip
+        return net.edit(
+            *[
+                WeightEdit(name, lambda w, change=change: w + (size * change).to(w))
+                for name, change in changes.items()
+            ]
+        )
 
     ends, small, large = (FACTORS[0], FACTORS[-1]), SMALL, LARGE
     for _ in range(TRIALS):
@@ -253,18 +261,37 @@ axes[0].errorbar(bars["on as many random neurons"], 3, xerr=np.std(plain["random
 axes[0].set_yticks(range(len(bars)), list(bars))
 axes[0].invert_yaxis()
 axes[0].axvline(0.5, color="black", lw=0.8)
-axes[0].set(xlim=(0.4, 1), xlabel="AUROC inside kinds of question, other subjects",
-            title="Do they tell wrong answers?")  # fmt: skip
+axes[0].set(
+    xlim=(0.4, 1),
+    xlabel="AUROC inside kinds of question, other subjects",
+    title="Do they tell wrong answers?",
+)
 table = found.table
 of_h = table[table["h_neuron"]]
 by_layer = table.groupby("layer")["auroc"]
-axes[1].fill_between(sorted(by_layer.groups), by_layer.quantile(0.05), by_layer.quantile(0.95),
-                     color="#d5dbe1", lw=0, label="all neurons, 5% to 95%")  # fmt: skip
-axes[1].scatter(of_h["layer"], of_h["auroc"], s=20 + 120 * of_h["weight"] / of_h["weight"].max(),
-                color="#c0392b", alpha=0.7, lw=0, label="H-neurons (area: weight)")  # fmt: skip
+axes[1].fill_between(
+    sorted(by_layer.groups),
+    by_layer.quantile(0.05),
+    by_layer.quantile(0.95),
+    color="#d5dbe1",
+    lw=0,
+    label="all neurons, 5% to 95%",
+)
+axes[1].scatter(
+    of_h["layer"],
+    of_h["auroc"],
+    s=20 + 120 * of_h["weight"] / of_h["weight"].max(),
+    color="#c0392b",
+    alpha=0.7,
+    lw=0,
+    label="H-neurons (area: weight)",
+)
 axes[1].axhline(0.5, color="black", lw=0.8, ls=":")
-axes[1].set(xlabel="layer", ylabel="AUROC of the neuron alone, other subjects",
-            title=f"{len(of_h)} H-neurons of {len(table):,}")  # fmt: skip
+axes[1].set(
+    xlabel="layer",
+    ylabel="AUROC of the neuron alone, other subjects",
+    title=f"{len(of_h)} H-neurons of {len(table):,}",
+)
 axes[1].set_ylim(0.1, 1)
 axes[1].legend(frameon=False, loc="lower left")
 share = (preference > 0).mean(axis=2)
@@ -273,8 +300,11 @@ for row in share[1:]:
 axes[2].plot([], [], color="#9aa5b1", label=f"{N_DRAWS} draws of matched neurons")
 axes[2].plot(FACTORS, share[0], "o-", color="#c0392b", lw=2, label="H-neurons")
 axes[2].plot(FACTORS, (planted[0] > 0).mean(axis=1), "--", color="#e3a23c", label="planted neurons")
-axes[2].set(xlabel="activity multiplied by", ylabel="share of wrong answers it goes along with",
-            title="Do they make it go along?")  # fmt: skip
+axes[2].set(
+    xlabel="activity multiplied by",
+    ylabel="share of wrong answers it goes along with",
+    title="Do they make it go along?",
+)
 axes[2].legend(frameon=False)
 for axis in axes:
     axis.spines[["top", "right"]].set_visible(False)

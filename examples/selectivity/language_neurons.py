@@ -88,9 +88,17 @@ activity = document_activity(net, found_on)
 found = language_neurons(activity["open"], null=NULL, seed=SEED)
 groups = members(found, kinds=("specific", "related"))
 hurt = loss_damage(
-    net, groups, tested_on, labels="language", units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS, correction=None, every=2, batch_size=20, seed=SEED,
-)  # fmt: skip
+    net,
+    groups,
+    tested_on,
+    labels="language",
+    units=weighed(net, activity["size"]),
+    n_draws=N_DRAWS,
+    correction=None,
+    every=2,
+    batch_size=20,
+    seed=SEED,
+)
 own = hurt.table[hurt.table["label"] == "own - others"]
 without = exchanged(activity["open"], labels="language", null=NULL, seed=SEED)
 nothing = language_neurons(without, null=NULL, seed=SEED)
@@ -109,13 +117,22 @@ axes[0].set(xlabel="layer", ylabel="neurons of the kind (%)", title="Where each 
 axes[0].xaxis.set_major_locator(plt.MaxNLocator(integer=True))
 axes[0].legend(frameon=False)
 shown = damage_matrix(hurt, axes[1], names=sorted(LANGUAGES.values()))
-axes[1].set(xlabel="language that is predicted", ylabel="neurons silenced (how many)",
-            title="Rise of the loss beyond matched neurons (nats)")  # fmt: skip
+axes[1].set(
+    xlabel="language that is predicted",
+    ylabel="neurons silenced (how many)",
+    title="Rise of the loss beyond matched neurons (nats)",
+)
 figure.colorbar(shown, ax=axes[1], shrink=0.8)
 place = np.arange(len(own))
 axes[2].bar(place, own["damage"], color=np.where(own["p"] <= 0.05, "#2c6fbb", "#c9d6e5"))
-axes[2].errorbar(place, own["null_mean"], yerr=2 * own["null_sd"], fmt="_", color="black",
-                 label="matched random neurons, 2 sd")  # fmt: skip
+axes[2].errorbar(
+    place,
+    own["null_mean"],
+    yerr=2 * own["null_sd"],
+    fmt="_",
+    color="black",
+    label="matched random neurons, 2 sd",
+)
 axes[2].set_xticks(place, own["unit"], rotation=35, ha="right", rotation_mode="anchor")
 axes[2].axhline(0, color="grey", lw=0.5)
 axes[2].set(ylabel="nats", title="Own language less the others (dark: p <= 0.05)")

@@ -56,10 +56,18 @@ class TopK(nn.Module):
 
 def transformer(seed, k=None):
     config = ViTConfig(
-        hidden_size=48, num_hidden_layers=LAYERS, num_attention_heads=4, intermediate_size=D_MLP,
-        hidden_act="relu", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-        image_size=28, patch_size=7, num_channels=1, num_labels=10,
-    )  # fmt: skip
+        hidden_size=48,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        intermediate_size=D_MLP,
+        hidden_act="relu",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        image_size=28,
+        patch_size=7,
+        num_channels=1,
+        num_labels=10,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViTForImageClassification(config)
@@ -77,9 +85,15 @@ def label_loss(model, batch):
 def trained(images, labels, *, seed=0, k=None):
     """A network trained here; half a minute the first time."""
     return train(
-        transformer(seed, k), Batches(images, labels, batch_size=64, seed=seed), loss=label_loss,
-        steps=STEPS, learning_rate=3e-3, weight_decay=0.05, warmup=50, schedule="cosine",
-    )  # fmt: skip
+        transformer(seed, k),
+        Batches(images, labels, batch_size=64, seed=seed),
+        loss=label_loss,
+        steps=STEPS,
+        learning_rate=3e-3,
+        weight_decay=0.05,
+        warmup=50,
+        schedule="cosine",
+    )
 
 
 def answers(model, images, *edits):
@@ -106,10 +120,12 @@ def recorded(model, images, *edits):
 
 mnist = nissl.read("mnist")
 rng = np.random.default_rng(0)
-rows = np.concatenate([
-    rng.choice(np.flatnonzero(~mnist.test), N_TRAIN, replace=False),
-    rng.choice(np.flatnonzero(mnist.test), N_TEST, replace=False),
-])  # fmt: skip
+rows = np.concatenate(
+    [
+        rng.choice(np.flatnonzero(~mnist.test), N_TRAIN, replace=False),
+        rng.choice(np.flatnonzero(mnist.test), N_TEST, replace=False),
+    ]
+)
 pixels = torch.tensor(mnist.values[rows, None] / 255, dtype=torch.float32)
 labels = torch.tensor(mnist.labels[rows])
 seen, unseen = pixels[:N_TRAIN], pixels[N_TRAIN:]
@@ -122,8 +138,10 @@ noisy = [unseen + level * noise for level in NOISE]
 
 # Which activations are nonzero?
 sets = {
-    "digits": (seen, told), "random labels": (seen, anew), "random pixels": (static, told),
-}  # fmt: skip
+    "digits": (seen, told),
+    "random labels": (seen, anew),
+    "random pixels": (static, told),
+}
 learned = {name: trained(*data) for name, data in sets.items()}
 # Which learn from wrong labels, and which keep k activations?
 kinds = {
@@ -155,17 +173,17 @@ fits = {
         for model in models
     )
     for (k, name), models in kinds.items()
-}  # fmt: skip
+}
 if min(fits.values()) < FITS:
     raise SystemExit(f"a network does not fit what it was told: {fits}")
 
 # What does it do to keep k?
 hurt = {
-    key: np.asarray([
-        [right(answers(model, images), asked).mean() for images in noisy] for model in models
-    ])
+    key: np.asarray(
+        [[right(answers(model, images), asked).mean() for images in noisy] for model in models]
+    )
     for key, models in kinds.items()
-}  # fmt: skip
+}
 confident = {key: [answers(model, unseen) for model in models] for key, models in kinds.items()}
 off = {key: np.asarray([miscalibration(p, asked) for p in ps]) for key, ps in confident.items()}
 ks = (2, 4, 8, 16, 32, 64, 128)
@@ -175,13 +193,15 @@ cut = {
 }
 at = NOISE.index(CORRUPTED)
 of_dense = {
-    "noise": hurt[None, "wrong"][:, 0], "corruption": hurt[None, "right"][:, at],
+    "noise": hurt[None, "wrong"][:, 0],
+    "corruption": hurt[None, "right"][:, at],
     "calibration": -off[None, "right"],
-}  # fmt: skip
+}
 of_top_k = {
-    "noise": hurt[K, "wrong"][:, 0], "corruption": hurt[K, "right"][:, at],
+    "noise": hurt[K, "wrong"][:, 0],
+    "corruption": hurt[K, "right"][:, at],
     "calibration": -off[K, "right"],
-}  # fmt: skip
+}
 
 
 def less_sure(p):
@@ -190,9 +210,9 @@ def less_sure(p):
 
 
 as_good = {key: of_dense[key] + gain for key, gain in GAINS.items()}
-as_good["calibration"] = -np.asarray([
-    calibration_error(less_sure(p), right(p, asked)) for p in confident[None, "right"]
-])  # fmt: skip
+as_good["calibration"] = -np.asarray(
+    [calibration_error(less_sure(p), right(p, asked)) for p in confident[None, "right"]]
+)
 
 
 def gains(better):
@@ -216,27 +236,41 @@ for name, finding in found.items():
     rec = recs[name].values
     often = np.sort((rec != 0).mean(0))[::-1]
     axes[0, 1].plot(100 * np.arange(len(often)) / len(often), 100 * often, color=COLOURS[name])
-axes[0, 0].plot(blocks, 100 * found["digits"].table["null_mean"], "o-", color="#b0b0b0",
-                label="never trained")  # fmt: skip
+axes[0, 0].plot(
+    blocks, 100 * found["digits"].table["null_mean"], "o-", color="#b0b0b0", label="never trained"
+)
 often = np.sort((blank["digits"][0].values != 0).mean(0))[::-1]
 axes[0, 1].plot(100 * np.arange(len(often)) / len(often), 100 * often, color="#b0b0b0")
-axes[0, 0].set(ylim=(0, 60), xticks=blocks, xlabel="block", ylabel="nonzero activations (%)",
-               title="Trained networks are sparser")  # fmt: skip
+axes[0, 0].set(
+    ylim=(0, 60),
+    xticks=blocks,
+    xlabel="block",
+    ylabel="nonzero activations (%)",
+    title="Trained networks are sparser",
+)
 axes[0, 0].legend(frameon=False)
-axes[0, 1].set(xlabel="neurons, busiest first (%)", ylabel="places where nonzero (%)",
-               title="How often each neuron is nonzero")  # fmt: skip
+axes[0, 1].set(
+    xlabel="neurons, busiest first (%)",
+    ylabel="places where nonzero (%)",
+    title="How often each neuron is nonzero",
+)
 for k, colour, name in ((None, "#2f5d8a", "all kept"), (K, "#c8553d", f"{K} of {D_MLP} kept")):
     axes[1, 0].plot(ks, 100 * np.asarray(cut[k]), "o-", color=colour, label=f"trained with {name}")
     for which, style in (("right", "-"), ("wrong", "--")):
         mean, sd = 100 * hurt[k, which].mean(0), 100 * hurt[k, which].std(0, ddof=1)
         label = name + (", 40% of labels drawn anew" if which == "wrong" else "")
         axes[1, 1].errorbar(NOISE, mean, sd, ls=style, color=colour, label=label, capsize=2)
-axes[1, 0].set(xscale="log", xlabel="activations kept when asked", ylabel="accuracy (%)",
-               title="An edit that keeps the largest", xticks=ks, xticklabels=ks)  # fmt: skip
+axes[1, 0].set(
+    xscale="log",
+    xlabel="activations kept when asked",
+    ylabel="accuracy (%)",
+    title="An edit that keeps the largest",
+    xticks=ks,
+    xticklabels=ks,
+)
 axes[1, 0].minorticks_off()
 axes[1, 0].legend(frameon=False)
-axes[1, 1].set(xlabel="noise in the image", ylabel="accuracy (%)",
-               title="Wrong labels and noise")  # fmt: skip
+axes[1, 1].set(xlabel="noise in the image", ylabel="accuracy (%)", title="Wrong labels and noise")
 axes[1, 1].legend(frameon=False, fontsize=8)
 for axis in axes.flat:
     axis.spines[["top", "right"]].set_visible(False)

@@ -77,10 +77,16 @@ def trained_here():
     )
     windows = token_windows(texts, tokenizer, length=LENGTH)
     done = train(
-        model, Batches(windows, batch_size=16), loss=next_token_loss, steps=STEPS,
-        learning_rate=3e-3, weight_decay=0.1, schedule="cosine", warmup=50,
+        model,
+        Batches(windows, batch_size=16),
+        loss=next_token_loss,
+        steps=STEPS,
+        learning_rate=3e-3,
+        weight_decay=0.1,
+        schedule="cosine",
+        warmup=50,
         checkpoints=CHECKPOINTS,
-    )  # fmt: skip
+    )
     return done, windows
 
 
@@ -123,13 +129,19 @@ for name, model in models.items():
     depth = np.arange(1, len(model["layers"]) + 1)
     axes[0].plot(depth, model["layers"]["ratio"], "o-", ms=3, color=colours[name], label=name)
 axes[0].axhline(1000, color="black", lw=0.8, ls=":")
-axes[0].set(yscale="log", xlabel="block", ylabel="largest activation / median",
-            title="Where they are")  # fmt: skip
+axes[0].set(
+    yscale="log", xlabel="block", ylabel="largest activation / median", title="Where they are"
+)
 axes[0].legend(frameon=False)
 bars = list(models["smollm2"]["change"])
 for i, (name, model) in enumerate(models.items()):
-    axes[1].barh(np.arange(3) + 0.2 - 0.4 * i, [model["change"][b] for b in bars], 0.38,
-                 color=colours[name], label=name)  # fmt: skip
+    axes[1].barh(
+        np.arange(3) + 0.2 - 0.4 * i,
+        [model["change"][b] for b in bars],
+        0.38,
+        color=colours[name],
+        label=name,
+    )
 axes[1].set_yticks(range(3), bars)
 axes[1].axvline(0, color="black", lw=0.8)
 axes[1].set(xlabel="change of the loss (nats a token)", title="What they do")
@@ -139,8 +151,11 @@ fine = np.linspace(0, STEPS, 400)
 for layer, (fit, colour) in enumerate(zip(fits, shades, strict=True)):
     axes[2].plot(steps, ratios[:, layer], "o", ms=3, color=colour)
     axes[2].plot(fine, fit.at(fine), color=colour, label=f"block {layer + 1}")
-axes[2].set(xlabel="training step", ylabel="largest activation / median",
-            title="How they grow, and the fitted curve")  # fmt: skip
+axes[2].set(
+    xlabel="training step",
+    ylabel="largest activation / median",
+    title="How they grow, and the fitted curve",
+)
 axes[2].legend(frameon=False, fontsize=8)
 for axis in axes:
     axis.spines[["top", "right"]].set_visible(False)

@@ -132,8 +132,12 @@ for (top, middle, bottom), model in zip(axes.T, MODELS, strict=True):
     logit = made.table["trigger_logit"]
     middle.scatter(
         made.table["layer"] + np.random.default_rng(0).uniform(-0.3, 0.3, len(made.table)),
-        logit, s=5, lw=0, alpha=0.6, c=np.where(logit < 0, "#2c6fbb", "#c0392b"),
-    )  # fmt: skip
+        logit,
+        s=5,
+        lw=0,
+        alpha=0.6,
+        c=np.where(logit < 0, "#2c6fbb", "#c0392b"),
+    )
     by_layer = made.table.groupby("layer")
     middle.plot(by_layer["trigger_logit"].mean(), color="black", lw=1.5, label="mean")
     middle.plot(by_layer["null_mean"].mean(), color="grey", ls="--", label="triggers exchanged")

@@ -55,9 +55,17 @@ activity = document_activity(net, found_on)
 found = plnd(activity["impact"], null=NULL, seed=SEED)
 groups = members(found, kinds=("specific",))
 hurt = loss_damage(
-    net, groups, tested_on, labels="language", units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS, correction=None, every=2, batch_size=20, seed=SEED,
-)  # fmt: skip
+    net,
+    groups,
+    tested_on,
+    labels="language",
+    units=weighed(net, activity["size"]),
+    n_draws=N_DRAWS,
+    correction=None,
+    every=2,
+    batch_size=20,
+    seed=SEED,
+)
 own = hurt.table[hurt.table["label"] == "own - others"]
 mine = hurt.table["unit"] == hurt.table["label"]
 other = ~mine & (hurt.table["label"] != "own - others")
@@ -75,14 +83,24 @@ shared = belongs.T @ belongs
 share = shared / np.diag(shared)[:, None]
 axes[0].imshow(share, cmap="Greys", vmin=0, vmax=1)
 for (row, column), value in np.ndenumerate(shared):
-    axes[0].text(column, row, value, ha="center", va="center", fontsize=8,
-                 color="white" if share[row, column] > 0.5 else "black")  # fmt: skip
+    axes[0].text(
+        column,
+        row,
+        value,
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white" if share[row, column] > 0.5 else "black",
+    )
 axes[0].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
 axes[0].set_yticks(range(len(names)), names)
 axes[0].set_title("Neurons that all documents activate, and shared ones")
 shown = damage_matrix(hurt, axes[1], names=names)
-axes[1].set(xlabel="language that is predicted", ylabel="neurons silenced (how many)",
-            title="Rise of the loss beyond matched neurons (nats)")  # fmt: skip
+axes[1].set(
+    xlabel="language that is predicted",
+    ylabel="neurons silenced (how many)",
+    title="Rise of the loss beyond matched neurons (nats)",
+)
 figure.colorbar(shown, ax=axes[1], shrink=0.8)
 specific = active[active["kind"] == "specific"]
 counts = specific.groupby(["layer", "label"]).size().unstack(fill_value=0)

@@ -60,14 +60,25 @@ def trained_here():
     models = {}
     for activation in ("relu", "silu", "gelu", "relu2"):
         model = small_language_model(
-            "llama", vocabulary=VOCABULARY, d_model=96, n_layers=4, n_heads=4, context=LENGTH,
+            "llama",
+            vocabulary=VOCABULARY,
+            d_model=96,
+            n_layers=4,
+            n_heads=4,
+            context=LENGTH,
             activation=activation,
-        )  # fmt: skip
+        )
         models[activation] = train(
-            model, Batches(seen, batch_size=BATCH), loss=next_token_loss, steps=STEPS,
-            learning_rate=2e-3, weight_decay=0.1, schedule="constant", warmup=WARMUP,
+            model,
+            Batches(seen, batch_size=BATCH),
+            loss=next_token_loss,
+            steps=STEPS,
+            learning_rate=2e-3,
+            weight_decay=0.1,
+            schedule="constant",
+            warmup=WARMUP,
             checkpoints=CHECKPOINTS if activation in LAW else (0,),
-        )  # fmt: skip
+        )
     return models, [row.numpy() for row in apart[chosen]]
 
 
@@ -154,17 +165,32 @@ figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
 for (name, (found, _)), colour in zip(real.items(), ("#2f5d8a", "#c8553d"), strict=True):
     depth = np.arange(1, len(found[1]) + 1) / len(found[1])
     for p, style in ((1, "-"), (5, "--")):
-        axes[0, 0].plot(depth, 100 * found[p].table["ratio"], style, color=colour,
-                        label=f"{name}, {p}%")  # fmt: skip
-    axes[0, 0].plot(depth, 100 * found[1].table["null_mean"], ":", color=colour,
-                    label="chosen at random, same tail error")  # fmt: skip
-axes[0, 0].set(ylim=(0, 100), xlabel="depth", ylabel="active neurons (%)",
-               title="Real models: perplexity may rise by p%")  # fmt: skip
+        axes[0, 0].plot(
+            depth, 100 * found[p].table["ratio"], style, color=colour, label=f"{name}, {p}%"
+        )
+    axes[0, 0].plot(
+        depth,
+        100 * found[1].table["null_mean"],
+        ":",
+        color=colour,
+        label="chosen at random, same tail error",
+    )
+axes[0, 0].set(
+    ylim=(0, 100),
+    xlabel="depth",
+    ylabel="active neurons (%)",
+    title="Real models: perplexity may rise by p%",
+)
 axes[0, 0].legend(frameon=False, fontsize=8, loc="lower center")
 for i, (name, said) in enumerate(ends.items()):
     axes[0, 1].bar(i, 100 * said["ratio"], color=COLOURS[name])
-    axes[0, 1].text(i, 100 * said["ratio"] + 0.6, f"perplexity\n{said['perplexity']:.1f}",
-                    ha="center", fontsize=9)  # fmt: skip
+    axes[0, 1].text(
+        i,
+        100 * said["ratio"] + 0.6,
+        f"perplexity\n{said['perplexity']:.1f}",
+        ha="center",
+        fontsize=9,
+    )
 axes[0, 1].set_xticks(range(len(ends)), [NAMES[name] for name in ends])
 axes[0, 1].set(ylabel="active neurons at 1% (%)", title="Trained here on the same data")
 axes[0, 1].set_ylim(0, 125 * max(said["ratio"] for said in ends.values()))
@@ -173,12 +199,26 @@ for name, law in laws.items():
     axes[1, 0].plot(steps * BATCH * LENGTH / 1e3, every, "o", ms=4, color=COLOURS[name])
     fine = np.linspace(amounts[0], amounts[-1], 200)
     axes[1, 0].plot(fine / 1e3, 100 * law.at(fine), color=COLOURS[name], label=NAMES[name])
-    axes[1, 1].plot(steps * BATCH * LENGTH / 1e3, 100 * np.asarray(at_tail[name]), "o-", ms=4,
-                    color=COLOURS[name], label=NAMES[name])  # fmt: skip
-axes[1, 0].set(xlabel="tokens seen (thousands)", ylabel="active neurons at 1% (%)", ylim=(0, None),
-               title="Over training, and the fitted laws")  # fmt: skip
-axes[1, 1].set(xlabel="tokens seen (thousands)", ylabel="active neurons (%)", ylim=(0, None),
-               title=f"Over training, at a tail error of {TAIL}")  # fmt: skip
+    axes[1, 1].plot(
+        steps * BATCH * LENGTH / 1e3,
+        100 * np.asarray(at_tail[name]),
+        "o-",
+        ms=4,
+        color=COLOURS[name],
+        label=NAMES[name],
+    )
+axes[1, 0].set(
+    xlabel="tokens seen (thousands)",
+    ylabel="active neurons at 1% (%)",
+    ylim=(0, None),
+    title="Over training, and the fitted laws",
+)
+axes[1, 1].set(
+    xlabel="tokens seen (thousands)",
+    ylabel="active neurons (%)",
+    ylim=(0, None),
+    title=f"Over training, at a tail error of {TAIL}",
+)
 for axis in axes[1]:
     axis.legend(frameon=False)
 for axis in axes.flat:

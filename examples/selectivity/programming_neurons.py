@@ -106,9 +106,17 @@ options = {"n_per_label": PER_LANGUAGE, "null": NULL, "seed": SEED}
 found = programming_neurons(activity["open"], **options)
 groups = members(found, kinds=("exclusive",))
 hurt = loss_damage(
-    net, groups, tested_on, labels="language", units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS, correction=None, every=3, batch_size=20, seed=SEED,
-)  # fmt: skip
+    net,
+    groups,
+    tested_on,
+    labels="language",
+    units=weighed(net, activity["size"]),
+    n_draws=N_DRAWS,
+    correction=None,
+    every=3,
+    batch_size=20,
+    seed=SEED,
+)
 own = hurt.table[hurt.table["label"] == "own - others"]
 without = exchanged(activity["open"], labels="language", null=NULL, seed=SEED)
 nothing = programming_neurons(without, **options)
@@ -131,14 +139,24 @@ off = np.where(np.eye(len(names), dtype=bool), 0, common)
 axes[1].imshow(off, cmap="Blues")
 for (row, column), value in np.ndenumerate(common):
     text = f"{len(groups.get(names[row], []))}\nexclusive" if row == column else str(value)
-    axes[1].text(column, row, text, ha="center", va="center", fontsize=8,
-                 color="white" if off[row, column] > 0.6 * off.max() else "black")  # fmt: skip
+    axes[1].text(
+        column,
+        row,
+        text,
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white" if off[row, column] > 0.6 * off.max() else "black",
+    )
 axes[1].set_xticks(range(len(names)), names)
 axes[1].set_yticks(range(len(names)), names)
 axes[1].set_title(f"Neurons shared by two languages (of {PER_LANGUAGE} each)")
 shown = damage_matrix(hurt, axes[2], names=names)
-axes[2].set(xlabel="language that is predicted", ylabel="exclusive neurons silenced",
-            title="Rise of the loss beyond matched neurons (nats)")  # fmt: skip
+axes[2].set(
+    xlabel="language that is predicted",
+    ylabel="exclusive neurons silenced",
+    title="Rise of the loss beyond matched neurons (nats)",
+)
 figure.colorbar(shown, ax=axes[2], shrink=0.8)
 path = Path("out/selectivity/programming_neurons.png")
 path.parent.mkdir(parents=True, exist_ok=True)

@@ -50,16 +50,24 @@ def measure(name):
     for kind, rows in table.groupby("label"):
         best[kind] = list(rows.nlargest(int(SIZES[-1] * len(units)), "effect")["unit"])
     hurt = damage(
-        net, best, tested_on, labels="relation", units=units, n_draws=N_DRAWS, batch_size=320,
+        net,
+        best,
+        tested_on,
+        labels="relation",
+        units=units,
+        n_draws=N_DRAWS,
+        batch_size=320,
         seed=SEED,
-    )  # fmt: skip
+    )
     grows = [
-        np.mean([
-            fall(net, tested_on[tested_on["relation"] == kind], top[: int(size * len(units))])
-            for kind, top in best.items()
-        ])
+        np.mean(
+            [
+                fall(net, tested_on[tested_on["relation"] == kind], top[: int(size * len(units))])
+                for kind, top in best.items()
+            ]
+        )
         for size in SIZES[:-1]
-    ]  # fmt: skip
+    ]
     mine = hurt.table["unit"] == hurt.table["label"]
     return hurt, [*grows, hurt.table.loc[mine, "damage"].mean()]
 
@@ -85,12 +93,19 @@ figure, axes = plt.subplots(
 )
 for axis, (name, (hurt, grows)) in zip(axes[:2], shown.items(), strict=True):
     image = damage_matrix(hurt, axis, value="damage", names=sorted(set(hurt.units)))
-    axis.set(xlabel="facts asked", ylabel="neurons silenced (how many)",
-             title=f"{name}: the best {SIZES[-1]:.0%} of neurons for each relation")  # fmt: skip
+    axis.set(
+        xlabel="facts asked",
+        ylabel="neurons silenced (how many)",
+        title=f"{name}: the best {SIZES[-1]:.0%} of neurons for each relation",
+    )
     figure.colorbar(image, ax=axis, label="fall of the answer's log probability (nats)")
     axes[2].plot([100 * size for size in SIZES], grows, "o-", color=MODELS[name], label=name)
-axes[2].set(xscale="log", xlabel="neurons silenced (%)", ylabel="fall on their own relation (nats)",
-            title="More neurons")  # fmt: skip
+axes[2].set(
+    xscale="log",
+    xlabel="neurons silenced (%)",
+    ylabel="fall on their own relation (nats)",
+    title="More neurons",
+)
 axes[2].set_xticks([100 * size for size in SIZES], [f"{100 * size:g}" for size in SIZES])
 axes[2].minorticks_off()
 axes[2].legend(frameon=False)

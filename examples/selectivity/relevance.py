@@ -65,8 +65,9 @@ class Ranker(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         for name, parameter in bert.named_parameters():
-            parameter.requires_grad = name.startswith(("encoder.layer.3", "encoder.layer.4",
-                                                       "encoder.layer.5"))  # fmt: skip
+            parameter.requires_grad = name.startswith(
+                ("encoder.layer.3", "encoder.layer.4", "encoder.layer.5")
+            )
 
     def forward(self, input_ids, attention_mask, token_type_ids):
         """Return one number a pair."""
@@ -214,17 +215,28 @@ def trained_here(bert, tokenizer):
     """The ranker; some five minutes the first time."""
     pairs = candidates(functions(TRAINED), n=4)
     made = tokenizer(
-        list(pairs["query"]), list(pairs["passage"]), padding="max_length", max_length=WINDOW,
-        truncation="only_second", return_tensors="pt",
-    )  # fmt: skip
+        list(pairs["query"]),
+        list(pairs["passage"]),
+        padding="max_length",
+        max_length=WINDOW,
+        truncation="only_second",
+        return_tensors="pt",
+    )
     tensors = [
         made[name].view(-1, 4, WINDOW) for name in ("input_ids", "attention_mask", "token_type_ids")
     ]
     return train(
-        Ranker(bert), Batches(*tensors, batch_size=8, seed=SEED), loss=ranking_loss, steps=STEPS,
-        learning_rate=1e-4, weight_decay=0.01, schedule="linear", warmup=50, seed=SEED,
+        Ranker(bert),
+        Batches(*tensors, batch_size=8, seed=SEED),
+        loss=ranking_loss,
+        steps=STEPS,
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        schedule="linear",
+        warmup=50,
+        seed=SEED,
         key="upper three layers",
-    )  # fmt: skip
+    )
 
 
 def mrr(net, units):
@@ -254,10 +266,18 @@ def first(units, score, share=SHARE):
 def damages(net, units):
     """Fall of the mean reciprocal rank without the most relevant units, and without others."""
     found = ranking_damage(
-        net, {"held out": first(units, units["relevance"])}, tested, labels="collection",
-        units=units, window=WINDOW, n_draws=DRAWS, correction=None, batch_size=120, seed=SEED,
+        net,
+        {"held out": first(units, units["relevance"])},
+        tested,
+        labels="collection",
+        units=units,
+        window=WINDOW,
+        n_draws=DRAWS,
+        correction=None,
+        batch_size=120,
+        seed=SEED,
         progress=False,
-    )  # fmt: skip
+    )
     table = found.table.set_index("label")
     measured, null = {}, {}
     for name in COLLECTIONS:
@@ -290,10 +310,13 @@ print(
 )
 done.model.bert.to(torch.bfloat16)  # the head stays: scores must not tie
 net = nissl.load(done.model.requires_grad_(False), tokenizer=tokenizer)
-tested = pd.concat([
-    candidates(table, n=CANDIDATES, queries=QUERIES).assign(collection=name)
-    for name, table in zip(COLLECTIONS, (functions(TESTED), answers()), strict=True)
-], ignore_index=True)  # fmt: skip
+tested = pd.concat(
+    [
+        candidates(table, n=CANDIDATES, queries=QUERIES).assign(collection=name)
+        for name, table in zip(COLLECTIONS, (functions(TESTED), answers()), strict=True)
+    ],
+    ignore_index=True,
+)
 pairs = candidates(functions(FOUND), n=2, queries=FINDING)
 units, found = relevances(net)
 scores = {
@@ -311,19 +334,28 @@ curves = {}
 for kind, score in scores.items():
     curves[kind] = [clean, *(mrr(net, first(units, score, share)) for share in SHARES)]
 curves["random, matched to the most relevant"] = [
-    clean, {name: clean[name] - null[name.replace(" ", "_")] for name in COLLECTIONS},
+    clean,
+    {name: clean[name] - null[name.replace(" ", "_")] for name in COLLECTIONS},
     *drawn.values(),
-]  # fmt: skip
+]
 
 figure, axes = plt.subplots(1, 3, figsize=(14, 4.4), layout="constrained")
 colours = dict(zip(curves, ("#c8553d", "#2f5d8a", "#8ab17d", "#777777"), strict=True))
 for axis, collection, title in zip(
-    axes[:2], COLLECTIONS, ("Functions of another package", "Answers in dialogues, never seen"),
+    axes[:2],
+    COLLECTIONS,
+    ("Functions of another package", "Answers in dialogues, never seen"),
     strict=True,
-):  # fmt: skip
+):
     for name, curve in curves.items():
-        axis.plot([0, *SHARES], [point[collection] for point in curve], "o-", ms=4,
-                  color=colours[name], label=name)  # fmt: skip
+        axis.plot(
+            [0, *SHARES],
+            [point[collection] for point in curve],
+            "o-",
+            ms=4,
+            color=colours[name],
+            label=name,
+        )
     axis.axhline(CHANCE, color="black", lw=0.8, ls=":")
     axis.text(SHARES[-1], CHANCE, "chance", ha="right", va="bottom", fontsize=8)
     axis.set(xlabel="share of neurons pruned", ylim=(0, 1), title=title)

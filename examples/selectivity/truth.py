@@ -75,18 +75,26 @@ PLACES = (
 def facts():
     """A fact a row: text, answer, subject (countries, words, nature), relation, about."""
     known = nissl.specimens.load("relations")
-    known = known[~known["relation"].isin(["capital", "language", "continent"])
-                  | known["subject"].isin(COUNTRIES.split())]  # fmt: skip
+    known = known[
+        ~known["relation"].isin(["capital", "language", "continent"])
+        | known["subject"].isin(COUNTRIES.split())
+    ]
     triples = list(zip(known["relation"], known["subject"], known["answer"], strict=True))
     triples += [("kind", x, f" {kind}") for kind, xs in KINDS.items() for x in xs.split()]
     for relation, pairs in (("colour", COLOURS), ("place", PLACES)):
         triples += [(relation, x, f" {y}") for x, y in (p.split("/") for p in pairs.split())]
     rows = [
-        {"text": prompt.format(about), "answer": answer, "subject": subject, "relation": relation,
-         "about": about}
+        {
+            "text": prompt.format(about),
+            "answer": answer,
+            "subject": subject,
+            "relation": relation,
+            "about": about,
+        }
         for (subject, relation), prompt in PROMPTS.items()
-        for kind, about, answer in triples if kind == relation
-    ]  # fmt: skip
+        for kind, about, answer in triples
+        if kind == relation
+    ]
     return pd.DataFrame(rows)
 
 
@@ -134,11 +142,19 @@ def suppressed(net, subject, units, asked, read, weights):
     """What is lost without units, and without units matched to them."""
     kinds = [subject] * len(asked) + ["right"] * len(asked) + ["text"] * read.n_texts
     found = ablated_groups(
-        net, {subject: units},
-        lambda groups: np.concatenate(scores(net, asked, read, groups), axis=1), kinds,
-        units=weights, null=MatchedUnits(), n_draws=N_DRAWS, correction=None, seed=SEED,
-        progress=True, method="truth", item="question",
-    )  # fmt: skip
+        net,
+        {subject: units},
+        lambda groups: np.concatenate(scores(net, asked, read, groups), axis=1),
+        kinds,
+        units=weights,
+        null=MatchedUnits(),
+        n_draws=N_DRAWS,
+        correction=None,
+        seed=SEED,
+        progress=True,
+        method="truth",
+        item="question",
+    )
     return found.table.assign(label=["fall", "wrong", "loss", "own - others"]).set_index("label")
 
 
@@ -153,10 +169,11 @@ def planted(rec, lost, margin):
     fall = float(np.quantile(margin, PLANTED * kept))
     null = lost["null_mean"]
     return {
-        "fall": null["fall"] + fall, "wrong": null["wrong"] + PLANTED * kept,
+        "fall": null["fall"] + fall,
+        "wrong": null["wrong"] + PLANTED * kept,
         "loss": null["loss"],
         "p": max(float(norm.sf(fall / lost.loc["fall", "null_sd"])), 1 / (N_DRAWS + 1)),
-    }  # fmt: skip
+    }
 
 
 def together(folds):
@@ -183,8 +200,15 @@ for subject in share.index:
     lost[subject] = suppressed(net, subject, list(named["unit"]), asked, read, weights)
     layers[subject] = named["layer"].value_counts().reindex(range(net.n_layers), fill_value=0)
     here = lost[subject]["damage"]
-    folds.append({"fall": here["fall"], "wrong": here["wrong"], "loss": here["loss"],
-                  "p": lost[subject].loc["fall", "p"], "found": len(named)})  # fmt: skip
+    folds.append(
+        {
+            "fall": here["fall"],
+            "wrong": here["wrong"],
+            "loss": here["loss"],
+            "p": lost[subject].loc["fall", "p"],
+            "found": len(named),
+        }
+    )
     nulls.append(lost[subject]["null_mean"].drop("own - others").to_dict())
     few = list(named.loc[named["passes"] >= LEAST, "unit"])
     both = scores(net, asked, read, [(), few])
@@ -209,8 +233,15 @@ for axis, row, scale, said in (
         height = [scale * lost[s].loc[row, name] for s in share.index]
         label = "truth neurons" if name == "damage" else "matched neurons"
         error = [scale * 2 * lost[s].loc[row, "null_sd"] for s in share.index]
-        axis.bar(x + side, height, 0.38, color=colour, label=label,
-                 yerr=error if name == "null_mean" else None, capsize=3)  # fmt: skip
+        axis.bar(
+            x + side,
+            height,
+            0.38,
+            color=colour,
+            label=label,
+            yerr=error if name == "null_mean" else None,
+            capsize=3,
+        )
     axis.set_xticks(x, share.index)
     axis.axhline(0, color="black", lw=0.8)
     axis.set(xlabel="subject, not used to find them", ylabel=said)

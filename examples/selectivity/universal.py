@@ -38,10 +38,14 @@ USAGE = """17.6 20.3 7.7 12.9 15.2 17.7 12.2 4.4 12.2 15.3 0 0 10.6 12.6 0 13.2
 16.0 20.8 7.5 22.0 13.1 18.9 15.1 6.1 17.0 19.1 24.4 31.9 12.1 19.5 12.2 12.0
 11.0 14.5 7.1 28.1 18.4 27.7 15.8 7.4 21.8 25.1 29.0 39.6 10.8 22.2 16.5 16.5"""
 TIS = Architecture(
-    "TIS Transformer", (), blocks="blocks", embed="embed", final_norm="head.fc1",
+    "TIS Transformer",
+    (),
+    blocks="blocks",
+    embed="embed",
+    final_norm="head.fc1",
     block=lambda path, config: {"mlp.neurons": Input(f"{path}.mlp.fc2")},
     matrices=Matrices("mlp.fc1", "mlp.fc2", activation="mlp.activation", norm="norm2"),
-)  # fmt: skip
+)
 
 
 def transcript(rng):
@@ -73,8 +77,17 @@ def read(module, sequences, kept):
     for document, ((_, region, codon), places) in enumerate(zip(sequences, kept, strict=True)):
         rows.append(np.flatnonzero(rec["document"].values == document)[places + 1])
         letters = ids[document]
-        labels.append(np.stack([letters[places + 1], letters[places], codon[places],
-                                region[places], 10 * places // len(region)]))  # fmt: skip
+        labels.append(
+            np.stack(
+                [
+                    letters[places + 1],
+                    letters[places],
+                    codon[places],
+                    region[places],
+                    10 * places // len(region),
+                ]
+            )
+        )
     rec = rec[np.concatenate(rows)]
     return rec.assign_coords(
         {name: ("sample", row) for name, row in zip(LABELS, np.concatenate(labels, 1), strict=True)}
@@ -196,19 +209,34 @@ shown = {
 }
 for name, (values, colour) in shown.items():
     weights = np.full(len(values), 100 / len(values))
-    axes[0, 0].hist(values, bins, weights=weights, histtype="step", lw=1.8, label=name,
-                    color=colour)  # fmt: skip
+    axes[0, 0].hist(
+        values, bins, weights=weights, histtype="step", lw=1.8, label=name, color=colour
+    )
 axes[0, 0].axvline(0.5, color="black", lw=0.8, ls=":")
-axes[0, 0].set(xlabel="excess correlation on the other half", ylabel="neurons (%)", yscale="log",
-               title="Best partners, in excess of rotated bases")  # fmt: skip
+axes[0, 0].set(
+    xlabel="excess correlation on the other half",
+    ylabel="neurons (%)",
+    yscale="log",
+    title="Best partners, in excess of rotated bases",
+)
 axes[0, 0].legend(fontsize=9, edgecolor="none", framealpha=1)
 stands = found["stands"].to_numpy()
 for chosen, colour, name in ((~stands, "#b8c4d0", "others"), (stands, "#c8553d", "universal")):
-    axes[0, 1].scatter(found["null_mean"][chosen], found["again"][chosen], s=8, color=colour,
-                       label=f"{name} ({chosen.sum()})")  # fmt: skip
+    axes[0, 1].scatter(
+        found["null_mean"][chosen],
+        found["again"][chosen],
+        s=8,
+        color=colour,
+        label=f"{name} ({chosen.sum()})",
+    )
 axes[0, 1].plot([0, 1], [0, 1], color="black", lw=0.8)
-axes[0, 1].set(xlabel="best of a rotated basis", ylabel="partner on the other half",
-               xlim=(0, 1), ylim=(-0.2, 1), title="Neurons of one human fold")  # fmt: skip
+axes[0, 1].set(
+    xlabel="best of a rotated basis",
+    ylabel="partner on the other half",
+    xlim=(0, 1),
+    ylim=(-0.2, 1),
+    title="Neurons of one human fold",
+)
 axes[0, 1].legend(frameon=False, fontsize=9, loc="lower right")
 counts = pd.crosstab(kinds, np.where(stands, "universal", "others"), normalize="columns")
 counts = counts.reindex(columns=["others", "universal"], fill_value=0.0)
@@ -217,8 +245,11 @@ axes[1, 0].set(xlabel="neurons (%)", ylabel="", title="Families: what explains t
 chosen = signature.loc[found.index[stands]].median() if stands.any() else signature.median()
 axes[1, 1].barh(chosen.index.str.replace("_", " "), 100 * chosen - 50, left=50, color="#c8553d")
 axes[1, 1].axvline(50, color="black", lw=0.8)
-axes[1, 1].set(xlim=(0, 100), xlabel="median percentile of universal neurons",
-               title="Signature in weights and activity")  # fmt: skip
+axes[1, 1].set(
+    xlim=(0, 100),
+    xlabel="median percentile of universal neurons",
+    title="Signature in weights and activity",
+)
 for axis in axes.flat:
     axis.spines[["top", "right"]].set_visible(False)
 path = Path("out/selectivity/universal.png")

@@ -238,24 +238,34 @@ axes[0, 0].set(ylabel="layer", title="Layers that tokens activate (blue)\n")
 table = found.table.set_index(["label", "layer"])
 for phase, colour in (("prompt", ink), ("response", warm)):
     axes[0, 1].plot(1 - table.loc[phase, "share"], "o-", ms=3, color=colour, label=phase)
-axes[0, 1].plot(1 - table.loc["prompt", "null_mean"], ":", color="black",
-                label="layers in another order")  # fmt: skip
+axes[0, 1].plot(
+    1 - table.loc["prompt", "null_mean"], ":", color="black", label="layers in another order"
+)
 for layer in differ.loc[differ["q"] <= 0.05, "layer"]:
     axes[0, 1].axvspan(layer - 0.5, layer + 0.5, color="#eeeeee", lw=0, zorder=0)
-axes[0, 1].set(xlabel="layer", ylabel="share of tokens that activate it",
-               title="Prompt and response (grey: they differ, q < 0.05)")  # fmt: skip
+axes[0, 1].set(
+    xlabel="layer",
+    ylabel="share of tokens that activate it",
+    title="Prompt and response (grey: they differ, q < 0.05)",
+)
 axes[0, 1].legend(frameon=False)
 lines = {"skipped": ("-", "skipped"), "whole": ("--", "left at the last used layer")}
 for stream, (own, null) in curves.items():
     style, name = lines[stream]
     for curve, colour, of in ((own, ink, "voids"), (null, warm, "random layers")):
-        axes[1, 0].plot(curve["used"], curve["accuracy"], "o" + style, ms=4, color=colour,
-                        label=f"{of}, {name}")  # fmt: skip
+        axes[1, 0].plot(
+            curve["used"], curve["accuracy"], "o" + style, ms=4, color=colour, label=f"{of}, {name}"
+        )
 for level, name in ((whole["accuracy"], "all layers"), (1 / CHOICES, "chance")):
     axes[1, 0].axhline(level, color="black", lw=0.8, ls=":")
     axes[1, 0].text(1.0, level + 0.01, name, fontsize=9, ha="right")
-axes[1, 0].set(xlabel="share of layers used", ylabel="right among four", ylim=(0, 1),
-               xlim=(0.15, 1.01), title=f"{len(tested)} facts, six values of alpha")  # fmt: skip
+axes[1, 0].set(
+    xlabel="share of layers used",
+    ylabel="right among four",
+    ylim=(0, 1),
+    xlim=(0.15, 1.01),
+    title=f"{len(tested)} facts, six values of alpha",
+)
 axes[1, 0].legend(frameon=False, fontsize=8, loc="lower right", ncols=2)
 bars = list(scores)
 axes[1, 1].barh(bars[::-1], [scores[b] for b in bars[::-1]], color=[warm, *[pale] * 3, ink])

@@ -12,9 +12,38 @@ import zarr
 
 from nissl.atlas import tables
 
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "then", "it", "ran", "to", "Paris", "2",
-         "men", "said", ":", "return", "x", "+", "1", ";", "den", "Hund", "nicht", "<b>bold</b>",
-         "</script>", "naïve", "東京", "\n", "\t"]  # fmt: skip
+WORDS = [
+    "the",
+    "cat",
+    "sat",
+    "on",
+    "a",
+    "mat",
+    "and",
+    "then",
+    "it",
+    "ran",
+    "to",
+    "Paris",
+    "2",
+    "men",
+    "said",
+    ":",
+    "return",
+    "x",
+    "+",
+    "1",
+    ";",
+    "den",
+    "Hund",
+    "nicht",
+    "<b>bold</b>",
+    "</script>",
+    "naïve",
+    "東京",
+    "\n",
+    "\t",
+]
 
 
 def make_atlas(
@@ -33,12 +62,17 @@ def make_atlas(
     preferred = units[units["token_id"] >= 0]
     tokens = pd.DataFrame(
         {
-            "unit": preferred["unit"], "row": preferred.index, "rank": 1,
-            "token": preferred["token"], "token_id": preferred["token_id"], "n_documents": 12,
-            "effect": preferred["token_effect"], "p": preferred["token_p"],
+            "unit": preferred["unit"],
+            "row": preferred.index,
+            "rank": 1,
+            "token": preferred["token"],
+            "token_id": preferred["token_id"],
+            "n_documents": 12,
+            "effect": preferred["token_effect"],
+            "p": preferred["token_p"],
             "q": preferred["token_q"],
         }
-    )  # fmt: skip
+    )
     tables.conform(tokens, tables.TOKENS).to_parquet(folder / "tokens.parquet")
     bigrams = pd.DataFrame({c.name: [] for c in tables.BIGRAMS})
     tables.conform(bigrams, tables.BIGRAMS).to_parquet(folder / "bigrams.parquet")
@@ -69,17 +103,27 @@ def _units(rng: np.random.Generator, layers: int, width: int) -> pd.DataFrame:
     }
     table |= {
         "unit": [f"blocks.{a}.mlp.neurons[{b}]" for a, b in zip(layer, index, strict=True)],
-        "site": [f"blocks.{a}.mlp.neurons" for a in layer], "layer": layer, "index": index,
-        "count": 600, "nonfinite": 0, "first_nonfinite": -1, "kind": kind, "dead": kind == "dead",
-        "density": 10 ** rng.normal(-1.5 + layer / layers, 0.4), "token_id": token,
+        "site": [f"blocks.{a}.mlp.neurons" for a in layer],
+        "layer": layer,
+        "index": index,
+        "count": 600,
+        "nonfinite": 0,
+        "first_nonfinite": -1,
+        "kind": kind,
+        "dead": kind == "dead",
+        "density": 10 ** rng.normal(-1.5 + layer / layers, 0.4),
+        "token_id": token,
         "position_share": rng.uniform(size=n) ** 4,
         "token": [WORDS[t] if t >= 0 else "" for t in token],
         "token_effect": np.where(kind == "token", rng.gamma(4, 1, n), np.nan),
         "token_p": np.where(kind == "token", 1e-6, np.nan),
         "token_q": np.where(kind == "token", 1e-3, np.nan),
-        "bigram": np.where(kind == "bigram", "the cat", ""), "language": "",
-        "bigram_first": -1, "bigram_second": -1, "kurtosis": rng.gamma(2, 4, n),
-    }  # fmt: skip
+        "bigram": np.where(kind == "bigram", "the cat", ""),
+        "language": "",
+        "bigram_first": -1,
+        "bigram_second": -1,
+        "kurtosis": rng.gamma(2, 4, n),
+    }
     for name, text in (("promoted", "Paris"), ("suppressed", "cat")):
         table[name] = [[text, "x"]] * n
         table[f"{name}_logit"] = [[0.5, 0.4]] * n
@@ -100,12 +144,20 @@ def _examples(
             activity = np.where(token[start:stop] == token[sample], sign * 5.0 / rank, 0.2)
             rows.append(
                 {
-                    "unit": units["unit"].iloc[row], "row": row, "sign": sign, "rank": rank,
-                    "value": sign * 5.0 / rank, "sample": sample, "document": sample // 100,
-                    "position": sample % 100, "token": token[sample], "start": start, "stop": stop,
+                    "unit": units["unit"].iloc[row],
+                    "row": row,
+                    "sign": sign,
+                    "rank": rank,
+                    "value": sign * 5.0 / rank,
+                    "sample": sample,
+                    "document": sample // 100,
+                    "position": sample % 100,
+                    "token": token[sample],
+                    "start": start,
+                    "stop": stop,
                     "activity": activity.astype("float32").tolist() if rank < 4 else [],
                 }
-            )  # fmt: skip
+            )
     return tables.conform(pd.DataFrame(rows), tables.EXAMPLES)
 
 

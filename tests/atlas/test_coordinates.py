@@ -17,9 +17,11 @@ def make(n=60, **samples):
 def test_label_of_a_trial_is_permuted_over_trials_inside_a_subject():
     trial = np.repeat(np.arange(20), 3)
     rec = make(
-        subject=np.repeat([0, 1], 30), trial=trial % 10, time=np.tile([0.0, 0.1, 0.2], 20),
+        subject=np.repeat([0, 1], 30),
+        trial=trial % 10,
+        time=np.tile([0.0, 0.1, 0.2], 20),
         side=np.tile(["left", "right"], 10)[trial],
-    )  # fmt: skip
+    )
     (plan,), skipped = plan_tuning(rec)
     assert plan.name == "side"
     assert plan.null == PermutedLabels(block="trial", within="subject")

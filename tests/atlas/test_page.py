@@ -163,9 +163,7 @@ def test_bfloat16_is_near_and_keeps_what_is_not_finite(values: list[float]) -> N
 
 
 def test_the_strongest_of_each_kind_are_chosen_and_reasons_vary() -> None:
-    table = pd.DataFrame(
-        {"kind": ["token"] * 50 + ["dead"] * 50, "token": ["a"] * 40 + [""] * 60}
-    )  # fmt: skip
+    table = pd.DataFrame({"kind": ["token"] * 50 + ["dead"] * 50, "token": ["a"] * 40 + [""] * 60})
     table.loc[40:49, "token"] = list("bcdefghijk")
     table["token_effect"] = np.arange(100.0)[::-1]
     chosen = choose(table, n=30)
@@ -198,12 +196,21 @@ def test_a_recording_without_tokens_gets_its_tuning(copy: Path, units: pd.DataFr
     brain = brain.assign(unit=[f"cell {i}" for i in range(8)])
     brain.to_parquet(copy / "units.parquet")
     tuning = {
-        "unit": ["cell 3"], "coordinate": ["head_direction"], "kind": ["circular"], "eta2": [0.4],
-        "effect": [0.3], "q": [0.001], "preferred": [np.pi], "preferred_name": ["3.14"],
-        "levels": [np.array([1, 3, 5]) * np.pi / 3], "level_names": [["1.05", "3.14", "5.24"]],
-        "curve": [[1.0, np.nan, 3.0]], "null_low": [[0.5] * 3], "null_high": [[1.5] * 3],
+        "unit": ["cell 3"],
+        "coordinate": ["head_direction"],
+        "kind": ["circular"],
+        "eta2": [0.4],
+        "effect": [0.3],
+        "q": [0.001],
+        "preferred": [np.pi],
+        "preferred_name": ["3.14"],
+        "levels": [np.array([1, 3, 5]) * np.pi / 3],
+        "level_names": [["1.05", "3.14", "5.24"]],
+        "curve": [[1.0, np.nan, 3.0]],
+        "null_low": [[0.5] * 3],
+        "null_high": [[1.5] * 3],
         "note": [""],
-    }  # fmt: skip
+    }
     pd.DataFrame(tuning).to_parquet(copy / "tuning.parquet")
     text = write_page(copy).read_text()
     found = re.search(r'id="data">(.*?)</script>', text)
@@ -244,10 +251,18 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 @pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
 def test_a_browser_draws_it_without_a_word(page: Path, tmp_path: Path) -> None:
     command = [
-        str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
-        "--disable-background-networking", f"--user-data-dir={tmp_path}", "--window-size=1280,2400",
-        "--virtual-time-budget=3000", "--dump-dom", f"file://{page}#blocks.0.mlp.neurons%5B0%5D",
-    ]  # fmt: skip
+        str(BROWSER),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--disable-background-networking",
+        f"--user-data-dir={tmp_path}",
+        "--window-size=1280,2400",
+        "--virtual-time-budget=3000",
+        "--dump-dom",
+        f"file://{page}#blocks.0.mlp.neurons%5B0%5D",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "CONSOLE" not in done.stderr
     drawn_page = done.stdout

@@ -49,11 +49,17 @@ def atlas(planted, tmp_path):
 def test_the_folder_is_what_the_schema_says(atlas, planted):
     about, out = atlas
     assert sorted(path.name for path in out.iterdir()) == [
-        "arrays.zarr", "atlas.json", "examples.parquet", "tuning.parquet", "units.parquet",
-    ]  # fmt: skip
+        "arrays.zarr",
+        "atlas.json",
+        "examples.parquet",
+        "tuning.parquet",
+        "units.parquet",
+    ]
     for name, schema in {
-        "units": tables.UNITS, "tuning": tables.TUNING, "examples": tables.EXAMPLES,
-    }.items():  # fmt: skip
+        "units": tables.UNITS,
+        "tuning": tables.TUNING,
+        "examples": tables.EXAMPLES,
+    }.items():
         table = pd.read_parquet(out / f"{name}.parquet")
         assert list(table.columns[: len(schema)]) == [column.name for column in schema]
     assert json.loads((out / "atlas.json").read_text()) == about
@@ -68,8 +74,10 @@ def test_the_folder_is_what_the_schema_says(atlas, planted):
 def test_units_say_what_was_planted(atlas):
     units = pd.read_parquet(atlas[1] / "units.parquet").set_index("unit")
     assert units["kind"].to_dict() == {
-        "a": "tuned", **dict.fromkeys("bcde", "unexplained"), "f": "dead",
-    }  # fmt: skip
+        "a": "tuned",
+        **dict.fromkeys("bcde", "unexplained"),
+        "f": "dead",
+    }
     assert units["tuned_to"]["a"] == "side"
     assert units["side_preferred"]["a"] == "right"
     assert units["side_q"]["a"] <= 0.01

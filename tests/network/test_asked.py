@@ -21,8 +21,9 @@ FIRST = np.arange(3, 7)
 def test_what_is_shared_is_read_once_and_edited_too(name, at):
     net = nissl.load(tiny(name))
     read = readout(net)
-    order = [r for _, rows in bundles_of(PROMPTS) for part in same_length(PROMPTS, rows, 2)
-             for r in part]  # fmt: skip
+    order = [
+        r for _, rows in bundles_of(PROMPTS) for part in same_length(PROMPTS, rows, 2) for r in part
+    ]
     asked = asked_in_bundles(net, PROMPTS, FIRST, read=read, at=at, batch_size=2)
     assert [batch.beginning is not None for batch in asked] == [True] * 3
     whole = [Asked(net, [PROMPTS[r]], FIRST[[r]], read=read, at=at) for r in order]

@@ -4,8 +4,19 @@ import numpy as np
 
 from nissl.network.bundles import alike, bundles_of, same_length, together
 
-PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
-           "xyxyxyxyxyca", "m", "mn", "mn", "abcdefga"]  # fmt: skip
+PROMPTS = [
+    "abcdefga",
+    "abcdefgb",
+    "abcdefgcd",
+    "abcdefgca",
+    "xyxyxyxyxya",
+    "xyxyxyxyxyb",
+    "xyxyxyxyxyca",
+    "m",
+    "mn",
+    "mn",
+    "abcdefga",
+]
 IDS = [np.frombuffer(prompt.encode(), np.uint8).astype(np.int64) for prompt in PROMPTS]
 
 

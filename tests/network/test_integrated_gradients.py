@@ -147,16 +147,24 @@ def test_padding_items_and_edits():
             )
             row = both[NEURONS][1][:2] if padding == "right" else both[NEURONS][1][2:]
             alone = integrated_gradients(
-                net, texts[1:], sites=NEURONS, metric=lambda y: metric(y[:, -1]), path=path,
+                net,
+                texts[1:],
+                sites=NEURONS,
+                metric=lambda y: metric(y[:, -1]),
+                path=path,
                 steps=3,
-            )  # fmt: skip
+            )
             torch.testing.assert_close(row, alone[NEURONS][0], rtol=0, atol=1e-9)
         for unit in ("blocks.0.mlp.neurons[3]", f"{NEURONS}[3]"):
             with net.edit(ablate(unit)):
                 edited = integrated_gradients(
-                    net, ids(), sites=[NEURONS, "blocks.0.mlp.neurons"], metric=metric, path=path,
+                    net,
+                    ids(),
+                    sites=[NEURONS, "blocks.0.mlp.neurons"],
+                    metric=metric,
+                    path=path,
                     steps=3,
-                )  # fmt: skip
+                )
             site = unit.removesuffix("[3]")
             assert not edited[site][..., 3].any()
             assert edited[site].abs().sum() > 0

@@ -10,8 +10,19 @@ from nissl.network.prompts import first_tokens
 from nissl.network.questions import Questions
 from tiny import CAUSAL, N_LAYERS, Letters, tiny
 
-PROMPTS = ["abcdefga", "abcdefgb", "abcdefgcd", "abcdefgca", "xyxyxyxyxya", "xyxyxyxyxyb",
-           "xyxyxyxyxyca", "m", "mn", "mn", "abcdefga"]  # fmt: skip
+PROMPTS = [
+    "abcdefga",
+    "abcdefgb",
+    "abcdefgcd",
+    "abcdefgca",
+    "xyxyxyxyxya",
+    "xyxyxyxyxyb",
+    "xyxyxyxyxyca",
+    "m",
+    "mn",
+    "mn",
+    "abcdefga",
+]
 ANSWERS = list("defghijklmn")
 
 

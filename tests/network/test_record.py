@@ -119,17 +119,23 @@ def test_sites_whose_samples_differ_come_back_apart():
         nissl.load(tiny("conv")), inputs("conv"), sites=["conv1", "conv2", "head"], progress=False
     )
     assert {site: rec.shape for site, rec in found.items()} == {
-        "conv1": (128, 4), "conv2": (128, 4), "head": (2, 3),
-    }  # fmt: skip
+        "conv1": (128, 4),
+        "conv2": (128, 4),
+        "head": (2, 3),
+    }
 
 
 def test_every_token_of_a_long_text_is_one_sample():
     net, text = nissl.load(tiny("llama")), ids(1, 50)[0].tolist()
     for stride in (8, 5, 1):
         rec = nissl.record(
-            net, [text, text[:3]], sites="blocks.0.mlp.neurons", window=8, stride=stride,
+            net,
+            [text, text[:3]],
+            sites="blocks.0.mlp.neurons",
+            window=8,
+            stride=stride,
             progress=False,
-        )  # fmt: skip
+        )
         assert rec["token"].values.tolist() == text + text[:3]
         assert rec["offset"].values.tolist() == [*range(50), *range(3)]
         assert rec["position"].values[:50].max() == 7
@@ -157,9 +163,14 @@ def test_a_stream_hands_on_what_a_recording_keeps():
         tokens[block.start] = block.samples["token"].copy()
 
     plan = stream(
-        net, texts, sites="mlp.neurons", batch_size=2, consume=consume, after=batches.append,
+        net,
+        texts,
+        sites="mlp.neurons",
+        batch_size=2,
+        consume=consume,
+        after=batches.append,
         progress=False,
-    )  # fmt: skip
+    )
     assert np.abs(again - rec.values).max() < 1e-6  # blocks are float32
     assert (
         np.concatenate([tokens[k] for k in sorted(tokens)]).tolist() == rec["token"].values.tolist()
@@ -171,8 +182,15 @@ def test_a_stream_hands_on_what_a_recording_keeps():
 def test_a_stream_goes_on_where_it_is_told():
     net, texts = nissl.load(tiny("gpt2")), [row.tolist() for row in ids(5, 9)]
     starts = []
-    stream(net, texts, sites="embed", batch_size=2, first=1, progress=False,
-           consume=lambda block: starts.append(block.start))  # fmt: skip
+    stream(
+        net,
+        texts,
+        sites="embed",
+        batch_size=2,
+        first=1,
+        progress=False,
+        consume=lambda block: starts.append(block.start),
+    )
     assert starts == [18, 36]
 
 

@@ -60,10 +60,18 @@ def test_batches_hold_about_as_many_tokens_and_every_window():
 
 @pytest.mark.parametrize(
     ("inputs", "answer"),
-    [("a", True), (["a", "b"], True), ([1, 2], True), ([[1], [2, 3]], True),
-     ([{"role": "user"}], True), (np.zeros((2, 3)), False), (np.zeros((2, 3), int), True),
-     (np.zeros((2, 4, 4, 3), np.uint8), False), ({"x": 1}, False)],
-)  # fmt: skip
+    [
+        ("a", True),
+        (["a", "b"], True),
+        ([1, 2], True),
+        ([[1], [2, 3]], True),
+        ([{"role": "user"}], True),
+        (np.zeros((2, 3)), False),
+        (np.zeros((2, 3), int), True),
+        (np.zeros((2, 4, 4, 3), np.uint8), False),
+        ({"x": 1}, False),
+    ],
+)
 def test_what_is_read_as_a_sequence(inputs, answer):
     assert is_sequence_input(inputs) is answer
 

@@ -40,9 +40,13 @@ def wired(*, head_works=True):
     write as much, into dimensions that no answer reads.
     """
     model = tiny(
-        "llama", dtype=torch.float32, hidden_size=D_MODEL, num_attention_heads=4,
-        num_key_value_heads=4, intermediate_size=80,
-    )  # fmt: skip
+        "llama",
+        dtype=torch.float32,
+        hidden_size=D_MODEL,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        intermediate_size=80,
+    )
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -74,8 +78,11 @@ def wired(*, head_works=True):
 
 @pytest.fixture(scope="module")
 def facts():
-    rows = [(f"{filler} {3 + i} 15", f"{20 + i}", "moved", i)
-            for filler in range(28, 40) for i in range(SUBJECTS)]  # fmt: skip
+    rows = [
+        (f"{filler} {3 + i} 15", f"{20 + i}", "moved", i)
+        for filler in range(28, 40)
+        for i in range(SUBJECTS)
+    ]
     return pd.DataFrame(rows, columns=["text", "answer", "relation", "subject"])
 
 
@@ -225,16 +232,25 @@ def test_bad_input_is_refused(facts):
 @pytest.mark.real
 def test_the_first_order_ranks_real_neurons_as_the_exact_form_does(smollm2):
     numbers = [(2, 3), (4, 1), (3, 4), (1, 6), (7, 1)]
-    facts = pd.DataFrame({
-        "text": [f"1 + 3 = 4\n2 + 2 = 4\n5 + 2 = 7\n{a} + {b} = " for a, b in numbers],
-        "answer": [str(a + b) for a, b in numbers],
-    })  # fmt: skip
+    facts = pd.DataFrame(
+        {
+            "text": [f"1 + 3 = 4\n2 + 2 = 4\n5 + 2 = 7\n{a} + {b} = " for a, b in numbers],
+            "answer": [str(a + b) for a, b in numbers],
+        }
+    )
     edit = ablate(sites="blocks.20.attn.z", heads=8, positions=-1)
     changes = [
-        comparative(smollm2, facts, edit=edit, sites="blocks.24.mlp.neurons", exact=exact,
-                    n_permutations=19, progress=False).table["change"]
+        comparative(
+            smollm2,
+            facts,
+            edit=edit,
+            sites="blocks.24.mlp.neurons",
+            exact=exact,
+            n_permutations=19,
+            progress=False,
+        ).table["change"]
         for exact in (True, False)
-    ]  # fmt: skip
+    ]
     # Ranks, since the error grows with the square: three neurons that write much are overstated,
     # and take the linear correlation down to 0.75.
     assert changes[0].corr(changes[1], method="spearman") > 0.98

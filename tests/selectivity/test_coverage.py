@@ -96,9 +96,14 @@ def test_nothing_where_there_is_nothing():
     units = {"site": np.full(600, "a"), "index": np.arange(600)}
     train, inside, outside = (states(n, s, units=units) for n, s in ((300, 6), (40, 7), (40, 8)))
     table = coverage(
-        train, inside, outside, full_density=2.5, n_permutations=199, correction=None,
+        train,
+        inside,
+        outside,
+        full_density=2.5,
+        n_permutations=199,
+        correction=None,
         progress=False,
-    ).table  # fmt: skip
+    ).table
     assert rate(table["p"], level=0.999).holds
     assert rate(table["p"], alpha=0.25, level=0.999).holds
 

@@ -43,9 +43,13 @@ def test_samples_without_a_label_are_left_out(labelled):
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [("leter", "did you mean 'letter'"), ("time", "is not coded"), ("one", "1 values"),
-     ("each", "600 values")],
-)  # fmt: skip
+    [
+        ("leter", "did you mean 'letter'"),
+        ("time", "is not coded"),
+        ("one", "1 values"),
+        ("each", "600 values"),
+    ],
+)
 def test_what_cannot_be_is_refused(labelled, label, message):
     rec = labelled.assign_coords(
         one=("sample", np.zeros(600, int)), each=("sample", np.arange(600))

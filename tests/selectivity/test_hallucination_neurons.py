@@ -59,8 +59,9 @@ def name(unit):
 
 
 def test_the_planted_neurons_are_found():
-    found = hallucination_neurons(answers(size=0.7), tested=answers(100, size=0.7), kind="kind",
-                                  share=SHARE)  # fmt: skip
+    found = hallucination_neurons(
+        answers(size=0.7), tested=answers(100, size=0.7), kind="kind", share=SHARE
+    )
     table = found.table.set_index("unit")
     chosen = table[table["h_neuron"]]
     assert {name(unit) for unit in PLANTED} <= set(chosen.index)
@@ -97,8 +98,12 @@ def test_nothing_is_found_where_there_is_nothing():
         found = hallucination_neurons(
             answers(seed=repeat, n=40, n_units=30),
             tested=answers(100, seed=repeat, n=40, n_units=30),
-            kind="kind", share=SHARE, n_permutations=99, correction=None, seed=repeat,
-        )  # fmt: skip
+            kind="kind",
+            share=SHARE,
+            n_permutations=99,
+            correction=None,
+            seed=repeat,
+        )
         p.append(found.provenance["probe_p"])
         auroc.append(found.provenance["probe_auroc"])
         units.append(found.table.loc[found.table["h_neuron"], "p"].iloc[0])
@@ -189,11 +194,14 @@ class Words:
 @pytest.mark.parametrize("begin", ["", "20 21 22 "])
 def test_contributions_are_those_of_a_slow_sum(begin):
     net = nissl.load(tiny("llama"), tokenizer=Words())
-    questions = pd.DataFrame({
-        "text": [f"{begin}{rest}" for rest in ("5 6 7", "8 9 10 11", "12 13")],
-        "said": ["14 15", "16", "17 18 19"],
-        "wrong": [True, False, True], "subject": ["a", "b", "c"],
-    })  # fmt: skip
+    questions = pd.DataFrame(
+        {
+            "text": [f"{begin}{rest}" for rest in ("5 6 7", "8 9 10 11", "12 13")],
+            "said": ["14 15", "16", "17 18 19"],
+            "wrong": [True, False, True],
+            "subject": ["a", "b", "c"],
+        }
+    )
     rec = answer_contributions(net, questions, batch_size=2, progress=False)
     assert rec.shape == (6, 3 * 24)
     assert labels_of(rec, "subject").tolist() == ["a", "b", "c"] * 2
@@ -278,8 +286,9 @@ class Yielding(torch.nn.Module):
 def yielding():
     questions = pd.DataFrame({"text": [f"{t} {t}" for t in range(20, 29)], "right": "10"})
     questions["told"] = [str(t + 1) for t in range(20, 29)]
-    units = pd.DataFrame({"unit": [f"block.down_proj:in[{i}]" for i in range(40)], "layer": 0,
-                          "weight": 1.0})  # fmt: skip
+    units = pd.DataFrame(
+        {"unit": [f"block.down_proj:in[{i}]" for i in range(40)], "layer": 0, "weight": 1.0}
+    )
     return nissl.load(Yielding(), tokenizer=Words()), questions, units
 
 

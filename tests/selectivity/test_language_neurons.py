@@ -101,9 +101,11 @@ def test_effects_of_stated_size_are_found():
         return (rec,), np.arange(60) < 6
 
     found = power(
-        lambda rec: language_neurons(rec, null=WITHIN, n_permutations=99), data, n_repeats=5,
+        lambda rec: language_neurons(rec, null=WITHIN, n_permutations=99),
+        data,
+        n_repeats=5,
         column="q",
-    )  # fmt: skip
+    )
     assert found.rate > 0.9
 
 

@@ -11,8 +11,11 @@ from nissl.selectivity import lazy
 from nissl.statistics import ReinitialisedNetwork, rate
 from tiny import ids, tiny
 
-UNITS = {"site": np.repeat(["blocks.0.mlp.neurons", "blocks.1.mlp.neurons"], 20),
-         "layer": np.repeat([0, 1], 20), "index": np.tile(np.arange(20), 2)}  # fmt: skip
+UNITS = {
+    "site": np.repeat(["blocks.0.mlp.neurons", "blocks.1.mlp.neurons"], 20),
+    "layer": np.repeat([0, 1], 20),
+    "index": np.tile(np.arange(20), 2),
+}
 
 
 def layers_of_relu(shares, rng, n=400):

@@ -26,8 +26,11 @@ def impacts(n_units=120, *, articles=8, seed=0, plant=True):
         impact[:, 4] += 3
         impact[:, 5] = 0
     layer = np.repeat([0, 1], n_units // 2)
-    units = {"site": [f"blocks.{k}" for k in layer], "layer": layer,
-             "index": np.tile(np.arange(n_units // 2), 2)}  # fmt: skip
+    units = {
+        "site": [f"blocks.{k}" for k in layer],
+        "layer": layer,
+        "index": np.tile(np.arange(n_units // 2), 2),
+    }
     return recording(impact, samples={"language": language, "article": article}, units=units)
 
 
@@ -57,8 +60,9 @@ def test_without_a_null_the_same_neurons_are_found():
     assert "p" not in here.table
     assert here.null == "none"
     columns = ["unit", "label", "consistency", "activated", "kind", "labels", "impact"]
-    a, b = (f.table[columns].sort_values(["label", "unit"], ignore_index=True)
-            for f in (here, there))  # fmt: skip
+    a, b = (
+        f.table[columns].sort_values(["label", "unit"], ignore_index=True) for f in (here, there)
+    )
     assert a.equals(b)
 
 

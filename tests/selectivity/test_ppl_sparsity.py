@@ -19,10 +19,14 @@ from tiny import ids, tiny
 
 GROUPS, WORDS, N_NEURONS = 5, 30, 40
 PLANTED = Architecture(
-    "Planted", (), blocks="blocks", embed="embed", final_norm=None,
+    "Planted",
+    (),
+    blocks="blocks",
+    embed="embed",
+    final_norm=None,
     block=lambda path, config: {"mlp.neurons": Input(f"{path}.down")},
     matrices=Matrices("up", "down"),
-)  # fmt: skip
+)
 
 
 class Block(nn.Module):

@@ -76,10 +76,12 @@ def test_conductance_in_closed_form():
     made = pair_conductance(net, pairs, sites="open", steps=3, batch_size=7, progress=False)
     rec = made["conductance"]
     assert rec.shape == (len(pairs), 24)
-    has = np.array([
-        [[word in text.split() for word in WORDS] for text in pairs[column]]
-        for column in ("query", "passage")
-    ])  # fmt: skip
+    has = np.array(
+        [
+            [[word in text.split() for word in WORDS] for text in pairs[column]]
+            for column in ("query", "passage")
+        ]
+    )
     # A match opens while the query comes, its weight is one; the passage was there all along.
     np.testing.assert_allclose(rec.values[:, :12], has.all(0), atol=1e-6)
     np.testing.assert_allclose(rec.values[:, 12:], 0, atol=1e-6)
@@ -118,10 +120,12 @@ def test_planted_neurons_are_found_and_matter():
     assert {int(u[5:-1]) for u in found.significant().units} <= set(range(12))
     assert (found.table["note"][12:] != "").all()  # they contribute nothing, ever
     assert not found.table[["relevance", "effect", "p", "q"]].isna().any().any()
-    tested = pd.concat([
-        some_pairs(seed=1).assign(query=lambda t: t["query"] + " w0", collection="here"),
-        some_pairs(seed=2).assign(query=lambda t: t["query"] + " w1", collection="there"),
-    ])  # fmt: skip
+    tested = pd.concat(
+        [
+            some_pairs(seed=1).assign(query=lambda t: t["query"] + " w0", collection="here"),
+            some_pairs(seed=2).assign(query=lambda t: t["query"] + " w1", collection="there"),
+        ]
+    )
     tested = tested.groupby("query").filter(lambda rows: len(rows) == 4)
     units = found.table.assign(
         unit=[f"open[{i}]" for i in range(24)], layer=0, weight=np.linspace(0, 1, 24)
@@ -151,9 +155,11 @@ def test_nothing_is_found_where_there_is_nothing(others):
     values = rng.standard_normal((20, 1, 800)) + rng.standard_normal((20, 1 + others, 800))
     rec = recording(
         values.reshape(-1, 800),
-        samples={"relevant": np.tile([True, *[False] * others], 20),
-                 "query": np.repeat(np.arange(20), 1 + others)},
-    )  # fmt: skip
+        samples={
+            "relevant": np.tile([True, *[False] * others], 20),
+            "query": np.repeat(np.arange(20), 1 + others),
+        },
+    )
     found = relevance(rec, n_permutations=199, correction=None, progress=False)
     assert found.null == PermutedLabels(block="query", how="within").name
     assert rate(found.table["p"], level=0.999).holds
@@ -196,9 +202,12 @@ def test_bad_input_is_refused():
         reciprocal_ranks(pairs, np.full(len(pairs), np.nan))
     with pytest.raises(NisslError, match="two values of 'kind'"):
         ranking_damage(
-            net, {"a": ["open[0]"]}, pairs.assign(kind=["a", "b"] * 6), labels="kind",
+            net,
+            {"a": ["open[0]"]},
+            pairs.assign(kind=["a", "b"] * 6),
+            labels="kind",
             units=pd.DataFrame(),
-        )  # fmt: skip
+        )
     values = np.random.default_rng(0).standard_normal((6, 2))
     for relevant in ([1, 1, 1, 0, 1, 0], [0, 0, 1, 0, 1, 0]):
         rec = recording(values, samples={"relevant": relevant, "query": [0, 0, 1, 1, 2, 2]})

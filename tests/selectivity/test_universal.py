@@ -158,9 +158,12 @@ def test_samples_can_be_aligned():
 
 @pytest.mark.parametrize(
     ("others", "n_rotations", "message"),
-    [({}, 19, "no other network"), ({"b": recording(np.eye(5))}, 1, "1 rotations make no null"),
-     ({"b": recording(np.eye(5)[:2])}, 19, "do not correspond")],
-)  # fmt: skip
+    [
+        ({}, 19, "no other network"),
+        ({"b": recording(np.eye(5))}, 1, "1 rotations make no null"),
+        ({"b": recording(np.eye(5)[:2])}, 19, "do not correspond"),
+    ],
+)
 def test_what_cannot_be_is_refused(others, n_rotations, message):
     with pytest.raises(NisslError, match=message):
         universal(recording(np.eye(5)), others, n_rotations=n_rotations, progress=False)

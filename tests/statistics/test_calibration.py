@@ -45,8 +45,11 @@ def test_level_holds_for_single_samples(tail, score):
     for alpha in (0.05, 0.01):
         found = false_positive_rate(
             lambda x, y: run(x, y, score=score, tail=tail, correction=None, n_permutations=400),
-            nothing, n_repeats=2, alpha=alpha, level=0.999,
-        )  # fmt: skip
+            nothing,
+            n_repeats=2,
+            alpha=alpha,
+            level=0.999,
+        )
         assert found.holds, found
 
 
@@ -57,9 +60,11 @@ def test_level_holds_for_skewed_sparse_activity(tail):
         return x, np.arange(80) % 2
 
     found = false_positive_rate(
-        lambda x, y: run(x, y, tail=tail, correction=None, n_permutations=400), sparse,
-        n_repeats=2, level=0.999,
-    )  # fmt: skip
+        lambda x, y: run(x, y, tail=tail, correction=None, n_permutations=400),
+        sparse,
+        n_repeats=2,
+        level=0.999,
+    )
     assert found.holds, found
 
 
@@ -73,13 +78,16 @@ def test_testing_single_tokens_of_documents_finds_what_is_not_there_and_blocks_d
 
     each = np.arange(600)
     by_token = false_positive_rate(
-        lambda x, y: run(x, y, block=each, n_permutations=200, correction=None), topics,
+        lambda x, y: run(x, y, block=each, n_permutations=200, correction=None),
+        topics,
         n_repeats=2,
-    )  # fmt: skip
+    )
     by_block = false_positive_rate(
-        lambda x, y: run(x, y, block=document, n_permutations=400, correction=None), topics,
-        n_repeats=2, level=0.999,
-    )  # fmt: skip
+        lambda x, y: run(x, y, block=document, n_permutations=400, correction=None),
+        topics,
+        n_repeats=2,
+        level=0.999,
+    )
     assert by_token.rate > 0.3
     assert by_token.exceeds
     assert by_block.holds, by_block
@@ -91,12 +99,19 @@ def test_testing_single_time_points_finds_what_is_not_there_and_shifts_do_not():
         return autocorrelated(rng, 1000, 25), autocorrelated(rng, 1000, 1)[:, 0]
 
     def by_point(x, y):
-        return run(x, y, score="correlation", block=np.arange(1000), n_permutations=99,
-                   correction=None)  # fmt: skip
+        return run(
+            x, y, score="correlation", block=np.arange(1000), n_permutations=99, correction=None
+        )
 
     def by_shift(x, y, min_shift=1):
-        return run(x, y, score="correlation", null=CircularShift(min_shift=min_shift),
-                   n_permutations=99, correction=None)  # fmt: skip
+        return run(
+            x,
+            y,
+            score="correlation",
+            null=CircularShift(min_shift=min_shift),
+            n_permutations=99,
+            correction=None,
+        )
 
     assert false_positive_rate(by_point, slow_series, n_repeats=20).rate > 0.3
     # Units share their labels: the repeats are the 100 series, each with its mean rate.
@@ -120,11 +135,20 @@ def test_level_holds_for_trials_that_trade_their_sequences():
 
     shares = [
         false_positive_rate(
-            lambda x, y: run(x, y, score="correlation", null=PermutedLabels(how="whole"),
-                             block=trial, n_permutations=99, correction=None), trials, seed=s,
+            lambda x, y: run(
+                x,
+                y,
+                score="correlation",
+                null=PermutedLabels(how="whole"),
+                block=trial,
+                n_permutations=99,
+                correction=None,
+            ),
+            trials,
+            seed=s,
         ).rate
         for s in range(25)
-    ]  # fmt: skip
+    ]
     assert abs(np.mean(shares) - 0.05) < 3.3 * np.std(shares, ddof=1) / 5
 
 
@@ -134,9 +158,12 @@ def test_corrected_level_holds_over_whole_searches(correction):
         return rng.standard_normal((40, 60)), np.arange(40) % 2
 
     found = false_positive_rate(
-        lambda x, y: run(x, y, correction=correction, n_permutations=199, smallest_p=1), nothing,
-        n_repeats=150, column="q", level=0.999,
-    )  # fmt: skip
+        lambda x, y: run(x, y, correction=correction, n_permutations=199, smallest_p=1),
+        nothing,
+        n_repeats=150,
+        column="q",
+        level=0.999,
+    )
     assert not found.exceeds, found
 
 

@@ -39,8 +39,15 @@ def test_maximum_controls_any_false_finding_with_and_without_tail():
         hits = 0
         for _ in range(300):
             scores = rng.standard_normal((200, 50)) @ mix
-            found = against_null(scores[0], scores[1:], units=[str(i) for i in range(50)],
-                                 score="z", method="m", null="n", tail=tail)  # fmt: skip
+            found = against_null(
+                scores[0],
+                scores[1:],
+                units=[str(i) for i in range(50)],
+                score="z",
+                method="m",
+                null="n",
+                tail=tail,
+            )
             hits += bool(len(found.significant(0.05)))
         assert 4 <= hits <= 29  # 99.9% of Binomial(300, 0.05) lies within
 
@@ -53,5 +60,12 @@ def test_a_maximum_beyond_all_draws_gets_a_small_p_only_from_a_tail():
 
 def test_unknown_corrections_come_with_those_known():
     with pytest.raises(UnknownName, match="bonferroni"):
-        against_null([1.0], np.eye(3)[:, :1], units=["a"], score="s", method="m", null="n",
-                     correction="bonferoni")  # fmt: skip
+        against_null(
+            [1.0],
+            np.eye(3)[:, :1],
+            units=["a"],
+            score="s",
+            method="m",
+            null="n",
+            correction="bonferoni",
+        )

@@ -45,8 +45,16 @@ def test_a_planted_unit_stands_and_units_that_only_see_the_input_do_not(trained)
 
 def test_a_random_network_yields_no_finding_at_more_than_the_nominal_rate():
     def salmon(seed):
-        return dead_salmon(activity, fresh(seed), CONCEPT, n_networks=19, n_permutations=39,
-                           seed=seed, progress=False, score="correlation")  # fmt: skip
+        return dead_salmon(
+            activity,
+            fresh(seed),
+            CONCEPT,
+            n_networks=19,
+            n_permutations=39,
+            seed=seed,
+            progress=False,
+            score="correlation",
+        )
 
     found = false_positive_rate(
         lambda seed: salmon(seed), lambda rng: (int(rng.integers(1e6)),), n_repeats=40, column="q"
@@ -64,5 +72,10 @@ def test_what_cannot_be_controlled_is_refused(trained):
         dead_salmon(activity, trained, np.arange(600) % 3, n_permutations=20, progress=False)
     sizes = iter(range(40, 0, -1))
     with pytest.raises(NisslError, match="39 units and the trained 40"):
-        dead_salmon(lambda n: activity(n)[:, : next(sizes)], trained, CONCEPT, n_permutations=20,
-                    progress=False)  # fmt: skip
+        dead_salmon(
+            lambda n: activity(n)[:, : next(sizes)],
+            trained,
+            CONCEPT,
+            n_permutations=20,
+            progress=False,
+        )

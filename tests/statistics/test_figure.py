@@ -7,11 +7,17 @@ from nissl.statistics.figure import draw_finding
 
 def test_every_row_is_drawn_and_the_significant_are_marked(tmp_path):
     rng = np.random.default_rng(0)
-    table = pd.DataFrame({
-        "unit": [f"u[{i}]" for i in range(50)], "layer": np.arange(50) % 5,
-        "auroc": rng.random(50), "effect": rng.standard_normal(50), "null_sd": 0.3,
-        "p": 0.5, "q": np.where(np.arange(50) < 3, 0.01, 0.9),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "unit": [f"u[{i}]" for i in range(50)],
+            "layer": np.arange(50) % 5,
+            "auroc": rng.random(50),
+            "effect": rng.standard_normal(50),
+            "null_sd": 0.3,
+            "p": 0.5,
+            "q": np.where(np.arange(50) < 3, 0.01, 0.9),
+        }
+    )
     figure = draw_finding(Finding(table, "m", "n"))
     ranked, layers = figure.axes
     assert [len(c.get_offsets()) for c in ranked.collections[1:]] == [50, 3]

@@ -10,11 +10,19 @@ from nissl.statistics import Finding, load_finding
 
 @pytest.fixture
 def found() -> Finding:
-    table = pd.DataFrame({
-        "unit": ["l0[0]", "l0[1]", "l1[0]"], "layer": [0, 0, 1], "auroc": [0.5, 0.1, 0.8],
-        "effect": [0.0, -0.4, 0.3], "null_mean": 0.5, "null_sd": 0.1, "p": [1.0, 0.001, 0.01],
-        "q": [1.0, 0.003, 0.02], "note": "",
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "unit": ["l0[0]", "l0[1]", "l1[0]"],
+            "layer": [0, 0, 1],
+            "auroc": [0.5, 0.1, 0.8],
+            "effect": [0.0, -0.4, 0.3],
+            "null_mean": 0.5,
+            "null_sd": 0.1,
+            "p": [1.0, 0.001, 0.01],
+            "q": [1.0, 0.003, 0.02],
+            "note": "",
+        }
+    )
     return Finding(table, "tuning", "PermutedLabels()", {"seed": 0, "alpha": 0.5})
 
 
@@ -31,8 +39,11 @@ def test_is_saved_and_loaded_without_loss(found, tmp_path):
     again = load_finding(found.save(tmp_path / "deep" / "found"))
     pd.testing.assert_frame_equal(again.table, found.table)
     assert (again.method, again.null, again.provenance, again.score) == (
-        found.method, found.null, found.provenance, found.score,
-    )  # fmt: skip
+        found.method,
+        found.null,
+        found.provenance,
+        found.score,
+    )
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["found.parquet"]
 
 

@@ -10,10 +10,13 @@ from nissl.statistics import MatchedUnits, RandomDirections, against_null, outpu
 def table():
     rng = np.random.default_rng(0)
     layer = np.repeat(np.arange(4), 100)
-    return pd.DataFrame({
-        "unit": [f"blocks.{of}[{i}]" for i, of in enumerate(layer)], "layer": layer,
-        "weight": rng.lognormal(layer, 1.0),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "unit": [f"blocks.{of}[{i}]" for i, of in enumerate(layer)],
+            "layer": layer,
+            "weight": rng.lognormal(layer, 1.0),
+        }
+    )
 
 
 def test_directions_have_the_norms_given_and_no_favourite_way():
@@ -49,18 +52,31 @@ def test_strong_units_are_not_special_among_their_like_and_planted_ones_are(tabl
     order = np.argsort(-harm)
     heavy = order[5:25]
     drawn = MatchedUnits().draw(table, table["unit"].iloc[heavy].tolist(), 199, seed=0)
-    found = against_null([harm[heavy].mean()], harm[drawn].mean(axis=1)[:, None], units=["all"],
-                         score="harm", method="m", null=MatchedUnits().name)  # fmt: skip
+    found = against_null(
+        [harm[heavy].mean()],
+        harm[drawn].mean(axis=1)[:, None],
+        units=["all"],
+        score="harm",
+        method="m",
+        null=MatchedUnits().name,
+    )
     others = harm[rng.integers(0, 400, (199, 20))].mean(axis=1)[:, None]
-    anyone = against_null([harm[heavy].mean()], others, units=["all"], score="harm", method="m",
-                          null="any")  # fmt: skip
+    anyone = against_null(
+        [harm[heavy].mean()], others, units=["all"], score="harm", method="m", null="any"
+    )
     assert anyone.table["p"][0] == 1 / 200
     assert found.table["effect"][0] < anyone.table["effect"][0] / 2
     planted = rng.choice(np.arange(100, 300), 10, replace=False)
     harm[planted] *= 5
     drawn = MatchedUnits().draw(table, table["unit"].iloc[planted].tolist(), 199, seed=0)
-    found = against_null([harm[planted].mean()], harm[drawn].mean(axis=1)[:, None], units=["all"],
-                         score="harm", method="m", null=MatchedUnits().name)  # fmt: skip
+    found = against_null(
+        [harm[planted].mean()],
+        harm[drawn].mean(axis=1)[:, None],
+        units=["all"],
+        score="harm",
+        method="m",
+        null=MatchedUnits().name,
+    )
     assert found.table["p"][0] == 1 / 200
 
 

@@ -26,19 +26,26 @@ def test_against_scipy():
     before = rng.standard_normal((14, 3)) + np.array([0.0, 0.4, 1.0])
     after = rng.standard_normal((14, 3))
     units = pd.DataFrame({"unit": list("abc")})
-    table = paired_test(before, after, units=units, correction=None, n_permutations=4999,
-                        progress=False).table  # fmt: skip
+    table = paired_test(
+        before, after, units=units, correction=None, n_permutations=4999, progress=False
+    ).table
     for unit, row in table.iterrows():
         pair = before[:, unit], after[:, unit]
-        expected = permuted(pair, lambda a, b: (a - b).mean(), permutation_type="samples",
-                            alternative="greater", n_resamples=9999)  # fmt: skip
+        expected = permuted(
+            pair,
+            lambda a, b: (a - b).mean(),
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=9999,
+        )
         assert row["fall"] == pytest.approx(expected.statistic)
         assert row["p"] == pytest.approx(expected.pvalue, abs=0.03)
 
 
 def test_what_does_not_change_is_marked():
     before = np.random.default_rng(2).standard_normal((12, 2))
-    table = paired_test(before, before - [0.0, 1.0], units=pd.DataFrame({"unit": ["a", "b"]}),
-                        progress=False).table.set_index("unit")  # fmt: skip
+    table = paired_test(
+        before, before - [0.0, 1.0], units=pd.DataFrame({"unit": ["a", "b"]}), progress=False
+    ).table.set_index("unit")
     assert (table.loc["a", "p"], table.loc["b", "p"]) == (1, 0.001)
     assert table.loc["a", "note"] != ""

@@ -151,8 +151,11 @@ def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
         found = quiet(values, np.arange(40) % 2, n_permutations=99, correction=correction)
         table = found.table
         assert table["note"].tolist() == [
-            "", "not tested: does not vary", "not tested: holds NaN or infinity", "",
-        ]  # fmt: skip
+            "",
+            "not tested: does not vary",
+            "not tested: holds NaN or infinity",
+            "",
+        ]
         assert table["p"].tolist()[1:3] == table["q"].tolist()[1:3] == [1.0, 1.0]
         assert found.provenance["n_tests"] == 2
     alone = quiet(values[:, [0, 3]], np.arange(40) % 2, n_permutations=99, correction="bonferroni")
@@ -182,8 +185,10 @@ def test_samples_that_hang_together_are_refused():
     labels = np.arange(200) // 25 % 2
     with pytest.raises(NotExchangeable, match=r"autocorrelation 0\.9"):
         quiet(walk, labels)
-    rec = recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40) // 4,
-                                                           "y": np.arange(40) % 2})  # fmt: skip
+    rec = recording(
+        rng.standard_normal((40, 2)),
+        samples={"document": np.arange(40) // 4, "y": np.arange(40) % 2},
+    )
     with pytest.raises(NotExchangeable, match="by 'document'"):
         quiet(rec, "y")
     # One sample a document: nothing to hold together.
@@ -218,8 +223,9 @@ def test_too_few_blocks_are_refused_with_the_least_p():
 
 def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():
     values = np.random.default_rng(0).standard_normal((50, 2))
-    found = quiet(values, np.sin(np.arange(50)), score="correlation",
-                  null=CircularShift(min_shift=10))  # fmt: skip
+    found = quiet(
+        values, np.sin(np.arange(50)), score="correlation", null=CircularShift(min_shift=10)
+    )
     assert found.provenance["n_permutations"] == 31
 
 

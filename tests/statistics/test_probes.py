@@ -26,8 +26,9 @@ def test_selectivity_tells_what_is_encoded_from_what_is_memorised(kind):
         samples={"word": word, "label": np.array(["noun", "verb"])[label], "document": document},
         units={"site": ["plain"] * 3 + ["words"] * 12 + ["noise"] * 3, "index": range(18)},
     )
-    found = probe(rec, "label", block="document", types="word", kind=kind, n_controls=9,
-                  progress=False)  # fmt: skip
+    found = probe(
+        rec, "label", block="document", types="word", kind=kind, n_controls=9, progress=False
+    )
     table = found.table.set_index("unit")
     assert table.loc["plain", "accuracy"] > 0.9
     assert table.loc["words", "accuracy"] > 0.95
@@ -78,8 +79,9 @@ def test_control_labels_belong_to_types_and_keep_the_shares():
 
 def test_without_types_there_is_no_null_and_it_says_so():
     _, word, document = tokens()
-    found = probe(np.eye(12)[word], word % 3, block=document, types=None, kind="ridge",
-                  progress=False)  # fmt: skip
+    found = probe(
+        np.eye(12)[word], word % 3, block=document, types=None, kind="ridge", progress=False
+    )
     assert found.null == "none"
     assert "p" not in found.table
     with pytest.raises(NisslError, match="no null"):

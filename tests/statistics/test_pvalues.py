@@ -34,8 +34,14 @@ def test_p_values_are_exact_for_exchangeable_scores():
 
 
 def test_draws_that_do_not_vary_give_no_p():
-    found = against_null([1.0, 9.0], np.stack([np.zeros(99), np.arange(99.0) / 99], axis=1),
-                         units=["a", "b"], score="s", method="m", null="n")  # fmt: skip
+    found = against_null(
+        [1.0, 9.0],
+        np.stack([np.zeros(99), np.arange(99.0) / 99], axis=1),
+        units=["a", "b"],
+        score="s",
+        method="m",
+        null="n",
+    )
     assert found.table["p"].tolist() == [1.0, 0.01]
     assert found.table["note"].tolist() == [
         "not tested: the draws do not vary or are not finite",
@@ -55,15 +61,24 @@ def test_scores_that_are_not_finite_are_not_significant():
 
 def test_one_column_of_draws_serves_all_units():
     draws = np.random.default_rng(0).standard_normal((199, 1))
-    found = against_null([0.0, 5.0, -5.0], draws, units=list("abc"), score="s", method="m",
-                         null="n", alternative="less", correction="bh")  # fmt: skip
+    found = against_null(
+        [0.0, 5.0, -5.0],
+        draws,
+        units=list("abc"),
+        score="s",
+        method="m",
+        null="n",
+        alternative="less",
+        correction="bh",
+    )
     assert found.significant().units == ["c"]
 
 
 def test_a_normal_tail_that_does_not_fit_falls_back_and_says_so():
     rng = np.random.default_rng(0)
-    draws = np.stack([rng.standard_normal(2000), rng.exponential(size=2000),
-                      rng.integers(0, 2, 2000)], axis=1)  # fmt: skip
+    draws = np.stack(
+        [rng.standard_normal(2000), rng.exponential(size=2000), rng.integers(0, 2, 2000)], axis=1
+    )
     found = compare([5.0, 14.0, 3.0], draws, alternative="greater", tail="normal")
     assert found.tail.tolist() == ["normal", "gpd", "permutation"]
     assert found.p[0] == pytest.approx(2.9e-7, rel=1)

@@ -75,10 +75,14 @@ def test_a_draw_is_not_the_start_of_a_network_made_under_the_same_seed():
 
 
 def test_a_function_makes_networks_under_the_seed():
-    first = [float(n.weight[0, 0].detach()) for n in
-             ReinitialisedNetwork().draw(lambda: nn.Linear(2, 2), 3, seed=5)]  # fmt: skip
-    again = [float(n.weight[0, 0].detach()) for n in
-             ReinitialisedNetwork().draw(lambda: nn.Linear(2, 2), 3, seed=5)]  # fmt: skip
+    first = [
+        float(n.weight[0, 0].detach())
+        for n in ReinitialisedNetwork().draw(lambda: nn.Linear(2, 2), 3, seed=5)
+    ]
+    again = [
+        float(n.weight[0, 0].detach())
+        for n in ReinitialisedNetwork().draw(lambda: nn.Linear(2, 2), 3, seed=5)
+    ]
     assert first == again
     assert len(set(first)) == 3
 

@@ -35,9 +35,10 @@ def test_normal_tail_sees_what_is_not_normal():
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
-    "law", [stats.norm(), stats.halfnorm(), stats.expon(), stats.gamma(4), stats.t(5)],
+    "law",
+    [stats.norm(), stats.halfnorm(), stats.expon(), stats.gamma(4), stats.t(5)],
     ids=["normal", "halfnormal", "exponential", "gamma", "t5"],
-)  # fmt: skip
+)
 def test_pareto_tail_is_right_to_a_decade_in_the_middle(law, level):
     p, good = gpd_tail(np.full(300, law.isf(level)), drawn(law, 5000, 300))
     assert good.mean() > 0.98
@@ -49,8 +50,9 @@ def test_pareto_tail_is_right_to_a_decade_in_the_middle(law, level):
 
 
 @pytest.mark.parametrize(("level", "factor"), [(1e-4, 2), (1e-6, 5)])
-@pytest.mark.parametrize("law", [stats.norm(), stats.expon(), stats.t(5)],
-                         ids=["normal", "exponential", "t5"])  # fmt: skip
+@pytest.mark.parametrize(
+    "law", [stats.norm(), stats.expon(), stats.t(5)], ids=["normal", "exponential", "t5"]
+)
 def test_pareto_tail_calls_null_scores_not_much_too_often(law, level, factor):
     # For each fit the score at which it says `level`, and the true chance of such a score.
     draws = drawn(law, 5000, 300, seed=3)

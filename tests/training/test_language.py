@@ -40,8 +40,15 @@ def test_it_learns_what_comes_next(family):
     starts = torch.randint(0, 20, (64, 1), generator=torch.Generator().manual_seed(0))
     ids = (starts + torch.arange(8)) % 20
     model = small_language_model(family, **SIZES)
-    done = train(model, Batches(ids, batch_size=16), loss=next_token_loss, steps=80,
-                 learning_rate=0.01, cache=False, progress=False)  # fmt: skip
+    done = train(
+        model,
+        Batches(ids, batch_size=16),
+        loss=next_token_loss,
+        steps=80,
+        learning_rate=0.01,
+        cache=False,
+        progress=False,
+    )
     assert done.losses[0] > 2.5
     assert done.losses[-1] < 0.1
 

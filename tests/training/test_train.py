@@ -65,8 +65,19 @@ def test_against_a_loop_written_out():
         with torch.no_grad():
             for p in expected.parameters():
                 p -= 0.1 * (1 - step / 10) * p.grad
-    train(model, batches, loss=squared, steps=10, optimiser="sgd", betas=(0.0, 0.0), clip=None,
-          learning_rate=0.1, schedule="linear", cache=False, progress=False)  # fmt: skip
+    train(
+        model,
+        batches,
+        loss=squared,
+        steps=10,
+        optimiser="sgd",
+        betas=(0.0, 0.0),
+        clip=None,
+        learning_rate=0.1,
+        schedule="linear",
+        cache=False,
+        progress=False,
+    )
     np.testing.assert_allclose(weights(model), weights(expected), rtol=1e-6)
 
 
@@ -88,8 +99,10 @@ def test_it_is_not_trained_twice():
     again = trained(checkpoints=[3], loss=squared)
     assert first.folder == again.folder
     assert sorted(p.name for p in first.folder.iterdir()) == [
-        "losses.npy", "step-00000003.pt", "step-00000012.pt",
-    ]  # fmt: skip
+        "losses.npy",
+        "step-00000003.pt",
+        "step-00000012.pt",
+    ]
     np.testing.assert_array_equal(weights(first.model), weights(again.model))
     np.testing.assert_array_equal(first.losses, again.losses)
     calls = []

@@ -123,9 +123,14 @@ def _describe(
             here, addresses = slice(row, row + len(part)), part["unit"].to_numpy()
             if gathered.reading is not None:
                 preferred, agreements[:, here] = _preferences(
-                    gathering, gathered.reading, words, writer,
-                    n_units=n_units, row=row, addresses=addresses,
-                )  # fmt: skip
+                    gathering,
+                    gathered.reading,
+                    words,
+                    writer,
+                    n_units=n_units,
+                    row=row,
+                    addresses=addresses,
+                )
                 part = part.assign(**preferred)
                 gathering.release()
             part = part.assign(**_weights(net, site, readout, len(part)))

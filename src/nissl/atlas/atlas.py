@@ -106,9 +106,18 @@ def atlas(
     if isinstance(opened, Recording):
         name = source if isinstance(source, str) else None
         recording_atlas(
-            opened, out, name=name, labels=labels, block=block, n_permutations=n_permutations,
-            n_examples=top, seed=seed, batch_size=batch_size, resume=resume, progress=progress,
-        )  # fmt: skip
+            opened,
+            out,
+            name=name,
+            labels=labels,
+            block=block,
+            n_permutations=n_permutations,
+            n_examples=top,
+            seed=seed,
+            batch_size=batch_size,
+            resume=resume,
+            progress=progress,
+        )
     else:
         from nissl.atlas.network_atlas import network_atlas
 
@@ -117,11 +126,19 @@ def atlas(
             opened = opened.with_dictionary(dictionary)
             sites = f"{opened.find(dictionary.site_in)[0].name}.{dictionary.name}"
         network_atlas(
-            opened, _inputs(inputs, names), out,
-            sites=sites if isinstance(sites, str) else list(sites), name=", ".join(names), top=top,
-            batch_size=batch_size, window=window, n_tokens=n_tokens, seed=seed, resume=resume,
+            opened,
+            _inputs(inputs, names),
+            out,
+            sites=sites if isinstance(sites, str) else list(sites),
+            name=", ".join(names),
+            top=top,
+            batch_size=batch_size,
+            window=window,
+            n_tokens=n_tokens,
+            seed=seed,
+            resume=resume,
             progress=progress,
-        )  # fmt: skip
+        )
     write_page(out)
     return open_atlas(out)
 

@@ -69,9 +69,15 @@ class Contexts:
             [extremes.top_places[:, : self.n_top], extremes.bottom_places[:, :n_bottom]], axis=1
         )
         follow(
-            values, start, now, np.asarray(first_row), np.asarray(end_row), BEFORE,
-            self.places, self.values,
-        )  # fmt: skip
+            values,
+            start,
+            now,
+            np.asarray(first_row),
+            np.asarray(end_row),
+            BEFORE,
+            self.places,
+            self.values,
+        )
 
     def activity(self, end: str) -> Array:
         """Return what is kept at one end.

@@ -157,9 +157,17 @@ def network_atlas(
     about["text"] = name
     about["seconds_reading"] = round(time.perf_counter() - began, 1)
     made = assemble(
-        net, plan, gathered, Path(out), about,
-        rules=rules, n_neighbours=n_neighbours, seed=seed, began=began, progress=progress,
-    )  # fmt: skip
+        net,
+        plan,
+        gathered,
+        Path(out),
+        about,
+        rules=rules,
+        n_neighbours=n_neighbours,
+        seed=seed,
+        began=began,
+        progress=progress,
+    )
     checkpoint.clear()
     return made
 
@@ -209,9 +217,14 @@ def _begin(
         above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
         sampled, sample = views[site]
         found[site] = Gathering(
-            width, reading, top=min(top, counts[site]), active_above=above, active_below=below,
-            sampled=sampled, sample=sample,
-        )  # fmt: skip
+            width,
+            reading,
+            top=min(top, counts[site]),
+            active_above=above,
+            active_below=below,
+            sampled=sampled,
+            sample=sample,
+        )
     layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
     gathered = Gathered(found, layers, samples, reading)
     if state:

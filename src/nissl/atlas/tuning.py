@@ -176,9 +176,13 @@ def tuning(
     table = conform(table, TUNING)
     nulls = "; ".join(f"{plan.name}: {plan.null.name}" for plan in plans)
     provenance: dict[str, str | int | float] = {
-        "n_permutations": n_permutations, "seed": seed, "correction": correction, "tail": tail,
-        "n_tests": len(table), "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
-    }  # fmt: skip
+        "n_permutations": n_permutations,
+        "seed": seed,
+        "correction": correction,
+        "tail": tail,
+        "n_tests": len(table),
+        "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
+    }
     return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
 
 

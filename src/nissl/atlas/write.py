@@ -250,8 +250,12 @@ def _where(reading: Reading | None, sample: Array) -> dict[str, Array]:
     if reading is None:
         none = np.full(len(sample), -1, np.int32)
         return {
-            "document": none, "position": none, "token": none, "start": sample, "stop": sample + 1,
-        }  # fmt: skip
+            "document": none,
+            "position": none,
+            "token": none,
+            "start": sample,
+            "stop": sample + 1,
+        }
     return {
         "document": reading.document[sample].astype(np.int32),
         "position": reading.position[sample].astype(np.int32),

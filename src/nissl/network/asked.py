@@ -51,9 +51,16 @@ class Asked:
     """
 
     def __init__(
-        self, net: Network, prompts: list[Any], first: NDArray[np.int64], *,
-        read: Callable[[Tensor], Tensor], at: str, last: int | None = None, shared: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        net: Network,
+        prompts: list[Any],
+        first: NDArray[np.int64],
+        *,
+        read: Callable[[Tensor], Tensor],
+        at: str,
+        last: int | None = None,
+        shared: int = 0,
+    ) -> None:
         from nissl.network.calls import sequence_call
         from nissl.network.restart import restart
 
@@ -121,9 +128,14 @@ class Beginning:
 
 
 def asked_in_bundles(
-    net: Network, prompts: list[Any], first: NDArray[np.int64], *,
-    read: Callable[[Tensor], Tensor], at: str, batch_size: int,
-) -> list[Asked]:  # fmt: skip
+    net: Network,
+    prompts: list[Any],
+    first: NDArray[np.int64],
+    *,
+    read: Callable[[Tensor], Tensor],
+    at: str,
+    batch_size: int,
+) -> list[Asked]:
     """Return prompts in batches that share their beginning.
 
     Parameters

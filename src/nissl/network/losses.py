@@ -64,9 +64,11 @@ def losses(
     """
     read = Predicted(net, texts, window=window, every=every)
     with progress_bar(
-        f"Predicting with {net.name}", total=len(read.windows.ids), unit="windows",
+        f"Predicting with {net.name}",
+        total=len(read.windows.ids),
+        unit="windows",
         progress=progress,
-    ) as advance:  # fmt: skip
+    ) as advance:
         found: NDArray[np.float64] = read.losses(batch_size=batch_size, advance=advance)[0]
     return found
 

@@ -233,10 +233,24 @@ def _has(model: nn.Module, path: str) -> bool:
 
 
 ORDER = (
-    "resid_pre", "attn.q", "attn.k", "attn.v", "attn.q_rot", "attn.k_rot", "attn.pattern", "attn.z",
-    "attn.heads", "attn.out", "resid_mid", "moe.router", "mlp.gate", "mlp.up", "mlp.neurons",
-    "mlp.out", "resid_post",
-)  # fmt: skip
+    "resid_pre",
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.q_rot",
+    "attn.k_rot",
+    "attn.pattern",
+    "attn.z",
+    "attn.heads",
+    "attn.out",
+    "resid_mid",
+    "moe.router",
+    "mlp.gate",
+    "mlp.up",
+    "mlp.neurons",
+    "mlp.out",
+    "resid_post",
+)
 
 
 def _order(item: tuple[str, Tap]) -> int:

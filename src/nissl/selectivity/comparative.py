@@ -134,16 +134,26 @@ def comparative(
         before.append(both[0].double().cpu().numpy())
         after.append(both[-1].double().cpu().numpy())
     increase = np.concatenate(before, axis=1)
-    units = [(f"{s.name}[{i}]", s.name, s.layer, i) for s, w in zip(found, write, strict=True)
-             for i in range(len(w))]  # fmt: skip
+    units = [
+        (f"{s.name}[{i}]", s.name, s.layer, i)
+        for s, w in zip(found, write, strict=True)
+        for i in range(len(w))
+    ]
     table = pd.DataFrame(units, columns=["unit", "site", "layer", "index"])
     said = {"network": net.name, "edit": repr(edit), "form": "exact" if exact else "first order"}
     tested = paired_test(
-        increase, np.concatenate(after, axis=1), units=table,
-        block=None if block is None else facts[block], score="change", method="comparative",
-        said=said, n_permutations=n_permutations, correction=correction, seed=seed,
+        increase,
+        np.concatenate(after, axis=1),
+        units=table,
+        block=None if block is None else facts[block],
+        score="change",
+        method="comparative",
+        said=said,
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
         progress=progress,
-    )  # fmt: skip
+    )
     tested.table["increase"] = increase.mean(axis=0)
     return tested
 
@@ -207,18 +217,24 @@ def log_increase(
         step = max(1, CHUNK_BYTES // width)
         for fact, answer in enumerate(answers):
             parts = [
-                said(stream[fact] + activity[fact, a : a + step, None] * write[a : a + step],
-                     answer.expand(min(step, len(write) - a)))
+                said(
+                    stream[fact] + activity[fact, a : a + step, None] * write[a : a + step],
+                    answer.expand(min(step, len(write) - a)),
+                )
                 for a in range(0, len(write), step)
-            ]  # fmt: skip
+            ]
             rows.append(torch.cat(parts) - before[fact])
     return torch.stack(rows)
 
 
 def _added(
-    net: Network, prompts: list[Any], found: list[Any], write: list[Tensor], batch_size: int,
+    net: Network,
+    prompts: list[Any],
+    found: list[Any],
+    write: list[Tensor],
+    batch_size: int,
     progress: bool,
-) -> list[tuple[Tensor, Tensor]]:  # fmt: skip
+) -> list[tuple[Tensor, Tensor]]:
     """Return for each site, at the last position, the stream and the activity added to it."""
     import torch
 

@@ -114,14 +114,22 @@ def coverage(
         if null.block in rows:  # a number on one side is not the same block on the other
             rows[null.block] = name + " " + rows[null.block].astype(str)
     both = recording(
-        np.concatenate([here, there]), units=units,
+        np.concatenate([here, there]),
+        units=units,
         samples=pd.concat(samples, join="inner", ignore_index=True),
-    )  # fmt: skip
+    )
     found = permutation_test(
-        both, np.arange(len(both)) < len(here), score="auroc", alternative="greater", null=null,
-        n_permutations=n_permutations, tail=tail, correction=correction, seed=seed,
+        both,
+        np.arange(len(both)) < len(here),
+        score="auroc",
+        alternative="greater",
+        null=null,
+        n_permutations=n_permutations,
+        tail=tail,
+        correction=correction,
+        seed=seed,
         progress=progress,
-    )  # fmt: skip
+    )
     means = {"inside": here.mean(axis=0), "outside": there.mean(axis=0), "area": area}
     table = found.table.merge(units[["unit"]].assign(**means), on="unit")
     said = {**found.provenance, "bins": bins, "full_density": full_density, "n_train": len(train)}

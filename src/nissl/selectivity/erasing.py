@@ -102,17 +102,26 @@ def erasing(net: Network, found: Finding, *, n_permutations: int = 999, seed: in
     exchanged = np.stack([rng.permutation(n) for _ in range(n_permutations)])
     draws = logits[rows, exchanged]
     made = against_null(
-        logits[rows, rows], draws, units=list(table["unit"]), score="trigger_logit",
-        method="erasing", null="triggers exchanged among detectors", correction="bh",
-    )  # fmt: skip
+        logits[rows, rows],
+        draws,
+        units=list(table["unit"]),
+        score="trigger_logit",
+        method="erasing",
+        null="triggers exchanged among detectors",
+        correction="bh",
+    )
     mean, drawn = logits[rows, rows].mean(), draws.mean(axis=1)
     about = {
-        **made.provenance, "network": net.name, "seed": seed, "n_detectors": n,
-        "mean": float(mean), "null_mean": float(drawn.mean()),
+        **made.provenance,
+        "network": net.name,
+        "seed": seed,
+        "n_detectors": n,
+        "mean": float(mean),
+        "null_mean": float(drawn.mean()),
         "mean_p": float((1 + (drawn <= mean).sum()) / (1 + n_permutations)),
         "share_negative": float((logits[rows, rows] < 0).mean()),
         "null_share_negative": float((draws < 0).mean()),
-    }  # fmt: skip
+    }
     more = {name: table[name].to_numpy() for name in ("layer", "trigger", "triggers")}
     return Finding(
         made.table.assign(**more, place=place), "erasing", made.null, about, "trigger_logit"

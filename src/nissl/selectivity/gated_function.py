@@ -133,10 +133,15 @@ def gated_function(
     if tested.any():
         table.loc[tested, "q"] = correct(table["p"].to_numpy()[tested])
     about: dict[str, str | int | float] = {
-        "network": net.name, "weights": net.weights_hash, "threshold": threshold, "fold": fold,
-        "n_permutations": n_permutations, "correction": correction, "n_tests": int(tested.sum()),
+        "network": net.name,
+        "weights": net.weights_hash,
+        "threshold": threshold,
+        "fold": fold,
+        "n_permutations": n_permutations,
+        "correction": correction,
+        "n_tests": int(tested.sum()),
         "seed": seed,
-    }  # fmt: skip
+    }
     return Finding(
         table, "gated_function", "weights of different neurons of a layer", about, "cos_in_out"
     )
@@ -162,20 +167,22 @@ def _layer(
     first, second = rng.permutation(n - 1)[:2] + 1
     mixed = [vectors[0], np.roll(vectors[1], -second, axis=0), np.roll(vectors[2], -first, axis=0)]
     other = {name: (mixed[a] * mixed[b]).sum(axis=1) for name, a, b in COSINES}
-    return pd.DataFrame({
-        "index": np.arange(n),
-        "cos_in_out": own["cos_in_out"],
-        "effect": np.where(silent, 0.0, own["cos_in_out"] - mean),
-        "null_mean": mean,
-        "null_sd": sd,
-        "p": np.where(silent, 1.0, p),
-        "q": 1.0,  # corrected over all layers, later
-        "cos_gate_out": own["cos_gate_out"],
-        "cos_gate_in": own["cos_gate_in"],
-        "gated_class": np.where(silent, NO_WEIGHTS, gated_classes(**own, threshold=threshold)),
-        "mismatched_class": gated_classes(**other, threshold=threshold),
-        "note": np.where(silent, "not tested: some of its weights are all zero", ""),
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "index": np.arange(n),
+            "cos_in_out": own["cos_in_out"],
+            "effect": np.where(silent, 0.0, own["cos_in_out"] - mean),
+            "null_mean": mean,
+            "null_sd": sd,
+            "p": np.where(silent, 1.0, p),
+            "q": 1.0,  # corrected over all layers, later
+            "cos_gate_out": own["cos_gate_out"],
+            "cos_gate_in": own["cos_gate_in"],
+            "gated_class": np.where(silent, NO_WEIGHTS, gated_classes(**own, threshold=threshold)),
+            "mismatched_class": gated_classes(**other, threshold=threshold),
+            "note": np.where(silent, "not tested: some of its weights are all zero", ""),
+        }
+    )
 
 
 def _directions(net: Network, site: str, *, after: bool) -> tuple[list[Array], NDArray[np.bool_]]:

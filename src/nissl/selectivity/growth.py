@@ -142,9 +142,13 @@ def growth(steps: Sequence[int] | ArrayLike, values: ArrayLike) -> Growth:
     fitted, amplitude, baseline = _solved(best.x, t / end, y)
     decay, last, first = np.exp(best.x)
     return Growth(
-        float(amplitude), float(decay), float(last / end), float(first), float(baseline),
+        float(amplitude),
+        float(decay),
+        float(last / end),
+        float(first),
+        float(baseline),
         _explained(y, fitted),
-    )  # fmt: skip
+    )
 
 
 def _solved(place: Array, t: Array, y: Array) -> tuple[Array, float, float]:

@@ -116,9 +116,13 @@ def hallucination_neurons(
         raise NisslError(f"share={share} is no share", do="give a number between 0 and 1")
     most = max(1, int(share * rec.sizes["unit"]))
     weight, penalty = sparse_probe(
-        train.answers, train.others, train.wrong, most=most, kind=train.kind,
+        train.answers,
+        train.others,
+        train.wrong,
+        most=most,
+        kind=train.kind,
         other_tokens=other_tokens,
-    )  # fmt: skip
+    )
     chosen = np.flatnonzero(weight > 0)
     if not len(chosen):
         raise NisslError("no neuron contributes more to wrong answers", do="ask more questions")
@@ -132,19 +136,32 @@ def hallucination_neurons(
     score = auroc_within(held.answers, held.wrong, held.kind)
     silent = ~(train.answers.any(axis=0) | held.answers.any(axis=0))
     table = table.assign(
-        weight=weight, h_neuron=weight > 0, auroc=score, effect=score - 0.5, null_mean=0.5, p=1.0,
-        note=np.where(silent, SILENT, NOT_CHOSEN), **({} if correction is None else {"q": 1.0}),
-    )  # fmt: skip
+        weight=weight,
+        h_neuron=weight > 0,
+        auroc=score,
+        effect=score - 0.5,
+        null_mean=0.5,
+        p=1.0,
+        note=np.where(silent, SILENT, NOT_CHOSEN),
+        **({} if correction is None else {"q": 1.0}),
+    )
     for column in table.columns.intersection(["effect", "null_mean", "p", "q", "note"]):
         table.loc[chosen, column] = of_units.table[column].to_numpy()
     found = of_probe.table.iloc[0]
     said = {
-        **of_units.provenance, "n_permutations": n_permutations, "seed": seed, "share": share,
-        "other_tokens": int(other_tokens), "penalty": penalty, "n_h_neurons": len(chosen),
+        **of_units.provenance,
+        "n_permutations": n_permutations,
+        "seed": seed,
+        "share": share,
+        "other_tokens": int(other_tokens),
+        "penalty": penalty,
+        "n_h_neurons": len(chosen),
         "probe_auroc": float(found["auroc"]),
-        "probe_null_mean": float(found["null_mean"]), "probe_p": float(found["p"]),
-        "n_questions": len(train.wrong), "n_tested": len(held.wrong),
-    }  # fmt: skip
+        "probe_null_mean": float(found["null_mean"]),
+        "probe_p": float(found["p"]),
+        "n_questions": len(train.wrong),
+        "n_tested": len(held.wrong),
+    }
     null = f"PermutedLabels(block={subject!r}, within={kind!r})"
     return Finding(table, "hallucination_neurons", null, said, "auroc")
 
@@ -183,15 +200,23 @@ class _Questions:
 
 
 def _against(
-    draws: NDArray[np.bool_], values: Array, held: _Questions, units: list[str],
+    draws: NDArray[np.bool_],
+    values: Array,
+    held: _Questions,
+    units: list[str],
     correction: str | None,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Test by the labels that subjects trade whether each column is larger at wrong answers."""
     return against_null(
-        auroc_within(values, held.wrong, held.kind), auroc_within(values, draws, held.kind),
-        units=units, score="auroc", method="hallucination_neurons", null="", alternative="greater",
+        auroc_within(values, held.wrong, held.kind),
+        auroc_within(values, draws, held.kind),
+        units=units,
+        score="auroc",
+        method="hallucination_neurons",
+        null="",
+        alternative="greater",
         correction=correction,
-    )  # fmt: skip
+    )
 
 
 def _require_apart(rec: Recording, tested: Recording, train: _Questions, held: _Questions) -> None:

@@ -98,9 +98,14 @@ def language_neurons(
         raise NisslError(f"top={top} is no share", do="give a number between 0 and 1")
     shares = opened(rec, labels)
     found = against_exchanged(
-        rec, shares, method="language_neurons", null=null, n_permutations=n_permutations,
-        correction=correction, seed=seed,
-    )  # fmt: skip
+        rec,
+        shares,
+        method="language_neurons",
+        null=null,
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
+    )
     over = over_bar(shares, bar)
     n_top = max(round(top * over.shape[1]), 1)
     weight = _weight(shares.share, over, n_top) if weight is None else weight

@@ -93,9 +93,15 @@ def lazy(
                 )
         draws = [[share.mean() for share in _shares(other).values()] for other in untrained]
         found = against_null(
-            score, draws, units=sites, score="nonzero",
-            method="lazy", null=NULL, alternative="less", correction=correction,
-        )  # fmt: skip
+            score,
+            draws,
+            units=sites,
+            score="nonzero",
+            method="lazy",
+            null=NULL,
+            alternative="less",
+            correction=correction,
+        )
     table = found.table.assign(
         busiest=[share.max() for share in shares.values()],
         dead=[(share == 0).mean() for share in shares.values()],

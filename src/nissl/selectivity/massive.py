@@ -109,9 +109,15 @@ def massive(
             turns[width] = [rotation(width, (seed, width, draw)) for draw in range(n_rotations)]
         draws = _rotated(np.asarray(rec[:, columns].values), texts, turns[width])
         found = against_null(
-            score, draws, units=rec["unit"].values[columns].astype(str).tolist(), score="ratio",
-            method="massive", null="rotated basis", alternative="greater", correction=correction,
-        )  # fmt: skip
+            score,
+            draws,
+            units=rec["unit"].values[columns].astype(str).tolist(),
+            score="ratio",
+            method="massive",
+            null="rotated basis",
+            alternative="greater",
+            correction=correction,
+        )
         beyond = (largest > magnitude) & (largest >= ratio * medians[:, None])
         place = np.stack([values[rows].argmax(axis=0) for rows in texts])
         where = values.argmax(axis=0)
@@ -126,9 +132,13 @@ def massive(
                 table[name] = rec[name].values[columns]
         tables.append(table)
     about = {
-        **found.provenance, "magnitude": magnitude, "least_ratio": ratio, "seed": seed,
-        "n_texts": len(texts), "n_tests": sum(map(len, tables)),
-    }  # fmt: skip
+        **found.provenance,
+        "magnitude": magnitude,
+        "least_ratio": ratio,
+        "seed": seed,
+        "n_texts": len(texts),
+        "n_tests": sum(map(len, tables)),
+    }
     return Finding(pd.concat(tables, ignore_index=True), "massive", "rotated basis", about, "ratio")
 
 
@@ -175,10 +185,15 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
         tops = [values[text].max(axis=0) for text in texts]
         unit = np.bincount([int(top.argmax()) for top in tops]).argmax()
         largest, median = float(np.mean([top.max() for top in tops])), float(medians.mean())
-        rows.append({
-            "site": site, "largest": largest, "median": median, "ratio": largest / median,
-            "unit": str(rec["unit"].values[columns[unit]]),
-        })  # fmt: skip
+        rows.append(
+            {
+                "site": site,
+                "largest": largest,
+                "median": median,
+                "ratio": largest / median,
+                "unit": str(rec["unit"].values[columns[unit]]),
+            }
+        )
     return pd.DataFrame(rows)
 
 

@@ -157,15 +157,30 @@ def ngram(
     stream(net, plan, sites=names, consume=consume, progress=progress)
     layers = {grid.site.name: grid.site.layer for grid in grids}
     table = describe(
-        gathered, layers, net.tokens, most=most, coverage=coverage, information=information,
-        dead_tokens=dead_tokens, q=q, n_permutations=n_permutations, seed=seed,
-    )  # fmt: skip
+        gathered,
+        layers,
+        net.tokens,
+        most=most,
+        coverage=coverage,
+        information=information,
+        dead_tokens=dead_tokens,
+        q=q,
+        n_permutations=n_permutations,
+        seed=seed,
+    )
     about: dict[str, str | int | float] = {
-        "network": net.name, "weights": net.weights_hash, "text": plan.windows.fingerprint(),
-        "n_tokens": int(text.keep.sum()), "n_ngrams": len(text.order), "active": active,
-        "firing": firing, "most": most, "coverage": coverage, "n_permutations": n_permutations,
+        "network": net.name,
+        "weights": net.weights_hash,
+        "text": plan.windows.fingerprint(),
+        "n_tokens": int(text.keep.sum()),
+        "n_ngrams": len(text.order),
+        "active": active,
+        "firing": firing,
+        "most": most,
+        "coverage": coverage,
+        "n_permutations": n_permutations,
         "seed": seed,
-    }  # fmt: skip
+    }
     return Finding(table, "ngram", "n-grams turned round documents", about, "covered")
 
 

@@ -189,9 +189,16 @@ def _tested(
         table = units.assign(consistency=0.0)
         return Finding(table, "plnd", "none", {}, "consistency")
     found = permutation_test(
-        rec.copy(data=rank), names, score="mean_difference", null=null, alternative="greater",
-        n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
-    )  # fmt: skip
+        rec.copy(data=rank),
+        names,
+        score="mean_difference",
+        null=null,
+        alternative="greater",
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+    )
     table = found.table.rename(columns={"mean_difference": "rank_excess"})
     return Finding(table, "plnd", found.null, found.provenance, "rank_excess")
 

@@ -129,12 +129,16 @@ def ppl_sparsity(
     thresholds = _thresholds(tails, tail_error)
     found = _table(net, tails, thresholds)
     said: dict[str, str | int | float] = {
-        "ratio": float(found["ratio"].mean()), "tail_error": tail_error, "p_percent": p,
+        "ratio": float(found["ratio"].mean()),
+        "tail_error": tail_error,
+        "p_percent": p,
         "perplexity": math.exp(dense),
         "perplexity_thresholded": math.exp(without_tails(tail_error)),
         "perplexity_random": math.exp(loss(_edit(net, thresholds, seed))),
-        "n_tokens": n_tokens, "seed": seed, "network": net.name,
-    }  # fmt: skip
+        "n_tokens": n_tokens,
+        "seed": seed,
+        "network": net.name,
+    }
     return Finding(found, "ppl_sparsity", NULL, said, "ratio")
 
 
@@ -187,9 +191,14 @@ class AsMany:
 
 
 def _tails(
-    net: Network, texts: Any, sites: Any, n_tokens: int, window: Any, batch_size: int,
+    net: Network,
+    texts: Any,
+    sites: Any,
+    n_tokens: int,
+    window: Any,
+    batch_size: int,
     progress: bool,
-) -> dict[str, Tails]:  # fmt: skip
+) -> dict[str, Tails]:
     """Record some tokens of every layer, evenly spread over the texts."""
     from nissl.network import plan_of, stream
 
@@ -265,9 +274,16 @@ def _table(net: Network, tails: Mapping[str, Tails], thresholds: Mapping[str, fl
     for site in net.find(list(tails)):
         layer, level = tails[site.name], thresholds[site.name]
         error, ratio = layer.error(level), layer.ratio(level)
-        rows.append({
-            "unit": site.name, "ratio": ratio, "effect": ratio - layer.chance(error),
-            "null_mean": layer.chance(error), "threshold": level, "tail_error": error,
-            "site": site.name, "layer": site.layer,
-        })  # fmt: skip
+        rows.append(
+            {
+                "unit": site.name,
+                "ratio": ratio,
+                "effect": ratio - layer.chance(error),
+                "null_mean": layer.chance(error),
+                "threshold": level,
+                "tail_error": error,
+                "site": site.name,
+                "layer": site.layer,
+            }
+        )
     return pd.DataFrame(rows)

@@ -95,9 +95,14 @@ def programming_neurons(
         raise NisslError(f"n_per_label={n_per_label} takes no neurons", do="give 1 or more")
     shares = opened(rec, labels)
     found = against_exchanged(
-        rec, shares, method="programming_neurons", null=null, n_permutations=n_permutations,
-        correction=correction, seed=seed,
-    )  # fmt: skip
+        rec,
+        shares,
+        method="programming_neurons",
+        null=null,
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
+    )
     listed = _listed(shares, n_per_label, bar)
     n_languages = listed.sum(axis=0)
     kind = np.where(n_languages == 1, "exclusive", np.where(n_languages > 1, "shared", ""))

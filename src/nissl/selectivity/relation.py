@@ -100,10 +100,17 @@ def relation(
             do="give at least two facts of each of two relations; thirty make a finding",
         )
     found = permutation_test(
-        facts, labels_of(facts, labels), score="average_precision", block=block, null=null,
-        n_permutations=n_permutations, tail=tail, correction=correction, seed=seed,
+        facts,
+        labels_of(facts, labels),
+        score="average_precision",
+        block=block,
+        null=null,
+        n_permutations=n_permutations,
+        tail=tail,
+        correction=correction,
+        seed=seed,
         progress=progress,
-    )  # fmt: skip
+    )
     return Finding(found.table, "relation", found.null, found.provenance, found.score)
 
 

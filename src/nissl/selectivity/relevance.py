@@ -116,10 +116,16 @@ def relevance(
     means = np.zeros((len(queries), values.shape[1]))
     np.add.at(means, kinds, values / n_all[kinds, None])
     found = permutation_test(
-        rec.copy(data=values - means[kinds]), right, score="mean_difference",
-        null=null or PermutedLabels(block=query, how="within"), n_permutations=n_permutations,
-        tail=tail, correction=correction, seed=seed, progress=progress,
-    )  # fmt: skip
+        rec.copy(data=values - means[kinds]),
+        right,
+        score="mean_difference",
+        null=null or PermutedLabels(block=query, how="within"),
+        n_permutations=n_permutations,
+        tail=tail,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+    )
     table = found.table.rename(columns={"mean_difference": "relevance"})
     said = {**found.provenance, "n_queries": len(queries)}
     return Finding(table, "relevance", found.null, said, "relevance")
@@ -220,13 +226,16 @@ def pair_conductance(
     }
     return {
         key: recording(
-            values[back], samples={"document": np.arange(len(pairs)), **samples}, units=units,
-            quantity=quantity, attrs=said,
+            values[back],
+            samples={"document": np.arange(len(pairs)), **samples},
+            units=units,
+            quantity=quantity,
+            attrs=said,
         )
         for key, quantity, values in zip(
             ("conductance", "size"), ("attribution", "activity"), whole, strict=True
         )
-    }  # fmt: skip
+    }
 
 
 def _batch(
@@ -250,9 +259,14 @@ def _batch(
     away = torch.from_numpy(queries) if blank == "query" else ~special
     silent = {**inputs, "input_ids": ids.masked_fill(away, int(tokenizer.pad_token_id))}
     found = integrated_gradients(
-        net, inputs, sites=sites, metric=lambda logits: score(logits).sum(), start="embed",
-        baseline=net.run(silent, sites="embed")["embed"], steps=steps,
-    )  # fmt: skip
+        net,
+        inputs,
+        sites=sites,
+        metric=lambda logits: score(logits).sum(),
+        start="embed",
+        baseline=net.run(silent, sites="embed")["embed"],
+        steps=steps,
+    )
     mask = inputs["attention_mask"].to(net.device).unsqueeze(-1)
     out = {}
     for site in sites:

@@ -250,7 +250,10 @@ class SkipLayers:
     def _count(self) -> None:
         response, positions = self.call
         real = positions >= 0
-        self.skipped.append((
-            response[real].cpu().numpy(), positions[real].cpu().numpy(),
-            self.chosen[real].cpu().numpy(),
-        ))  # fmt: skip
+        self.skipped.append(
+            (
+                response[real].cpu().numpy(),
+                positions[real].cpu().numpy(),
+                self.chosen[real].cpu().numpy(),
+            )
+        )

@@ -20,9 +20,14 @@ class TooFewAnswers(NisslError):
 
 
 def sparse_probe(
-    answers: Array, others: Array, wrong: ArrayLike, *, most: int, kind: ArrayLike,
+    answers: Array,
+    others: Array,
+    wrong: ArrayLike,
+    *,
+    most: int,
+    kind: ArrayLike,
     other_tokens: bool = True,
-) -> tuple[Array, float]:  # fmt: skip
+) -> tuple[Array, float]:
     """Fit the L1 logistic probe that tells wrong answers from right ones and from other tokens.
 
     Parameters

@@ -158,9 +158,14 @@ def sparsing_law(
     fitted, amplitude, limit = solved(best.x)
     exponent, rate = np.exp(best.x)
     return SparsingLaw(
-        kind, limit, amplitude, float(exponent), float(rate) if kind == "logspace" else 0.0,
-        float(d.max()), _explained(y, fitted),
-    )  # fmt: skip
+        kind,
+        limit,
+        amplitude,
+        float(exponent),
+        float(rate) if kind == "logspace" else 0.0,
+        float(d.max()),
+        _explained(y, fitted),
+    )
 
 
 def _shape(x: Array, exponent: float, rate: float) -> Array:

@@ -243,15 +243,23 @@ def against_exchanged(
     within = None if null.within is None else labels_of(rec, null.within)
     index = null.draw(found.label, n_permutations, block=block, within=within, seed=seed)
     n_kinds = len(found.kinds)
-    drawn = np.stack([
-        specificity(_by_label(found.counts, found.n_tokens, found.label[row], n_kinds))
-        for row in index
-    ])  # fmt: skip
+    drawn = np.stack(
+        [
+            specificity(_by_label(found.counts, found.n_tokens, found.label[row], n_kinds))
+            for row in index
+        ]
+    )
     units = units_table(rec)
     made = against_null(
-        specificity(found.share), drawn, units=list(units["unit"].astype(str)), score="specificity",
-        method=method, null=null.name, alternative="greater", correction=correction,
-    )  # fmt: skip
+        specificity(found.share),
+        drawn,
+        units=list(units["unit"].astype(str)),
+        score="specificity",
+        method=method,
+        null=null.name,
+        alternative="greater",
+        correction=correction,
+    )
     table = made.table
     for place, column in enumerate([c for c in units.columns if c != "unit"]):
         table.insert(1 + place, column, np.asarray(units[column]))

@@ -116,10 +116,18 @@ def truth(
     by_block, subject_of = _blocks(values, subjects, blocks, labels, block)
     # Flipping a sign is trading places with nothing.
     found = paired_test(
-        by_block, np.zeros_like(by_block), units=units_table(rec), score="contribution",
-        method="truth", n_permutations=n_permutations, alternative="two-sided", tail=tail,
-        correction=correction, seed=seed, progress=progress,
-    )  # fmt: skip
+        by_block,
+        np.zeros_like(by_block),
+        units=units_table(rec),
+        score="contribution",
+        method="truth",
+        n_permutations=n_permutations,
+        alternative="two-sided",
+        tail=tail,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+    )
     whole = by_block.mean(axis=0)
     kinds = np.unique(subject_of)
     own = np.stack([by_block[subject_of == kind].mean(axis=0) for kind in kinds])
@@ -133,9 +141,13 @@ def truth(
     )
     table.loc[(values == 0).all(axis=0), "note"] = SILENT
     said = {
-        **found.provenance, "share": share, "least": least, "n_questions": len(values),
-        "n_blocks": len(by_block), "n_subjects": len(kinds),
-    }  # fmt: skip
+        **found.provenance,
+        "share": share,
+        "least": least,
+        "n_questions": len(values),
+        "n_blocks": len(by_block),
+        "n_subjects": len(kinds),
+    }
     return Finding(table, "truth", f"flipped signs (block={block!r})", said, "contribution")
 
 
@@ -168,11 +180,12 @@ def _contributions(rec: Recording) -> Array:
     values = np.asarray(rec.values, dtype=float)
     if quantity != "attribution" or not np.isfinite(values).all():
         raise NisslError(
-            "a contribution is not finite" if quantity == "attribution" else
-            "only attributions say what a unit contributes to an answer",
+            "a contribution is not finite"
+            if quantity == "attribution"
+            else "only attributions say what a unit contributes to an answer",
             where=f"quantity '{quantity}'",
             do="give choice_attributions(net, asked)",
-        )  # fmt: skip
+        )
     return values
 
 

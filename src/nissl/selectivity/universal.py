@@ -132,10 +132,16 @@ def universal(
             draws += drawn / len(pairs)
     every = np.stack(list(scores.values()))
     found = against_null(
-        every.mean(axis=0), draws, units=rec["unit"].values.astype(str).tolist(),
-        score="correlation", method="universal", null="rotated basis", alternative="greater",
-        tail=tail, correction=correction,
-    )  # fmt: skip
+        every.mean(axis=0),
+        draws,
+        units=rec["unit"].values.astype(str).tolist(),
+        score="correlation",
+        method="universal",
+        null="rotated basis",
+        alternative="greater",
+        tail=tail,
+        correction=correction,
+    )
     table = found.table.assign(
         lowest=every.min(axis=0), universal=found.table["effect"] > UNIVERSAL
     )
@@ -143,8 +149,11 @@ def universal(
     for name in pairs:
         table[f"partner {name}"], table[f"r {name}"] = partners[name], signed[name]
     about = {
-        **found.provenance, "networks": len(pairs), "seed": seed, "n_samples": rec.sizes["sample"]
-    }  # fmt: skip
+        **found.provenance,
+        "networks": len(pairs),
+        "seed": seed,
+        "n_samples": rec.sizes["sample"],
+    }
     return Finding(table, "universal", found.null, about, "correlation")
 
 
@@ -230,10 +239,15 @@ def _reader(rec: Recording) -> Any:
 
 
 def _compare(
-    sides: tuple[Any, Any, Array], n_samples: int, columns: NDArray[np.integer[Any]],
-    rotations: list[NDArray[np.float32]], dtype: str, r: Array, best: NDArray[np.integer[Any]],
+    sides: tuple[Any, Any, Array],
+    n_samples: int,
+    columns: NDArray[np.integer[Any]],
+    rotations: list[NDArray[np.float32]],
+    dtype: str,
+    r: Array,
+    best: NDArray[np.integer[Any]],
     drawn: Array,
-) -> None:  # fmt: skip
+) -> None:
     """Improve best partners, and those in rotated bases, by the units of one layer."""
     import torch
 

@@ -120,10 +120,14 @@ def voids(
         drawn.append(signs @ each / len(texts))
         names, counts = [*names, f"{names[1]} - {names[0]}"], [*counts, len(kind)]
     found = against_null(
-        np.concatenate(observed), np.concatenate(drawn, axis=1),
+        np.concatenate(observed),
+        np.concatenate(drawn, axis=1),
         units=[f"blocks.{i}" for i in range(n_layers)] * len(names),
-        score="share", method="voids", null=NULL, correction=correction,
-    )  # fmt: skip
+        score="share",
+        method="voids",
+        null=NULL,
+        correction=correction,
+    )
     table = found.table.assign(
         layer=np.tile(np.arange(n_layers), len(names)),
         label=np.repeat(names, n_layers),

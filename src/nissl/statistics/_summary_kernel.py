@@ -231,9 +231,20 @@ def summarise(
         for r0 in range(0, n_rows, STRETCH):
             r1 = min(r0 + STRETCH, n_rows)
             kept = _add_stretch(
-                values, r0, r1, u0, width, keep, shift[u0 : u0 + width], below[u0 : u0 + width],
-                above[u0 : u0 + width], sums, lo, hi, on,
-            )  # fmt: skip
+                values,
+                r0,
+                r1,
+                u0,
+                width,
+                keep,
+                shift[u0 : u0 + width],
+                below[u0 : u0 + width],
+                above[u0 : u0 + width],
+                sums,
+                lo,
+                hi,
+                on,
+            )
             if kept == 0:
                 continue
             finite = True
@@ -247,10 +258,22 @@ def summarise(
                     high[unit] = max(high[unit], np.float64(hi[u]))
                 else:
                     finite &= _add_slowly(
-                        values, r0, r1, unit, keep, start, np.float64(shift[unit]),
-                        np.float64(below[unit]), np.float64(above[unit]), power, low, high,
-                        active, nonfinite, first_nonfinite,
-                    )  # fmt: skip
+                        values,
+                        r0,
+                        r1,
+                        unit,
+                        keep,
+                        start,
+                        np.float64(shift[unit]),
+                        np.float64(below[unit]),
+                        np.float64(above[unit]),
+                        power,
+                        low,
+                        high,
+                        active,
+                        nonfinite,
+                        first_nonfinite,
+                    )
                 # A stretch is looked through only where its extreme would enter the list; at a
                 # tie the earlier place wins, so a later stretch of equal values is passed over.
                 edge = top[unit, k - 1]

@@ -43,10 +43,16 @@ class Interval:
 
 
 def bootstrap_interval(
-    values: ArrayLike, labels: ArrayLike | None = None, *, statistic: Callable[..., Any],
-    block: ArrayLike | None = None, level: float = 0.95, kind: str = "bca",
-    n_resamples: int = 2000, seed: int = 0,
-) -> Interval:  # fmt: skip
+    values: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    statistic: Callable[..., Any],
+    block: ArrayLike | None = None,
+    level: float = 0.95,
+    kind: str = "bca",
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
     """Return an interval for a statistic by drawing blocks with replacement.
 
     Parameters

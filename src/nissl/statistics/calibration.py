@@ -97,9 +97,15 @@ def rate(p: ArrayLike, *, alpha: float = 0.05, level: float = 0.99) -> Rate:
 
 
 def false_positive_rate(
-    test: Callable[..., Finding | ArrayLike], data: Callable[[np.random.Generator], Any], *,
-    n_repeats: int = 1, alpha: float = 0.05, level: float = 0.99, column: str = "p", seed: int = 0,
-) -> Rate:  # fmt: skip
+    test: Callable[..., Finding | ArrayLike],
+    data: Callable[[np.random.Generator], Any],
+    *,
+    n_repeats: int = 1,
+    alpha: float = 0.05,
+    level: float = 0.99,
+    column: str = "p",
+    seed: int = 0,
+) -> Rate:
     """Run a test on data that hold nothing, and count what it finds.
 
     Parameters
@@ -138,9 +144,14 @@ def false_positive_rate(
 
 def power(
     test: Callable[..., Finding | ArrayLike],
-    data: Callable[[np.random.Generator], tuple[tuple[Any, ...], ArrayLike]], *,
-    n_repeats: int = 1, alpha: float = 0.05, level: float = 0.99, column: str = "p", seed: int = 0,
-) -> Rate:  # fmt: skip
+    data: Callable[[np.random.Generator], tuple[tuple[Any, ...], ArrayLike]],
+    *,
+    n_repeats: int = 1,
+    alpha: float = 0.05,
+    level: float = 0.99,
+    column: str = "p",
+    seed: int = 0,
+) -> Rate:
     """Run a test on data with planted effects, and count how many it finds.
 
     Parameters

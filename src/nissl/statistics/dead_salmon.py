@@ -26,13 +26,20 @@ __all__ = ["dead_salmon"]
 
 @method(system=51)
 def dead_salmon(
-    activity: Callable[[Any], Recording | ArrayLike], network: Any, labels: str | ArrayLike, *,
-    score: str = "auroc", block: str | ArrayLike | None = None,
+    activity: Callable[[Any], Recording | ArrayLike],
+    network: Any,
+    labels: str | ArrayLike,
+    *,
+    score: str = "auroc",
+    block: str | ArrayLike | None = None,
     null: LabelNull = PermutedLabels(),  # noqa: B008
     networks: ReinitialisedNetwork = ReinitialisedNetwork(),  # noqa: B008
-    n_networks: int = 19, n_permutations: int = 1000, correction: str = "max", seed: int = 0,
+    n_networks: int = 19,
+    n_permutations: int = 1000,
+    correction: str = "max",
+    seed: int = 0,
     progress: bool = True,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Test each unit of a network against permuted labels and against networks never trained.
 
     Two questions, both of which a finding must answer. *Does the unit respond to the label?* is
@@ -101,9 +108,16 @@ def dead_salmon(
 
     def test(values: Any, y: Any, block: Any = block) -> Finding:
         return permutation_test(
-            values, y, score=score, block=block, null=null, n_permutations=n_permutations,
-            correction=correction, seed=seed, progress=False,
-        )  # fmt: skip
+            values,
+            y,
+            score=score,
+            block=block,
+            null=null,
+            n_permutations=n_permutations,
+            correction=correction,
+            seed=seed,
+            progress=False,
+        )
 
     trained = test(activity(network), labels)
     if "label" in trained.table:
@@ -129,10 +143,15 @@ def dead_salmon(
             )
             advance(1)
     training = against_null(
-        np.abs(np.asarray(table["effect"])), np.abs(effects), units=list(table["unit"]),
-        score=score, method="dead_salmon", null=networks.name, alternative="greater",
+        np.abs(np.asarray(table["effect"])),
+        np.abs(effects),
+        units=list(table["unit"]),
+        score=score,
+        method="dead_salmon",
+        null=networks.name,
+        alternative="greater",
         correction=correction,
-    ).table  # fmt: skip
+    ).table
     return _both(trained, table, training, shares, smallest, networks.name)
 
 
@@ -144,16 +163,24 @@ def _moved(
 
     design = Design.of(values, labels, None, block, null)
     index = null.draw(
-        design.labels, 1, block=design.block, within=design.within, seed=seed + 1_000_003,
+        design.labels,
+        1,
+        block=design.block,
+        within=design.within,
+        seed=seed + 1_000_003,
         start=draw,
-    )  # fmt: skip
+    )
     return design.labels[index[0]], design.block
 
 
 def _both(
-    trained: Finding, table: Any, training: Any, shares: NDArray[Any], smallest: NDArray[Any],
+    trained: Finding,
+    table: Any,
+    training: Any,
+    shares: NDArray[Any],
+    smallest: NDArray[Any],
     name: str,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Put both tests into one table; a row stands where both do."""
     table["p_training"], table["q_training"] = training["p"], training["q"]
     tested = np.asarray(table["note"] == "")
@@ -162,8 +189,12 @@ def _both(
         table[kind] = np.where(tested, larger, 1.0)
     dead = rate(smallest, alpha=0.05)
     said = {
-        **trained.provenance, "n_networks": len(shares), "random_share": float(shares.mean()),
+        **trained.provenance,
+        "n_networks": len(shares),
+        "random_share": float(shares.mean()),
         "random_rate": float((shares > 0).mean()),
-        "dead_rate": dead.rate, "dead_low": dead.low, "dead_high": dead.high,
-    }  # fmt: skip
+        "dead_rate": dead.rate,
+        "dead_low": dead.low,
+        "dead_high": dead.high,
+    }
     return Finding(table, "dead_salmon", f"{trained.null} and {name}", said, trained.score)

@@ -173,9 +173,13 @@ class Design:
         return np.asarray(drawn[:, self.group]) if self.aggregated else drawn
 
     def table(
-        self, rows: list[list[dict[str, NDArray[Any]]]], name: str, correction: str | None,
-        maxima: Array, tail: str,
-    ) -> Any:  # fmt: skip
+        self,
+        rows: list[list[dict[str, NDArray[Any]]]],
+        name: str,
+        correction: str | None,
+        maxima: Array,
+        tail: str,
+    ) -> Any:
         """Put the parts together, corrected over all that was tested."""
         import pandas as pd
 
@@ -192,9 +196,12 @@ class Design:
             tested = np.asarray(table["note"] == "")
             q = np.ones(len(table))
             q[tested] = pvalues.corrected(
-                np.asarray(table["p"])[tested], extremity[tested], maxima,
-                correction=correction, tail=tail,
-            )  # fmt: skip
+                np.asarray(table["p"])[tested],
+                extremity[tested],
+                maxima,
+                correction=correction,
+                tail=tail,
+            )
             table.insert(list(table.columns).index("p") + 1, "q", q)
         return table
 

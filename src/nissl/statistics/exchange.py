@@ -68,9 +68,12 @@ def autocorrelation(
 
 
 def refuse_if_hanging_together(
-    values: ArrayLike, labels: ArrayLike, *, coords: Mapping[str, NDArray[Any]],
+    values: ArrayLike,
+    labels: ArrayLike,
+    *,
+    coords: Mapping[str, NDArray[Any]],
     block: ArrayLike | None,
-) -> None:  # fmt: skip
+) -> None:
     """Refuse single samples as the unit of exchange where they hang together.
 
     Parameters

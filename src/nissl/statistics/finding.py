@@ -21,9 +21,26 @@ __all__ = ["Finding", "load_finding"]
 
 _METADATA = b"nissl.finding"
 _NOT_SCORES = {
-    "unit", "site", "layer", "index", "region", "x", "y", "z", "label", "effect", "null_mean",
-    "null_sd", "z_score", "p", "q", "low", "high", "tail", "note",
-}  # fmt: skip
+    "unit",
+    "site",
+    "layer",
+    "index",
+    "region",
+    "x",
+    "y",
+    "z",
+    "label",
+    "effect",
+    "null_mean",
+    "null_sd",
+    "z_score",
+    "p",
+    "q",
+    "low",
+    "high",
+    "tail",
+    "note",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,9 +215,11 @@ class Finding:
         path = Path(path)
         path = path if path.suffix else path.with_suffix(".parquet")
         about = {
-            "method": self.method, "null": self.null, "score": self.score,
+            "method": self.method,
+            "null": self.null,
+            "score": self.score,
             "provenance": {k: _plain(v) for k, v in self.provenance.items()},
-        }  # fmt: skip
+        }
         arrow = pa.Table.from_pandas(self.table, preserve_index=False)
         arrow = arrow.replace_schema_metadata(
             {**(arrow.schema.metadata or {}), _METADATA: json.dumps(about).encode()}

@@ -39,9 +39,15 @@ class LabelNull(Protocol):
         ...
 
     def draw(
-        self, labels: ArrayLike, n: int, *, block: ArrayLike | None, within: ArrayLike | None,
-        seed: int, start: int,
-    ) -> NDArray[np.int32]:  # fmt: skip
+        self,
+        labels: ArrayLike,
+        n: int,
+        *,
+        block: ArrayLike | None,
+        within: ArrayLike | None,
+        seed: int,
+        start: int,
+    ) -> NDArray[np.int32]:
         """Return whose label each sample is given, shape (n, n_samples)."""
         ...
 
@@ -126,9 +132,15 @@ class PermutedLabels:
         return self.how == "whole" or (self.how == "auto" and able)
 
     def draw(
-        self, labels: ArrayLike, n: int, *, block: ArrayLike | None = None,
-        within: ArrayLike | None = None, seed: int = 0, start: int = 0,
-    ) -> NDArray[np.int32]:  # fmt: skip
+        self,
+        labels: ArrayLike,
+        n: int,
+        *,
+        block: ArrayLike | None = None,
+        within: ArrayLike | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> NDArray[np.int32]:
         """Draw null labellings.
 
         Parameters

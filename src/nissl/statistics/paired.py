@@ -93,15 +93,23 @@ def paired_test(
     both = np.concatenate([half, -half])
     columns = {str(c): np.asarray(units[c]) for c in units if c != "unit"}
     rec = recording(
-        both, samples={"pair": np.tile(np.arange(n), 2), "before": np.repeat([True, False], n)},
+        both,
+        samples={"pair": np.tile(np.arange(n), 2), "before": np.repeat([True, False], n)},
         units={"unit": np.asarray(units["unit"]).astype(str), **columns},
-    )  # fmt: skip
+    )
     null = PermutedLabels(block="pair", how="within")
     found = permutation_test(
-        rec, "before", score="mean_difference", null=null, alternative=alternative,
-        n_permutations=n_permutations, tail=tail, correction=correction, seed=seed,
+        rec,
+        "before",
+        score="mean_difference",
+        null=null,
+        alternative=alternative,
+        n_permutations=n_permutations,
+        tail=tail,
+        correction=correction,
+        seed=seed,
         progress=progress,
-    )  # fmt: skip
+    )
     table = found.table.rename(columns={"mean_difference": score})
     provenance = {**found.provenance, **(said or {}), "n_samples": len(before), "n_blocks": n}
     return Finding(table, method, null.name, provenance, score)

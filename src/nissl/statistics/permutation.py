@@ -28,13 +28,23 @@ BLOCK_BYTES = 64 * 2**20  # of activity, in float64, looked at together
 
 
 def permutation_test(
-    values: Recording | ArrayLike, labels: str | ArrayLike, *, score: str | Score = "cohens_d",
-    units: Sequence[str] | None = None, block: str | ArrayLike | None = None,
-    null: LabelNull = PermutedLabels(), n_permutations: int = 1000,  # noqa: B008
-    tail: str = "permutation", correction: str | None = "max", alternative: str | None = None,
-    smallest_p: float = 0.05, seed: int = 0, device: str | None = None,
-    batch_size: int | None = None, progress: bool = True,
-) -> Finding:  # fmt: skip
+    values: Recording | ArrayLike,
+    labels: str | ArrayLike,
+    *,
+    score: str | Score = "cohens_d",
+    units: Sequence[str] | None = None,
+    block: str | ArrayLike | None = None,
+    null: LabelNull = PermutedLabels(),
+    n_permutations: int = 1000,
+    tail: str = "permutation",
+    correction: str | None = "max",
+    alternative: str | None = None,
+    smallest_p: float = 0.05,
+    seed: int = 0,
+    device: str | None = None,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> Finding:
     """Test whether each unit responds to labels, against labels moved as the null moves them.
 
     Parameters
@@ -117,23 +127,34 @@ def permutation_test(
                 made = scored(drawn, label)
                 out = pvalues.compare(made[0], made[1:], alternative=alternative, tail=tail)
                 p, extremity, notes = _untested(out, note)
-                rows[k].append({
-                    name: np.where(note == NOT_FINITE, np.nan, made[0]),
-                    "effect": made[0] - out.null_mean, "null_mean": out.null_mean,
-                    "null_sd": out.null_sd, "p": p, "tail": out.tail, "note": notes,
-                    "extremity": extremity,
-                })  # fmt: skip
+                rows[k].append(
+                    {
+                        name: np.where(note == NOT_FINITE, np.nan, made[0]),
+                        "effect": made[0] - out.null_mean,
+                        "null_mean": out.null_mean,
+                        "null_sd": out.null_sd,
+                        "p": p,
+                        "tail": out.tail,
+                        "note": notes,
+                        "extremity": extremity,
+                    }
+                )
                 if (notes == "").any():
                     np.maximum(maxima, out.drawn[:, notes == ""].max(axis=1), out=maxima)
             advance(x.shape[1])
     table = data.table(rows, name, correction, maxima, tail)
     said: dict[str, str | int | float] = {
-        "n_permutations": n_permutations, "seed": seed, "tail": tail, "alternative": alternative,
+        "n_permutations": n_permutations,
+        "seed": seed,
+        "tail": tail,
+        "alternative": alternative,
         "correction": correction or "none",
         "searched": "units" if data.single else "units x labels",
-        "n_tests": int((table["note"] == "").sum()), "n_samples": len(data.labels),
-        "n_blocks": data.n_blocks, "least_p": least,
-    }  # fmt: skip
+        "n_tests": int((table["note"] == "").sum()),
+        "n_samples": len(data.labels),
+        "n_blocks": data.n_blocks,
+        "least_p": least,
+    }
     return Finding(table, "permutation_test", null.name, said, name)
 
 

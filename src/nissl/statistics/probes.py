@@ -23,10 +23,19 @@ KINDS = ("logistic", "ridge")
 
 
 def probe(
-    values: Recording | ArrayLike, labels: str | ArrayLike, *, block: str | ArrayLike,
-    types: str | ArrayLike | None, kind: str = "logistic", penalty: float = 1.0, n_folds: int = 5,
-    n_controls: int = 19, correction: str | None = "max", seed: int = 0, progress: bool = True,
-) -> Finding:  # fmt: skip
+    values: Recording | ArrayLike,
+    labels: str | ArrayLike,
+    *,
+    block: str | ArrayLike,
+    types: str | ArrayLike | None,
+    kind: str = "logistic",
+    penalty: float = 1.0,
+    n_folds: int = 5,
+    n_controls: int = 19,
+    correction: str | None = "max",
+    seed: int = 0,
+    progress: bool = True,
+) -> Finding:
     """Ask how well labels can be read from activity, and how much better than a control task.
 
     A control task gives every type (word, stimulus) one label at random, from the labels' own
@@ -97,9 +106,12 @@ def probe(
     words = None if types is None else codes(column_of("types", types, len(x), rec))
     sites = _sites(rec, x.shape[1])
     said: dict[str, str | int | float] = {
-        "kind": kind, "penalty": penalty, "n_folds": n_folds, "seed": seed,
+        "kind": kind,
+        "penalty": penalty,
+        "n_folds": n_folds,
+        "seed": seed,
         "n_blocks": len(np.unique(b)),
-    }  # fmt: skip
+    }
     tasks = [y]
     if words is not None:
         tasks += [control_labels(y, words, seed=seed + 1 + i) for i in range(n_controls)]
@@ -109,9 +121,14 @@ def probe(
         for s, members in enumerate(sites.values()):
             for t, task in enumerate(tasks):
                 accuracy[t, s] = cross_validate(
-                    x[:, members], task, block=b, kind=kind, penalty=penalty, n_folds=n_folds,
+                    x[:, members],
+                    task,
+                    block=b,
+                    kind=kind,
+                    penalty=penalty,
+                    n_folds=n_folds,
                     seed=seed,
-                )  # fmt: skip
+                )
                 advance(1)
     majority = np.bincount(y).max() / len(y)
     if words is None:
@@ -123,17 +140,29 @@ def probe(
         table["majority"] = majority
         return Finding(table, "probe", "none", said, "accuracy")
     found = against_null(
-        accuracy[0], accuracy[1:], units=list(sites), score="accuracy", method="probe",
-        null=f"ControlTask(n_controls={n_controls})", alternative="greater", correction=correction,
-    )  # fmt: skip
+        accuracy[0],
+        accuracy[1:],
+        units=list(sites),
+        score="accuracy",
+        method="probe",
+        null=f"ControlTask(n_controls={n_controls})",
+        alternative="greater",
+        correction=correction,
+    )
     table = found.table.assign(majority=majority)
     return Finding(table, "probe", found.null, {**found.provenance, **said}, "accuracy")
 
 
 def cross_validate(
-    values: ArrayLike, labels: ArrayLike, *, block: ArrayLike, kind: str = "logistic",
-    penalty: float = 1.0, n_folds: int = 5, seed: int = 0,
-) -> float:  # fmt: skip
+    values: ArrayLike,
+    labels: ArrayLike,
+    *,
+    block: ArrayLike,
+    kind: str = "logistic",
+    penalty: float = 1.0,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> float:
     """Return the accuracy of a linear probe on blocks it was not fitted to.
 
     Parameters

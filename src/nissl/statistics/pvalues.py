@@ -53,9 +53,12 @@ class Compared:
 
 
 def compare(
-    observed: ArrayLike, draws: ArrayLike, *, alternative: str = "two-sided",
+    observed: ArrayLike,
+    draws: ArrayLike,
+    *,
+    alternative: str = "two-sided",
     tail: str = "permutation",
-) -> Compared:  # fmt: skip
+) -> Compared:
     """Compare scores with draws of them under a null, each unit with its own.
 
     Scores are first standardised by the mean and deviation of draws and observed score together,
@@ -125,10 +128,17 @@ def compare(
 
 
 def against_null(
-    observed: ArrayLike, draws: ArrayLike, *, units: Sequence[str], score: str, method: str,
-    null: str, alternative: str = "two-sided", tail: str = "permutation",
+    observed: ArrayLike,
+    draws: ArrayLike,
+    *,
+    units: Sequence[str],
+    score: str,
+    method: str,
+    null: str,
+    alternative: str = "two-sided",
+    tail: str = "permutation",
     correction: str | None = "max",
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Make a Finding of scores and their draws under any null: networks, directions, units.
 
     Parameters
@@ -174,11 +184,18 @@ def against_null(
         null_draws = np.broadcast_to(null_draws, (len(null_draws), len(scores)))
     made = compare(scores, null_draws, alternative=alternative, tail=tail)
     tested = made.null_sd > 0
-    table = pd.DataFrame({
-        "unit": list(units), score: scores, "effect": scores - made.null_mean,
-        "null_mean": made.null_mean, "null_sd": made.null_sd, "p": made.p, "tail": made.tail,
-        "note": np.where(tested, "", "not tested: the draws do not vary or are not finite"),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "unit": list(units),
+            score: scores,
+            "effect": scores - made.null_mean,
+            "null_mean": made.null_mean,
+            "null_sd": made.null_sd,
+            "p": made.p,
+            "tail": made.tail,
+            "note": np.where(tested, "", "not tested: the draws do not vary or are not finite"),
+        }
+    )
     if correction is not None:
         q = np.ones(len(scores))
         if tested.any():
@@ -188,9 +205,12 @@ def against_null(
             )
         table["q"] = q
     said: dict[str, str | int | float] = {
-        "n_draws": len(null_draws), "alternative": alternative, "tail": tail,
-        "correction": correction or "none", "n_tests": int(tested.sum()),
-    }  # fmt: skip
+        "n_draws": len(null_draws),
+        "alternative": alternative,
+        "tail": tail,
+        "correction": correction or "none",
+        "n_tests": int(tested.sum()),
+    }
     return Finding(table, method, null, said, score)
 
 
@@ -267,9 +287,15 @@ def _orient(z: Array, alternative: str) -> Array:
 
 
 def _normal(
-    scores: Array, null: Array, mean: Array, sd: Array, alternative: str, p: Array,
-    how: NDArray[np.str_], todo: NDArray[np.bool_],
-) -> None:  # fmt: skip
+    scores: Array,
+    null: Array,
+    mean: Array,
+    sd: Array,
+    alternative: str,
+    p: Array,
+    how: NDArray[np.str_],
+    todo: NDArray[np.bool_],
+) -> None:
     """Put normal tails where they fit; what is left stays in `todo`."""
     from nissl.statistics.tails import normal_tail
 
@@ -283,9 +309,13 @@ def _normal(
 
 
 def _gpd(
-    extremity: Array, drawn: Array, reached: NDArray[np.integer[Any]], p: Array,
-    how: NDArray[np.str_], todo: NDArray[np.bool_],
-) -> None:  # fmt: skip
+    extremity: Array,
+    drawn: Array,
+    reached: NDArray[np.integer[Any]],
+    p: Array,
+    how: NDArray[np.str_],
+    todo: NDArray[np.bool_],
+) -> None:
     """Put Pareto tails where fewer than ten draws reach the score and the fit is good."""
     from nissl.statistics.tails import gpd_tail
 

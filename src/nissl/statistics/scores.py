@@ -78,9 +78,14 @@ LINEAR = {
 
 
 def linear_scores(
-    score: LinearScore, values: Array, drawn: NDArray[Any], positive: Any, *,
-    group: NDArray[np.int64] | None = None, device: str | None = None,
-) -> Array:  # fmt: skip
+    score: LinearScore,
+    values: Array,
+    drawn: NDArray[Any],
+    positive: Any,
+    *,
+    group: NDArray[np.int64] | None = None,
+    device: str | None = None,
+) -> Array:
     """Score every unit against every drawn labelling by matrix products.
 
     Parameters
@@ -235,9 +240,11 @@ def average_precisions(
 
 
 def slow_scores(
-    score: Callable[[Array, NDArray[Any]], Array], values: Array, drawn: NDArray[Any],
+    score: Callable[[Array, NDArray[Any]], Array],
+    values: Array,
+    drawn: NDArray[Any],
     positive: Any,
-) -> Array:  # fmt: skip
+) -> Array:
     """Score every unit by calling a function once for every drawn labelling.
 
     Parameters

@@ -52,9 +52,15 @@ class CircularShift:
         return f"CircularShift({inside}min_shift={self.min_shift})"
 
     def draw(
-        self, labels: ArrayLike, n: int, *, block: ArrayLike | None = None,
-        within: ArrayLike | None = None, seed: int = 0, start: int = 0,
-    ) -> NDArray[np.int32]:  # fmt: skip
+        self,
+        labels: ArrayLike,
+        n: int,
+        *,
+        block: ArrayLike | None = None,
+        within: ArrayLike | None = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> NDArray[np.int32]:
         """Draw shifted labellings.
 
         Parameters

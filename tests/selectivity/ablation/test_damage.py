@@ -64,10 +64,13 @@ def planted():
     net = nissl.load(Planted(), tokenizer=Words())
     rows = [(f"9 {3 + kind}", f"{20 + kind}", f"k{kind}") for kind in range(KINDS)] * PER_KIND
     facts = pd.DataFrame(rows, columns=["text", "answer", "kind"])
-    units = pd.DataFrame({
-        "unit": [f"block.down_proj:in[{i}]" for i in range(N_NEURONS)],
-        "layer": 0, "weight": np.linspace(1, 2, N_NEURONS),
-    })  # fmt: skip
+    units = pd.DataFrame(
+        {
+            "unit": [f"block.down_proj:in[{i}]" for i in range(N_NEURONS)],
+            "layer": 0,
+            "weight": np.linspace(1, 2, N_NEURONS),
+        }
+    )
     return net, facts, units
 
 
@@ -93,9 +96,16 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
     for draw in range(20):
         groups = {"k0": list(rng.choice(units.unit[30:], 5, replace=False))}
         found = damage(
-            net, groups, facts, labels="kind", units=units.iloc[30:], n_draws=19,
-            correction=None, seed=draw, progress=False,
-        )  # fmt: skip
+            net,
+            groups,
+            facts,
+            labels="kind",
+            units=units.iloc[30:],
+            n_draws=19,
+            correction=None,
+            seed=draw,
+            progress=False,
+        )
         below += found.table.set_index("label").loc["own - others", "p"] <= 0.05
     assert below <= 4  # of 20 at a level of 0.05: five or more have a chance of 0.003
 

@@ -11,8 +11,12 @@ from nissl.statistics import Finding
 
 
 def test_rows_and_columns_are_in_the_order_asked():
-    rows = [(unit, label, 5, number) for number, (unit, label) in enumerate(
-        [(u, k) for u in ("a", "c") for k in ("a", "b", "c", "own - others")])]  # fmt: skip
+    rows = [
+        (unit, label, 5, number)
+        for number, (unit, label) in enumerate(
+            [(u, k) for u in ("a", "c") for k in ("a", "b", "c", "own - others")]
+        )
+    ]
     table = pd.DataFrame(rows, columns=["unit", "label", "n_units", "effect"])
     axis = Figure().subplots()
     image = damage_matrix(Finding(table, "damage", "none"), axis, names=["c", "b", "a"])

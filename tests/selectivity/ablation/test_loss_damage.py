@@ -52,19 +52,20 @@ class Planted(nn.Module):
 def planted():
     rng = np.random.default_rng(0)
     rows = [(list(rng.integers(0, 10, 12) + 10 * k), f"k{k}") for k in range(KINDS)] * 3
-    units = pd.DataFrame({
-        "unit": [f"block.down_proj:in[{i}]" for i in range(N_NEURONS)],
-        "layer": 0, "weight": np.linspace(1, 2, N_NEURONS),
-    })  # fmt: skip
+    units = pd.DataFrame(
+        {
+            "unit": [f"block.down_proj:in[{i}]" for i in range(N_NEURONS)],
+            "layer": 0,
+            "weight": np.linspace(1, 2, N_NEURONS),
+        }
+    )
     return nissl.load(Planted()), pd.DataFrame(rows, columns=["text", "kind"]), units
 
 
 def test_the_neurons_of_a_kind_hurt_it_and_no_other(planted):
     net, texts, units = planted
     groups = {f"k{k}": list(units.unit[10 * k : 10 * k + 10]) for k in range(KINDS)}
-    found = loss_damage(
-        net, groups, texts, labels="kind", units=units, n_draws=39, progress=False
-    )  # fmt: skip
+    found = loss_damage(net, groups, texts, labels="kind", units=units, n_draws=39, progress=False)
     table = found.table.set_index(["unit", "label"])
     before = losses(net, list(texts["text"]), progress=False)
     for kind in groups:
@@ -84,9 +85,15 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
     for draw in range(20):
         groups = {"k0": list(rng.choice(units.unit[30:], 5, replace=False))}
         found = loss_damage(
-            net, groups, texts, labels="kind", units=units.iloc[30:], correction=None, seed=draw,
+            net,
+            groups,
+            texts,
+            labels="kind",
+            units=units.iloc[30:],
+            correction=None,
+            seed=draw,
             progress=False,
-        )  # fmt: skip
+        )
         below += found.table.set_index("label").loc["own - others", "p"] <= 0.05
     assert below <= 4  # of 20 at a level of 0.05: five or more have a chance of 0.003
 

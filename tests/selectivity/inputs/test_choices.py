@@ -84,9 +84,7 @@ def test_in_a_couple_every_word_is_as_often_true_and_as_often_first(asked):
 
 
 def test_equal_answers_never_meet_and_couples_are_counted():
-    facts = pd.DataFrame({
-        "text": list("abcdefg"), "answer": [" x"] * 4 + [" y"] * 3, "kind": "k"
-    })  # fmt: skip
+    facts = pd.DataFrame({"text": list("abcdefg"), "answer": [" x"] * 4 + [" y"] * 3, "kind": "k"})
     assert len(choices(facts, labels="kind")) == 6
     assert (choices(facts, labels="kind")["answer"] != choices(facts, labels="kind")["false"]).all()
     assert len(choices(facts, labels="kind", n_couples=2)) == 4

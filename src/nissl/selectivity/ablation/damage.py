@@ -94,9 +94,19 @@ def damage(
         return asked.ask(groups, batch_size=batch_size)[0]
 
     return ablated_groups(
-        net, groups, ask, facts[labels], units=units, null=null, n_draws=n_draws,
-        correction=correction, seed=seed, progress=progress, method="damage", item="fact",
-    )  # fmt: skip
+        net,
+        groups,
+        ask,
+        facts[labels],
+        units=units,
+        null=null,
+        n_draws=n_draws,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+        method="damage",
+        item="fact",
+    )
 
 
 def weighed(net: Network, rec: Recording) -> pd.DataFrame:

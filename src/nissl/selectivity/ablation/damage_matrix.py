@@ -71,9 +71,14 @@ def damage_matrix(
     digits = 1 if limit >= 1 else 2
     for (row, column), number in np.ndenumerate(numbers.round(digits) + 0.0):  # no -0.0
         axis.text(
-            column, row, f"{number:.{digits}f}", fontsize=7,
-            ha="center", va="center", color="white" if abs(number) > 0.6 * limit else "black",
-        )  # fmt: skip
+            column,
+            row,
+            f"{number:.{digits}f}",
+            fontsize=7,
+            ha="center",
+            va="center",
+            color="white" if abs(number) > 0.6 * limit else "black",
+        )
     count = table.drop_duplicates("unit").set_index("unit")["n_units"]
     axis.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(matrix)), [f"{name} ({count[name]})" for name in matrix.index])

@@ -115,10 +115,15 @@ def ablated_groups(
         draws.append(falls[1:])
         rows += [(name, kind, len(members)) for kind in [*kinds, "own - others"]]
     found = against_null(
-        np.concatenate(observed), np.concatenate(draws, axis=1), units=[r[0] for r in rows],
-        score="damage", method=method, null=null.name, alternative="greater",
+        np.concatenate(observed),
+        np.concatenate(draws, axis=1),
+        units=[r[0] for r in rows],
+        score="damage",
+        method=method,
+        null=null.name,
+        alternative="greater",
         correction=correction,
-    )  # fmt: skip
+    )
     table = found.table
     table.insert(1, "label", [row[1] for row in rows])
     table.insert(2, "n_units", [row[2] for row in rows])

@@ -98,8 +98,9 @@ def head_damage(
             raise NisslError(f"the units of '{site.name}' do not fall into heads")
     rows = [
         (f"{site.name}[head {head}]", site.name, site.layer, head)
-        for site in found for head in range(site.heads or 0)
-    ]  # fmt: skip
+        for site in found
+        for head in range(site.heads or 0)
+    ]
     units = pd.DataFrame(rows, columns=["unit", "site", "layer", "head"])
     ids, first = encoded(net, list(facts["text"]), list(facts["answer"]))
     after = np.empty((len(ids), len(units)))
@@ -128,10 +129,18 @@ def head_damage(
                     advance(len(heads))
     about: dict[str, str | int | float] = {"network": net.name, "last": last or "all"}
     return paired_test(
-        before, after, units=units, score="damage",
-        block=None if block is None else facts[block], method="head_damage", said=about,
-        n_permutations=n_permutations, correction=correction, seed=seed, progress=progress,
-    )  # fmt: skip
+        before,
+        after,
+        units=units,
+        score="damage",
+        block=None if block is None else facts[block],
+        method="head_damage",
+        said=about,
+        n_permutations=n_permutations,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _units(site: Site, head: int) -> list[str]:

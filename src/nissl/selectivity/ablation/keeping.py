@@ -108,8 +108,9 @@ def keeping(
         pruned = [(name, rows[~stay[rows]]) for name, rows in by_site.items()]
         edits = [
             ablate(sites=name, indices=index[rows], with_="mean", values=level[rows])
-            for name, rows in pruned if len(rows)
-        ]  # fmt: skip
+            for name, rows in pruned
+            if len(rows)
+        ]
         with net.edit(edits):
             return ask()
 
@@ -121,13 +122,25 @@ def keeping(
     taken = np.asarray(draws)
     # By rank, which holds also where no other units keep anything and the draws do not vary.
     p = (1 + (taken >= np.asarray(observed)).sum(axis=0)) / (1 + n_draws)
-    table = pd.DataFrame({
-        "unit": "kept", "label": ["accuracy", "log_probability"], "kept": observed,
-        "effect": observed - taken.mean(axis=0), "null_mean": taken.mean(axis=0),
-        "null_max": taken.max(axis=0), "p": p, "whole": whole, "pruned": none,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "unit": "kept",
+            "label": ["accuracy", "log_probability"],
+            "kept": observed,
+            "effect": observed - taken.mean(axis=0),
+            "null_mean": taken.mean(axis=0),
+            "null_max": taken.max(axis=0),
+            "p": p,
+            "whole": whole,
+            "pruned": none,
+        }
+    )
     said: dict[str, str | int | float] = {
-        "network": net.name, "n_facts": len(prompts), "n_kept": len(kept), "n_units": len(names),
-        "n_draws": n_draws, "seed": seed,
-    }  # fmt: skip
+        "network": net.name,
+        "n_facts": len(prompts),
+        "n_kept": len(kept),
+        "n_units": len(names),
+        "n_draws": n_draws,
+        "seed": seed,
+    }
     return Finding(table, "keeping", null.name, said, "kept")

@@ -88,6 +88,16 @@ def loss_damage(
         return -read.losses(groups, batch_size=batch_size)
 
     return ablated_groups(
-        net, groups, ask, texts[labels], units=units, null=null, n_draws=n_draws,
-        correction=correction, seed=seed, progress=progress, method="loss_damage", item="text",
-    )  # fmt: skip
+        net,
+        groups,
+        ask,
+        texts[labels],
+        units=units,
+        null=null,
+        n_draws=n_draws,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+        method="loss_damage",
+        item="text",
+    )

@@ -107,9 +107,19 @@ def ranking_damage(
         return np.asarray(reciprocal_ranks(pairs, got, at=at), dtype=np.float64)
 
     return ablated_groups(
-        net, groups, ask, of_query.first(), units=units, null=null, n_draws=n_draws,
-        correction=correction, seed=seed, progress=progress, method="ranking_damage", item="query",
-    )  # fmt: skip
+        net,
+        groups,
+        ask,
+        of_query.first(),
+        units=units,
+        null=null,
+        n_draws=n_draws,
+        correction=correction,
+        seed=seed,
+        progress=progress,
+        method="ranking_damage",
+        item="query",
+    )
 
 
 def reciprocal_ranks(pairs: pd.DataFrame, scores: ArrayLike, *, at: int = 10) -> pd.Series[float]:

@@ -116,11 +116,13 @@ def document_activity(
     return {
         key: recording(
             np.concatenate([one[key] for one in made], axis=1),
-            samples=samples, units=units, quantity=key,
+            samples=samples,
+            units=units,
+            quantity=key,
             attrs={"network": net.name, "weights": net.weights_hash},
         )
         for key in ("open", "size", "impact")
-    }  # fmt: skip
+    }
 
 
 class _Sums:

@@ -83,10 +83,11 @@ def choices(
     rng, rows, couple = np.random.default_rng(seed), [], 0
     for kind in facts[labels].unique():
         left = [
-            dict(row) for _, row in facts[facts[labels] == kind].sample(
-                frac=1, random_state=int(rng.integers(2**31))
-            ).iterrows()
-        ]  # fmt: skip
+            dict(row)
+            for _, row in facts[facts[labels] == kind]
+            .sample(frac=1, random_state=int(rng.integers(2**31)))
+            .iterrows()
+        ]
         made = 0
         while left and made != n_couples:
             one = left.pop(0)
@@ -99,10 +100,15 @@ def choices(
                 text = frame.format(
                     first=one["answer"], second=other["answer"], text=fact["text"]
                 ).strip()
-                rows.append({
-                    **fact, "text": text, "false": false["answer"], "couple": couple,
-                    "true_first": fact is one,
-                })  # fmt: skip
+                rows.append(
+                    {
+                        **fact,
+                        "text": text,
+                        "false": false["answer"],
+                        "couple": couple,
+                        "true_first": fact is one,
+                    }
+                )
             couple, made = couple + 1, made + 1
         if not made:
             raise NisslError(
@@ -242,9 +248,15 @@ def choice_attributions(
                 return whole
 
             made = integrated_gradients(
-                net, call, sites=found, path="site", baseline=begin, steps=steps, metric=metric,
+                net,
+                call,
+                sites=found,
+                path="site",
+                baseline=begin,
+                steps=steps,
+                metric=metric,
                 from_position=-1 if last else None,
-            )  # fmt: skip
+            )
             parts.append([made[site][:, -1].float().cpu().numpy() for site in found])
             advance(len(rows))
     values = np.concatenate([np.concatenate(part, axis=1) for part in parts])

@@ -67,9 +67,15 @@ def over_compliance(preference: ArrayLike, *, null: str = "MatchedUnits()") -> F
     told = np.stack([(x > 0).mean(axis=2), x.mean(axis=2)])
     rises = (told[:, :, -1] - told[:, :, 0]).T
     return against_null(
-        rises[0], rises[1:], units=["share", "preference"], score="rise",
-        method="over_compliance", null=null, alternative="greater", correction=None,
-    )  # fmt: skip
+        rises[0],
+        rises[1:],
+        units=["share", "preference"],
+        score="rise",
+        method="over_compliance",
+        null=null,
+        alternative="greater",
+        correction=None,
+    )
 
 
 def scaled_compliance(
@@ -123,9 +129,12 @@ def scaled_compliance(
         "Scaling", total=len(every) * len(questions), unit="questions", progress=progress
     ) as advance:
         found = read.prefer(
-            right, [group for group, _ in every], by=[factor for _, factor in every],
-            batch_size=batch_size, advance=advance,
-        )  # fmt: skip
+            right,
+            [group for group, _ in every],
+            by=[factor for _, factor in every],
+            batch_size=batch_size,
+            advance=advance,
+        )
     preference = np.tile(found[0], (len(groups), len(factors), 1))
     preference[:, np.asarray(factors) != 1] = found[1:].reshape(len(groups), -1, len(questions))
     return preference
