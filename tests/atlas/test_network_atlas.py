@@ -1,6 +1,7 @@
 """The atlas of a network whose every unit was built to be something, and of nothing."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -217,7 +218,7 @@ def test_a_state_of_another_text_is_refused(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     net = Network(Planted(), name="planted")
-    monkeypatch.setattr("nissl.atlas.assemble.assemble", stop)
+    monkeypatch.setattr(import_module("nissl.atlas.network_atlas"), "assemble", stop)
     with pytest.raises(KeyboardInterrupt):
         network_atlas(net, texts(), tmp_path, sites="neurons", batch_size=7, progress=False)
     with pytest.raises(NisslError, match="of another network, text or with other settings"):

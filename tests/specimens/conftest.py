@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nissl.specimens import Source, Specimen, specimen
-from nissl.specimens.fetching import is_cached
+from nissl.specimens import specimen
+from nissl.specimens.specimen import Source, Specimen
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def own_cache(
 def needs(name: str, *, limit: float = 30e6) -> None:
     """Skip where a specimen is neither in the cache nor small (in bytes) and to be had here."""
     entry = specimen(name)
-    if is_cached(entry):
+    if entry.is_cached():
         return
     clients = {"npm": "npm", "debian": "apt-get"}
     missing = [c for r, c in clients.items() if not shutil.which(c) and r in _registries(entry)]

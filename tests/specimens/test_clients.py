@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nissl.errors import NisslError
-from nissl.specimens import Source
 from nissl.specimens.clients import download
+from nissl.specimens.specimen import Source
 
 NPM = Source("npm", "thing", "1.0", "thing-1.0.tgz", "0" * 64, 3)
 WHEEL = Source("pip", "thing", "1.0", "thing-1.0-py3-none-any.whl", "0" * 64, 3)

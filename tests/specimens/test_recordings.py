@@ -78,7 +78,7 @@ def test_source_files_are_found_in_any_depth(tmp_path):
     assert [p.name for p in source_files(tmp_path, "b/*.nwb")] == ["c.nwb"]
 
 
-def test_every_recording_of_the_registry_has_a_loader():
+def test_every_recording_of_the_catalogue_has_a_loader():
     table = specimens()
     names = table[table["kind"] == "recording"]["name"]
     assert {"head-direction", "haxby", "hcp", "worm", "scp1"} <= set(names)

@@ -16,8 +16,7 @@ from nissl.network.active import SHARE
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.atlas.gathering import Gathering
-    from nissl.atlas.network_atlas import Gathered
+    from nissl.atlas.gathering import Gathered, Gathering
     from nissl.atlas.reading import Reading
     from nissl.atlas.vocabulary import Vocabulary
     from nissl.atlas.weights import Readout

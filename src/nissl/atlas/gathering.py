@@ -1,9 +1,10 @@
-"""Everything an atlas gathers about the units of one site while the network reads."""
+"""Everything an atlas gathers about units while the network reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from nissl.atlas.reading import Reading
 from nissl.recording import Block
 from nissl.statistics import GroupMeans, Preference, Summary
 
-__all__ = ["Gathering"]
+__all__ = ["Gathered", "Gathering"]
 
 Array = NDArray[Any]
 
@@ -146,3 +147,42 @@ class Gathering:
                 "documents": GroupMeans,
             }
         return parts
+
+
+@dataclass
+class Gathered:
+    """What the reading left: a gathering for each site, and the sample for the neighbours.
+
+    Parameters
+    ----------
+    sites : dict of str to Gathering
+        By full name, in order.
+    layers : dict of str to int
+        The block of each site, -1 where it is in none.
+    samples : dict of int to array, each of shape (n_sampled, n_units)
+        Activity of all units of the sites that have so many samples.
+    reading : Reading or None
+        The text.
+    """
+
+    sites: dict[str, Gathering]
+    layers: dict[str, int]
+    samples: dict[int, Array]
+    reading: Reading | None
+
+    def state(self) -> dict[str, Array]:
+        """Return everything gathered, as arrays to be saved."""
+        found = {f"sample/{n}": array for n, array in self.samples.items()}
+        for site, gathering in self.sites.items():
+            found |= {f"{site}//{key}": array for key, array in gathering.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from what `state` returned."""
+        for n, array in self.samples.items():
+            array[...] = state[f"sample/{n}"]
+        for site, gathering in self.sites.items():
+            start = f"{site}//"
+            gathering.restore(
+                {k.removeprefix(start): a for k, a in state.items() if k.startswith(start)}
+            )

@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.atlas.assemble import assemble
 from nissl.atlas.checkpoint import Checkpoint
-from nissl.atlas.gathering import Gathering
+from nissl.atlas.gathering import Gathered, Gathering
 from nissl.atlas.kinds import Rules
 from nissl.atlas.reading import Reading, reading_of
 from nissl.errors import NisslError
@@ -24,51 +24,12 @@ if TYPE_CHECKING:
     from nissl.network.grid import Grid
     from nissl.recording import Block
 
-__all__ = ["Gathered", "network_atlas"]
+__all__ = ["network_atlas"]
 
 Array = NDArray[Any]
 #: Memory for the sums of preferences, by which the number of tokens and pairs is chosen.
 LABEL_BYTES = 700e6
 TOKENS_OF_LABELS = 0.7  # the rest are pairs
-
-
-@dataclass
-class Gathered:
-    """What the reading left: a gathering for each site, and the sample for the neighbours.
-
-    Parameters
-    ----------
-    sites : dict of str to Gathering
-        By full name, in order.
-    layers : dict of str to int
-        The block of each site, -1 where it is in none.
-    samples : dict of int to array, each of shape (n_sampled, n_units)
-        Activity of all units of the sites that have so many samples.
-    reading : Reading or None
-        The text.
-    """
-
-    sites: dict[str, Gathering]
-    layers: dict[str, int]
-    samples: dict[int, Array]
-    reading: Reading | None
-
-    def state(self) -> dict[str, Array]:
-        """Return everything gathered, as arrays to be saved."""
-        found = {f"sample/{n}": array for n, array in self.samples.items()}
-        for site, gathering in self.sites.items():
-            found |= {f"{site}//{key}": array for key, array in gathering.state().items()}
-        return found
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from what `state` returned."""
-        for n, array in self.samples.items():
-            array[...] = state[f"sample/{n}"]
-        for site, gathering in self.sites.items():
-            start = f"{site}//"
-            gathering.restore(
-                {k.removeprefix(start): a for k, a in state.items() if k.startswith(start)}
-            )
 
 
 def network_atlas(
@@ -133,7 +94,6 @@ def network_atlas(
         As for `nissl.network.record`; or an atlas of something else was begun in the folder; or it
         cannot be written.
     """
-    from nissl.atlas.assemble import assemble
     from nissl.network import plan_of
     from nissl.network.record import provenance
 

@@ -18,8 +18,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.atlas.gathering import Gathering
-    from nissl.atlas.network_atlas import Gathered
+    from nissl.atlas.gathering import Gathered, Gathering
     from nissl.atlas.reading import Reading
     from nissl.atlas.vocabulary import Vocabulary
 

@@ -1,11 +1,9 @@
-from .fetching import fetch as fetch
+from .catalogue import specimen as specimen
+from .catalogue import specimens as specimens
+from .fetch import fetch as fetch
 from .images import Images as Images
 from .load import load as load
 from .read import read as read
-from .registry import Source as Source
-from .registry import Specimen as Specimen
-from .registry import specimen as specimen
-from .registry import specimens as specimens
 from .text_files import read_texts as read_texts
 from .vision_model import ImageTransform as ImageTransform
 from .vision_model import VisionModel as VisionModel

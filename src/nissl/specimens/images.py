@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.specimens.fetching import converted, fetch
+from nissl.specimens.fetch import converted, fetch
 
 __all__ = ["Images", "cifar10", "fashion_mnist", "mnist"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nissl.errors import NisslError
-from nissl.specimens.fetching import converted, fetch
+from nissl.specimens.fetch import converted, fetch
 
 __all__ = [
     "gemma3_270m",
@@ -182,7 +182,7 @@ def mpnet() -> Path:
     """
 
     def build(folder: Path) -> None:
-        from nissl.specimens.unpacking import unpack
+        from nissl.specimens.unpack import unpack
 
         archive = folder / "joined.zip"
         _join(sorted(fetch("mpnet").rglob("*.zip.*")), archive)

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from nissl.errors import UnknownName
-from nissl.specimens.fetching import fetch
-from nissl.specimens.registry import specimen
+from nissl.specimens.catalogue import specimen
+from nissl.specimens.fetch import fetch
 
 __all__ = ["load"]
 

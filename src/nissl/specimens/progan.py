@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nissl.specimens.fetching import fetch
+from nissl.specimens.fetch import fetch
 
 __all__ = ["ProGan", "progan"]
 

@@ -49,7 +49,7 @@ def read(path_or_name: str | Path, **options: Any) -> Any:
         return read_file(path, **options)
     if path.is_dir():
         return _folder(path, **options)
-    from nissl.specimens.registry import specimens
+    from nissl.specimens.catalogue import specimens
 
     known = specimens()["name"].tolist()
     if isinstance(path_or_name, str) and path_or_name in known:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nissl.specimens.fetching import converted, fetch
+from nissl.specimens.fetch import converted, fetch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nissl.specimens.fetching import fetch
+from nissl.specimens.fetch import fetch
 from nissl.specimens.texts import countries_in
 
 if TYPE_CHECKING:

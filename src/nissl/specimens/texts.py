@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.specimens.fetching import converted, fetch
+from nissl.specimens.fetch import converted, fetch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from nissl.errors import NisslError
-from nissl.specimens.fetching import fetch
+from nissl.specimens.fetch import fetch
 
 __all__ = ["TranscriptTransformer", "tis_folds", "transcript_tokens"]
 

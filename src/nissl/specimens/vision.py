@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nissl.specimens.fetching import fetch
+from nissl.specimens.fetch import fetch
 from nissl.specimens.vision_model import ImageTransform, VisionModel
 
 __all__ = [

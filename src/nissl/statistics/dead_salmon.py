@@ -32,7 +32,7 @@ def dead_salmon(
     *,
     score: str = "auroc",
     block: str | ArrayLike | None = None,
-    null: LabelNull = PermutedLabels(),  # noqa: B008
+    null: LabelNull = PermutedLabels(),
     networks: ReinitialisedNetwork = ReinitialisedNetwork(),  # noqa: B008
     n_networks: int = 19,
     n_permutations: int = 1000,

@@ -40,7 +40,7 @@ def folder_of(specimen: str, folder: str | Path | None = None, *, progress: bool
     """
     if folder is not None:
         return Path(folder)
-    from nissl.specimens.fetching import fetch
+    from nissl.specimens.fetch import fetch
 
     return fetch(specimen, progress=progress)
 

@@ -1,1 +1,1 @@
-"""What the registry pins, by kind."""
+"""Pinned artefacts, by kind."""

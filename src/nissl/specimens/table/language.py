@@ -1,6 +1,6 @@
 """Language models, and what else is a transformer over tokens."""
 
-from nissl.specimens.registry import Source, Specimen
+from nissl.specimens.specimen import Source, Specimen
 
 __all__ = ["TABLE"]
 

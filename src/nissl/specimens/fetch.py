@@ -14,9 +14,11 @@ from pathlib import Path
 from nissl.cache import cache_dir
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.specimens.registry import Source, Specimen, specimen
+from nissl.specimens.catalogue import specimen
+from nissl.specimens.clients import download
+from nissl.specimens.specimen import Source, Specimen
 
-__all__ = ["converted", "fetch", "is_cached"]
+__all__ = ["converted", "fetch"]
 
 Client = Callable[[Source, Path, Callable[[float], None]], Path]
 
@@ -49,34 +51,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     >>> fetch("smollm2").is_dir()  # doctest: +SKIP
     True
     """
-    from nissl.specimens.clients import download
-
     return fetch_specimen(specimen(name), client=download, progress=progress)
-
-
-def is_cached(entry: Specimen) -> bool:
-    """Return whether a specimen is in the cache, whole, as the registry pins it.
-
-    Parameters
-    ----------
-    entry : Specimen
-        The specimen.
-
-    Returns
-    -------
-    bool
-        True where `fetch` would need no network.
-
-    Examples
-    --------
-    >>> is_cached(specimen("smollm2")) in (True, False)
-    True
-    """
-    try:
-        manifest = json.loads((_home(entry) / "manifest.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return bool(manifest.get("digest") == entry.digest)
 
 
 def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) -> Path:
@@ -105,11 +80,11 @@ def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) ->
     --------
     >>> fetch_specimen(specimen("worm"), client=download)  # doctest: +SKIP
     """
-    home = _home(entry)
-    if is_cached(entry):
+    home = entry.home
+    if entry.is_cached():
         return home / "files"
     with locked(home), _disk(home):
-        if is_cached(entry):  # another process fetched it while this one waited
+        if entry.is_cached():  # another process fetched it while this one waited
             return home / "files"
         partial = home.with_name(f"{entry.name}.partial")
         _forget_other(partial, entry)
@@ -197,7 +172,7 @@ def _bring(
     source: Source, partial: Path, number: int, client: Client, advance: Callable[[float], None]
 ) -> None:
     """Download, verify and unpack one artefact, unless an earlier call has."""
-    from nissl.specimens.unpacking import unpack
+    from nissl.specimens.unpack import unpack
 
     whole = partial / "whole" / f"{number:03d}-{source.sha256}"
     if whole.exists():
@@ -224,7 +199,7 @@ def _bring(
 
 
 def _forget_other(partial: Path, entry: Specimen) -> None:
-    """Drop what an earlier, other version of the registry had begun to fetch."""
+    """Drop what an earlier version, pinned otherwise, had begun to fetch."""
     begun = partial / "digest"
     if partial.exists() and (not begun.exists() or begun.read_text() != entry.digest):
         shutil.rmtree(partial)
@@ -262,10 +237,6 @@ def _disk(folder: Path) -> Iterator[None]:
                 do="set NISSL_CACHE to a folder that you may write",
             ) from error
         raise
-
-
-def _home(entry: Specimen) -> Path:
-    return cache_dir("specimens") / entry.name
 
 
 def _sha256(path: Path) -> str:
