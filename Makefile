@@ -46,7 +46,7 @@ bench: $(VENV)/.dev      ## every ratio beside its target and its limit
 bench-peers: $(VENV)/.dev ## the same recording by other tools, in an environment of its own
 	$(BIN)/python -m bench.peers
 
-claims: $(VENV)/.dev     ## run the examples whose claim is missing, rebuild the table (ROOM=name for one room)
+claims: $(VENV)/.dev     ## run the replications whose claim is missing (ROOM=name for one room)
 	$(BIN)/nissl claims --run $(if $(ROOM),--room $(ROOM))
 
 docs: $(VENV)/.dev       ## the documentation as a site in build/docs

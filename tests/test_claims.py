@@ -112,10 +112,10 @@ open("runs.txt", "a").write("{name} ")
 
 
 def project(root: Path, **gains: float) -> Path:
-    (root / "examples" / "features").mkdir(parents=True, exist_ok=True)
+    (root / "replications" / "features").mkdir(parents=True, exist_ok=True)
     for name, gain in gains.items():
         text = EXAMPLE.format(name=name, gain=gain, rule='"gain > 0.1"')
-        (root / "examples" / "features" / f"{name}.py").write_text(text)
+        (root / "replications" / "features" / f"{name}.py").write_text(text)
     return root
 
 
@@ -138,12 +138,12 @@ def test_only_missing_and_changed_examples_run_and_the_table_is_made(tmp_path: P
 
 
 def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
-    folder = project(tmp_path, c=0.5) / "examples" / "features"
+    folder = project(tmp_path, c=0.5) / "replications" / "features"
     (folder / "a.py").write_text("raise SystemExit(3)")
     (folder / "b.py").write_text("pass")
     made = EXAMPLE.format(name="d", gain=0.5, rule='"gain > " + str(0.4)')
     (folder / "d.py").write_text(made)
-    with pytest.raises(NisslError, match="3 of 4 examples") as caught:
+    with pytest.raises(NisslError, match="3 of 4 replications") as caught:
         run_claims(root=tmp_path)
     assert "exit code 3" in str(caught.value)
     assert "made no claim called 'b'" in str(caught.value)

@@ -195,8 +195,8 @@ def test_claims_run_show_and_tell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples" / "features").mkdir(parents=True)
-    (tmp_path / "examples" / "features" / "a.py").write_text(CLAIM)
+    (tmp_path / "replications" / "features").mkdir(parents=True)
+    (tmp_path / "replications" / "features" / "a.py").write_text(CLAIM)
     assert run("claims", "--run", "--room", "features") == 0
     capfd.readouterr()
     assert run("claims", "--json") == 0
@@ -204,7 +204,7 @@ def test_claims_run_show_and_tell(
 
 
 def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path) -> None:
-    folder = tmp_path / "examples" / "features"
+    folder = tmp_path / "replications" / "features"
     folder.mkdir(parents=True)
     (folder / "a.py").write_text(CLAIM)
     (folder / "b.py").write_text(SLOW)

@@ -1,7 +1,7 @@
 """Claims of the literature put to the test: the verdict comes from a rule written before the run.
 
-An example measures, and ends with one call of `claim`. The rule is a condition on the figures,
-written in the example as text: it decides, it is printed and it is kept beside them. A claim
+A replication measures, and ends with one call of `claim`. The rule is a condition on the figures,
+written in the replication as text: it decides, it is printed and it is kept beside them. A claim
 *holds* where the rule is met. It *fails* only where the rule is not met and the same code, on the
 same data with an effect of the paper's size planted in it, does meet it; otherwise nothing has been
 learned, and it is *inconclusive*.
@@ -57,7 +57,7 @@ def claim(
     Parameters
     ----------
     name : str
-        The example's name; the claim is kept as ``claims/ROOM/NAME.json``.
+        The replication's name; the claim is kept as ``claims/ROOM/NAME.json``.
     system : int
         The number of the paper (``nissl methods --all``).
     room : str, optional
@@ -71,7 +71,7 @@ def claim(
     rule : str
         The condition for *holds*, such as ``"accuracy > null.accuracy + 0.05 and p < 0.01"``: names
         of `measured`, ``null.NAME``, numbers, ``+ - * /``, comparisons, ``and or not``, ``abs``,
-        ``min``, ``max``. Written in the example as text, before the run.
+        ``min``, ``max``. Written in the replication as text, before the run.
     fails : str, optional
         The condition for *fails*; that the rule is not met, by default.
     power : mapping, optional
@@ -125,7 +125,7 @@ def claim(
             where=f"{room}/{name}",
             do=reason or f"the rule is: {rule}",
         )
-    example = _example()
+    replication = _replication()
     record = {
         **figures,
         "system": system,
@@ -141,8 +141,8 @@ def claim(
         "seconds": round(time.process_time() if seconds is None else float(seconds), 1),
         "seed": seed,
         "versions": _versions(),
-        "example": example.name if example else "",
-        "source": fingerprint(example) if example else "",
+        "replication": replication.name if replication else "",
+        "source": fingerprint(replication) if replication else "",
     }
     _write(_folder(folder) / room / f"{name}.json", record)
     _print(record)
@@ -261,11 +261,13 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _example() -> Path | None:
+def _replication() -> Path | None:
     """Return the script that is being run, where one is."""
     file = getattr(sys.modules.get("__main__"), "__file__", None)
     path = Path(file) if file else None
-    return path if path and path.suffix == ".py" and "examples" in path.resolve().parts else None
+    return (
+        path if path and path.suffix == ".py" and "replications" in path.resolve().parts else None
+    )
 
 
 def fingerprint(path: Path) -> str:
