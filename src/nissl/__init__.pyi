@@ -6,6 +6,7 @@ from . import specimens as specimens
 from . import statistics as statistics
 from . import training as training
 from ._version import __version__ as __version__
+from .atlas import make_atlas as make_atlas
 from .claims import claim as claim
 from .errors import NisslError as NisslError
 from .methods import method as method

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from nissl.atlas import open_atlas
-from nissl.atlas.kinds import Rules
 from nissl.atlas.network_atlas import network_atlas
 from nissl.atlas.tables import BIGRAMS, EXAMPLES, NETWORK_UNITS, TOKENS, UNITS
+from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
 from nissl.network import Network
 
@@ -218,7 +218,7 @@ def test_a_state_of_another_text_is_refused(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     net = Network(Planted(), name="planted")
-    monkeypatch.setattr(import_module("nissl.atlas.network_atlas"), "assemble", stop)
+    monkeypatch.setattr(import_module("nissl.atlas.network_atlas"), "write_network_tables", stop)
     with pytest.raises(KeyboardInterrupt):
         network_atlas(net, texts(), tmp_path, sites="neurons", batch_size=7, progress=False)
     with pytest.raises(NisslError, match="of another network, text or with other settings"):
@@ -250,7 +250,7 @@ def test_images_have_an_atlas_too(tmp_path):
 
 
 def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
-    from nissl.atlas import atlas
+    from nissl.atlas import make_atlas
     from nissl.network.dictionary import LinearDictionary
 
     # Feature 0 reads the token's unit, feature 1 the pair's, with its sign turned.
@@ -259,7 +259,7 @@ def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
     bias = torch.tensor([-2.0, -2.0])
     features = LinearDictionary("neurons", encoder, bias, encoder.T, torch.zeros(N_UNITS))
     net = Network(Planted(), name="planted")
-    made = atlas(net, texts(), out=tmp_path, dictionary=features, progress=False)
+    made = make_atlas(net, texts(), out=tmp_path, dictionary=features, progress=False)
     units = made.units
     assert units["unit"].tolist() == ["neurons.sae[0]", "neurons.sae[1]"]
     assert units["kind"].tolist() == ["token", "bigram"]
@@ -269,10 +269,10 @@ def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
 
 
 def test_nothing_to_read_is_an_error(tmp_path):
-    from nissl.atlas import atlas
+    from nissl.atlas import make_atlas
 
     with pytest.raises(NisslError, match="nothing for the network to read"):
-        atlas(Network(Planted()), out=tmp_path)
+        make_atlas(Network(Planted()), out=tmp_path)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nissl.atlas.page.choice import choose, strength
-from nissl.atlas.page.histogram import drawn
+from nissl.atlas.page.featured import effect_size, featured_units
+from nissl.atlas.page.histogram import display_bins
 from nissl.atlas.page.statistic import bfloat16, statistics_of
 from nissl.atlas.page.write import write_page
 from nissl.errors import NisslError
@@ -139,7 +139,7 @@ OPEN_EDGES = np.concatenate([[-np.inf], -HALF_OCTAVES[::-1], HALF_OCTAVES, [np.i
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=50))
 def test_histograms_lose_no_value_and_keep_its_side(values: list[float]) -> None:
-    counts, edges = drawn(np.histogram(values, OPEN_EDGES)[0], OPEN_EDGES)
+    counts, edges = display_bins(np.histogram(values, OPEN_EDGES)[0], OPEN_EDGES)
     assert sum(counts) == len(values)
     assert len(edges) == len(counts) + 1
     assert (np.diff(edges) > 0).all()
@@ -166,12 +166,12 @@ def test_the_strongest_of_each_kind_are_chosen_and_reasons_vary() -> None:
     table = pd.DataFrame({"kind": ["token"] * 50 + ["dead"] * 50, "token": ["a"] * 40 + [""] * 60})
     table.loc[40:49, "token"] = list("bcdefghijk")
     table["token_effect"] = np.arange(100.0)[::-1]
-    chosen = choose(table, n=30)
+    chosen = featured_units(table, n=30)
     tokens = [row for row in chosen if row < 50]
     assert tokens[:2] == [0, 1]
     assert tokens[2:10] == list(range(40, 48))
-    assert all(strength(table)[50:] == -np.inf)
-    assert sorted(choose(table, n=100)) == list(range(100))
+    assert all(effect_size(table)[50:] == -np.inf)
+    assert sorted(featured_units(table, n=100)) == list(range(100))
 
 
 def test_unknown_columns_of_numbers_are_shown_under_their_own_name(units: pd.DataFrame) -> None:

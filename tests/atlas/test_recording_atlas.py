@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import zarr
 
-from nissl.atlas import recording_atlas, tables, write_page
-from nissl.atlas.centred import Centred
+from nissl.atlas import recording_atlas, tables
+from nissl.atlas.centred import CentredRecording
 from nissl.atlas.neighbours import neighbours_of
+from nissl.atlas.page import write_page
 from nissl.atlas.recording_tables import histograms, summary
 from nissl.errors import NisslError
 from nissl.recording import NotARecording, recording, samples_table
@@ -138,7 +139,7 @@ def test_neighbours_with_missing_values_equal_a_slow_reading():
         centred[r] -= np.nansum(values[r], axis=0) / np.maximum(np.isfinite(values[r]).sum(0), 1)
     partners, r, inside = neighbours_of(rec, k=3)
     assert inside == "run"
-    assert not Centred(rec).complete
+    assert not CentredRecording(rec).complete
     for unit in range(4):
         expected = {}
         for other in set(range(4)) - {unit}:
@@ -162,7 +163,7 @@ def test_lazy_recordings_give_the_same_tables(planted, atlas, tmp_path):
 
 def test_a_stopped_atlas_goes_on_and_gives_the_same(planted, atlas, tmp_path, monkeypatch):
     module = import_module("nissl.atlas.tuning")  # the package's attribute is the function
-    calls, whole = [], module.score
+    calls, whole = [], module.eta_squared
 
     def stopping(rec, plan, units, n, *, seed):
         calls.append(units.start)
@@ -170,7 +171,7 @@ def test_a_stopped_atlas_goes_on_and_gives_the_same(planted, atlas, tmp_path, mo
             raise KeyboardInterrupt
         return whole(rec, plan, units, n, seed=seed)
 
-    monkeypatch.setattr(module, "score", stopping)
+    monkeypatch.setattr(module, "eta_squared", stopping)
     options = {"n_permutations": 199, "batch_size": 2, "progress": False}
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from nissl.atlas import tuning
-from nissl.atlas.coordinates import plan_tuning
-from nissl.atlas.eta import score
+from nissl.atlas.eta_squared import eta_squared
+from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import recording
 
@@ -117,7 +117,7 @@ def test_scores_and_draws_equal_a_slow_reading_of_the_definition():
     run = np.repeat([0, 1, 2], 20)
     rec = recording(values, samples={"run": run, "time": np.arange(60), "label": np.arange(60) % 5})
     (plan,), _ = plan_tuning(rec)
-    scores = score(rec, plan, slice(None), 7, seed=4)
+    scores = eta_squared(rec, plan, slice(None), 7, seed=4)
     index = plan.null.draw(plan.codes, 7, within=plan.within, seed=4)
     for unit in range(4):
         x = values[:, unit].copy()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nissl.specimens import specimen
-from nissl.specimens.specimen import Source, Specimen
+from nissl.specimens.pinned import Source, Specimen
 
 
 @pytest.fixture(autouse=True)

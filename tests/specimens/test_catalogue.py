@@ -7,7 +7,7 @@ import pytest
 
 from nissl.errors import UnknownName
 from nissl.specimens import load, specimen, specimens
-from nissl.specimens.specimen import Specimen
+from nissl.specimens.pinned import Specimen
 
 NAMES = specimens()["name"].tolist()
 

@@ -7,7 +7,7 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.specimens.clients import download
-from nissl.specimens.specimen import Source
+from nissl.specimens.pinned import Source
 
 NPM = Source("npm", "thing", "1.0", "thing-1.0.tgz", "0" * 64, 3)
 WHEEL = Source("pip", "thing", "1.0", "thing-1.0-py3-none-any.whl", "0" * 64, 3)

@@ -11,8 +11,8 @@ import pytest
 
 from nissl.errors import NisslError, UnknownName
 from nissl.specimens import fetch
-from nissl.specimens.fetch import converted, fetch_specimen, locked
-from nissl.specimens.specimen import Source
+from nissl.specimens.fetch import convert_once, fetch_specimen, lock
+from nissl.specimens.pinned import Source
 
 from .conftest import Registry, zipped
 
@@ -141,9 +141,9 @@ def test_converts_once_and_whole() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        converted("smollm2", "test", build)
-    folder = converted("smollm2", "test", build)
-    assert converted("smollm2", "test", build) == folder
+        convert_once("smollm2", "test", build)
+    folder = convert_once("smollm2", "test", build)
+    assert convert_once("smollm2", "test", build) == folder
     assert (folder / "a").read_text() == "1"
     assert len(calls) == 2
 
@@ -153,10 +153,10 @@ def test_two_processes_do_not_fetch_at_once(tmp_path: Path) -> None:
     entered = context.Event()
 
     def other() -> None:
-        with locked(tmp_path / "model"):
+        with lock(tmp_path / "model"):
             entered.set()
 
-    with locked(tmp_path / "model"):
+    with lock(tmp_path / "model"):
         child = context.Process(target=other)
         child.start()
         assert not entered.wait(0.2)

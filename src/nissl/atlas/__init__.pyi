@@ -1,8 +1,6 @@
-from .atlas import atlas as atlas
+from .make_atlas import make_atlas as make_atlas
 from .network_atlas import network_atlas as network_atlas
-from .opened import Atlas as Atlas
-from .opened import open_atlas as open_atlas
-from .page import write_page as write_page
+from .reader import Atlas as Atlas
+from .reader import open_atlas as open_atlas
 from .recording_atlas import recording_atlas as recording_atlas
-from .tuning import Tuning as Tuning
 from .tuning import tuning as tuning

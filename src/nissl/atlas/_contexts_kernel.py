@@ -8,13 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["follow"]
+__all__ = ["update_contexts"]
 
 Array = NDArray[Any]
 
 
 @njit(nogil=True, cache=True)
-def follow(
+def update_contexts(
     values: Array,
     start: int,
     now: Array,

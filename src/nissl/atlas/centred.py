@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.stretches import CONTINUOUS, nested_blocks
+from nissl.atlas.nesting import CONTINUOUS, nested_groups
 from nissl.recording import Block, Recording, blocks
 
-__all__ = ["Centred"]
+__all__ = ["CentredRecording"]
 
 Array = NDArray[np.floating[Any]]
 
 
-class Centred:
+class CentredRecording:
     """A recording less the mean of each unit in each run, read slice by slice.
 
     Activity rises and falls between subjects, epochs and runs for reasons that have nothing to do
@@ -38,14 +38,14 @@ class Centred:
     --------
     >>> from nissl.recording import recording
     >>> rec = recording(np.array([[1.0], [3.0], [8.0]]), samples={"run": [0, 0, 1]})
-    >>> centred = Centred(rec)
+    >>> centred = CentredRecording(rec)
     >>> centred.inside, centred[:, 0:1].ravel().tolist()
     ('run', [-1.0, 1.0, 0.0])
     """
 
     def __init__(self, rec: Recording) -> None:
         holds = [n for n in CONTINUOUS if n in rec.coords and rec[n].dims == ("sample",)]
-        keys = nested_blocks(rec, holds)
+        keys = nested_groups(rec, holds)
         self.inside = holds[-1] if holds else ""
         self.stretch = keys[-1] if keys else np.zeros(rec.sizes["sample"], np.int64)
         self.rec = rec

@@ -1,4 +1,4 @@
-"""Save what has been gathered every so often, so that a killed atlas goes on where it stood."""
+"""Save the accumulators every so often, so that a killed atlas resumes where it was."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Checkpoint:
             with suppress(OSError):
                 partial.unlink()
             raise NisslError(
-                f"what was gathered cannot be saved: {error}",
+                f"the accumulators cannot be saved: {error}",
                 where=str(self.path),
                 do="make room, or choose a folder that you may write",
             ) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.reading import AFTER, BEFORE
+from nissl.atlas.corpus import AFTER, BEFORE
 from nissl.statistics import Extremes
 
 __all__ = ["Contexts"]
@@ -62,13 +62,13 @@ class Contexts:
         first_row, end_row : array of int, shape (n_rows,)
             Context of each row, in places among all samples.
         """
-        from nissl.atlas._contexts_kernel import follow
+        from nissl.atlas._contexts_kernel import update_contexts
 
         n_bottom = self.places.shape[1] - self.n_top
         now = np.concatenate(
             [extremes.top_places[:, : self.n_top], extremes.bottom_places[:, :n_bottom]], axis=1
         )
-        follow(
+        update_contexts(
             values,
             start,
             now,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.centred import Centred
+from nissl.atlas.centred import CentredRecording
 from nissl.recording import Recording
 
 __all__ = ["neighbours_of"]
@@ -48,7 +48,7 @@ def neighbours_of(rec: Recording, *, k: int = 10) -> tuple[NDArray[np.int64], Ar
     """
     from nissl.statistics import best_partners
 
-    centred = Centred(rec)
+    centred = CentredRecording(rec)
     if centred.complete and rec.sizes["sample"] >= 3:
         partners, r = best_partners(centred, k=k)
         return partners, r, centred.inside

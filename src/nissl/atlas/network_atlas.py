@@ -1,4 +1,4 @@
-"""The atlas of a network: one reading of a text, and what each unit did in it."""
+"""The atlas of a network: one pass over a text, and what each unit did in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.assemble import assemble
+from nissl.atlas.accumulators import Accumulators, SiteAccumulators
 from nissl.atlas.checkpoint import Checkpoint
-from nissl.atlas.gathering import Gathered, Gathering
-from nissl.atlas.kinds import Rules
-from nissl.atlas.reading import Reading, reading_of
+from nissl.atlas.corpus import Corpus, corpus_of
+from nissl.atlas.network_tables import write_network_tables
+from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
 
 if TYPE_CHECKING:
@@ -112,14 +112,14 @@ def network_atlas(
     checkpoint = Checkpoint(Path(out) / "atlas.state", about)
     if not resume:
         checkpoint.clear()
-    gathered, first = _begin(net, plan, checkpoint, sites, top=top, n=n_sampled, seed=seed)
-    _read(net, plan, gathered, checkpoint, sites, first=first, progress=progress)
+    accumulators, first = _begin(net, plan, checkpoint, sites, top=top, n=n_sampled, seed=seed)
+    _read(net, plan, accumulators, checkpoint, sites, first=first, progress=progress)
     about["text"] = name
     about["seconds_reading"] = round(time.perf_counter() - began, 1)
-    made = assemble(
+    made = write_network_tables(
         net,
         plan,
-        gathered,
+        accumulators,
         Path(out),
         about,
         rules=rules,
@@ -133,7 +133,7 @@ def network_atlas(
 
 
 def _make_folder(out: Path) -> None:
-    """Make the folder before the reading, not after it has been in vain."""
+    """Make the folder before the network reads, so that a wrong one costs nothing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         writable = os.access(out, os.W_OK)
@@ -156,7 +156,7 @@ def _begin(
     top: int,
     n: int,
     seed: int,
-) -> tuple[Gathered, int]:
+) -> tuple[Accumulators, int]:
     """Make the accumulators, or fill them with what was saved."""
     from nissl.network import TextPlan
     from nissl.network.active import active_above
@@ -165,20 +165,20 @@ def _begin(
     grids = grids_of(net, plan, sites)
     counts = {grid.site.name: grid.n_samples(plan) for grid in grids}
     tokens = isinstance(plan, TextPlan) and all(grid.tokens for grid in grids)
-    reading = _reading(plan, grids) if tokens and isinstance(plan, TextPlan) else None
+    corpus = _corpus(plan, grids) if tokens and isinstance(plan, TextPlan) else None
     first, state = checkpoint.load()
     thresholds = {}
-    if not state and isinstance(plan, TextPlan) and reading is not None:
+    if not state and isinstance(plan, TextPlan) and corpus is not None:
         thresholds = active_above(net, list(counts), plan)
-    samples, views = _samples(grids, counts, reading, n=min(n, min(counts.values())), seed=seed)
+    samples, views = _samples(grids, counts, corpus, n=min(n, min(counts.values())), seed=seed)
     found = {}
     for grid in grids:
         site, width = grid.site.name, grid.width
         above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
         sampled, sample = views[site]
-        found[site] = Gathering(
+        found[site] = SiteAccumulators(
             width,
-            reading,
+            corpus,
             top=min(top, counts[site]),
             active_above=above,
             active_below=below,
@@ -186,16 +186,16 @@ def _begin(
             sample=sample,
         )
     layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
-    gathered = Gathered(found, layers, samples, reading)
+    accumulators = Accumulators(found, layers, samples, corpus)
     if state:
-        gathered.restore(state)
-    return gathered, first
+        accumulators.restore(state)
+    return accumulators, first
 
 
-def _reading(plan: TextPlan, grids: list[Grid]) -> Reading:
+def _corpus(plan: TextPlan, grids: list[Grid]) -> Corpus:
     n_units = sum(grid.width for grid in grids)
     n_labels = min(LABEL_BYTES / 4 / n_units, 20_000)
-    return reading_of(
+    return corpus_of(
         plan,
         n_tokens=int(TOKENS_OF_LABELS * n_labels),
         n_bigrams=int((1 - TOKENS_OF_LABELS) * n_labels),
@@ -203,13 +203,13 @@ def _reading(plan: TextPlan, grids: list[Grid]) -> Reading:
 
 
 def _samples(
-    grids: list[Grid], counts: Mapping[str, int], reading: Reading | None, *, n: int, seed: int
+    grids: list[Grid], counts: Mapping[str, int], corpus: Corpus | None, *, n: int, seed: int
 ) -> tuple[dict[int, Array], dict[str, tuple[Array, Array]]]:
     """Choose the samples for the neighbours, and make room: sites of one count lie together."""
     samples, views = {}, {}
     for count in dict.fromkeys(counts.values()):
         together = [grid for grid in grids if counts[grid.site.name] == count]
-        places = np.arange(count) if reading is None else np.flatnonzero(reading.keep)
+        places = np.arange(count) if corpus is None else np.flatnonzero(corpus.keep)
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(places, min(n, len(places)), replace=False))
         samples[count] = np.zeros((len(chosen), sum(g.width for g in together)), np.float32)
@@ -223,7 +223,7 @@ def _samples(
 def _read(
     net: Network,
     plan: TextPlan | ItemPlan,
-    gathered: Gathered,
+    accumulators: Accumulators,
     checkpoint: Checkpoint,
     sites: str | list[str],
     *,
@@ -234,14 +234,14 @@ def _read(
 
     if first >= len(plan.batches):
         return
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as thread:
 
         def consume(block: Block) -> None:
-            gathered.sites[block.site].add(block, beside)
+            accumulators.sites[block.site].update(block, thread)
 
         def after(batch: int) -> None:
-            checkpoint.save_if_due(batch + 1, gathered.state)
+            checkpoint.save_if_due(batch + 1, accumulators.state)
 
         stream(net, plan, sites=sites, consume=consume, first=first, after=after, progress=progress)
     # What follows takes a while too; a run stopped there does not read again.
-    checkpoint.save(len(plan.batches), gathered.state)
+    checkpoint.save(len(plan.batches), accumulators.state)

@@ -18,7 +18,7 @@ from nissl.recording import Recording, check
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.atlas.parts import Parts
+    from nissl.atlas.finished_batches import FinishedBatches
 
 __all__ = ["recording_atlas"]
 
@@ -104,8 +104,8 @@ def recording_atlas(
     >>> made["n_units"], made["skipped"]
     (2, {'trial': 'it says what hangs together'})
     """
+    from nissl.atlas.finished_batches import identity_of
     from nissl.atlas.neighbours import neighbours_of
-    from nissl.atlas.parts import identity_of
     from nissl.atlas.recording_tables import (
         ENOUGH,
         example_table,
@@ -132,8 +132,8 @@ def recording_atlas(
         "seed": seed,
         "batch_size": batch_size,
     }
-    parts = _parts(Path(out), identity_of(rec, moments, asked), resume=resume)
-    found = tuning(rec, **asked, parts=parts, progress=progress)
+    finished = _finished(Path(out), identity_of(rec, moments, asked), resume=resume)
+    found = tuning(rec, **asked, finished=finished, progress=progress)
     tuned = found.finding.table
     neighbours, r, inside = neighbours_of(rec, k=min(n_neighbours, rec.sizes["unit"]))
     units = unit_table(rec, moments, tuned, neighbours, r, q=q)
@@ -156,7 +156,7 @@ def recording_atlas(
     }
     tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
     _write(Path(out), tables, histograms(rec, moments), about)
-    parts.remove()
+    finished.remove()
     return about
 
 
@@ -176,13 +176,13 @@ def _about(
     }
 
 
-def _parts(out: Path, identity: str, *, resume: bool) -> Parts:
-    from nissl.atlas.parts import Parts
+def _finished(out: Path, identity: str, *, resume: bool) -> FinishedBatches:
+    from nissl.atlas.finished_batches import FinishedBatches
 
     with _writing(out):
         if not resume:
-            Parts(out / "tuning.partial", identity).remove()
-        return Parts(out / "tuning.partial", identity)
+            FinishedBatches(out / "tuning.partial", identity).remove()
+        return FinishedBatches(out / "tuning.partial", identity)
 
 
 def _write(

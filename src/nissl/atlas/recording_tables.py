@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.centred import Centred
-from nissl.atlas.stretches import smallest_blocks
+from nissl.atlas.centred import CentredRecording
+from nissl.atlas.nesting import innermost_groups
 from nissl.recording import Recording, blocks, samples_table, units_table
 from nissl.statistics import Extremes, Moments
 
@@ -63,7 +63,7 @@ def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]
         extremes.update(block.values, block.start)
     found = moments.result()
     if not spikes:
-        centred = Centred(rec)
+        centred = CentredRecording(rec)
         inside = Moments(n_units)
         for values in centred.blocks():
             inside.update(values)
@@ -251,7 +251,7 @@ def _contexts(
     rec: Recording, sample: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the first sample of each context and the one after its last."""
-    block = smallest_blocks(rec)
+    block = innermost_groups(rec)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(block)) + 1, [len(block)]])
     at = np.searchsorted(edges, sample, side="right")
     return np.maximum(edges[at - 1], sample - CONTEXT), np.minimum(edges[at], sample + CONTEXT + 1)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.coordinates import PER_BIN, Plan, plan_tuning
-from nissl.atlas.eta import Scores, score
-from nissl.atlas.parts import Parts
+from nissl.atlas.eta_squared import EtaSquared, eta_squared
+from nissl.atlas.finished_batches import FinishedBatches
 from nissl.atlas.tables import TUNING, conform
+from nissl.atlas.tuning_plan import PER_BIN, TuningPlan, plan_tuning
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
 from nissl.statistics import Finding
@@ -61,14 +61,14 @@ def tuning(
     tail: str = "permutation",
     seed: int = 0,
     batch_size: int | None = None,
-    parts: Parts | None = None,
+    finished: FinishedBatches | None = None,
     progress: bool = True,
 ) -> Tuning:
     """Test every unit for tuning to every coordinate of the samples.
 
     The score is eta squared, the share of a unit's variance that lies between the levels of the
     coordinate; inside each block where the null shifts inside blocks. Its null exchanges what
-    `nissl.atlas.coordinates` says may be exchanged, by the same draws for all units.
+    `nissl.atlas.tuning_plan` says may be exchanged, by the same draws for all units.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def tuning(
         Of the draws.
     batch_size : int, optional
         Units read at a time; as many as fit into 256 MB where not given.
-    parts : Parts, optional
+    finished : FinishedBatches, optional
         Where finished batches are kept, and taken from where they are there already.
     progress : bool
         Show a bar.
@@ -151,15 +151,15 @@ def tuning(
     extremity: list[NDArray[np.floating[Any]]] = []
     maxima = np.full(n_permutations, -np.inf)
     total = len(plans) * rec.sizes["unit"]
-    parts = parts or Parts()
+    finished = finished or FinishedBatches()
     with progress_bar("Tuning", total=total, unit="units", progress=progress) as advance:
         for number, plan in enumerate(plans):
             for units in _batches(rec, plan, n_permutations, batch_size):
-                part = f"{number}-{units.start}"
-                made = parts.get(part)
+                name = f"{number}-{units.start}"
+                made = finished.get(name)
                 if made is None:
                     made = _test(rec, plan, units, n_permutations, seed=seed, tail=tail)
-                    parts.put(part, made[0], **made[1])
+                    finished.put(name, made[0], **made[1])
                 tables.append(made[0])
                 extremity.append(made[1]["extremity"])
                 maxima = np.maximum(maxima, made[1]["maxima"])
@@ -186,21 +186,21 @@ def tuning(
     return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
 
 
-def _batches(rec: Recording, plan: Plan, n: int, batch_size: int | None) -> Iterator[slice]:
+def _batches(rec: Recording, plan: TuningPlan, n: int, batch_size: int | None) -> Iterator[slice]:
     size = batch_size or max(1, int(BYTES / (24 * len(plan.rows) + 4 * n * len(plan.levels))))
     for start in range(0, rec.sizes["unit"], size):
         yield slice(start, start + size)
 
 
 def _test(
-    rec: Recording, plan: Plan, units: slice, n: int, *, seed: int, tail: str
+    rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed: int, tail: str
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.floating[Any]]]]:
     """Return the table of some units, their standardised scores, and the largest of each draw."""
     from nissl.statistics.pvalues import compare
 
     # A single stretch has no more shifts than samples; drawn twice they would make p too small.
     different = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
-    scores = score(rec, plan, units, min(n, round(different) - 1), seed=seed)
+    scores = eta_squared(rec, plan, units, min(n, round(different) - 1), seed=seed)
     compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
     table = _table(rec, plan, units, scores, compared)
     tested = (table["note"] == "").to_numpy()
@@ -211,14 +211,19 @@ def _test(
 
 
 def _table(
-    rec: Recording, plan: Plan, units: slice, scores: Scores, compared: Compared
+    rec: Recording, plan: TuningPlan, units: slice, scores: EtaSquared, compared: Compared
 ) -> pd.DataFrame:
     """Describe the tuning of some units to one coordinate."""
     import pandas as pd
 
-    from nissl.atlas.curves import auroc, information, preferred, vector_length
+    from nissl.atlas.tuning_curve import (
+        information_per_spike,
+        mean_vector_length,
+        preferred_auroc,
+        preferred_level,
+    )
 
-    level, name = preferred(scores.curve, plan)
+    level, name = preferred_level(scores.curve, plan)
     note = _notes(scores, compared)
     n_units = len(note)
     nothing = np.full(n_units, np.nan)
@@ -235,9 +240,13 @@ def _table(
         "p": np.where(note == "", compared.p, 1.0),
         "preferred": level,
         "preferred_name": name,
-        "auroc": auroc(scores.values, plan.codes, scores.curve) if categorical else nothing,
-        "vector_length": vector_length(scores.curve, plan) if spikes and plan.period else nothing,
-        "information": information(scores.curve, scores.number) if spikes else nothing,
+        "auroc": preferred_auroc(scores.values, plan.codes, scores.curve)
+        if categorical
+        else nothing,
+        "vector_length": mean_vector_length(scores.curve, plan)
+        if spikes and plan.period
+        else nothing,
+        "information": information_per_spike(scores.curve, scores.number) if spikes else nothing,
         "n": scores.number.sum(axis=0),
         "null": plan.null.name,
         "levels": [plan.levels] * n_units,
@@ -251,7 +260,7 @@ def _table(
     return pd.DataFrame(table)
 
 
-def _notes(scores: Scores, compared: Compared) -> NDArray[np.str_]:
+def _notes(scores: EtaSquared, compared: Compared) -> NDArray[np.str_]:
     """Say why a unit was not tested; empty where it was."""
     finite = np.isfinite(scores.values)
     note = np.full(finite.shape[1], "", dtype="<U60")

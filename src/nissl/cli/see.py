@@ -51,10 +51,10 @@ def _atlas(
         nissl atlas ./my-model --text book.txt --text src/ --out out/mine
         nissl atlas head-direction --out out/mouse
     """
-    from nissl.atlas import atlas
+    from nissl.atlas import make_atlas
 
     options = given(n_tokens=tokens, sites=sites, batch_size=batch_size, device=device, dtype=dtype)
-    made = atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
+    made = make_atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)
         return

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from nissl.errors import UnknownName
-from nissl.specimens.specimen import Specimen
+from nissl.specimens.pinned import Specimen
 from nissl.specimens.table import images, language, recordings, texts, vision
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from nissl.errors import NisslError
-from nissl.specimens.specimen import Source
+from nissl.specimens.pinned import Source
 
 __all__ = ["download"]
 

@@ -16,9 +16,9 @@ from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.specimens.catalogue import specimen
 from nissl.specimens.clients import download
-from nissl.specimens.specimen import Source, Specimen
+from nissl.specimens.pinned import Source, Specimen
 
-__all__ = ["converted", "fetch"]
+__all__ = ["convert_once", "fetch"]
 
 Client = Callable[[Source, Path, Callable[[float], None]], Path]
 
@@ -83,7 +83,7 @@ def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) ->
     home = entry.home
     if entry.is_cached():
         return home / "files"
-    with locked(home), _disk(home):
+    with lock(home), _disk(home):
         if entry.is_cached():  # another process fetched it while this one waited
             return home / "files"
         partial = home.with_name(f"{entry.name}.partial")
@@ -101,7 +101,7 @@ def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) ->
     return home / "files"
 
 
-def converted(name: str, version: str, build: Callable[[Path], None]) -> Path:
+def convert_once(name: str, version: str, build: Callable[[Path], None]) -> Path:
     """Return a folder made once from a specimen's files, and kept in the cache.
 
     Parameters
@@ -125,13 +125,13 @@ def converted(name: str, version: str, build: Callable[[Path], None]) -> Path:
 
     Examples
     --------
-    >>> converted("smollm2", "1", lambda folder: None)  # doctest: +SKIP
+    >>> convert_once("smollm2", "1", lambda folder: None)  # doctest: +SKIP
     """
     entry = specimen(name)
     folder = cache_dir("converted") / f"{name}-{version}-{entry.digest[:8]}"
     if folder.is_dir():
         return folder
-    with locked(folder), _disk(folder):
+    with lock(folder), _disk(folder):
         if not folder.is_dir():
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
@@ -142,7 +142,7 @@ def converted(name: str, version: str, build: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Keep other processes from the same folder while the block runs; wait where one has it.
 
     Parameters
@@ -158,7 +158,7 @@ def locked(folder: Path) -> Iterator[None]:
     Examples
     --------
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as at, locked(Path(at) / "model"):
+    >>> with tempfile.TemporaryDirectory() as at, lock(Path(at) / "model"):
     ...     pass
     """
     from filelock import FileLock

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.specimens.fetch import converted, fetch
+from nissl.specimens.fetch import convert_once, fetch
 
 __all__ = ["Images", "cifar10", "fashion_mnist", "mnist"]
 
@@ -226,6 +226,6 @@ def _kept(
         np.save(folder / "values.npy", values)
         np.save(folder / "labels.npy", labels.astype(np.int64))
 
-    folder = converted(name, "1", write)
+    folder = convert_once(name, "1", write)
     values, labels = np.load(folder / "values.npy"), np.load(folder / "labels.npy")
     return Images(values, labels, classes, np.arange(len(labels)) >= len(labels) - n_test)

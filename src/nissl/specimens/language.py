@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nissl.errors import NisslError
-from nissl.specimens.fetch import converted, fetch
+from nissl.specimens.fetch import convert_once, fetch
 
 __all__ = [
     "gemma3_270m",
@@ -58,7 +58,7 @@ def smollm2() -> Path:
         (weights,) = fetch("smollm2").rglob("*.gguf")
         convert_gguf(weights, folder)
 
-    return converted("smollm2", "2", build)
+    return convert_once("smollm2", "2", build)
 
 
 def gemma3_270m() -> Path:
@@ -80,7 +80,7 @@ def gemma3_270m() -> Path:
 
     Source: Gemma Team 2025, Gemma 3; Gemma terms of use.
     """
-    return converted(
+    return convert_once(
         "gemma3-270m", "1", _gguf_in_parts("gemma3-270m", "*.gguf.part*", GEMMA_SHA256)
     )
 
@@ -105,7 +105,7 @@ def qwen2_5_coder_1_5b() -> Path:
     Source: Hui et al. 2024, Qwen2.5-Coder; Apache-2.0.
     """
     name = "qwen2.5-coder-1.5b"
-    return converted(name, "1", _gguf_in_parts(name, "part*.bin", QWEN_SHA256, dtype="bfloat16"))
+    return convert_once(name, "1", _gguf_in_parts(name, "part*.bin", QWEN_SHA256, dtype="bfloat16"))
 
 
 def stories15m() -> Path:
@@ -136,7 +136,7 @@ def stories15m() -> Path:
         tokenizer = content[STORIES_MODEL:STORIES_TOKENIZER]
         convert_llama2c(content[:STORIES_MODEL], tokenizer, folder)
 
-    return converted("stories15m", "1", build)
+    return convert_once("stories15m", "1", build)
 
 
 def minilm() -> Path:
@@ -192,7 +192,7 @@ def mpnet() -> Path:
         archive.unlink()
         shutil.rmtree(folder / "all-mpnet-base-v2")
 
-    return converted("mpnet", "1", build)
+    return convert_once("mpnet", "1", build)
 
 
 def iglm() -> Path:
@@ -258,7 +258,7 @@ def _iglm(name: str, model: str) -> Path:
         AutoConfig.from_pretrained(at / model).save_pretrained(folder)
         _residues((at / "vocab.txt").read_text().split()).save_pretrained(folder)
 
-    return converted(name, "1", build)
+    return convert_once(name, "1", build)
 
 
 def _residues(vocab: list[str]) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from nissl.specimens.fetch import converted, fetch
+from nissl.specimens.fetch import convert_once, fetch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,7 @@ def reader() -> pd.DataFrame:
         table = pd.DataFrame(_interleaved(kinds)).drop_duplicates("text")
         table.to_parquet(folder / "reader.parquet", index=False)
 
-    return pd.read_parquet(converted("reader", "3", build) / "reader.parquet")
+    return pd.read_parquet(convert_once("reader", "3", build) / "reader.parquet")
 
 
 def _books(files: Path) -> Iterator[Document]:

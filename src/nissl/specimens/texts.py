@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.specimens.fetch import converted, fetch
+from nissl.specimens.fetch import convert_once, fetch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ def bible() -> pd.DataFrame:
         columns = ["text", "title", "language", "kind", "book", "chapter"]
         pd.DataFrame(rows, columns=columns).to_parquet(folder / "bible.parquet", index=False)
 
-    return pd.read_parquet(converted("bible", "1", build) / "bible.parquet")
+    return pd.read_parquet(convert_once("bible", "1", build) / "bible.parquet")
 
 
 def udhr() -> pd.DataFrame:
@@ -119,7 +119,7 @@ def udhr() -> pd.DataFrame:
         columns = ["text", "title", "language", "kind", "code", "article"]
         pd.DataFrame(rows, columns=columns).to_parquet(folder / "udhr.parquet", index=False)
 
-    return pd.read_parquet(converted("udhr", "1", build) / "udhr.parquet")
+    return pd.read_parquet(convert_once("udhr", "1", build) / "udhr.parquet")
 
 
 def countries() -> pd.DataFrame:

@@ -1,10 +1,10 @@
-// Colours: a stain from paper to deep violet; two arms where values have a sign.
+// Colours: one ramp from paper to deep violet; two where values have a sign.
 
-const STAIN = {
+const SEQUENTIAL = {
   light: ["#f6f3ee", "#ddd3e8", "#b5a1d2", "#8467b3", "#563a8b", "#2b1856"],
   dark: ["#1d1a24", "#352a52", "#57427f", "#8468b8", "#b69be4", "#f0e6ff"],
 };
-const ARMS = {
+const DIVERGING = {
   light: ["#0b5d57", "#4f9c94", "#b7d6d1", "#f6f3ee", "#cdbfe0", "#8467b3", "#3b2370"],
   dark: ["#7ee0d4", "#3d9a90", "#21504c", "#1d1a24", "#40305f", "#8468b8", "#dccbff"],
 };
@@ -48,7 +48,7 @@ function place(statistic, x) {
 }
 
 function colourOf(statistic) {
-  const colour = ramp((statistic.scale === "diverging" ? ARMS : STAIN)[theme()]);
+  const colour = ramp((statistic.scale === "diverging" ? DIVERGING : SEQUENTIAL)[theme()]);
   const missing = parsed(theme() === "dark" ? "#2c2833" : "#e9e6e0");
   return (row) => {
     const x = statistic.values[row];

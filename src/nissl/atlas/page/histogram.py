@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drawn", "histograms_of"]
+__all__ = ["display_bins", "histograms_of"]
 
 OCTAVES = 7  # below the outermost that is filled; what is smaller is one bin around zero
 
@@ -42,10 +42,10 @@ def histograms_of(folder: Path, rows: list[int]) -> list[tuple[list[int], list[f
     edges = np.asarray(arrays["edges"], dtype=float)
     chosen = np.asarray(arrays["histogram"])[rows]
     own = edges[rows] if edges.ndim == 2 else np.broadcast_to(edges, (len(rows), len(edges)))
-    return [drawn(counts, at) for counts, at in zip(chosen, own, strict=True)]
+    return [display_bins(counts, at) for counts, at in zip(chosen, own, strict=True)]
 
 
-def drawn(
+def display_bins(
     counts: NDArray[np.integer[Any]], edges: NDArray[np.floating[Any]]
 ) -> tuple[list[int], list[float]]:
     """Reduce one histogram to the bins that are drawn.
@@ -68,10 +68,10 @@ def drawn(
 
     Examples
     --------
-    >>> drawn(np.array([0, 3, 5, 0]), np.array([0.0, 1.0, 2.0, 3.0, 4.0]))
+    >>> display_bins(np.array([0, 3, 5, 0]), np.array([0.0, 1.0, 2.0, 3.0, 4.0]))
     ([3, 5], [1.0, 2.0, 3.0])
     >>> edges = np.array([-np.inf, -2, -1.5, -1, 1, 1.5, 2, np.inf])
-    >>> drawn(np.array([0, 0, 1, 9, 2, 4, 0]), edges)
+    >>> display_bins(np.array([0, 0, 1, 9, 2, 4, 0]), edges)
     ([1, 9, 6], [-2.0, -1.0, 1.0, 2.0])
     """
     filled = np.flatnonzero(counts)

@@ -113,7 +113,7 @@ function setTheme(name) {
 }
 
 function drawSized() {
-  drawStain();
+  drawMap();
   drawRidge();
   drawStack();
 }
@@ -136,13 +136,13 @@ fillSelect();
 fillTabs();
 drawAll();
 drawDead();
-liveStain();
+listenToMap();
 liveSearch();
 openFromAddress();
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 byId("theme").addEventListener("click", () => setTheme(theme() === "dark" ? "light" : "dark"));
-byId("statistic").addEventListener("change", () => { drawStain(); drawRidge(); });
-byId("order").addEventListener("change", drawStain);
+byId("statistic").addEventListener("change", () => { drawMap(); drawRidge(); });
+byId("order").addEventListener("change", drawMap);
 byId("more").addEventListener("click", () => { list.shown += 2 * PAGE; drawCards(); });
 byId("unit").addEventListener("click", (event) => { if (event.target === byId("unit")) byId("unit").close(); });
 byId("unit").addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));

@@ -126,7 +126,7 @@ function part(title, ...content) {
 function openUnit(row) {
   const card = cardOf.get(row);
   const sheet = byId("unit");
-  stain.chosen = row;
+  unitMap.chosen = row;
   const left = el("div", {}, card && card.histogram ? part("Histogram of activity, counts logarithmic", sparkline(card, 272, 80, true)) : null,
     part("Figures", pairs(row)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
   const right = el("div", {}, card ? detail(card) : el("p", { class: "none" },

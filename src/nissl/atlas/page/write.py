@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas.page.cards import Strings, cards
-from nissl.atlas.page.choice import choose
+from nissl.atlas.page.featured import featured_units
 from nissl.atlas.page.statistic import as_base64, bfloat16, statistics_of
-from nissl.atlas.page.words import ORDER, words_of
+from nissl.atlas.page.text import ORDER, page_text
 from nissl.errors import NisslError
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ SCRIPTS = (
     "data.js",
     "colour.js",
     "tiles.js",
-    "space.js",
-    "stain.js",
+    "positions.js",
+    "map.js",
     "layers.js",
     "unit.js",
     "main.js",
@@ -86,7 +86,7 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
     units, about = _read(folder)
     strings = Strings()
-    rows = choose(units, n=n_cards)
+    rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
     kinds = units["kind"].astype(str)
     leads = [c for c in made if kinds.iloc[c["row"]] not in ("dead", "unexplained")] or made
@@ -112,7 +112,7 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
         ],
         "cards": made,
         "strings": strings.texts,
-        **words_of(units, about),
+        **page_text(units, about),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.recording import Recording, recording
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 if TYPE_CHECKING:
     import h5py
@@ -50,7 +50,7 @@ def absence_eeg(folder: str | Path | None = None, *, progress: bool = True) -> R
 
     Source: file absence_epilepsy of eeghdf 0.2.4 (BSD).
     """
-    with opened(_file(folder, progress)) as path:
+    with read_errors(_file(folder, progress)) as path:
         import h5py
 
         with h5py.File(path) as file:
@@ -119,7 +119,7 @@ def absence_eeg_annotations(
     """
     import pandas as pd
 
-    with opened(_file(folder, progress)) as path:
+    with read_errors(_file(folder, progress)) as path:
         import h5py
 
         with h5py.File(path) as file:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.errors import UnknownName
 from nissl.recording import Recording, recording
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 from nissl.specimens.recordings.ts_file import read_ts
 
 __all__ = ["eyes", "finger_movements", "hand_direction", "scp1", "scp2"]
@@ -276,7 +276,7 @@ def _trials(of: _Trials, folder: str | Path | None, split: Split, progress: bool
         raise UnknownName("split", split, ["train", "test"])
     folder = folder_of(of.specimen, folder, progress=progress)
     (path, *_) = source_files(folder, f"{of.file}_{split.upper()}.ts")
-    with opened(path):
+    with read_errors(path):
         values, labels = read_ts(path, len(of.channels))
         labels = [of.names.get(label, label) for label in labels]
     n_trials, n_channels, n_times = values.shape

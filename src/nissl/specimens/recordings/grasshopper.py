@@ -9,7 +9,7 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording import Recording, bin_spikes, recording
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["grasshopper"]
 
@@ -77,11 +77,11 @@ def _run(folder: Path, number: int, bin: float) -> tuple[np.ndarray[Any, Any], .
     """Return counts (n_bins, 1), centres of bins and amplitude in them, of one run."""
     (events, *_) = source_files(folder, f"grasshopper_spike_times{number}.txt")
     (sound, *_) = source_files(folder, f"grasshopper_stimulus{number}.txt")
-    with opened(events):
+    with read_errors(events):
         spikes = np.loadtxt(events) * 1e-6
         header = [line for line in events.read_text().splitlines() if "intensity (dB)" in line]
         loudest = float(header[0].split(":")[1])
-    with opened(sound):
+    with read_errors(sound):
         time, pressure = np.loadtxt(sound).T
     rec = bin_spikes(
         {"time": spikes, "unit": np.zeros(len(spikes), int)}, bin=bin, start=0, stop=SECONDS

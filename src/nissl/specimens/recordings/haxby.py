@@ -9,7 +9,7 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.recording import Recording, recording, units_table
 from nissl.recording.readers import read_nifti
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["haxby"]
 
@@ -51,7 +51,7 @@ def haxby(folder: str | Path | None = None, *, progress: bool = True) -> Recordi
     (mask, *_) = source_files(folder, "mvpa2/data/mask.nii.gz")
     (table, *_) = source_files(folder, "mvpa2/data/attributes_literal.txt")
     image = read_nifti(bold, mask=mask, tr=TR)
-    with opened(table):
+    with read_errors(table):
         labels = np.loadtxt(table, dtype=str)
         category, run = labels[:, 0], labels[:, 1].astype(np.int32)
     if len(category) != len(image):

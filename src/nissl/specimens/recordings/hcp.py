@@ -11,7 +11,7 @@ import xarray as xr
 
 from nissl.errors import NisslError
 from nissl.recording import Recording, recording
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["hcp", "hcp_structure"]
 
@@ -114,7 +114,7 @@ def hcp_structure(folder: str | Path | None = None, *, progress: bool = True) ->
 def _matrix(path: Path, name: str) -> np.ndarray[Any, Any]:
     from scipy.io import loadmat
 
-    with opened(path):
+    with read_errors(path):
         matrix: np.ndarray[Any, Any] = np.asarray(loadmat(path)[name], np.float64)
     if N_REGIONS not in matrix.shape:
         raise NisslError(f"a matrix of shape {matrix.shape} has not 94 regions", where=str(path))
@@ -125,7 +125,7 @@ def _regions(folder: Path) -> dict[str, Any]:
     """Read the names of the regions from the package's source, without running it."""
     (path, *_) = source_files(folder, "utils/atlases.py")
     names: list[str] = []
-    with opened(path):
+    with read_errors(path):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "aal2":
                 table = ast.literal_eval(node.value)

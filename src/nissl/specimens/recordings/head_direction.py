@@ -9,7 +9,7 @@ import numpy as np
 
 from nissl.recording import Recording, labels_of, recording
 from nissl.recording.readers import read_nwb
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["head_direction"]
 
@@ -91,7 +91,7 @@ def head_direction(
 
 def _ripple(path: Path, time: Floats, bin: float) -> Floats:
     """Say which bins a ripple overlaps; NaN where none was looked for."""
-    with opened(path):
+    with read_errors(path):
         import h5py
 
         with h5py.File(path) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nissl.errors import NisslError
 
-__all__ = ["folder_of", "opened", "source_files"]
+__all__ = ["folder_of", "read_errors", "source_files"]
 
 
 def folder_of(specimen: str, folder: str | Path | None = None, *, progress: bool = True) -> Path:
@@ -84,7 +84,7 @@ def source_files(folder: Path, pattern: str) -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Path]:
+def read_errors(path: Path) -> Iterator[Path]:
     """Turn whatever a reading library throws at a broken file into one error.
 
     Parameters
@@ -104,7 +104,7 @@ def opened(path: Path) -> Iterator[Path]:
 
     Examples
     --------
-    >>> with opened(Path("a.nwb")) as path:
+    >>> with read_errors(Path("a.nwb")) as path:
     ...     path.suffix
     '.nwb'
     """

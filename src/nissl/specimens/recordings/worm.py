@@ -11,7 +11,7 @@ import xarray as xr
 
 from nissl.errors import UnknownName
 from nissl.recording import Recording, recording
-from nissl.specimens.recordings.source import folder_of, opened, source_files
+from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,7 +184,7 @@ def worm_connectome(folder: str | Path | None = None, *, progress: bool = True) 
     folder = folder_of("worm", folder, progress=progress)
     names, _ = _atlas(folder, "wt")
     (path, *_) = source_files(folder, "data/aconnectome_default.h5")
-    with opened(path):
+    with read_errors(path):
         import h5py
 
         with h5py.File(path) as file:
@@ -203,7 +203,7 @@ def _atlas(
     if strain not in ("wt", "unc31"):
         raise UnknownName("strain", strain, ["wt", "unc31"], do="give wt or unc31")
     (path, *_) = source_files(folder, "data/funatlas.h5")
-    with opened(path):
+    with read_errors(path):
         import h5py
 
         with h5py.File(path) as file:
@@ -215,7 +215,7 @@ def _atlas(
 def _anatomy(folder: Path, names: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
     """Return ganglion and place of each neuron."""
     (ganglia,) = source_files(folder, "data/aconnectome_ids_ganglia.json")
-    with opened(ganglia):
+    with read_errors(ganglia):
         listed = json.loads(ganglia.read_text())
     region = {
         neuron: ganglion
@@ -224,7 +224,7 @@ def _anatomy(folder: Path, names: np.ndarray[Any, Any]) -> dict[str, np.ndarray[
         for neuron in members
     }
     (positions,) = source_files(folder, "data/anatlas_neuron_positions.txt")
-    with opened(positions), positions.open() as file:
+    with read_errors(positions), positions.open() as file:
         header = file.readline().lstrip("#").split()
         place = dict(zip(header, np.loadtxt(file), strict=True))
     nowhere = np.full(3, np.nan)

@@ -1,6 +1,6 @@
 """Language models, and what else is a transformer over tokens."""
 
-from nissl.specimens.specimen import Source, Specimen
+from nissl.specimens.pinned import Source, Specimen
 
 __all__ = ["TABLE"]
 

@@ -1,6 +1,6 @@
 """Neural recordings."""
 
-from nissl.specimens.specimen import Source, Specimen
+from nissl.specimens.pinned import Source, Specimen
 
 __all__ = ["TABLE"]
 

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.stretches import holding, nested_blocks
+from nissl.atlas.nesting import nested_groups, nesting_coordinates
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, labels_of
 from nissl.statistics import CircularShift, PermutedLabels
 
-__all__ = ["Plan", "plan_tuning"]
+__all__ = ["TuningPlan", "plan_tuning"]
 
 TIME = ("time", "time_in_interval", "sample")
 MOST_CATEGORIES = 20  # a column of numbers with more values is a quantity
@@ -35,7 +35,7 @@ PER_BIN = 8  # observations that a bin of a quantity should have
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """How tuning to one coordinate is tested.
 
     Parameters
@@ -92,7 +92,7 @@ def plan_tuning(
     labels: Sequence[str] | None = None,
     block: str | Sequence[str] | None = None,
     n_bins: int | None = None,
-) -> tuple[list[Plan], dict[str, str]]:
+) -> tuple[list[TuningPlan], dict[str, str]]:
     """Decide for every sample coordinate how tuning to it is tested, or why it cannot be.
 
     Parameters
@@ -105,13 +105,13 @@ def plan_tuning(
         only where they are asked for.
     block : str or sequence of str, optional
         The coordinates that hold samples together, from large to small; found by name where
-        not given (`nissl.atlas.stretches.holding`).
+        not given (`nissl.atlas.nesting.nesting_coordinates`).
     n_bins : int, optional
         Bins of circular and continuous coordinates; by default 24 and 12.
 
     Returns
     -------
-    plans : list of Plan
+    plans : list of TuningPlan
         One for each coordinate that can be tested.
     skipped : dict of str to str
         The other coordinates, and why.
@@ -134,13 +134,15 @@ def plan_tuning(
     """
     known = [str(name) for name, c in rec.coords.items() if c.dims == ("sample",)]
     asked = known if labels is None else list(labels)
-    holds = holding(rec) if block is None else [block] if isinstance(block, str) else block
+    holds = (
+        nesting_coordinates(rec) if block is None else [block] if isinstance(block, str) else block
+    )
     for name in (*asked, *holds):
         if name not in known:
             raise UnknownName("sample coordinate", name, known)
     if n_bins is not None and n_bins < 3:
         raise NisslError(f"{n_bins} bins cannot hold a tuning curve", do="give three or more")
-    keys = nested_blocks(rec, list(holds))
+    keys = nested_groups(rec, list(holds))
     plans, skipped = [], {}
     for name in asked:
         try:
@@ -156,7 +158,7 @@ def plan_tuning(
 
 def _plan(
     rec: Recording, name: str, holds: list[str], keys: list[NDArray[np.int64]], n_bins: int | None
-) -> Plan:
+) -> TuningPlan:
     column = np.asarray(rec[name].values)
     valid = np.isfinite(column) if column.dtype.kind == "f" else np.ones(len(column), bool)
     if not valid.any() or len(np.unique(column[valid])) < 2:
@@ -194,7 +196,7 @@ def _plan(
         what = holds[depth] if depth is not None else "sample"
         raise _Unsuitable(f"too few {what}s to exchange: no p-value could reach {SMALLEST_P}")
     period = float(rec[name].attrs.get("period", 0.0))
-    return Plan(name, kind, rows, observation, codes, levels, names, null, within, period)
+    return TuningPlan(name, kind, rows, observation, codes, levels, names, null, within, period)
 
 
 def _levels(

@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from nissl.atlas.coordinates import Plan
+    from nissl.atlas.tuning_plan import TuningPlan
 
-__all__ = ["auroc", "information", "preferred", "vector_length"]
+__all__ = ["information_per_spike", "mean_vector_length", "preferred_auroc", "preferred_level"]
 
 Array = NDArray[np.floating[Any]]
 
 
-def preferred(curve: Array, plan: Plan) -> tuple[Array, NDArray[np.str_]]:
+def preferred_level(curve: Array, plan: TuningPlan) -> tuple[Array, NDArray[np.str_]]:
     """Return the level each unit prefers, and its name.
 
     Parameters
     ----------
     curve : array, shape (n_levels, n_units)
         Mean activity; NaN where a level has no value.
-    plan : Plan
+    plan : TuningPlan
         What the levels are.
 
     Returns
@@ -37,7 +37,7 @@ def preferred(curve: Array, plan: Plan) -> tuple[Array, NDArray[np.str_]]:
     --------
     >>> from types import SimpleNamespace
     >>> plan = SimpleNamespace(levels=np.array([0.0, 1.0]), names=["left", "right"], period=0.0)
-    >>> preferred(np.array([[0.2], [0.9]]), plan)[1].tolist()
+    >>> preferred_level(np.array([[0.2], [0.9]]), plan)[1].tolist()
     ['right']
     """
     seen = np.isfinite(curve).any(axis=0)
@@ -49,14 +49,14 @@ def preferred(curve: Array, plan: Plan) -> tuple[Array, NDArray[np.str_]]:
     return np.where(seen, angle, np.nan), np.where(seen, [f"{a:.3g}" for a in angle], "")
 
 
-def vector_length(curve: Array, plan: Plan) -> Array:
+def mean_vector_length(curve: Array, plan: TuningPlan) -> Array:
     """Return how concentrated the curve of an angle is.
 
     Parameters
     ----------
     curve : array, shape (n_levels, n_units)
         Mean activity, not negative.
-    plan : Plan
+    plan : TuningPlan
         A circular one.
 
     Returns
@@ -69,7 +69,8 @@ def vector_length(curve: Array, plan: Plan) -> Array:
     --------
     >>> from types import SimpleNamespace
     >>> plan = SimpleNamespace(levels=np.arange(4) * np.pi / 2, period=2 * np.pi)
-    >>> vector_length(np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]), plan).round(6)
+    >>> curve = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    >>> mean_vector_length(curve, plan).round(6)
     array([0., 1.])
     """
     total = np.nansum(curve, axis=0)
@@ -80,7 +81,7 @@ def vector_length(curve: Array, plan: Plan) -> Array:
         )
 
 
-def information(curve: Array, number: NDArray[Any]) -> Array:
+def information_per_spike(curve: Array, number: NDArray[Any]) -> Array:
     """Return how much a spike tells about the level, in bits.
 
     Parameters
@@ -101,7 +102,7 @@ def information(curve: Array, number: NDArray[Any]) -> Array:
 
     Examples
     --------
-    >>> information(np.array([[2.0], [0.0]]), np.array([[10], [10]])).tolist()
+    >>> information_per_spike(np.array([[2.0], [0.0]]), np.array([[10], [10]])).tolist()
     [1.0]
     """
     share = number / np.maximum(number.sum(axis=0), 1)
@@ -113,7 +114,7 @@ def information(curve: Array, number: NDArray[Any]) -> Array:
     return np.asarray((share * bits).sum(axis=0))
 
 
-def auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
+def preferred_auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
     """Return how well activity tells each unit's preferred level from all others.
 
     Parameters
@@ -134,7 +135,7 @@ def auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
     Examples
     --------
     >>> values, curve = np.array([[1.0], [2.0], [3.0]]), np.array([[1.5], [3.0]])
-    >>> auroc(values, np.array([0, 0, 1]), curve).tolist()
+    >>> preferred_auroc(values, np.array([0, 0, 1]), curve).tolist()
     [1.0]
     """
     from nissl.statistics import auroc as chance_above
@@ -149,7 +150,7 @@ def auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:
     return out
 
 
-def _vector(curve: Array, plan: Plan) -> NDArray[np.complex128]:
+def _vector(curve: Array, plan: TuningPlan) -> NDArray[np.complex128]:
     """Return the mean vector of a curve less its mean, which may have either sign."""
     level = curve - np.nanmean(np.where(np.isfinite(curve).any(axis=0), curve, 0.0), axis=0)
     phase = np.exp(2j * np.pi * plan.levels / plan.period)[:, None]

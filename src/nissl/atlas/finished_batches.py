@@ -1,4 +1,4 @@
-"""Parts of a long piece of work, kept as they are finished, so that it goes on where it stopped."""
+"""Results of batches of a long computation, kept on disk so that it resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from nissl.recording import Recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Parts", "identity_of"]
+__all__ = ["FinishedBatches", "identity_of"]
 
 
-class Parts:
-    """A folder of finished parts: a table and arrays for each.
+class FinishedBatches:
+    """A folder of finished batches: a table and arrays for each.
 
     Parameters
     ----------
     folder : path, optional
         Where they are kept; nowhere if not given.
     identity : str
-        What the work is of. Parts of another are removed.
+        What the work is of. Batches of another are removed.
 
     Examples
     --------
     >>> import pandas as pd
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
-    ...     Parts(folder, "a").put("first", pd.DataFrame({"p": [0.5]}), maxima=np.ones(2))
-    ...     table, arrays = Parts(folder, "a").get("first")
-    ...     other = Parts(folder, "b").get("first")
+    ...     FinishedBatches(folder, "a").put("first", pd.DataFrame({"p": [0.5]}), maxima=np.ones(2))
+    ...     table, arrays = FinishedBatches(folder, "a").get("first")
+    ...     other = FinishedBatches(folder, "b").get("first")
     >>> table["p"].tolist(), arrays["maxima"].tolist(), other
     ([0.5], [1.0, 1.0], None)
     """
@@ -51,7 +51,7 @@ class Parts:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]] | None:
-        """Return a finished part.
+        """Return a finished batch.
 
         Parameters
         ----------
@@ -63,7 +63,7 @@ class Parts:
         table : DataFrame
             What was put.
         arrays : dict of arrays
-            What was put; None instead of both where the part is not finished.
+            What was put; None instead of both where the batch is not finished.
         """
         import pandas as pd
 
@@ -73,7 +73,7 @@ class Parts:
             return pd.read_parquet(self.folder / f"{name}.parquet"), dict(arrays)
 
     def put(self, name: str, table: pd.DataFrame, **arrays: NDArray[Any]) -> None:
-        """Keep a finished part.
+        """Keep a finished batch.
 
         Parameters
         ----------
@@ -87,13 +87,13 @@ class Parts:
         if self.folder is None:
             return
         table.to_parquet(self.folder / f"{name}.parquet")
-        # The arrays come last and in one step: with them the part is finished.
+        # The arrays come last and in one step: with them the batch is finished.
         partial = self.folder / "partial.npz"
         np.savez(partial, allow_pickle=False, **arrays)
         partial.rename(self.folder / f"{name}.npz")
 
     def remove(self) -> None:
-        """Remove all parts, when what was made of them is in place."""
+        """Remove all batches, when what was made of them is in place."""
         if self.folder is not None:
             shutil.rmtree(self.folder.parent, ignore_errors=True)
 

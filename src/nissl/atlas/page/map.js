@@ -1,9 +1,9 @@
-// The stain: every unit in one picture, coloured by a statistic or by its kind.
+// The map: every unit in one picture, coloured by a statistic or by its kind.
 
-const stain = { plan: null, statistic: null, chosen: 0 };
+const unitMap = { plan: null, statistic: null, chosen: 0 };
 
-function drawStain() {
-  const canvas = byId("stain");
+function drawMap() {
+  const canvas = byId("unit-map");
   const statistic = statisticOf[byId("statistic").value];
   const width = canvas.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(canvas.parentElement).paddingLeft);
   const plan = byId("order").value === "space" ? spacePlan(width) : tilePlan(width, statistic);
@@ -13,7 +13,7 @@ function drawStain() {
   canvas.style.width = `${Math.floor(width)}px`;
   canvas.style.height = `${Math.ceil(plan.height)}px`;
   plan.paint(canvas.getContext("2d"), ratio, statistic ? colourOf(statistic) : kindColours());
-  Object.assign(stain, { plan, statistic });
+  Object.assign(unitMap, { plan, statistic });
   canvas.setAttribute("aria-label", `${plural(units.n, "unit")} in ${plural(groups.length, "site")}, coloured by ` +
     `${statistic ? statistic.label : "kind"}. Arrow keys move, Enter opens.`);
   drawScale(statistic);
@@ -25,23 +25,23 @@ function drawScale(statistic) {
   if (!statistic) {
     for (const kind of data.kinds.filter((k) => k.count))
       box.append(el("span", {}, el("i", { style: `background:${kindColour(kind.name)}` }), kind.name));
-    byId("map-say").textContent = `${stain.plan.says} Point at one to read it, click to open it.`;
+    byId("map-say").textContent = `${unitMap.plan.says} Point at one to read it, click to open it.`;
     return;
   }
   const { low, high, median, log } = span(statistic);
-  const colour = ramp((statistic.scale === "diverging" ? ARMS : STAIN)[theme()]);
+  const colour = ramp((statistic.scale === "diverging" ? DIVERGING : SEQUENTIAL)[theme()]);
   const stops = Array.from({ length: 13 }, (_, i) => `rgb(${colour(i / 12).join(" ")})`);
   box.append(el("span", {}, shown(statistic, low)),
     el("span", { class: "ramp", style: `background:linear-gradient(90deg,${stops.join(",")})` }),
     el("span", {}, shown(statistic, high)),
     el("span", {}, `median ${shown(statistic, median)}${log ? "; logarithmic" : ""}${units.n > 2000 ? "; outermost hundredths clipped" : ""}`));
-  byId("map-say").textContent = `${stain.plan.says} Colour: ${statistic.meaning}.`;
+  byId("map-say").textContent = `${unitMap.plan.says} Colour: ${statistic.meaning}.`;
 }
 
 function tipFor(row) {
   const lines = [el("b", {}, address(row)), el("span", {}, data.kinds[units.kind[row]].name)];
   if (units.token && units.token[row]) lines.push(` · ${visible(data.strings[units.token[row]]).trim() || "␣"}`);
-  const statistic = stain.statistic || statisticOf.density;
+  const statistic = unitMap.statistic || statisticOf.density;
   if (statistic) lines.push(el("br"), `${statistic.label} ${shown(statistic, statistic.values[row])}`);
   return lines;
 }
@@ -56,21 +56,21 @@ function showTip(row, x, y) {
   tip.style.top = `${y + 18 + box.height > innerHeight ? y - box.height - 10 : y + 18}px`;
 }
 
-function liveStain() {
-  const canvas = byId("stain");
-  const under = (event) => stain.plan.under(event.offsetX, event.offsetY);
+function listenToMap() {
+  const canvas = byId("unit-map");
+  const under = (event) => unitMap.plan.under(event.offsetX, event.offsetY);
   canvas.addEventListener("pointermove", (event) => showTip(under(event), event.clientX, event.clientY));
   canvas.addEventListener("pointerleave", () => showTip(-1));
   canvas.addEventListener("click", (event) => under(event) >= 0 && openUnit(under(event)));
   canvas.addEventListener("blur", () => showTip(-1));
   canvas.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -stain.plan.step, ArrowDown: stain.plan.step }[event.key];
-    if (event.key === "Enter") openUnit(stain.chosen);
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -unitMap.plan.step, ArrowDown: unitMap.plan.step }[event.key];
+    if (event.key === "Enter") openUnit(unitMap.chosen);
     if (step === undefined) return;
     event.preventDefault();
-    stain.chosen = Math.min(units.n - 1, Math.max(0, stain.chosen + step));
+    unitMap.chosen = Math.min(units.n - 1, Math.max(0, unitMap.chosen + step));
     const box = canvas.getBoundingClientRect();
-    const [x, y] = stain.plan.placeOf(stain.chosen);
-    showTip(stain.chosen, box.left + x, box.top + y);
+    const [x, y] = unitMap.plan.placeOf(unitMap.chosen);
+    showTip(unitMap.chosen, box.left + x, box.top + y);
   });
 }

@@ -1,4 +1,4 @@
-"""The parts of a network's atlas, each alone: contexts, languages, readout, thresholds, states."""
+"""The parts of a network's atlas, each alone: contexts, languages, promoted, thresholds, states."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from nissl.atlas.checkpoint import Checkpoint
 from nissl.atlas.contexts import Contexts
-from nissl.atlas.kinds import Rules, kinds_of
-from nissl.atlas.languages import document_preference
-from nissl.atlas.reading import AFTER, BEFORE, reading_of
-from nissl.atlas.weights import Readout, weight_columns
+from nissl.atlas.corpus import AFTER, BEFORE, corpus_of
+from nissl.atlas.document_preference import document_preference
+from nissl.atlas.unit_kinds import Rules, unit_kinds
+from nissl.atlas.unit_weights import PromotedTokens, weight_columns
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
 from nissl.network.active import SHARE, active_above
@@ -90,7 +90,7 @@ def test_one_label_is_no_preference():
 def test_readout_is_what_the_head_makes_of_a_units_output(llama):
     site = "blocks.1.mlp.neurons"
     write = llama.output_weights(site)
-    found = Readout(llama, n=3, text=str).columns(write, 24)
+    found = PromotedTokens(llama, n=3, text=str).columns(write, 24)
     with torch.no_grad():
         logits = write * llama.model.model.norm.weight @ llama.model.lm_head.weight.T
     for unit in range(24):
@@ -106,10 +106,10 @@ def test_readout_takes_off_the_mean_where_the_norm_does():
     torch.manual_seed(0)
     config = GPT2Config(vocab_size=30, n_positions=32, n_embd=8, n_layer=1, n_head=2)
     net = Network(GPT2LMHeadModel(config))
-    readout = Readout(net, n=2, text=str)
-    assert readout.vectors is not None
+    promoted = PromotedTokens(net, n=2, text=str)
+    assert promoted.vectors is not None
     # A vector of ones is what a layer norm does not see.
-    np.testing.assert_allclose(np.ones(8) @ readout.vectors, 0, atol=1e-5)
+    np.testing.assert_allclose(np.ones(8) @ promoted.vectors, 0, atol=1e-5)
 
 
 def test_cosines_and_norms_are_those_of_the_matrices(llama):
@@ -152,30 +152,30 @@ def test_threshold_is_a_share_of_the_layers_output(llama):
 
 def test_reading_labels_tokens_and_pairs_of_one_window(llama):
     plan = plan_of(llama, documents(30), window=16)
-    reading = reading_of(plan, n_tokens=20, n_bigrams=10, min_documents=2)
-    np.testing.assert_array_equal(reading.token, plan.samples()["token"])
-    assert (reading.position[~reading.keep] == 0).all()
-    for row in range(len(reading.token)):
-        token, pair = reading.labels[row]
+    corpus = corpus_of(plan, n_tokens=20, n_bigrams=10, min_documents=2)
+    np.testing.assert_array_equal(corpus.token, plan.samples()["token"])
+    assert (corpus.position[~corpus.keep] == 0).all()
+    for row in range(len(corpus.token)):
+        token, pair = corpus.labels[row]
         if token >= 0:
-            assert reading.tokens[token] == reading.token[row]
+            assert corpus.tokens[token] == corpus.token[row]
         if pair >= 0:
-            first, second = reading.bigrams[pair - len(reading.tokens)]
-            assert (first, second) == (reading.token[row - 1], reading.token[row])
-            assert reading.window[row - 1] == reading.window[row]
-        inside = reading.window[reading.first_row[row] : reading.end_row[row]]
-        assert (inside == reading.window[row]).all()
+            first, second = corpus.bigrams[pair - len(corpus.tokens)]
+            assert (first, second) == (corpus.token[row - 1], corpus.token[row])
+            assert corpus.window[row - 1] == corpus.window[row]
+        inside = corpus.window[corpus.first_row[row] : corpus.end_row[row]]
+        assert (inside == corpus.window[row]).all()
 
 
 def test_documents_of_different_labels_are_never_pooled(monkeypatch):
-    monkeypatch.setattr("nissl.atlas.reading.MOST_LABELLED", 5)
+    monkeypatch.setattr("nissl.atlas.corpus.MOST_LABELLED", 5)
     net = Network(nn.Embedding(50, 4))
     table = pd.DataFrame({"text": ["x"] * 12, "language": list("aababbaccabb")})
     net.tokenizer = _Letters()
-    reading = reading_of(plan_of(net, table), n_tokens=5, n_bigrams=5)
-    of_document = table["language"].to_numpy()[reading.document]
-    assert (reading.language[reading.labelled] == of_document).all()
-    assert len(reading.language) < 12
+    corpus = corpus_of(plan_of(net, table), n_tokens=5, n_bigrams=5)
+    of_document = table["language"].to_numpy()[corpus.document]
+    assert (corpus.language[corpus.labelled] == of_document).all()
+    assert len(corpus.language) < 12
 
 
 class _Letters:
@@ -197,7 +197,7 @@ def test_kinds_are_asked_in_order():
         }
     )
     own, pair = np.array([1, 1, 0.9, 0.7, 0.1, 1]), np.array([1, 1, 0, 0.7, 0, 1])
-    kinds = kinds_of(table, Rules(), agreement=own, pair_agreement=pair)
+    kinds = unit_kinds(table, Rules(), agreement=own, pair_agreement=pair)
     expected = ["dead", "positional", "token", "bigram", "language", "unexplained"]
     assert kinds.tolist() == expected
 

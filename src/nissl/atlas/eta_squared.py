@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.coordinates import Plan
+from nissl.atlas.tuning_plan import TuningPlan
 from nissl.recording import Recording
 
-__all__ = ["Scores", "level_means", "score"]
+__all__ = ["EtaSquared", "eta_squared", "level_means"]
 
 Array = NDArray[np.floating[Any]]
 BAND = (2.5, 97.5)  # percentiles of the null drawn beside a curve
 
 
 @dataclass(frozen=True)
-class Scores:
+class EtaSquared:
     """Eta squared of some units for one coordinate, with its null.
 
     Parameters
@@ -39,7 +39,7 @@ class Scores:
     Examples
     --------
     >>> empty = np.zeros((0, 1))
-    >>> Scores(empty, np.zeros(1), empty, empty, empty, empty, empty).eta2.tolist()
+    >>> EtaSquared(empty, np.zeros(1), empty, empty, empty, empty, empty).eta2.tolist()
     [0.0]
     """
 
@@ -52,14 +52,14 @@ class Scores:
     number: NDArray[Any]
 
 
-def score(rec: Recording, plan: Plan, units: slice, n: int, *, seed: int) -> Scores:
+def eta_squared(rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed: int) -> EtaSquared:
     """Score some units for one coordinate.
 
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
         The recording, of which these units alone are read.
-    plan : Plan
+    plan : TuningPlan
         The levels, and what is exchanged.
     units : slice
         The units.
@@ -70,16 +70,16 @@ def score(rec: Recording, plan: Plan, units: slice, n: int, *, seed: int) -> Sco
 
     Returns
     -------
-    Scores
+    EtaSquared
         Observed and drawn.
 
     Examples
     --------
-    >>> from nissl.atlas.coordinates import plan_tuning
+    >>> from nissl.atlas.tuning_plan import plan_tuning
     >>> from nissl.recording import recording
     >>> side = np.tile([0, 1], 10)
     >>> rec = recording(side[:, None] * 1.0, samples={"trial": range(20), "side": side})
-    >>> score(rec, plan_tuning(rec)[0][0], slice(None), 3, seed=0).eta2.tolist()
+    >>> eta_squared(rec, plan_tuning(rec)[0][0], slice(None), 3, seed=0).eta2.tolist()
     [1.0]
     """
     values = _observations(rec, plan, units)
@@ -102,7 +102,7 @@ def score(rec: Recording, plan: Plan, units: slice, n: int, *, seed: int) -> Sco
     low, high = _percentiles(curves) + offset
     number = np.broadcast_to(number, curve.shape).astype(np.int64)
     eta2 = _eta2(curve, number, variation)
-    return Scores(values, eta2, draws, curve + offset, low, high, number)
+    return EtaSquared(values, eta2, draws, curve + offset, low, high, number)
 
 
 def level_means(
@@ -152,7 +152,7 @@ def level_means(
     return means, numbers
 
 
-def _draws(plan: Plan, n: int, seed: int) -> Iterator[NDArray[np.int32]]:
+def _draws(plan: TuningPlan, n: int, seed: int) -> Iterator[NDArray[np.int32]]:
     """Yield for every draw the observation whose level each is given."""
     step = max(1, int(16e6 / len(plan.codes)))
     for start in range(0, n, step):
@@ -161,7 +161,7 @@ def _draws(plan: Plan, n: int, seed: int) -> Iterator[NDArray[np.int32]]:
         )
 
 
-def _observations(rec: Recording, plan: Plan, units: slice) -> Array:
+def _observations(rec: Recording, plan: TuningPlan, units: slice) -> Array:
     """Return the mean activity of each observation, (n_observations, n_units)."""
     values = np.asarray(rec[:, units].values)[plan.rows].astype(np.float64)
     if len(plan.codes) == len(values):
@@ -179,7 +179,7 @@ def _mean(values: Array, finite: NDArray[np.bool_]) -> Array:
     return np.asarray(np.where(finite, values, 0.0).sum(axis=0) / count)
 
 
-def _centred(values: Array, finite: NDArray[np.bool_], plan: Plan) -> Array:
+def _centred(values: Array, finite: NDArray[np.bool_], plan: TuningPlan) -> Array:
     """Take out each stretch's mean, which no draw can change; what is missing becomes 0."""
     stretch = np.unique(plan.within, return_inverse=True)[1]
     centred = np.where(finite, values, 0.0)

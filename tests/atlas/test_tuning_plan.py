@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nissl.atlas.coordinates import plan_tuning
-from nissl.atlas.stretches import holding, nested_blocks
+from nissl.atlas.nesting import nested_groups, nesting_coordinates
+from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError
 from nissl.recording import recording
 from nissl.statistics import CircularShift, PermutedLabels
@@ -101,9 +101,13 @@ def test_rare_categories_are_left_out():
 
 def test_blocks_are_nested_and_found_by_name():
     rec = make(6, run=[0, 0, 1, 0, 0, 1], subject=[0, 0, 0, 1, 1, 1], stimulus=[0, 1, 2, 0, 1, 2])
-    assert holding(rec) == ["subject", "run", "stimulus"]
-    assert nested_blocks(rec, ["subject", "run"])[1].tolist() == [0, 0, 1, 2, 2, 3]
-    assert holding(rec.assign_coords(trial=("sample", range(6)))) == ["subject", "run", "trial"]
+    assert nesting_coordinates(rec) == ["subject", "run", "stimulus"]
+    assert nested_groups(rec, ["subject", "run"])[1].tolist() == [0, 0, 1, 2, 2, 3]
+    assert nesting_coordinates(rec.assign_coords(trial=("sample", range(6)))) == [
+        "subject",
+        "run",
+        "trial",
+    ]
 
 
 def test_too_few_bins_are_refused():

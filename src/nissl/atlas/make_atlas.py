@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.atlas.opened import Atlas, open_atlas
+from nissl.atlas.reader import Atlas, open_atlas
 from nissl.errors import NisslError
 from nissl.recording import Recording
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from nissl.network import Network
     from nissl.network.dictionary import Dictionary
 
-__all__ = ["atlas"]
+__all__ = ["make_atlas"]
 
 
-def atlas(
+def make_atlas(
     source: str | Path | Network | Recording,
     inputs: Any = None,
     *,
@@ -94,7 +94,7 @@ def atlas(
     >>> rec = recording(np.random.default_rng(0).standard_normal((30, 2)),
     ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
-    ...     made = atlas(rec, out=out, n_permutations=99, progress=False)
+    ...     made = make_atlas(rec, out=out, n_permutations=99, progress=False)
     ...     made.units["kind"].tolist()
     ['unexplained', 'unexplained']
     """

@@ -1,4 +1,4 @@
-"""Everything an atlas gathers about units while the network reads."""
+"""Everything an atlas accumulates about units while the network reads."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.atlas.contexts import Contexts
-from nissl.atlas.reading import Reading
+from nissl.atlas.corpus import Corpus
 from nissl.recording import Block
 from nissl.statistics import GroupMeans, Preference, Summary
 
-__all__ = ["Gathered", "Gathering"]
+__all__ = ["Accumulators", "SiteAccumulators"]
 
 Array = NDArray[Any]
 
 
-class Gathering:
+class SiteAccumulators:
     """The accumulators of one site.
 
     Parameters
     ----------
     n_units : int
         Units of the site.
-    reading : Reading or None
+    corpus : Corpus or None
         The text; None where samples are not tokens.
     top : int
         Extremes to keep at each end.
@@ -42,7 +42,7 @@ class Gathering:
     def __init__(
         self,
         n_units: int,
-        reading: Reading | None,
+        corpus: Corpus | None,
         *,
         top: int,
         active_above: Array,
@@ -50,61 +50,61 @@ class Gathering:
         sampled: Array,
         sample: Array,
     ):
-        self.reading = reading
+        self.corpus = corpus
         self.sampled = sampled
         self.summary = Summary(n_units, k=top, active_above=active_above, active_below=active_below)
         self.sample = sample
         self.contexts = Contexts(n_units, n_top=min(8, top), n_bottom=min(4, top))
-        if reading is not None:
-            self.preference = Preference(n_units, reading.n_labels, int(reading.groups.max()) + 1)
-            self.positions = GroupMeans(n_units, int(reading.positions.max()) + 1)
+        if corpus is not None:
+            self.preference = Preference(n_units, corpus.n_labels, int(corpus.groups.max()) + 1)
+            self.positions = GroupMeans(n_units, int(corpus.positions.max()) + 1)
             self.first = GroupMeans(n_units, 1)
-            self.documents = GroupMeans(n_units, len(reading.language))
+            self.documents = GroupMeans(n_units, len(corpus.language))
 
-    def add(self, block: Block, beside: Executor) -> None:
-        """Add a block; half of the work is done beside, on another core.
+    def update(self, block: Block, thread: Executor) -> None:
+        """Add a block; half of the work is done in another thread.
 
         Parameters
         ----------
         block : Block
             The site's activity in one batch.
-        beside : Executor
+        thread : Executor
             One more thread.
         """
         rows = slice(block.start, block.start + len(block.values))
-        work = beside.submit(self._summarise, block.values, block.start, rows)
+        work = thread.submit(self._summarise, block.values, block.start, rows)
         try:
-            if self.reading is not None:
-                self._read(block.values, rows, self.reading)
+            if self.corpus is not None:
+                self._read(block.values, rows, self.corpus)
         finally:
             work.result()
 
     def _summarise(self, values: Array, start: int, rows: slice) -> None:
-        reading = self.reading
-        self.summary.update(values, start, keep=None if reading is None else reading.keep[rows])
-        if reading is not None:
-            first, end = reading.first_row[rows], reading.end_row[rows]
+        corpus = self.corpus
+        self.summary.update(values, start, keep=None if corpus is None else corpus.keep[rows])
+        if corpus is not None:
+            first, end = corpus.first_row[rows], corpus.end_row[rows]
             self.contexts.update(values, start, self.summary.extremes, first_row=first, end_row=end)
         a, b = np.searchsorted(self.sampled, [rows.start, rows.stop])
         self.sample[a:b] = values[self.sampled[a:b] - start]
 
-    def _read(self, values: Array, rows: slice, reading: Reading) -> None:
-        keep = reading.keep[rows]
+    def _read(self, values: Array, rows: slice, corpus: Corpus) -> None:
+        keep = corpus.keep[rows]
         self.preference.update(
             values,
-            labels=reading.labels[rows],
-            weights=reading.weights[rows],
-            windows=reading.window[rows],
-            groups=reading.groups[rows],
+            labels=corpus.labels[rows],
+            weights=corpus.weights[rows],
+            windows=corpus.window[rows],
+            groups=corpus.groups[rows],
             keep=keep,
         )
-        self.positions.update(values, groups=reading.positions[rows], keep=keep)
+        self.positions.update(values, groups=corpus.positions[rows], keep=keep)
         self.first.update(values, groups=np.where(keep, -1, 0))
-        if len(reading.language):
-            self.documents.update(values, groups=reading.labelled[rows], keep=keep)
+        if len(corpus.language):
+            self.documents.update(values, groups=corpus.labelled[rows], keep=keep)
 
     def state(self) -> dict[str, Array]:
-        """Return everything gathered, as arrays to be saved.
+        """Return everything, as arrays to be saved.
 
         Returns
         -------
@@ -139,7 +139,7 @@ class Gathering:
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"summary": Summary, "contexts": Contexts}
-        if self.reading is not None:
+        if self.corpus is not None:
             parts |= {
                 "preference": Preference,
                 "positions": GroupMeans,
@@ -150,39 +150,39 @@ class Gathering:
 
 
 @dataclass
-class Gathered:
-    """What the reading left: a gathering for each site, and the sample for the neighbours.
+class Accumulators:
+    """What was accumulated at each site, and the sample for the neighbours.
 
     Parameters
     ----------
-    sites : dict of str to Gathering
+    sites : dict of str to SiteAccumulators
         By full name, in order.
     layers : dict of str to int
         The block of each site, -1 where it is in none.
     samples : dict of int to array, each of shape (n_sampled, n_units)
         Activity of all units of the sites that have so many samples.
-    reading : Reading or None
+    corpus : Corpus or None
         The text.
     """
 
-    sites: dict[str, Gathering]
+    sites: dict[str, SiteAccumulators]
     layers: dict[str, int]
     samples: dict[int, Array]
-    reading: Reading | None
+    corpus: Corpus | None
 
     def state(self) -> dict[str, Array]:
-        """Return everything gathered, as arrays to be saved."""
+        """Return everything, as arrays to be saved."""
         found = {f"sample/{n}": array for n, array in self.samples.items()}
-        for site, gathering in self.sites.items():
-            found |= {f"{site}//{key}": array for key, array in gathering.state().items()}
+        for site, at_site in self.sites.items():
+            found |= {f"{site}//{key}": array for key, array in at_site.state().items()}
         return found
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Go on from what `state` returned."""
         for n, array in self.samples.items():
             array[...] = state[f"sample/{n}"]
-        for site, gathering in self.sites.items():
+        for site, at_site in self.sites.items():
             start = f"{site}//"
-            gathering.restore(
+            at_site.restore(
                 {k.removeprefix(start): a for k, a in state.items() if k.startswith(start)}
             )

@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["choose", "strength"]
+__all__ = ["effect_size", "featured_units"]
 
 #: By what the units of a kind are ordered, and how often one reason may come among the first.
 STRENGTH = {
@@ -23,7 +23,7 @@ SAME_REASON = 2
 SHARES = {"token": 0.34, "bigram": 0.2, "language": 0.14, "positional": 0.1, "dead": 0.04}
 
 
-def strength(units: pd.DataFrame) -> np.ndarray[Any, Any]:
+def effect_size(units: pd.DataFrame) -> np.ndarray[Any, Any]:
     """Return how telling each unit is among those of its kind.
 
     Parameters
@@ -40,7 +40,7 @@ def strength(units: pd.DataFrame) -> np.ndarray[Any, Any]:
     Examples
     --------
     >>> import pandas as pd
-    >>> strength(pd.DataFrame({"kind": ["token", "dead"], "token_effect": [4.0, 9.0]})).tolist()
+    >>> effect_size(pd.DataFrame({"kind": ["token", "dead"], "token_effect": [4.0, 9.0]})).tolist()
     [4.0, -inf]
     """
     found = np.full(len(units), -np.inf)
@@ -53,7 +53,7 @@ def strength(units: pd.DataFrame) -> np.ndarray[Any, Any]:
     return found
 
 
-def choose(units: pd.DataFrame, *, n: int = 320) -> list[int]:
+def featured_units(units: pd.DataFrame, *, n: int = 320) -> list[int]:
     """Choose the units that get a card, the most telling first.
 
     Parameters
@@ -74,10 +74,10 @@ def choose(units: pd.DataFrame, *, n: int = 320) -> list[int]:
     >>> import pandas as pd
     >>> table = pd.DataFrame({"kind": ["token"] * 3, "token": ["a"] * 3,
     ...                       "token_effect": [1.0, 3.0, 2.0]})
-    >>> choose(table)
+    >>> featured_units(table)
     [1, 2, 0]
     """
-    score = strength(units)
+    score = effect_size(units)
     kinds = units["kind"].to_numpy().astype(str)
     queues = {}
     for kind in dict.fromkeys(kinds):

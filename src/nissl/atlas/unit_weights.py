@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["Readout", "weight_columns"]
+__all__ = ["PromotedTokens", "weight_columns"]
 
 Array = NDArray[Any]
 PART = 256  # units whose logits are computed together
@@ -70,7 +70,7 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
     }
 
 
-class Readout:
+class PromotedTokens:
     """Which tokens the units of a site promote and suppress, read through the unembedding.
 
     A unit's output weights are multiplied by the scale of the final norm and by the unembedding
@@ -114,7 +114,7 @@ class Readout:
         names = ("promoted", "promoted_logit", "suppressed", "suppressed_logit")
         if write is None or self.vectors is None or write.shape[1] != len(self.vectors):
             return {name: [[] for _ in range(n_units)] for name in names}
-        from nissl.atlas._readout_kernel import ends
+        from nissl.atlas._largest_kernel import largest
 
         rows = write.cpu().numpy()
         # One buffer for all parts: fresh memory for every product costs as much as the product.
@@ -124,7 +124,7 @@ class Readout:
             part = rows[first : first + PART]
             logits = np.matmul(part, self.vectors, out=buffer[: len(part)])
             for sign, name in ((1, "promoted"), (-1, "suppressed")):
-                ids, values = ends(logits, self.n, sign)
+                ids, values = largest(logits, self.n, sign)
                 found[name] += [[self.text(int(i)) for i in row] for row in ids]
                 found[f"{name}_logit"] += values.tolist()
         return found

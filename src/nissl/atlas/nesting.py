@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nissl.recording import Recording
 
-__all__ = ["CONTINUOUS", "holding", "nested_blocks", "smallest_blocks"]
+__all__ = ["CONTINUOUS", "innermost_groups", "nested_groups", "nesting_coordinates"]
 
 #: Between these the level of a whole recording may differ.
 CONTINUOUS = ("subject", "session", "day", "epoch", "run")
@@ -18,7 +18,7 @@ REPETITIONS = ("document", "trial", "interval")
 PRESENTED = ("stimulus", "image")
 
 
-def holding(rec: Recording) -> list[str]:
+def nesting_coordinates(rec: Recording) -> list[str]:
     """Name the sample coordinates that say what hangs together, from large to small.
 
     Parameters
@@ -35,7 +35,7 @@ def holding(rec: Recording) -> list[str]:
     Examples
     --------
     >>> from nissl.recording import recording
-    >>> holding(recording(np.zeros((2, 1)), samples={"trial": [0, 1], "run": [0, 0]}))
+    >>> nesting_coordinates(recording(np.zeros((2, 1)), samples={"trial": [0, 1], "run": [0, 0]}))
     ['run', 'trial']
     """
     names = [n for n in (*CONTINUOUS, *REPETITIONS) if n in rec.coords]
@@ -44,7 +44,7 @@ def holding(rec: Recording) -> list[str]:
     return [name for name in names if rec[name].dims == ("sample",)]
 
 
-def nested_blocks(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64]]:
+def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64]]:
     """Number the blocks at every level, those of one level inside those of the level above.
 
     Parameters
@@ -63,7 +63,7 @@ def nested_blocks(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
     --------
     >>> from nissl.recording import recording
     >>> rec = recording(np.zeros((4, 1)), samples={"subject": [0, 0, 1, 1], "run": [0, 1, 0, 1]})
-    >>> [key.tolist() for key in nested_blocks(rec, ["subject", "run"])]
+    >>> [key.tolist() for key in nested_groups(rec, ["subject", "run"])]
     [[0, 0, 1, 1], [0, 1, 2, 3]]
     """
     keys: list[NDArray[np.int64]] = []
@@ -75,7 +75,7 @@ def nested_blocks(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
     return keys
 
 
-def smallest_blocks(rec: Recording) -> NDArray[np.int64]:
+def innermost_groups(rec: Recording) -> NDArray[np.int64]:
     """Number the smallest stretches that hang together, found by the names of coordinates.
 
     Parameters
@@ -91,8 +91,8 @@ def smallest_blocks(rec: Recording) -> NDArray[np.int64]:
     Examples
     --------
     >>> from nissl.recording import recording
-    >>> smallest_blocks(recording(np.zeros((3, 1)), samples={"trial": [4, 4, 9]})).tolist()
+    >>> innermost_groups(recording(np.zeros((3, 1)), samples={"trial": [4, 4, 9]})).tolist()
     [0, 0, 1]
     """
-    keys = nested_blocks(rec, holding(rec))
+    keys = nested_groups(rec, nesting_coordinates(rec))
     return keys[-1] if keys else np.zeros(rec.sizes["sample"], np.int64)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ORDER", "words_of"]
+__all__ = ["ORDER", "page_text"]
 
 MEANINGS = {
     "dead": "never active on this text",
@@ -70,7 +70,7 @@ SHOWN = (
 )
 
 
-def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
+def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return every text of the page.
 
     Parameters
@@ -90,7 +90,7 @@ def words_of(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"kind": ["dead", "token"], "site": "mlp", "token": ["", "a"]})
-    >>> words_of(table, {"network": "toy", "n_tokens": 12})["lede"]
+    >>> page_text(table, {"network": "toy", "n_tokens": 12})["lede"]
     '2 neurons of one site, over 12 tokens. 1 prefers a token or a pair; 1 was never active.'
     """
     is_network = "token" in units

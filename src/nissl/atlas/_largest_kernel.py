@@ -8,13 +8,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["ends"]
+__all__ = ["largest"]
 
 STRIP = 64  # values compared together, as vectors
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def ends(values: NDArray[Any], k: int, sign: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def largest(
+    values: NDArray[Any], k: int, sign: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the places and values of the k highest (sign 1) or lowest (-1) of each row, sorted."""
     n_rows, n_columns = values.shape
     places = np.full((n_rows, k), -1, np.int64)

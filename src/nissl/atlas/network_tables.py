@@ -1,4 +1,4 @@
-"""From what was gathered to the tables of an atlas."""
+"""The tables of a network's atlas, made of what was accumulated while it read."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.kinds import Rules, kinds_of
 from nissl.atlas.tables import NETWORK_UNITS, UNITS, conform
+from nissl.atlas.unit_kinds import Rules, unit_kinds
 from nissl.network.active import SHARE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.atlas.gathering import Gathered, Gathering
-    from nissl.atlas.reading import Reading
+    from nissl.atlas.accumulators import Accumulators, SiteAccumulators
+    from nissl.atlas.corpus import Corpus
+    from nissl.atlas.unit_weights import PromotedTokens
     from nissl.atlas.vocabulary import Vocabulary
-    from nissl.atlas.weights import Readout
-    from nissl.atlas.write import AtlasWriter
+    from nissl.atlas.writer import AtlasWriter
     from nissl.network import ItemPlan, Network, TextPlan
 
-__all__ = ["assemble"]
+__all__ = ["write_network_tables"]
 
 Array = NDArray[Any]
 PROMOTED = 5  # tokens at each end of a unit's output
@@ -31,10 +31,10 @@ PREFERRED = 5  # tokens and pairs listed for a unit
 NOT_ZERO = 1e-300  # p-values are bounds; what underflows is not zero
 
 
-def assemble(
+def write_network_tables(
     net: Network,
     plan: TextPlan | ItemPlan,
-    gathered: Gathered,
+    accumulators: Accumulators,
     out: Path,
     about: dict[str, Any],
     *,
@@ -52,8 +52,8 @@ def assemble(
         The network.
     plan : TextPlan or ItemPlan
         What was read.
-    gathered : Gathered
-        What the reading left; its sums are given up on the way.
+    accumulators : Accumulators
+        What was accumulated; its sums are given up on the way.
     out : Path
         The folder.
     about : dict
@@ -75,21 +75,21 @@ def assemble(
         What ``atlas.json`` holds.
     """
     from nissl.atlas.vocabulary import Vocabulary
-    from nissl.atlas.write import AtlasWriter
+    from nissl.atlas.writer import AtlasWriter
 
     words = Vocabulary(net)
     with AtlasWriter(out) as writer:
-        units, own, pair = _describe(net, gathered, words, writer, progress=progress)
+        units, own, pair = _describe(net, accumulators, words, writer, progress=progress)
         counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
-        units["dead"] = (_active(gathered) == 0) & (counts >= rules.dead_tokens)
-        units = units.assign(**_languages(gathered, seed=seed))
-        units = units.assign(**_neighbours(gathered, units, n=n_neighbours, progress=progress))
-        units["kind"] = kinds_of(units, rules, agreement=own, pair_agreement=pair)
-        columns = UNITS if gathered.reading is None else (*UNITS, *NETWORK_UNITS)
+        units["dead"] = (_active(accumulators) == 0) & (counts >= rules.dead_tokens)
+        units = units.assign(**_languages(accumulators, seed=seed))
+        units = units.assign(**_neighbours(accumulators, units, n=n_neighbours, progress=progress))
+        units["kind"] = unit_kinds(units, rules, agreement=own, pair_agreement=pair)
+        columns = UNITS if accumulators.corpus is None else (*UNITS, *NETWORK_UNITS)
         writer.units(conform(units, columns))
-        writer.arrays(gathered)
-        writer.vocabulary(words, gathered.reading)
-        about |= _counts(plan, gathered, units, rules)
+        writer.arrays(accumulators)
+        writer.vocabulary(words, accumulators.corpus)
+        about |= _counts(plan, accumulators, units, rules)
         about["seconds"] = round(time.perf_counter() - began, 1)
         writer.about(about)
     return about
@@ -97,7 +97,7 @@ def assemble(
 
 def _describe(
     net: Network,
-    gathered: Gathered,
+    accumulators: Accumulators,
     words: Vocabulary,
     writer: AtlasWriter,
     *,
@@ -106,24 +106,24 @@ def _describe(
     """Describe units site by site, writing what grows with them; and how far extremes agree."""
     import pandas as pd
 
-    from nissl.atlas.weights import Readout
+    from nissl.atlas.unit_weights import PromotedTokens
     from nissl.progress import progress_bar
 
-    readout = Readout(net, n=PROMOTED, text=words)
-    n_units = sum(g.summary.n_units for g in gathered.sites.values())
+    promoted = PromotedTokens(net, n=PROMOTED, text=words)
+    n_units = sum(g.summary.n_units for g in accumulators.sites.values())
     parts: list[pd.DataFrame] = []
     agreements = np.zeros((2, n_units))
     row = 0
     with progress_bar(
         "Describing units", total=n_units, unit="units", progress=progress
     ) as advance:
-        for site, gathering in gathered.sites.items():
-            part = _statistics(site, gathered.layers[site], gathering)
+        for site, at_site in accumulators.sites.items():
+            part = _statistics(site, accumulators.layers[site], at_site)
             here, addresses = slice(row, row + len(part)), part["unit"].to_numpy()
-            if gathered.reading is not None:
+            if accumulators.corpus is not None:
                 preferred, agreements[:, here] = _preferences(
-                    gathering,
-                    gathered.reading,
+                    at_site,
+                    accumulators.corpus,
                     words,
                     writer,
                     n_units=n_units,
@@ -131,25 +131,25 @@ def _describe(
                     addresses=addresses,
                 )
                 part = part.assign(**preferred)
-                gathering.release()
-            part = part.assign(**_weights(net, site, readout, len(part)))
-            writer.examples(gathering, addresses, row=row)
+                at_site.release()
+            part = part.assign(**_weights(net, site, promoted, len(part)))
+            writer.examples(at_site, addresses, row=row)
             parts.append(part)
             row += len(part)
             advance(len(part))
     return pd.concat(parts, ignore_index=True), agreements[0], agreements[1]
 
 
-def _active(gathered: Gathered) -> Array:
+def _active(accumulators: Accumulators) -> Array:
     """Return at how many samples each unit was active, shape (n_units,)."""
-    return np.concatenate([g.summary.moments.active for g in gathered.sites.values()])
+    return np.concatenate([g.summary.moments.active for g in accumulators.sites.values()])
 
 
-def _statistics(site: str, layer: int, gathering: Gathering) -> pd.DataFrame:
+def _statistics(site: str, layer: int, at_site: SiteAccumulators) -> pd.DataFrame:
     import pandas as pd
 
-    found = gathering.summary.moments.result()
-    n = gathering.summary.n_units
+    found = at_site.summary.moments.result()
+    n = at_site.summary.n_units
     names = ("count", "nonfinite", "first_nonfinite", "mean", "sd", "skew", "kurtosis")
     columns = {name: found[name] for name in (*names, "min", "max", "density")}
     table = pd.DataFrame(
@@ -159,19 +159,19 @@ def _statistics(site: str, layer: int, gathering: Gathering) -> pd.DataFrame:
             "layer": layer,
             "index": np.arange(n),
             **columns,
-            "active_above": gathering.summary.moments.active_above,
+            "active_above": at_site.summary.moments.active_above,
         }
     )
-    if gathering.reading is not None:
-        first = gathering.first.result()["mean"][0]
-        share = gathering.positions.result()["omega_squared"]
+    if at_site.corpus is not None:
+        first = at_site.first.result()["mean"][0]
+        share = at_site.positions.result()["omega_squared"]
         table = table.assign(first_position=first, position_share=share)
     return table
 
 
 def _preferences(
-    gathering: Gathering,
-    reading: Reading,
+    at_site: SiteAccumulators,
+    corpus: Corpus,
     words: Vocabulary,
     writer: AtlasWriter,
     *,
@@ -180,27 +180,27 @@ def _preferences(
     addresses: Array,
 ) -> tuple[dict[str, Any], tuple[Array, Array]]:
     """Find preferred tokens and pairs, write their tables, and return the best of each unit."""
-    n_tokens = len(reading.tokens)
-    spans = {"token": (0, n_tokens), "bigram": (n_tokens, reading.n_labels)}
+    n_tokens = len(corpus.tokens)
+    spans = {"token": (0, n_tokens), "bigram": (n_tokens, corpus.n_labels)}
     columns: dict[str, Any] = {}
     agreements = []
     for set_number, (name, (first, last)) in enumerate(spans.items()):
-        found = gathering.preference.result(k=PREFERRED, first=first, last=last, n_units=n_units)
+        found = at_site.preference.result(k=PREFERRED, first=first, last=last, n_units=n_units)
         found["p"] = np.maximum(found["p"], NOT_ZERO)
         found["q"] = np.maximum(found["q"], NOT_ZERO)
         if name == "token":
-            ids = _ids(reading.tokens[:, None], found["label"])
+            ids = _ids(corpus.tokens[:, None], found["label"])
             texts = words.texts(ids[..., 0])
             columns |= {"token": texts[:, 0], "token_id": ids[:, 0, 0]}
             more = {"token": texts, "token_id": ids[..., 0]}
         else:
-            ids = _ids(reading.bigrams, np.where(found["label"] < 0, -1, found["label"] - first))
+            ids = _ids(corpus.bigrams, np.where(found["label"] < 0, -1, found["label"] - first))
             texts = np.char.add(words.texts(ids[..., 0]), words.texts(ids[..., 1]))
             columns |= {"bigram": texts[:, 0]}
             columns |= {"bigram_first": ids[:, 0, 0], "bigram_second": ids[:, 0, 1]}
             more = {"bigram": texts, "first": ids[..., 0], "second": ids[..., 1]}
         columns |= {f"{name}_{key}": found[key][:, 0] for key in ("effect", "p", "q")}
-        agreements.append(_agreement(gathering, reading, found, set_number))
+        agreements.append(_agreement(at_site, corpus, found, set_number))
         writer.preferences(f"{name}s", {**found, **more}, addresses, row=row)
     return columns, (agreements[0], agreements[1])
 
@@ -213,38 +213,40 @@ def _ids(table: Array, labels: Array) -> Array:
 
 
 def _agreement(
-    gathering: Gathering, reading: Reading, found: dict[str, Array], set_number: int
+    at_site: SiteAccumulators, corpus: Corpus, found: dict[str, Array], set_number: int
 ) -> Array:
     """Share of the extremes, at the sign of the preference, that carry the preferred label."""
-    assert reading is not None
-    extremes = gathering.summary.extremes
+    assert corpus is not None
+    extremes = at_site.summary.extremes
     down = found["effect"][:, 0] < 0
     places = np.where(down[:, None], extremes.bottom_places, extremes.top_places)
     label = np.where(found["label"][:, 0] < 0, -2, found["label"][:, 0])
-    there = reading.labels[np.maximum(places, 0), set_number] == label[:, None]
+    there = corpus.labels[np.maximum(places, 0), set_number] == label[:, None]
     share: Array = (there & (places >= 0)).mean(axis=1)
     return share
 
 
-def _weights(net: Network, site: str, readout: Readout, n_units: int) -> dict[str, Any]:
-    from nissl.atlas.weights import weight_columns
+def _weights(net: Network, site: str, promoted: PromotedTokens, n_units: int) -> dict[str, Any]:
+    from nissl.atlas.unit_weights import weight_columns
     from nissl.network.weights import output_weights_of
 
     write = output_weights_of(net, site)
-    return {**weight_columns(net, site, n_units), **readout.columns(write, n_units)}
+    return {**weight_columns(net, site, n_units), **promoted.columns(write, n_units)}
 
 
-def _languages(gathered: Gathered, *, seed: int) -> dict[str, Any]:
-    from nissl.atlas.languages import document_preference
+def _languages(accumulators: Accumulators, *, seed: int) -> dict[str, Any]:
+    from nissl.atlas.document_preference import document_preference
 
-    reading = gathered.reading
-    if reading is None:
+    corpus = accumulators.corpus
+    if corpus is None:
         return {}
-    n = sum(g.summary.n_units for g in gathered.sites.values())
-    if not len(reading.language):
+    n = sum(g.summary.n_units for g in accumulators.sites.values())
+    if not len(corpus.language):
         return {"language": "", "language_effect": np.full(n, np.nan), "language_q": np.ones(n)}
-    means = np.concatenate([g.documents.result()["mean"] for g in gathered.sites.values()], axis=1)
-    found = document_preference(means, reading.language, seed=seed)
+    means = np.concatenate(
+        [g.documents.result()["mean"] for g in accumulators.sites.values()], axis=1
+    )
+    found = document_preference(means, corpus.language, seed=seed)
     return {
         "language": found["label"],
         "language_effect": found["effect"],
@@ -253,15 +255,17 @@ def _languages(gathered: Gathered, *, seed: int) -> dict[str, Any]:
 
 
 def _neighbours(
-    gathered: Gathered, units: pd.DataFrame, *, n: int, progress: bool
+    accumulators: Accumulators, units: pd.DataFrame, *, n: int, progress: bool
 ) -> dict[str, list[Any]]:
     from nissl.statistics import best_partners
 
     names: list[Any] = [[] for _ in range(len(units))]
     values: list[Any] = [[] for _ in range(len(units))]
     addresses = units["unit"].to_numpy(object)
-    for sample in gathered.samples.values():
-        mine = [site for site, g in gathered.sites.items() if np.shares_memory(g.sample, sample)]
+    for sample in accumulators.samples.values():
+        mine = [
+            site for site, g in accumulators.sites.items() if np.shares_memory(g.sample, sample)
+        ]
         rows = np.flatnonzero(units["site"].isin(mine))
         if len(sample) < 3:
             continue
@@ -274,19 +278,19 @@ def _neighbours(
 
 
 def _counts(
-    plan: TextPlan | ItemPlan, gathered: Gathered, units: pd.DataFrame, rules: Rules
+    plan: TextPlan | ItemPlan, accumulators: Accumulators, units: pd.DataFrame, rules: Rules
 ) -> dict[str, Any]:
-    from nissl.atlas.write import versions
+    from nissl.atlas.writer import versions
 
-    reading = gathered.reading
+    corpus = accumulators.corpus
     kinds = units["kind"].value_counts()
     found: dict[str, Any] = {
         "n_units": len(units),
-        "n_samples": max(gathered.samples),
+        "n_samples": max(accumulators.samples),
         "kinds": {str(kind): int(number) for kind, number in kinds.items()},
         "rules": rules.words(share=SHARE),
         "thresholds": rules.settings(),
-        "neighbours": f"Pearson correlation on {len(next(iter(gathered.samples.values()))):,} "
+        "neighbours": f"Pearson correlation on {len(next(iter(accumulators.samples.values()))):,} "
         "samples drawn at random",
         **versions(),
         "date": time.strftime("%Y-%m-%d"),
@@ -298,12 +302,12 @@ def _counts(
             f"{int(lost.sum()):,} values of {int((lost > 0).sum()):,} units were not finite and "
             f"are left out; the first is {first['unit']} at sample {first['first_nonfinite']:,}"
         )
-    if reading is not None:
+    if corpus is not None:
         found |= {
-            "n_tokens": len(reading.token),
-            "n_documents": len(np.unique(reading.document)),
-            "n_labels": {"tokens": len(reading.tokens), "bigrams": len(reading.bigrams)},
-            "left_out": f"{int((~reading.keep).sum()):,} first positions of windows",
+            "n_tokens": len(corpus.token),
+            "n_documents": len(np.unique(corpus.document)),
+            "n_labels": {"tokens": len(corpus.tokens), "bigrams": len(corpus.bigrams)},
+            "left_out": f"{int((~corpus.keep).sum()):,} first positions of windows",
             "null": (
                 "labels turned round each document by a random amount of its own; p by Chernoff's "
                 "bound, times all units and labels searched"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Rules", "kinds_of"]
+__all__ = ["Rules", "unit_kinds"]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Rules:
         return asdict(self)
 
 
-def kinds_of(
+def unit_kinds(
     units: pd.DataFrame,
     rules: Rules,
     *,
@@ -116,7 +116,7 @@ def kinds_of(
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"dead": [True, False], "position_share": [0.0, 0.9]})
-    >>> kinds_of(table, Rules()).tolist()
+    >>> unit_kinds(table, Rules()).tolist()
     ['dead', 'positional']
     """
     n = len(units)

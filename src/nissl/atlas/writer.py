@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.atlas.reading import BEFORE
+from nissl.atlas.corpus import BEFORE
 from nissl.errors import NisslError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.atlas.gathering import Gathered, Gathering
-    from nissl.atlas.reading import Reading
+    from nissl.atlas.accumulators import Accumulators, SiteAccumulators
+    from nissl.atlas.corpus import Corpus
     from nissl.atlas.vocabulary import Vocabulary
 
 __all__ = ["AtlasWriter", "versions"]
@@ -67,12 +67,12 @@ class AtlasWriter:
         if error is None:
             self._put_in_place()
 
-    def examples(self, gathering: Gathering, addresses: Array, *, row: int) -> None:
+    def examples(self, at_site: SiteAccumulators, addresses: Array, *, row: int) -> None:
         """Write the extremes of one site.
 
         Parameters
         ----------
-        gathering : Gathering
+        at_site : SiteAccumulators
             The site.
         addresses : array of str, shape (n_units,)
             Its units.
@@ -81,13 +81,13 @@ class AtlasWriter:
         """
         import pyarrow as pa
 
-        found = gathering.summary.extremes.result()
+        found = at_site.summary.extremes.result()
         for sign, end in ((1, "top"), (-1, "bottom")):
             places = found[f"{end}_places"]
             unit, rank = np.nonzero(places >= 0)
             sample = places[unit, rank]
-            about = _where(gathering.reading, sample)
-            activity = gathering.contexts.activity(end)
+            about = _where(at_site.corpus, sample)
+            activity = at_site.contexts.activity(end)
             columns = {
                 "unit": pa.array(addresses[unit], pa.string()),
                 "row": (row + unit).astype(np.int32),
@@ -143,39 +143,39 @@ class AtlasWriter:
         """
         table.to_parquet(self.partial / "units.parquet", index=False, compression="zstd")
 
-    def arrays(self, gathered: Gathered) -> None:
+    def arrays(self, accumulators: Accumulators) -> None:
         """Write histograms, and what every sample was.
 
         Parameters
         ----------
-        gathered : Gathered
-            What the reading left.
+        accumulators : Accumulators
+            What was accumulated.
         """
         import zarr
 
         group = zarr.open_group(self.partial / "arrays.zarr", mode="w")
-        histograms = [g.summary.histogram for g in gathered.sites.values()]
+        histograms = [g.summary.histogram for g in accumulators.sites.values()]
         counts = np.concatenate([h.counts for h in histograms])
         small = counts.max(initial=0) < 2**32
         group.create_array("histogram", data=counts.astype("uint32") if small else counts)
         group.create_array("edges", data=histograms[0].edges)
-        if gathered.reading is not None:
+        if accumulators.corpus is not None:
             for name in ("token", "document", "position"):
-                data = getattr(gathered.reading, name).astype("int32")
+                data = getattr(accumulators.corpus, name).astype("int32")
                 group.create_array(name, data=data)
 
-    def vocabulary(self, words: Vocabulary, reading: Reading | None) -> None:
+    def vocabulary(self, words: Vocabulary, corpus: Corpus | None) -> None:
         """Write the texts of the tokens that occur.
 
         Parameters
         ----------
         words : Vocabulary
             The texts.
-        reading : Reading or None
+        corpus : Corpus or None
             What was read.
         """
-        if reading is not None:
-            words.save(self.partial / "vocabulary.json", reading.token)
+        if corpus is not None:
+            words.save(self.partial / "vocabulary.json", corpus.token)
 
     def about(self, about: Mapping[str, Any]) -> None:
         """Write where the atlas came from.
@@ -244,9 +244,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _where(reading: Reading | None, sample: Array) -> dict[str, Array]:
+def _where(corpus: Corpus | None, sample: Array) -> dict[str, Array]:
     """What each sample was, and where its context lies."""
-    if reading is None:
+    if corpus is None:
         none = np.full(len(sample), -1, np.int32)
         return {
             "document": none,
@@ -256,11 +256,11 @@ def _where(reading: Reading | None, sample: Array) -> dict[str, Array]:
             "stop": sample + 1,
         }
     return {
-        "document": reading.document[sample].astype(np.int32),
-        "position": reading.position[sample].astype(np.int32),
-        "token": reading.token[sample].astype(np.int32),
-        "start": reading.first_row[sample],
-        "stop": reading.end_row[sample],
+        "document": corpus.document[sample].astype(np.int32),
+        "position": corpus.position[sample].astype(np.int32),
+        "token": corpus.token[sample].astype(np.int32),
+        "start": corpus.first_row[sample],
+        "stop": corpus.end_row[sample],
     }
 
 

@@ -18,7 +18,7 @@ from nissl.statistics import (
 if TYPE_CHECKING:
     from nissl.network import TextPlan
 
-__all__ = ["Reading", "reading_of"]
+__all__ = ["Corpus", "corpus_of"]
 
 Array = NDArray[Any]
 
@@ -28,7 +28,7 @@ BEFORE, AFTER = 24, 10  # samples of context kept around an example
 
 
 @dataclass(frozen=True)
-class Reading:
+class Corpus:
     """The samples of a text, one a token, with everything that is counted about them.
 
     Parameters
@@ -80,14 +80,14 @@ class Reading:
         return len(self.tokens) + len(self.bigrams)
 
 
-def reading_of(
+def corpus_of(
     plan: TextPlan,
     *,
     n_tokens: int = 2500,
     n_bigrams: int = 1000,
     min_documents: int = 5,
     label: str = "language",
-) -> Reading:
+) -> Corpus:
     """Look through a text.
 
     Parameters
@@ -103,7 +103,7 @@ def reading_of(
 
     Returns
     -------
-    Reading
+    Corpus
         The samples, in the order in which they will be read.
     """
     samples = plan.samples()
@@ -125,7 +125,7 @@ def reading_of(
     labels = np.stack([token_labels, pair_labels], axis=1).astype(np.int32)
     rows = np.arange(len(token))
     language, labelled = _labelled(plan, document, label)
-    return Reading(
+    return Corpus(
         token=token,
         document=document,
         position=position,

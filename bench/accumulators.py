@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.measure import Row
 from bench.record import BATCH, LENGTH, Subject
-from nissl.atlas.reading import Reading, reading_of
+from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.network import TextPlan, plan_of, stream
 from nissl.recording import Block
 from nissl.statistics import GroupMeans, Preference, best_partners
@@ -34,8 +34,8 @@ def run(n_batches: int = 4) -> list[Row]:
     subject = Subject()
     plan = plan_of(subject.net, subject.ids, window=LENGTH, batch_size=BATCH, bos="never")
     assert isinstance(plan, TextPlan)
-    reading = reading_of(plan, n_tokens=N_TOKENS, n_bigrams=N_BIGRAMS)
-    parts = _parts(reading, n_rows=n_batches * BATCH * LENGTH)
+    corpus = corpus_of(plan, n_tokens=N_TOKENS, n_bigrams=N_BIGRAMS)
+    parts = _parts(corpus, n_rows=n_batches * BATCH * LENGTH)
     seconds: dict[str, list[float]] = defaultdict(list)
     spent = dict.fromkeys(parts, 0.0)
 
@@ -69,32 +69,32 @@ def run(n_batches: int = 4) -> list[Row]:
                 note=f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} batches",
             )
         )
-    forward = statistics.median(pairs.plain) * len(reading.token) / (BATCH * LENGTH)
+    forward = statistics.median(pairs.plain) * len(corpus.token) / (BATCH * LENGTH)
     drawn = rows.pop()
-    return [*rows, _neighbours(drawn, forward, len(reading.token))]
+    return [*rows, _neighbours(drawn, forward, len(corpus.token))]
 
 
-def _parts(reading: Reading, n_rows: int) -> dict[str, Consume]:
+def _parts(corpus: Corpus, n_rows: int) -> dict[str, Consume]:
     """Return what is done with each block, by name; the neighbours' sample is the last."""
-    n_groups, n_tokens = int(reading.groups.max()) + 1, len(reading.tokens)
+    n_groups, n_tokens = int(corpus.groups.max()) + 1, len(corpus.tokens)
     sites = [f"blocks.{i}.mlp.neurons" for i in range(30)]
     both = {
-        "preferred tokens": (n_tokens, reading.labels[:, :1]),
+        "preferred tokens": (n_tokens, corpus.labels[:, :1]),
         "preferred bigrams": (
-            len(reading.bigrams),
-            np.where(reading.labels[:, 1:] >= 0, reading.labels[:, 1:] - n_tokens, -1),
+            len(corpus.bigrams),
+            np.where(corpus.labels[:, 1:] >= 0, corpus.labels[:, 1:] - n_tokens, -1),
         ),
     }
-    positions = {site: GroupMeans(WIDTH, int(reading.positions.max()) + 1) for site in sites}
+    positions = {site: GroupMeans(WIDTH, int(corpus.positions.max()) + 1) for site in sites}
     # As dense among the rows that are read here as the atlas's are among all.
-    n = max(1, N_SAMPLED * n_rows // len(reading.token))
+    n = max(1, N_SAMPLED * n_rows // len(corpus.token))
     chosen = np.sort(np.random.default_rng(0).choice(n_rows, n, replace=False))
     sample = {site: np.ones((n, WIDTH), np.float32) for site in sites}
 
     def prefer(column: int, n_labels: int, labels: np.ndarray[Any, Any]) -> Consume:
         found = {site: Preference(WIDTH, n_labels, n_groups) for site in sites}
         for preference in found.values():
-            # Memory is touched for the first time only once in a reading of the whole text.
+            # Memory is touched for the first time only once in a pass over the whole text.
             preference.sums.fill(1)
             preference.exponentials.fill(1)
 
@@ -103,17 +103,17 @@ def _parts(reading: Reading, n_rows: int) -> dict[str, Consume]:
             found[block.site].update(
                 block.values,
                 labels=labels[r],
-                weights=reading.weights[r, column : column + 1],
-                windows=reading.window[r],
-                groups=reading.groups[r],
-                keep=reading.keep[r],
+                weights=corpus.weights[r, column : column + 1],
+                windows=corpus.window[r],
+                groups=corpus.groups[r],
+                keep=corpus.keep[r],
             )
 
         return consume
 
     def place(block: Block) -> None:
         r = slice(block.start, block.start + len(block.values))
-        positions[block.site].update(block.values, groups=reading.positions[r])
+        positions[block.site].update(block.values, groups=corpus.positions[r])
 
     def draw(block: Block) -> None:
         a, b = np.searchsorted(chosen, [block.start, block.start + len(block.values)])
@@ -127,7 +127,7 @@ def _parts(reading: Reading, n_rows: int) -> dict[str, Consume]:
 
 
 def _neighbours(drawn: Row, forward: float, n_tokens: int) -> Row:
-    """Add the search, which is made once: its share of a reading of the whole text."""
+    """Add the search, which is made once: its share of a pass over the whole text."""
     x = np.random.default_rng(0).standard_normal((N_SAMPLED, PARTNERS), np.float32)
     best_partners(x[:, :64])
     start = time.process_time()
