@@ -51,7 +51,7 @@ def loaded_after(code: str) -> set[str]:
         "from nissl.cli import main\ntry: main(['atlas', '--help'])\nexcept SystemExit: pass",
         "from nissl.cli import main\ntry: main(['methods'])\nexcept SystemExit: pass",
         "from nissl.cli import main\ntry: main(['cite', '3'])\nexcept SystemExit: pass",
-        "import nissl; nissl.claim, nissl.method, nissl.NisslError",
+        "import nissl; nissl.claim, nissl.NisslError",
     ],
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:

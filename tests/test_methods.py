@@ -19,7 +19,7 @@ def test_marked_functions_and_classes_are_listed_without_importing(tmp_path: Pat
         tmp_path,
         '"""Room."""\nraise SystemExit("imported")\n'
         '@method(system=34)\ndef snmf(x):\n    """Factor activity.\n\n    More."""\n'
-        "@nissl.method(system=298)\nclass Ticket: ...\n"
+        "@method(system=298)\nclass Ticket: ...\n"
         "def unmarked(): ...\n",
     )
     found = methods(source=source)

@@ -1,11 +1,13 @@
 """Rules are conditions on figures, and nothing else."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nissl.errors import NisslError, UnknownName
-from nissl.rules import holds
+from nissl.rules import holds, primary_figure
 
 numbers = st.floats(-10, 10)
 
@@ -39,11 +41,49 @@ def test_comparisons_chain() -> None:
         "open('x') > 1",
         "f'{a}' > 1",
         "abs(a, key=1) > 0",
+        "'a' * 2000000000 == 'b'",
+        "several * 2000000000 == several",
+        "-" * 100_000 + "a > 0",
+        "-" * 490 + "a > 0",
+        "(" * 240 + "a" + ")" * 240 + " > 0",
     ],
 )
 def test_anything_else_is_refused(rule: str) -> None:
     with pytest.raises(NisslError):
-        holds(rule, {"a": 1.0}, {})
+        holds(rule, {"a": 1.0, "several": [1.0]}, {})
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "gain > 0",
+        "gain > other - 0.1 and gain > null.gain and p <= 0.05",
+        "0.01 <= gain <= 0.05 and null.gain < 0.01",
+        "abs(gain) > gain_elsewhere and gain_p < 0.01 and not gain_broken",
+        "gain",
+    ],
+)
+def test_the_primary_figure_is_the_first(rule: str) -> None:
+    assert primary_figure(rule) == "gain"
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("1 > 0", "names no figure"),
+        ("null.gain > 0", "names no figure"),
+        ("0 < gain < 1 and gain > null.gain and p < 0.05", "has 4 comparisons"),
+        ("(gain > 0) + (gain > 1) + (gain > 2) >= 2", "has 4 comparisons"),
+        ("a and a_b and a_c and a_d", "has 4 comparisons"),
+        ("gain > 0 and loss < 1", "'loss < 1' is not about 'gain'"),
+        ("gain > 0 and not loss", "'loss' is not about 'gain'"),
+        ("gain > 0 and null.loss < 1", "not about 'gain'"),
+        ("gain > 0 and gains_p < 1", "not about 'gain'"),
+    ],
+)
+def test_a_rule_has_one_primary_figure_and_three_comparisons(rule: str, said: str) -> None:
+    with pytest.raises(NisslError, match=re.escape(said)):
+        primary_figure(rule)
 
 
 def test_a_misspelt_figure_is_found_even_behind_a_decided_part() -> None:

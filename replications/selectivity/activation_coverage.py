@@ -291,5 +291,4 @@ nissl.claim(
     power={"auroc": planted, **baselines},
     data=f"CIFAR-10: a net of {STEPS} steps, {N_INSIDE} test photographs against {N_OUTSIDE} each "
     "of four other kinds",
-    seed=SEED,
 )

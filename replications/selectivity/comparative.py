@@ -74,11 +74,11 @@ def tested(net, finding, testing, layer, head):
         "accuracy": accuracy["kept"],
         "accuracy_whole": accuracy["whole"],
         "accuracy_pruned": accuracy["pruned"],
-        "p_accuracy": accuracy["p"],
+        "saved_p": accuracy["p"],
         "saved": (accuracy["kept"] - accuracy["pruned"]) / taken,
         "log_probability": said["kept"],
         "damage": by["damage"],
-        "p_damage": by["p"],
+        "damage_p": by["p"],
         "n_kept": len(top),
         "n_significant": len(found.significant()),
     }
@@ -254,7 +254,7 @@ nissl.claim(
     "comparative",
     system=158,
     says="The deep neurons whose contribution falls most with the head that matters carry "
-    "arithmetic: with 1% of them kept and the rest pruned it stays, without them it goes.",
+    "arithmetic: with 1% of them kept and the rest pruned it stays.",
     measured={
         **measured,
         "layer": layer,
@@ -264,11 +264,10 @@ nissl.claim(
         "n_tested": len(testing),
     },
     null=null,
-    rule="saved >= 0.5 and p_accuracy <= 0.05 and damage > null.damage and p_damage <= 0.05",
+    rule="saved >= 0.5 and saved > null.saved and saved_p <= 0.05",
     power={**planted, **{f"null.{name}": value for name, value in planted_null.items()}},
-    why="saved: of the accuracy that pruning all deep neurons takes, the share that keeping 1% "
-    "saves; nothing is retrained; null: neurons of the same layers that write as much",
     data=f"smollm2, one-digit sums after three examples, {len(finding)} to find the head and the "
-    f"neurons and {len(testing)} with other numbers to test them",
-    seed=SEED,
+    f"neurons and {len(testing)} with other numbers to test them"
+    "; saved: of the accuracy that pruning all deep neurons takes, the share that keeping 1% "
+    "saves; nothing is retrained; null: neurons of the same layers that write as much",
 )

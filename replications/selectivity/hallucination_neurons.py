@@ -27,7 +27,6 @@ from nissl.cache import cache_dir
 from nissl.network import WeightEdit, encoded, first_tokens, gradients, logit_difference
 from nissl.network.calls import sequence_call
 from nissl.recording import units_table
-from nissl.rules import holds
 from nissl.selectivity import (
     answer_contributions,
     auroc_within,
@@ -59,10 +58,6 @@ VOICES = ("I think that", "My teacher says that")
 # deviations, and 3 points of compliance for each unit of the factor.
 PLANTED, SHIFT, RISE = 5, 1.53 / 5**0.5, 0.09
 TRIALS, SMALL, LARGE = 4, 0.01, 1.0  # how large a planted change of weights may be
-RULE = (
-    "auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01 "
-    "and share_of_neurons <= 0.001 and rise > 0 and rise_p <= 0.05"
-)
 
 
 def questions():
@@ -335,19 +330,14 @@ null = {
     "rise": float(rises.loc["share", "null_mean"]),
     "rise_nats": float(rises.loc["preference", "null_mean"]),
 }
-tells, makes = RULE.split(" and rise > 0", 1)
-halves_said = " and ".join(
-    f"that they {what} {'holds' if holds(rule, measured, null) else 'does not hold'}"
-    for what, rule in (("tell wrong answers", tells), ("make it go along", f"rise > 0{makes}"))
-)
 nissl.claim(
     "hallucination_neurons",
     system=167,
     says="Less than 0.1% of neurons tell wrong answers from right ones, better than as many random "
-    "neurons (AUROC 0.86 in base models), and scaling them from 0 to 3 makes a model comply more.",
+    "neurons (AUROC 0.86 in base models).",
     measured=measured,
     null=null,
-    rule=RULE,
+    rule="auroc > null.auroc + 0.05 and auroc > null.auroc_of_words + 0.05 and auroc_p < 0.01",
     power={
         "auroc": strong.provenance["probe_auroc"],
         "auroc_p": strong.provenance["probe_p"],
@@ -358,8 +348,8 @@ nissl.claim(
         "null.rise": float(raised.loc["share", "null_mean"]),
         "null.rise_nats": float(raised.loc["preference", "null_mean"]),
     },
-    why=f"the rule asks for both halves: {halves_said}",
     data=f"smollm2 (bfloat16) on {len(kept)} facts of {kept['relation'].nunique()} relations, half "
-    f"of the subjects held out; {len(wrong_told)} prompts that tell it a wrong answer",
-    seed=SEED,
+    f"of the subjects held out; {len(wrong_told)} prompts that tell it a wrong answer"
+    "; auroc_from_answers_alone: without the contributions at other tokens; rise: how much more it "
+    "goes along when they are scaled from 0 to 3; neither is in the rule",
 )

@@ -37,10 +37,6 @@ LANGUAGES = {
     "Chinese, Mandarin (Simplified)": "Chinese",
 }
 NULL = PermutedLabels(within="article")
-RULE = (
-    "languages_hurt >= 4 and outer > null.outer + 0.05 "
-    "and agnostic_middle > null.agnostic_middle + 0.05"
-)
 
 
 def declaration(net):
@@ -145,8 +141,7 @@ figure.savefig(path, dpi=120)
 nissl.claim(
     "language_neurons",
     system=164,
-    says="Language neurons lie in the first and last layers, agnostic ones between; silencing a "
-    "language's neurons hurts it more than others.",
+    says="Silencing a language's neurons hurts it more than others.",
     measured={
         "languages_hurt": int((own["p"] <= 0.05).sum()),
         **layers(found),
@@ -164,10 +159,10 @@ nissl.claim(
         "own_less_others": float(own["null_mean"].mean()),
         "significant": float((nothing.table["q"] <= 0.05).mean()),
     },
-    rule=RULE,
+    rule="languages_hurt >= 4",
     power=layers(power),
-    why="null: languages exchanged inside articles, and matched neurons silenced",
     data=f"Gemma 3 270M; {len(found_on)} articles in {len(LANGUAGES)} languages to find neurons, "
-    f"{TOKENS} tokens of each of {len(tested_on)} others to test them",
-    seed=SEED,
+    f"{TOKENS} tokens of each of {len(tested_on)} others to test them"
+    "; null: languages exchanged inside articles, and matched neurons silenced; outer: "
+    "share of them in the first and last layers; both figures of layers are in no rule",
 )

@@ -225,7 +225,10 @@ def figures(found):
     return {
         f"nonzero_{name.replace(' ', '_')}": finding.provenance["nonzero"]
         for name, finding in found.items()
-    } | {"q": float(max(f.table["q"].max() for f in found.values()))}
+    } | {
+        "nonzero": max(f.provenance["nonzero"] for f in found.values()),
+        "q": float(max(f.table["q"].max() for f in found.values())),
+    }
 
 
 COLOURS = dict(zip(found, ("#2f5d8a", "#c8553d", "#57a773"), strict=True))
@@ -282,8 +285,7 @@ nissl.claim(
     "lazy",
     system=69,
     says="Few activations of ReLU transformers are nonzero (3.0% in T5, 6.3% in ViT), also after "
-    "training on random labels or random inputs; keeping the k largest in training makes networks "
-    "less sensitive to wrong labels, more robust to corruption and better calibrated.",
+    "training on random labels or random inputs.",
     measured=figures(found)
     | gains(of_top_k)
     | {
@@ -297,6 +299,7 @@ nissl.claim(
     }
     | {f"fits_{name.replace(', ', '_').replace(' ', '_')}": fit for name, fit in fits.items()},
     null={
+        "nonzero": min(float(f.table["null_mean"].mean()) for f in found.values()),
         "nonzero_digits": float(found["digits"].table["null_mean"].mean()),
         "nonzero_random_labels": float(found["random labels"].table["null_mean"].mean()),
         "nonzero_random_pixels": float(found["random pixels"].table["null_mean"].mean()),
@@ -305,14 +308,10 @@ nissl.claim(
         f"{key}_gain": float(np.sqrt(2 / SEEDS) * value.std(ddof=1))
         for key, value in of_dense.items()
     },
-    rule="nonzero_digits < 0.5 * null.nonzero_digits"
-    " and nonzero_random_labels < 0.5 * null.nonzero_random_labels"
-    " and nonzero_random_pixels < 0.5 * null.nonzero_random_pixels and q <= 0.05"
-    " and noise_gain > 2 * null.noise_gain and corruption_gain > 2 * null.corruption_gain"
-    " and calibration_gain > 2 * null.calibration_gain",
+    rule="nonzero < 0.5 * null.nonzero and q <= 0.05",
     power=figures(as_lazy) | gains(as_good),
-    why=f"nulls: {FRESH} networks with fresh weights; of the gains, by how much means of {SEEDS} "
-    "dense networks differ",
     data=f"vision transformers of {LAYERS} x 48 with {D_MLP} neurons a block, trained here for "
-    f"{STEPS} steps on {N_TRAIN} images of MNIST; asked {N_TEST} others; k = {K}",
+    f"{STEPS} steps on {N_TRAIN} images of MNIST; asked {N_TEST} others; k = {K}"
+    f"; nonzero: the most of the three trainings; nulls: {FRESH} networks with fresh weights; of "
+    f"the gains, by how much means of {SEEDS} dense networks differ",
 )

@@ -185,14 +185,13 @@ for name, model in models.items():
 nissl.claim(
     "massive",
     system=38,
-    says="Massive activations are not there before training; their growth follows an exponentially "
-    "modulated logarithm of five parameters (mean R2 0.984, 0.93 for the smallest model).",
+    says="The growth of massive activations in training follows an exponentially modulated "
+    "logarithm of five parameters (mean R2 0.984, 0.93 for the smallest model).",
     measured=measured,
     null={"r2": float(np.mean(shuffled))},
-    rule="r2 >= 0.93 and null.r2 < 0.5 and growth > 2",
+    rule="r2 >= 0.93 and null.r2 < 0.5",
     power={"r2": float(np.mean(planted)), "growth": float(np.mean(curves.max(0) / curves[0]))},
-    why="R2 is of checkpoints that were not fitted; the null is the same values in another order",
     data=f"GPT-NeoX of 6 x 96 trained here for {STEPS} steps on a Bible, {len(steps)} checkpoints; "
-    f"smollm2 and gemma3-270m on {TEXTS} texts of {TOKENS} tokens",
-    seed=SEED,
+    f"smollm2 and gemma3-270m on {TEXTS} texts of {TOKENS} tokens"
+    "; R2 is of checkpoints that were not fitted; the null is the same values in another order",
 )

@@ -37,7 +37,6 @@ LANGUAGES = {
     "Chinese, Mandarin (Simplified)": "Chinese",
 }
 NULL = PermutedLabels(within="article")
-RULE = "languages_hurt >= 4 and others < 0.25 * own"
 
 
 def declaration(net):
@@ -129,10 +128,9 @@ nissl.claim(
         "own": float(hurt.table.loc[mine, "null_mean"].mean()),
         "others": float(hurt.table.loc[other, "null_mean"].mean()),
     },
-    rule=RULE,
-    why="a language counts as hurt where its loss rises more than that of the others, beyond that "
-    "with matched neurons (p <= 0.05); by_labels_too: also among the neurons of system 164",
+    rule="own > 4 * others and own > null.own",
     data=f"Gemma 3 270M; {len(found_on)} articles in {len(LANGUAGES)} languages to find neurons, "
-    f"{TOKENS} tokens of each of {len(tested_on)} others to test them",
-    seed=SEED,
+    f"{TOKENS} tokens of each of {len(tested_on)} others to test them"
+    "; a language counts as hurt where its loss rises more than that of the others, beyond that "
+    "with matched neurons (p <= 0.05); by_labels_too: also among the neurons of system 164",
 )

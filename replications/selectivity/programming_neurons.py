@@ -42,10 +42,6 @@ FILES = {
     "rust": [f"{EXAMPLES}/rust/*.rs", "cramjam-*/cramjam-python/src/*.rs"],
 }
 NULL = PermutedLabels(block="file")
-RULE = (
-    "bottom > null.bottom + 0.05 and exclusive_depth > shared_depth and p < 0.01 "
-    "and languages_hurt >= 3"
-)
 
 
 def programs(net):
@@ -165,8 +161,7 @@ figure.savefig(path, dpi=120)
 nissl.claim(
     "programming_neurons",
     system=192,
-    says="Neurons of programming languages lie mostly in the bottom layers, those exclusive to one "
-    "in higher ones; silencing these hurts their language most.",
+    says="Neurons of programming languages lie mostly in the bottom layers.",
     measured={
         **layers(found),
         "languages_hurt": int((own["p"] <= 0.05).sum()),
@@ -183,10 +178,9 @@ nissl.claim(
         **layers(power),
         "languages_hurt": int((own["effect"] + EFFECT > 2 * own["null_sd"]).sum()),
     },
-    rule=RULE,
-    why="depth from 0 (first layer) to 1; null: languages exchanged between files, and matched "
-    "neurons silenced",
+    rule="bottom > null.bottom + 0.05",
     data=f"Gemma 3 270M; {len(found_on)} parts of {found_on['file'].nunique()} files in "
-    f"{len(FILES)} languages to find neurons, {len(tested_on)} of other files to test them",
-    seed=SEED,
+    f"{len(FILES)} languages to find neurons, {len(tested_on)} of other files to test them"
+    "; bottom: share of them in the lowest third of the layers; depth from 0 "
+    "(first layer) to 1; null: languages exchanged between files, and matched neurons silenced",
 )

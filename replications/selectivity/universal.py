@@ -273,10 +273,9 @@ nissl.claim(
     null={"share": share(random), "excess": float(pd.concat(random)["excess"].mean())},
     rule="share >= 0.01 and share <= 0.05 and null.share < 0.5 * share",
     power={"share": share([power])},
-    why="partners are found on half of the transcripts (or texts) and counted on the other half; "
-    "the null is networks that never learned",
     data=f"tis-folds (five human, two mouse) on {N_TRANSCRIPTS} transcripts simulated from human "
     f"codon usage; smollm2 (one neuron in {EVERY}) and gemma3-270m on {smollm2.sizes['sample']} "
-    f"places of {DOCUMENTS} texts",
-    seed=SEED,
+    f"places of {DOCUMENTS} texts"
+    "; partners are found on half of the transcripts (or texts) and counted on the other half; "
+    "the null is networks that never learned",
 )

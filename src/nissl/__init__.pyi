@@ -9,7 +9,6 @@ from ._version import __version__ as __version__
 from .atlas import make_atlas as make_atlas
 from .claims import claim as claim
 from .errors import NisslError as NisslError
-from .methods import method as method
 from .network import Network as Network
 from .network import ablate as ablate
 from .network import add as add

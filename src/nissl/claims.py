@@ -5,10 +5,13 @@ written in the replication as text: it decides, it is printed and it is kept bes
 *holds* where the rule is met. It *fails* only where the rule is not met and the same code, on the
 same data with an effect of the paper's size planted in it, does meet it; otherwise nothing has been
 learned, and it is *inconclusive*.
+
+What is kept says from which code it came, so that `stale` can tell whether it still does.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
@@ -21,15 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from nissl.errors import NisslError, UnknownName
+from nissl.methods import PACKAGE, systems
 from nissl.methods import system as system_of
-from nissl.methods import systems
-from nissl.rules import holds
+from nissl.rules import holds, primary_figure
 
-__all__ = ["VERDICTS", "claim", "read_claims"]
+__all__ = ["VERDICTS", "claim", "read_claims", "stale"]
 
 VERDICTS = ("holds", "fails", "inconclusive")
 COLOURS = {"holds": "green", "fails": "red", "inconclusive": "yellow"}
 FOLDER = "claims"
+SCRIPTS = "replications"
 # What a figure may depend on; only those that the run has imported are written down.
 LIBRARIES = ("nissl", "numpy", "scipy", "pandas", "scikit-learn", "torch", "transformers", "xarray")
 
@@ -38,30 +42,22 @@ def claim(
     name: str,
     *,
     system: int,
-    room: str | None = None,
     says: str,
     measured: Mapping[str, Any],
     null: Mapping[str, Any],
     rule: str,
-    fails: str | None = None,
     power: Mapping[str, Any] | None = None,
-    verdict: str | None = None,
-    why: str = "",
     data: str,
-    seconds: float | None = None,
-    seed: int = 0,
-    folder: str | Path | None = None,
 ) -> str:
     """Put a paper's claim to the test: decide by the rule, print one line, keep the figures.
 
     Parameters
     ----------
     name : str
-        The replication's name; the claim is kept as ``claims/ROOM/NAME.json``.
+        The replication's name. The claim is kept as ``ROOM/NAME.json``, the room being the paper's,
+        in the folder ``claims`` or the one that the variable ``NISSL_CLAIMS`` names.
     system : int
         The number of the paper (``nissl methods --all``).
-    room : str, optional
-        The room; the paper's own by default.
     says : str
         What the paper claims, in one sentence.
     measured : mapping
@@ -71,24 +67,13 @@ def claim(
     rule : str
         The condition for *holds*, such as ``"accuracy > null.accuracy + 0.05 and p < 0.01"``: names
         of `measured`, ``null.NAME``, numbers, ``+ - * /``, comparisons, ``and or not``, ``abs``,
-        ``min``, ``max``. Written in the replication as text, before the run.
-    fails : str, optional
-        The condition for *fails*; that the rule is not met, by default.
+        ``min``, ``max``. At most three comparisons, all about one primary figure, the first that is
+        named. Written in the replication as text, before the run.
     power : mapping, optional
         The figures of `measured` (and ``null.NAME``, where it changes) from the same code, settings
         and data, with an effect of the paper's size planted. Without them nothing can fail.
-    verdict : str, optional
-        What the caller expects; refused where the rule says otherwise.
-    why : str
-        What explains the verdict: a smaller model, other data.
     data : str
-        What it was measured on.
-    seconds : float, optional
-        How long it took; the CPU seconds of this process by default.
-    seed : int
-        The seed of everything random in the run.
-    folder : path, optional
-        Where claims are kept; ``NISSL_CLAIMS``, or ``claims`` in the working folder, by default.
+        What it was measured on, and what a reader needs to know of the figures.
 
     Returns
     -------
@@ -98,34 +83,28 @@ def claim(
     Raises
     ------
     NisslError
-        The rule cannot be read or names a figure that is not there, a figure is not finite, both
-        conditions are met, or `verdict` says *fails* without power, or other than the rule.
+        The rule cannot be read, has more than one primary figure or more than three comparisons, or
+        names a figure that is not there; or a figure is not finite.
 
     Examples
     --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    >>> import contextlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
     ...     claim("lottery", system=298, says="Pruned nets train as well.", data="MNIST",
-    ...           measured={"accuracy": 0.97}, null={"accuracy": 0.93}, folder=folder,
-    ...           rule="accuracy > null.accuracy + 0.01")
+    ...           measured={"accuracy": 0.97}, null={"accuracy": 0.93},
+    ...           rule="accuracy > null.accuracy + 0.01")  # doctest: +ELLIPSIS
     holds ... lottery (efficiency, system 298): Pruned nets train as well. accuracy 0.97 (null 0.93)
     'holds'
     """
     paper = system_of(system)
-    room = known_room(room or paper.room)
+    room = known_room(paper.room)
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise NisslError(
             f"'{name}' cannot name a file", do="use small letters, digits, '-' and '_'"
         )
     figures = {"measured": _plain(measured), "null": _plain(null), "power": _plain(power or {})}
-    decided, reason = _decide(rule, fails, figures)
-    if verdict is not None and verdict != decided:
-        raise NisslError(
-            f"the verdict was given as '{verdict}', but the rule decides '{decided}'",
-            where=f"{room}/{name}",
-            do=reason or f"the rule is: {rule}",
-        )
-    replication = _replication()
+    primary = primary_figure(rule)
+    verdict, why = decide(rule, **figures)
     record = {
         **figures,
         "system": system,
@@ -133,20 +112,18 @@ def claim(
         "name": name,
         "room": room,
         "says": says,
-        "verdict": decided,
+        "verdict": verdict,
         "rule": rule,
-        "fails": fails or f"not ({rule})",
-        "why": "; ".join(part for part in (why, reason) if part),
+        "primary": primary,
+        "why": why,
         "data": data,
-        "seconds": round(time.process_time() if seconds is None else float(seconds), 1),
-        "seed": seed,
+        "seconds": round(time.process_time(), 1),
         "versions": _versions(),
-        "replication": replication.name if replication else "",
-        "source": fingerprint(replication) if replication else "",
+        "code": _code(room),
     }
-    _write(_folder(folder) / room / f"{name}.json", record)
+    _write(Path(os.environ.get("NISSL_CLAIMS") or FOLDER) / room / f"{name}.json", record)
     _print(record)
-    return decided
+    return verdict
 
 
 def read_claims(
@@ -177,10 +154,11 @@ def read_claims(
     []
     """
     found = []
-    for path in sorted(_folder(folder).glob(f"{known_room(room) if room else '*'}/*.json")):
+    folder = Path(folder or os.environ.get("NISSL_CLAIMS") or FOLDER)
+    for path in sorted(folder.glob(f"{known_room(room) if room else '*'}/*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            record["room"], record["system"], record["verdict"]
+            record["room"], record["system"], record["name"], record["verdict"]
         except (ValueError, KeyError, TypeError) as error:
             raise NisslError(
                 "this file is not a claim",
@@ -191,26 +169,85 @@ def read_claims(
     return sorted(found, key=lambda r: (r["room"], r["system"], r["name"]))
 
 
-def _decide(rule: str, fails: str | None, figures: dict[str, dict[str, Any]]) -> tuple[str, str]:
-    """Return the verdict, and what kept it from being a clear one."""
-    measured, null, power = figures["measured"], figures["null"], figures["power"]
-    met = holds(rule, measured, null)
-    failed = (not met) if fails is None else holds(fails, measured, null)
-    if met and failed:
-        raise NisslError(
-            "the conditions for 'holds' and for 'fails' are both met",
-            where=f"{rule} | {fails}",
-            do="write conditions that exclude each other",
-        )
-    if met:
+def stale(record: Mapping[str, Any], root: Path, *, package: Path = PACKAGE) -> str:
+    """Say why a claim that was kept no longer belongs to the code.
+
+    Parameters
+    ----------
+    record : mapping
+        A claim as `read_claims` gives it.
+    root : Path
+        The project, with ``replications``.
+    package : Path
+        The library's source, the folder ``nissl``.
+
+    Returns
+    -------
+    str
+        What has changed since: the replication, or one of the modules of its room that it imported,
+        comments, docstrings and layout aside. Empty where nothing has.
+
+    Examples
+    --------
+    >>> stale({"code": {}}, Path("."))
+    'it was measured by code that is no longer here'
+    """
+    code = record.get("code")
+    if not isinstance(code, dict) or not code:
+        return "it was measured by code that is no longer here"
+    for file, digest in sorted(code.items()):
+        path = (root if file.startswith(f"{SCRIPTS}/") else package.parent) / file
+        if not path.is_file():
+            return f"{file} is gone"
+        if fingerprint(path) != digest:
+            return f"{file} has changed"
+    return ""
+
+
+def fingerprint(path: Path) -> str:
+    """Digest of what a file of Python says; not of its comments, docstrings and layout."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and ast.get_docstring(node, clean=False):
+            node.body = node.body[1:]
+    return hashlib.sha256(repr(_shape(tree)).encode()).hexdigest()[:16]
+
+
+def _shape(node: Any) -> Any:
+    # Not `ast.dump`: it writes empty fields in some versions of Python and not in others.
+    if isinstance(node, ast.AST):
+        fields = ((k, _shape(v)) for k, v in ast.iter_fields(node) if v is not None and v != [])
+        return (type(node).__name__, *fields)
+    return [_shape(part) for part in node] if isinstance(node, list) else node
+
+
+def _code(room: str) -> dict[str, str]:
+    """Fingerprints of the script that runs and of the room's modules that it has imported."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folder = Path(script).resolve().parent if script else Path()
+    if not script or folder.parent.name != SCRIPTS:
+        return {}
+    files = {f"{SCRIPTS}/{folder.name}/{Path(script).name}": Path(script)}
+    for name, module in sys.modules.items():
+        if name.startswith(f"nissl.{room}.") and module.__file__:
+            path = Path(module.__file__)
+            files[path.relative_to(PACKAGE.parent).as_posix()] = path
+    return {file: fingerprint(path) for file, path in sorted(files.items())}
+
+
+def decide(
+    rule: str, measured: Mapping[str, Any], null: Mapping[str, Any], power: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return the verdict, and why it is not a clear one."""
+    if holds(rule, measured, null):
         return "holds", ""
-    if not failed:
-        return "inconclusive", "the figures meet neither condition"
     if not power:
         return "inconclusive", "the rule is not met, and no planted effect shows that it could be"
     planted_null = {k.removeprefix("null."): v for k, v in power.items() if k.startswith("null.")}
     planted = {k: v for k, v in power.items() if not k.startswith("null.")}
-    if not holds(rule, measured | planted, null | planted_null):
+    if not holds(rule, {**measured, **planted}, {**null, **planted_null}):
         return "inconclusive", "an effect of the paper's size, planted, is not recovered either"
     return "fails", ""
 
@@ -244,10 +281,6 @@ def known_room(room: str) -> str:
     return room
 
 
-def _folder(folder: str | Path | None) -> Path:
-    return Path(folder or os.environ.get("NISSL_CLAIMS") or FOLDER)
-
-
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -259,19 +292,6 @@ def _versions() -> dict[str, str]:
             except PackageNotFoundError:  # run from its source without being installed
                 continue
     return found
-
-
-def _replication() -> Path | None:
-    """Return the script that is being run, where one is."""
-    file = getattr(sys.modules.get("__main__"), "__file__", None)
-    path = Path(file) if file else None
-    return (
-        path if path and path.suffix == ".py" and "replications" in path.resolve().parts else None
-    )
-
-
-def fingerprint(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
@@ -289,12 +309,10 @@ def _print(record: dict[str, Any]) -> None:
     verdict = record["verdict"]
     line = Text(f"{verdict:<12}", style=f"bold {COLOURS[verdict]}")
     line.append(f" {record['name']} ({record['room']}, system {record['system']}): ", style="bold")
-    null = record["null"]
-    beside = {
-        k: figure_text(v) + (f" (null {figure_text(null[k])})" if k in null else "")
-        for k, v in record["measured"].items()
-    }
-    line.append(record["says"] + " " + ", ".join(f"{k} {v}" for k, v in beside.items()))
+    primary, null = record["primary"], record["null"]
+    line.append(f"{record['says']} {primary} {figure_text(record['measured'][primary])}")
+    if primary in null:
+        line.append(f" (null {figure_text(null[primary])})")
     if record["why"]:
         line.append(f" ({record['why']})", style="dim")
     Console().print(line, soft_wrap=True)

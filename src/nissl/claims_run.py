@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nissl.claims import FOLDER, VERDICTS, figures_text, fingerprint, known_room, read_claims
+from nissl.claims import FOLDER, SCRIPTS, VERDICTS, figures_text, known_room, read_claims, stale
 from nissl.errors import NisslError
+from nissl.rules import named_figures
 
 __all__ = ["claims_table", "run_claims"]
 
@@ -53,20 +54,22 @@ def run_claims(
 
     root, console = Path(root), Console(stderr=True)
     folder = root / FOLDER
-    replications = sorted(root.glob(f"replications/{known_room(room) if room else '*'}/[!_]*.py"))
-    waiting = [e for e in replications if everything or _is_stale(e, folder)]
+    scripts = sorted(root.glob(f"{SCRIPTS}/{known_room(room) if room else '*'}/[!_]*.py"))
+    reasons = {script: _reason(script, root, everything) for script in scripts}
+    waiting = [script for script in scripts if reasons[script]]
     failures = []
-    for number, replication in enumerate(waiting, 1):
-        console.print(f"[cyan]{number}/{len(waiting)}[/] {replication.relative_to(root)}")
+    for number, script in enumerate(waiting, 1):
+        name = script.relative_to(root)
+        console.print(f"[cyan]{number}/{len(waiting)}[/] {name} [dim]({reasons[script]})[/]")
         started = time.monotonic()
-        problem = _run(replication, root, folder)
+        problem = _run(script, root)
         if problem:
-            failures.append(f"{replication.relative_to(root)}: {problem}")
+            failures.append(f"{name}: {problem}")
             console.print(f"  [red]{problem}[/]")
         else:
             console.print(f"  [dim]{time.monotonic() - started:.0f} s[/]")
     records = read_claims(folder=folder)
-    if replications or records:
+    if scripts or records:
         (root / "docs").mkdir(exist_ok=True)
         (root / "docs" / "claims.md").write_text(claims_table(records), encoding="utf-8")
     if failures:
@@ -102,7 +105,8 @@ def claims_table(records: list[dict[str, Any]]) -> str:
         "",
         "What the papers say, put to the test on real data in `replications`. The rule was",
         "written before the run; a claim fails only where the same code finds an effect of the",
-        "paper's size planted in the same data. This page is made by `make claims`.",
+        "paper's size planted in the same data. The figures here are those of the rule; the file",
+        "of each claim in `claims` has the others. This page is made by `make claims`.",
         "",
         ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".",
     ]
@@ -111,48 +115,53 @@ def claims_table(records: list[dict[str, Any]]) -> str:
         lines += ["|---|---|---|---|---|---|"]
         for r in (r for r in records if r["room"] == room):
             why = f" *{r['why']}*" if r["why"] else ""
-            script = f"replications/{room}/{r['replication'] or r['name']}"
+            of_rule = named_figures(r["rule"])
             cells = (
-                f"**{r['verdict']}**",
-                f"{r['says']}{why} ({r['title']}; `{script}`)",
-                figures_text(r["measured"]),
-                figures_text(r["null"]),
+                f"**{r['verdict']}**" + ("" if r["code"] else ", to be run again"),
+                f"{r['says']}{why} ({r['title']}; `{SCRIPTS}/{room}/{r['name']}.py`)",
+                figures_text({k: r["measured"][k] for k in of_rule if k in r["measured"]}),
+                figures_text({k: v for k, v in r["null"].items() if f"null.{k}" in of_rule}),
                 f"`{r['rule']}`",
-                f"{r['data']}; {r['seconds']:.0f} s, seed {r['seed']}",
+                f"{r['data']}; {r['seconds']:.0f} s",
             )
             lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _is_stale(replication: Path, folder: Path) -> bool:
-    # By content, not by time: a clone gives every file a new time.
+def _reason(script: Path, root: Path, everything: bool = False) -> str:
+    """Say why a replication is to be run, or nothing."""
+    if everything:
+        return "all are run"
+    record = _record(script, root)
+    return stale(record, root) if record else "no claim yet"
+
+
+def _record(script: Path, root: Path) -> dict[str, Any] | None:
     try:
-        path = folder / replication.parent.name / f"{replication.stem}.json"
-        return bool(
-            json.loads(path.read_text(encoding="utf-8"))["source"] != fingerprint(replication)
-        )
-    except (OSError, ValueError, KeyError):
-        return True
+        path = root / FOLDER / script.parent.name / f"{script.stem}.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
-def _run(replication: Path, root: Path, folder: Path) -> str:
+def _run(script: Path, root: Path) -> str:
     """Run one replication; return what is wrong with it, or nothing."""
-    environment = {**os.environ, "NISSL_CLAIMS": str(folder.resolve())}
-    command = [sys.executable, str(replication.resolve())]
+    folder = (root / FOLDER).resolve()
+    environment = {**os.environ, "NISSL_CLAIMS": str(folder)}
+    command = [sys.executable, str(script.resolve())]
     done = subprocess.run(command, cwd=root, env=environment, check=False)
     if done.returncode:
         return f"ended with exit code {done.returncode}"
-    if _is_stale(replication, folder):
-        return f"made no claim called '{replication.stem}'"
-    record = json.loads(
-        (folder / replication.parent.name / f"{replication.stem}.json").read_text("utf-8")
-    )
-    if not _is_written_in(replication, record["rule"]):
-        (folder / replication.parent.name / f"{replication.stem}.json").unlink()
+    record = _record(script, root)
+    if record is None or stale(record, root):
+        return f"made no claim called '{script.stem}'"
+    if not _is_written_in(script, record.get("rule", "")):
+        (folder / script.parent.name / f"{script.stem}.json").unlink()
         return "its rule was made during the run; write it as text in the replication"
     return ""
 
 
-def _is_written_in(replication: Path, rule: str) -> bool:
-    tree = ast.parse(replication.read_text(encoding="utf-8"))
+def _is_written_in(script: Path, rule: str) -> bool:
+    tree = ast.parse(script.read_text(encoding="utf-8"))
     return any(isinstance(n, ast.Constant) and n.value == rule for n in ast.walk(tree))

@@ -215,7 +215,7 @@ def methods(*, source: Path | None = None) -> list[Method]:
     found: list[Method] = []
     for path in sorted(source.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if "@method(" in text or ".method(" in text:
+        if "@method(" in text:
             found += _marked(ast.parse(text), path.relative_to(source))
     return sorted(found, key=lambda m: (m.room, m.name))
 
@@ -275,7 +275,7 @@ def _marked(tree: ast.Module, file: Path) -> Iterator[Method]:
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             continue
         for decorator in node.decorator_list:
-            if isinstance(decorator, ast.Call) and _called(decorator) == "method":
+            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "method":
                 yield Method(
                     name=f"{prefix}.{node.name}",
                     system=_number(decorator, file),
@@ -284,11 +284,6 @@ def _marked(tree: ast.Module, file: Path) -> Iterator[Method]:
                     file=file.as_posix(),
                     line=node.lineno,
                 )
-
-
-def _called(call: ast.Call) -> str:
-    function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _number(call: ast.Call, file: Path) -> int:
