@@ -9,6 +9,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.blocks import blocks
+from nissl.recording.labels import codes, coordinate
 from nissl.recording.recording import Recording, check
 
 __all__ = ["aggregate"]
@@ -72,14 +73,11 @@ def aggregate(
 
 def _groups(rec: Recording, by: list[str]) -> tuple[Array, Array]:
     """Return the group of every sample, and the first sample of every group, by appearance."""
-    sides = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
     if not by:
-        raise NisslError("nothing is named in by=", do=f"there are: {', '.join(sides)}")
+        raise NisslError("nothing is named in by=", do="by='stimulus', for one")
     combined = np.zeros(rec.sizes["sample"], dtype=np.int64)
     for name in by:
-        if name not in sides:
-            raise UnknownName("sample coordinate", name, sides, do=f"there are: {', '.join(sides)}")
-        column = np.asarray(rec[name].values)
+        column = codes(coordinate(rec, name))
         if column.dtype.kind == "f" and np.isnan(column).any():
             raise NisslError(
                 f"{np.isnan(column).sum()} samples have no '{name}'",

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.recording import Recording, check, labels_of
+from nissl.recording.labels import coordinate, is_words
+from nissl.recording.recording import Recording, check
 
 __all__ = ["align"]
 
@@ -24,7 +25,7 @@ def align(
 ) -> tuple[Recording, Recording]:
     """Return two recordings whose samples agree row by row, or say why they do not.
 
-    Names are compared as names, whatever their codes; numbers must be equal to the last bit.
+    Numbers must be equal to the last bit.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ def align(
     Returns
     -------
     a, b : Recording, shapes (n, n_units_a) and (n, n_units_b)
-        With the same values of `on` in every row; the codes of names are those of `a`.
+        With the same values of `on` in every row.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def align(
         One of them has no such sample coordinate.
     NisslError
         A value occurs twice, is missing on one side, or comes in another order; or one side has
-        names and the other numbers, or numbers of another table (another tokenizer).
+        words and the other numbers, or numbers of another table (another tokenizer).
 
     Examples
     --------
@@ -66,14 +67,13 @@ def align(
         if value not in known:
             raise UnknownName(f"way for {name}=", value, known, do=f"{' or '.join(known)}")
     left, right = _labels(a, on, "first"), _labels(b, on, "second")
-    tables = [{k: v for k, v in rec[on].attrs.items() if k != "names"} for rec in (a, b)]
-    if tables[0] != tables[1]:
+    if a[on].attrs != b[on].attrs:
         raise NisslError(
-            f"the numbers of '{on}' do not mean the same: {tables[0]} and {tables[1]}",
+            f"the numbers of '{on}' do not mean the same: {a[on].attrs} and {b[on].attrs}",
             where=on,
             do="translate one into the other's numbers, or align on another coordinate",
         )
-    if left.dtype.kind != right.dtype.kind and "U" in (left.dtype.kind, right.dtype.kind):
+    if is_words(left) != is_words(right):
         raise NisslError(
             f"'{on}' is {_kind(left)} in the first recording and {_kind(right)} in the second",
             where=on,
@@ -82,22 +82,12 @@ def align(
     rows_a, rows_b = _rows(left, right, on, missing)
     if order == "refuse":
         _same_order(left[rows_a], right[np.sort(rows_b)], on)
-    a, b = _taken(a, rows_a), _taken(b, rows_b)
-    if "names" in a[on].attrs:
-        # The codes of `a` stand for the same names; those of `b` need not have.
-        b = b.assign_coords({on: ("sample", a[on].values, a[on].attrs)})
-    return check(a), check(b)
+    return check(_taken(a, rows_a)), check(_taken(b, rows_b))
 
 
 def _labels(rec: Recording, on: str, which: str) -> Array:
     check(rec)
-    known = [str(n) for n, c in rec.coords.items() if c.dims == ("sample",)]
-    if on not in known:
-        there = ", ".join(known) or "none"
-        raise UnknownName(
-            f"sample coordinate of the {which} recording", on, known, do=f"there are: {there}"
-        )
-    labels = labels_of(rec, on)
+    labels = coordinate(rec, on, of=f" of the {which} recording")
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise NisslError(
             f"{int(np.isnan(labels).sum())} samples of the {which} recording have no '{on}'",
@@ -160,7 +150,7 @@ def _nearness(gap: Array, others: Array) -> str:
 
 
 def _kind(labels: Array) -> str:
-    return "names" if labels.dtype.kind == "U" else "numbers"
+    return "words" if is_words(labels) else "numbers"
 
 
 def _some(values: Array) -> str:

@@ -27,7 +27,7 @@ class Block:
     values : array, shape (n_rows, n_units)
         float32 or float64, C-contiguous; valid until the next block, and not to be written to.
     samples : mapping of str to array
-        The sample coordinates, each of shape (n_rows,); names stay codes.
+        The sample coordinates, each of shape (n_rows,).
     start : int
         The index of the first row among all samples.
 

@@ -11,7 +11,8 @@ import xarray as xr
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording._joined import joined
-from nissl.recording.recording import Recording, check, labels_of, recording
+from nissl.recording.labels import as_column, is_words, lacking
+from nissl.recording.recording import Recording, check
 
 __all__ = ["concat"]
 
@@ -33,11 +34,10 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
     Returns
     -------
     Recording, shape (sum of n_samples, n_units) or (n_samples, sum of n_units)
-        Lazy where one of them is, else in memory. Tables of names are united, in the order in
-        which names first appear. Unit coordinates that some lack are NaN, -1, empty or false
-        there. Scalar coordinates (``subject``) that differ become columns of the side that grows.
-        Attributes that are equal in all are kept; others become a JSON list, an entry for
-        each recording.
+        Lazy where one of them is, else in memory. Unit coordinates that some lack are NaN, -1,
+        empty or false there. Scalar coordinates (``subject``) that differ become columns of the
+        side that grows. Attributes that are equal in all are kept; others become a JSON list, an
+        entry for each recording.
 
     Raises
     ------
@@ -48,11 +48,11 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
 
     Examples
     --------
-    >>> from nissl.recording import labels_of, recording
+    >>> from nissl.recording import recording
     >>> a = recording([[1.0]], samples={"stimulus": ["cat"]})
     >>> b = recording([[2.0]], samples={"stimulus": ["dog"]})
     >>> rec = concat([a, b])
-    >>> rec.values.tolist(), labels_of(rec, "stimulus").tolist()
+    >>> rec.values.tolist(), rec["stimulus"].values.tolist()
     ([[1.0], [2.0]], ['cat', 'dog'])
     """
     recs = [check(rec) for rec in recs]
@@ -90,13 +90,8 @@ def _scalars(
             continue
         for n, (rec, scalar) in enumerate(zip(recs, scalars, strict=True)):
             if scalar is not None and scalar.ndim == 0:
-                spread = {name: [scalar.values[()]] * rec.sizes[along]}
-                # Made as any other column is, so that names become codes.
-                if along == "sample":
-                    made = recording(np.empty((rec.sizes["sample"], 0)), samples=spread)
-                else:
-                    made = recording(np.empty((0, rec.sizes["unit"])), units=spread)
-                recs[n] = rec.assign_coords({name: made[name].variable})
+                spread = as_column(np.full(rec.sizes[along], scalar.values[()]))
+                recs[n] = rec.assign_coords({name: (along, spread)})
     return recs, constant
 
 
@@ -161,10 +156,7 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
                 coords[name], origin[name] = column, n
                 continue
             _meaning([coords[name], column], name)
-            same_table = coords[name].attrs == column.attrs
-            if not (same_table and _equal(coords[name].values, column.values)) and not _equal(
-                labels_of(recs[origin[name]], name), labels_of(rec, name)
-            ):
+            if not _equal(coords[name].values, column.values):
                 raise NisslError(
                     f"recordings {origin[name]} and {n} differ in the sample coordinate '{name}'",
                     where=f"recording {n}",
@@ -180,12 +172,12 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
             )
         like = next(table[name] for table in tables if name in table)
         parts = [
-            table[name].values if name in table else _lacking(like, rec.sizes["unit"])
+            table[name].values if name in table else lacking(like, rec.sizes["unit"])
             for table, rec in zip(tables, recs, strict=True)
         ]
-        if len({p.dtype.kind == "U" for p in parts}) > 1:
+        if len({is_words(p) for p in parts}) > 1:
             raise NisslError(
-                f"the unit coordinate '{name}' holds names in one recording and numbers in another",
+                f"the unit coordinate '{name}' holds words in one recording and numbers in another",
                 where=name,
                 do="write it the same way in all",
             )
@@ -201,38 +193,22 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
     return coords
 
 
-def _lacking(like: xr.Variable, n_units: int) -> Array:
-    fill: Any = {"f": np.nan, "U": "", "b": False}.get(like.dtype.kind, -1)
-    # Unsigned columns become signed, so that -1 is not the largest number.
-    return np.full(n_units, fill, dtype=np.int64 if like.dtype.kind == "u" else like.dtype)
-
-
 def _column(columns: list[xr.Variable], name: str) -> xr.Variable:
-    """Put one sample coordinate together, its names under codes that all share."""
-    named = ["names" in column.attrs for column in columns]
-    if any(named) and not all(named):
+    """Put one sample coordinate together."""
+    words = [is_words(column) for column in columns]
+    if any(words) and not all(words):
         raise NisslError(
-            f"'{name}' holds names in one recording and numbers in another",
-            where=f"recordings {named.index(True)} and {named.index(False)}",
+            f"'{name}' holds words in one recording and numbers in another",
+            where=f"recordings {words.index(True)} and {words.index(False)}",
             do="write it the same way in all",
         )
-    meaning = _meaning(columns, name)
-    if not any(named):
-        return xr.Variable(("sample",), np.concatenate([c.values for c in columns]), meaning)
-    tables = [json.loads(column.attrs["names"]) for column in columns]
-    united = {label: i for i, label in enumerate(dict.fromkeys(n for t in tables for n in t))}
-    parts = [
-        # -1 stands for no name, and stays.
-        np.array([*(united[label] for label in table), -1], dtype=np.int32)[column.values]
-        for table, column in zip(tables, columns, strict=True)
-    ]
-    attrs = {**meaning, "names": json.dumps(list(united))}
-    return xr.Variable(("sample",), np.concatenate(parts), attrs)
+    values = np.concatenate([column.values for column in columns])
+    return xr.Variable(("sample",), values, _meaning(columns, name))
 
 
 def _meaning(columns: Sequence[xr.Variable], name: str) -> dict[Any, Any]:
-    """Return what all say of a column beside its names; its numbers must mean the same."""
-    said = [{k: v for k, v in c.attrs.items() if k != "names"} for c in columns]
+    """Return the attributes of a column; its numbers must mean the same in all."""
+    said = [dict(column.attrs) for column in columns]
     for n, attrs in enumerate(said):
         if attrs != said[0]:
             raise NisslError(
@@ -260,6 +236,6 @@ def _side(rec: Recording, side: str) -> dict[str, xr.Variable]:
 
 
 def _equal(a: Array, b: Array) -> bool:
-    if a.shape != b.shape or (a.dtype.kind == "U") != (b.dtype.kind == "U"):
+    if a.shape != b.shape or is_words(a) != is_words(b):
         return False
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import is_words
 from nissl.recording.recording import Recording, check
 
 __all__ = ["describe", "info"]
 
-SHOWN = 8  # names of a long list that are shown
+SHOWN = 8  # words of a long list that are shown
 
 
 class _Lines(dict[str, Any]):
@@ -28,10 +28,10 @@ class _Column(dict[str, Any]):
     """What a coordinate holds; prints as a phrase."""
 
     def __str__(self) -> str:
-        if "names" in self:
-            more = ", ..." if self["different"] > len(self["names"]) else ""
+        if "words" in self:
+            more = ", ..." if self["different"] > len(self["words"]) else ""
             plural = "" if self["different"] == 1 else "s"
-            phrase = f"{self['different']:,} name{plural}: {', '.join(self['names'])}{more}"
+            phrase = f"{self['different']:,} word{plural}: {', '.join(self['words'])}{more}"
         elif self.get("from") is None:
             phrase = f"{self['type']}, nothing"
         else:
@@ -53,7 +53,7 @@ def describe(rec: Recording) -> dict[str, Any]:
     dict
         ``samples``, ``units`` (how many), ``quantity``, ``type``, ``bytes`` (in memory);
         ``sample coordinates`` and ``unit coordinates``: for each its type, how many different
-        values, how many missing, and from where to where, or the first names; ``sites`` and
+        values, how many missing, and from where to where, or the first words; ``sites`` and
         ``regions``: how many units in each, where units know theirs; ``provenance``: the
         attributes. Numbers, strings, lists and mappings only, so that it can be written as JSON.
 
@@ -70,7 +70,7 @@ def describe(rec: Recording) -> dict[str, Any]:
     >>> found["samples"], found["units"], found["bytes"]
     (3, 2, 48)
     >>> print(found["sample coordinates"])
-    stimulus: 2 names: cat, dog
+    stimulus: 2 words: cat, dog
     """
     check(rec)
     found: dict[str, Any] = {
@@ -154,8 +154,12 @@ def _of(source: Recording | Mapping[str, Recording]) -> dict[str, Any]:
 
 def _column(coord: Any) -> _Column:
     column = np.asarray(coord.values)
-    if "names" in coord.attrs or column.dtype.kind == "U":
-        return _names(column, coord.attrs.get("names"))
+    if is_words(column):
+        words = [str(word) for word in dict.fromkeys(column.tolist()) if word]
+        missing = int((column == "").sum())
+        return _Column(
+            {"type": "words", "different": len(words), "missing": missing, "words": words[:SHOWN]}
+        )
     missing = int(np.isnan(column).sum()) if column.dtype.kind == "f" else 0
     there = column[~np.isnan(column)] if missing else column
     span = (there.min().item(), there.max().item()) if len(there) else (None, None)
@@ -169,19 +173,3 @@ def _column(coord: Any) -> _Column:
         }
     )
 
-
-def _names(column: np.ndarray[Any, Any], table: str | None) -> _Column:
-    used, first = np.unique(column, return_index=True)
-    used = used[np.argsort(first)]
-    if table is None:
-        names = [str(n) for n in used]
-        missing = int((column == "").sum())
-    else:
-        known = [str(n) for n in json.loads(table)]
-        names = [known[code] if code >= 0 else "" for code in used.tolist()]
-        empty = [code for code, name in zip(used.tolist(), names, strict=True) if name == ""]
-        missing = int(np.isin(column, empty).sum())
-    names = [n for n in names if n]
-    return _Column(
-        {"type": "names", "different": len(names), "missing": missing, "names": names[:SHOWN]}
-    )

@@ -3,29 +3,25 @@
 A sample is one moment at which every unit has one value; its coordinates say which (``document``,
 ``position``, ``token``, ``stimulus``, ``trial``, ...). A unit is a neuron, a feature, a voxel or a
 cell; its coordinates say where (``unit``, ``site``, ``layer``, ``index``, ``region``, ...).
-Sample coordinates are numbers: names are kept as codes, with their table in the coordinate's
-``names`` attribute, so that a million samples never carry a million strings.
+Coordinates are numbers or words; how words are kept is said in `nissl.recording.labels`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from nissl.errors import NisslError, UnknownName
-
-if TYPE_CHECKING:
-    import pandas as pd
+from nissl.errors import NisslError
+from nissl.recording.labels import as_column, is_words
 
 __all__ = [
     "NotARecording",
     "Recording",
     "check",
-    "labels_of",
     "recording",
     "samples_table",
     "units_table",
@@ -65,7 +61,7 @@ def recording(
     values : array, shape (n_samples, n_units)
         Numbers, floating or integer; kept as they are, without a copy.
     samples : mapping or DataFrame, optional
-        Columns of length n_samples. Columns of strings become codes with a table of names.
+        Columns of length n_samples, numbers or words; what is missing is NaN or the empty word.
     units : mapping or DataFrame, optional
         Columns of length n_units. ``unit`` must be unique strings; where it is missing it is made
         from ``site`` and ``index`` as ``site[index]``.
@@ -88,7 +84,9 @@ def recording(
     --------
     >>> rec = recording(np.eye(3), samples={"stimulus": ["cat", "dog", "cat"]})
     >>> rec.dims, rec["stimulus"].values.tolist(), str(rec["unit"].values[0])
-    (('sample', 'unit'), [0, 1, 0], 'unit[0]')
+    (('sample', 'unit'), ['cat', 'dog', 'cat'], 'unit[0]')
+    >>> rec[rec["stimulus"] == "cat"].shape
+    (2, 3)
     """
     if getattr(values, "ndim", None) != 2:
         values = np.asarray(values)
@@ -100,7 +98,7 @@ def recording(
     n_samples, n_units = values.shape
     coords: dict[str, tuple[str, Any, dict[str, str]]] = {}
     for name, column in _columns(samples).items():
-        coords[name] = ("sample", *_coded(name, column, n_samples))
+        coords[name] = ("sample", as_column(column), dict(getattr(column, "attrs", None) or {}))
     unit_columns = _columns(units)
     if "unit" not in unit_columns:
         unit_columns["unit"] = _addresses(unit_columns, n_units)
@@ -111,7 +109,8 @@ def recording(
                 where=name,
                 do="rename one of them",
             )
-        coords[name] = ("unit", _plain(column), {})
+        column = as_column(column)
+        coords[name] = ("unit", column.astype(str) if is_words(column) else column, {})
     for name, (side, column, _) in coords.items():
         length = n_samples if side == "sample" else n_units
         if np.shape(column) != (length,):
@@ -171,14 +170,11 @@ def check(rec: Any) -> Recording:
                 do=f"rec.drop_indexes('{name}'), and rename it if it is called 'sample'",
             )
     for name, coord in rec.coords.items():
-        if coord.dtype.kind == "O":
+        if coord.dtype.kind in "ST" or not _only_words(coord.variable):
             raise NotARecording(
-                f"coordinate '{name}' holds Python objects", do="use numbers or strings"
-            )
-        if coord.dims == ("sample",) and coord.dtype.kind in "UST":
-            raise NotARecording(
-                f"sample coordinate '{name}' holds strings, which grow with the samples",
-                do="let nissl.recording.recording code them",
+                f"coordinate '{name}' holds {coord.dtype}, neither numbers nor words",
+                where=str(name),
+                do="let nissl.recording.recording make the column: it converts it",
             )
         if coord.ndim > 1:
             raise NotARecording(
@@ -203,52 +199,8 @@ def check(rec: Any) -> Recording:
     return rec
 
 
-def labels_of(rec: Recording, coordinate: str) -> np.ndarray[Any, Any]:
-    """Return a sample coordinate with its codes put back into names.
-
-    Parameters
-    ----------
-    rec : Recording, shape (n_samples, n_units)
-        The recording.
-    coordinate : str
-        A sample coordinate (or a unit coordinate, which comes as it is).
-
-    Returns
-    -------
-    array, shape (n_samples,)
-        Strings where the coordinate has a table of names (empty where the code is -1), else its
-        numbers.
-
-    Raises
-    ------
-    UnknownName
-        There is no such coordinate.
-    NotARecording
-        A code has no name in the table.
-
-    Examples
-    --------
-    >>> labels_of(recording(np.zeros((2, 1)), samples={"side": ["left", "right"]}), "side").tolist()
-    ['left', 'right']
-    """
-    if coordinate not in rec.coords:
-        raise UnknownName("coordinate", coordinate, [str(c) for c in rec.coords])
-    column = rec[coordinate]
-    codes = np.asarray(column.values)
-    if "names" not in column.attrs:
-        return codes
-    names = json.loads(column.attrs["names"])
-    if len(codes) and not -1 <= codes.min() <= codes.max() < len(names):
-        raise NotARecording(
-            f"codes go from {codes.min()} to {codes.max()}, but there are {len(names)} names",
-            where=coordinate,
-            do="give the coordinate as names, or mend its 'names' attribute",
-        )
-    return np.asarray(np.asarray([*names, ""], dtype=str)[codes])
-
-
 def samples_table(rec: Recording) -> pd.DataFrame:
-    """Return the samples' coordinates as a table, names put back.
+    """Return the samples' coordinates as a table.
 
     Parameters
     ----------
@@ -265,11 +217,7 @@ def samples_table(rec: Recording) -> pd.DataFrame:
     >>> samples_table(recording(np.zeros((2, 1)), samples={"trial": [0, 1]})).shape
     (2, 1)
     """
-    import pandas as pd
-
-    return pd.DataFrame(
-        {str(n): labels_of(rec, str(n)) for n, c in rec.coords.items() if c.dims == ("sample",)}
-    )
+    return pd.DataFrame({str(n): c.values for n, c in rec.coords.items() if c.dims == ("sample",)})
 
 
 def units_table(rec: Recording) -> pd.DataFrame:
@@ -290,49 +238,19 @@ def units_table(rec: Recording) -> pd.DataFrame:
     >>> list(units_table(recording(np.zeros((2, 1)), units={"x": [0.5]})).columns)
     ['unit', 'x']
     """
-    import pandas as pd
-
     columns = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if c.dims == ("unit",)}
     return pd.DataFrame({"unit": columns.pop("unit"), **columns})
 
 
+def _only_words(coord: xr.Variable) -> bool:
+    """Tell whether an array of objects holds words only; a lazy one is not read."""
+    if coord.dtype.kind != "O" or not coord._in_memory:
+        return True
+    return pd.api.types.infer_dtype(coord.values.ravel(), skipna=False) in ("string", "empty")
+
+
 def _columns(table: Mapping[str, Any] | pd.DataFrame | None) -> dict[str, Any]:
     return {} if table is None else {str(name): column for name, column in table.items()}
-
-
-def _coded(name: str, column: Any, length: int) -> tuple[Any, dict[str, str]]:
-    """Turn a column of strings into codes and their table; leave numbers as they are."""
-    attrs = dict(getattr(column, "attrs", {}) or {})
-    column = _plain(column)
-    if column.dtype.kind not in "US" or column.shape != (length,):
-        return column, attrs
-    names, first, codes = np.unique(column.astype(str), return_index=True, return_inverse=True)
-    # Order of first appearance, so that a table of stimuli reads as it was given.
-    order = np.argsort(first)
-    rank = np.empty(len(order), dtype=np.int32)
-    rank[order] = np.arange(len(order), dtype=np.int32)
-    return rank[codes], {"names": json.dumps(names[order].tolist())}
-
-
-def _plain(column: Any) -> np.ndarray[Any, Any]:
-    """Return a column of objects as numbers where it holds only those, else as strings.
-
-    What is missing (None, NaN) is NaN among numbers, and empty among strings.
-    """
-    cells: np.ndarray[Any, Any] = np.asarray(column)
-    if cells.dtype.kind == "T":
-        return np.asarray(cells.tolist(), dtype=str)
-    if cells.dtype.kind != "O" or cells.ndim != 1:
-        return cells
-    import pandas as pd
-
-    missing = np.asarray(pd.isna(cells))
-    there = np.asarray(cells[~missing].tolist())
-    if there.ndim == 1 and len(there) and there.dtype.kind in "fiub":
-        whole: np.ndarray[Any, Any] = np.full(len(cells), np.nan) if missing.any() else there.copy()
-        whole[~missing] = there
-        return whole
-    return np.asarray(np.where(missing, "", cells).astype(str))
 
 
 def _addresses(columns: Mapping[str, Any], n_units: int) -> np.ndarray[Any, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.recording import Recording, check, labels_of
+from nissl.recording.labels import coordinate, is_words
+from nissl.recording.recording import Recording, check
 
 __all__ = ["select"]
 
@@ -26,7 +27,7 @@ def select(rec: Recording, *, samples: Any = None, units: Any = None) -> Recordi
     samples : mapping, array of bool, or positions, optional
         A mapping of coordinates to the value, the values or a predicate they must have, all of
         them at once: ``{"stimulus": ["cat", "dog"], "time": lambda t: t > 0.5}``; a predicate
-        takes the whole column (names put back) and returns as many booleans. Or a mask of shape
+        takes the whole column and returns as many booleans. Or a mask of shape
         (n_samples,); or a position, positions or a slice.
     units : mapping, array of bool, positions, or addresses, optional
         Likewise; or the addresses of units: ``"blocks.3.mlp.neurons[5]"``, a site for all of its
@@ -103,24 +104,23 @@ def _rows(rec: Recording, wanted: Any, side: str) -> Array | slice:
 
 def _holds(rec: Recording, name: str, condition: Any, side: str) -> Array:
     """Return which samples or units have what is asked of one coordinate."""
-    known = [str(n) for n, c in rec.coords.items() if c.dims == (side,)]
-    if name not in known:
-        there = ", ".join(known) or "none"
-        raise UnknownName(f"{side} coordinate", name, known, do=f"there are: {there}")
-    column = labels_of(rec, name)
+    column = coordinate(rec, name, side)
     if callable(condition):
         return _answer(condition, column, name)
     values = _listed(condition)
-    present = np.unique(column)
+    if is_words(column):
+        present = set(column.tolist())
+        for value in values:
+            if value not in present:
+                raise UnknownName(name, str(value), sorted(present))
+        return np.fromiter(map(set(values).__contains__, column.tolist()), bool, len(column))
     for value in values:
-        if isinstance(value, str) != (column.dtype.kind == "U") or not (present == value).any():
-            if column.dtype.kind == "U":
-                raise UnknownName(name, str(value), present.tolist())
-            span = f", from {present.min()} to {present.max()}" if len(present) else ""
+        if isinstance(value, str) or not (column == value).any():
+            span = f", from {column.min()} to {column.max()}" if len(column) else ""
             raise NisslError(
                 f"no {side} has {name} {value!r}",
                 where=name,
-                do=f"it holds {len(present)} different numbers{span}",
+                do=f"it holds {len(np.unique(column))} different numbers{span}",
             )
     return np.isin(column, np.asarray(values)) if values else np.zeros(len(column), dtype=bool)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
 import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import is_words, shared
 from nissl.recording.store.layout import (
     CHECKSUM_BYTES,
     Layout,
@@ -31,9 +34,12 @@ __all__ = [
 
 Metadata = dict[str, Any]
 
-COLUMN_ROWS = 1 << 20
+# Rows of a chunk of numbers, and of words.
+COLUMN_ROWS, WORD_ROWS = 1 << 20, 1 << 16
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c"}
+_WORDS = {"name": "vlen-utf8", "configuration": {}}
+_GZIP = {"name": "gzip", "configuration": {"level": 1}}
 
 
 def site_metadata(layout: Layout, dims: tuple[str, str], attrs: Mapping[str, Any]) -> Metadata:
@@ -86,14 +92,17 @@ def group_metadata(
 
 
 def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) -> Metadata:
-    """Write one column, numbers or strings, as a one-dimensional zarr array.
+    """Write one column, numbers or words, as a one-dimensional zarr array.
+
+    Words are kept as they are, so that every zarr reader shows them; as few of them differ, they
+    are compressed.
 
     Parameters
     ----------
     folder : Path
         The array's folder.
     values : array, shape (n,)
-        Numbers, booleans or strings.
+        Numbers, booleans or words.
     dim : str
         Name of its dimension.
     attrs : mapping
@@ -110,50 +119,47 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
         The values are of a type that the store does not keep.
     """
     values = np.asarray(values)
-    strings = values.dtype.kind in "UT"
-    if not strings and values.dtype.kind not in "fiub":
+    words = is_words(values)
+    if not words and values.dtype.kind not in "fiub":
         raise NisslError(
             f"column '{folder.name}' holds {values.dtype}, which a store does not keep",
             where=folder.name,
-            do="give numbers or strings (times as seconds)",
+            do="give numbers or words (times as seconds)",
         )
     n = len(values)
-    rows = max(1, n if strings else min(n, COLUMN_ROWS))
-    if strings:
-        dtype, fill, codec = "string", "", {"name": "vlen-utf8", "configuration": {}}
+    rows = max(1, min(n, WORD_ROWS if words else COLUMN_ROWS))
+    if words:
+        dtype, fill, codecs = "string", "", [_WORDS, _GZIP, _CRC]
     else:
-        dtype, fill, codec = values.dtype.name, _json_fill(fill_value(values.dtype.name)), _LITTLE
+        dtype, fill = values.dtype.name, _json_fill(fill_value(values.dtype.name))
+        codecs = [_LITTLE, _CRC]
     metadata = _array(
-        shape=(n,),
-        dtype=dtype,
-        chunks=(rows,),
-        fill=fill,
-        codecs=[codec, _CRC],
-        dims=(dim,),
-        attrs=attrs,
+        shape=(n,), dtype=dtype, chunks=(rows,), fill=fill, codecs=codecs, dims=(dim,), attrs=attrs
     )
     (folder / "c").mkdir(parents=True, exist_ok=True)
     for number in range(math.ceil(n / rows)):
         part = values[number * rows : (number + 1) * rows]
-        data = _strings_to_bytes(part) if strings else _numbers_to_bytes(part, rows)
+        data = _words_to_bytes(part, rows, folder) if words else _numbers_to_bytes(part, rows)
         data += checksum(data).to_bytes(CHECKSUM_BYTES, "little")
         (folder / "c" / str(number)).write_bytes(data)
     write_json(folder / "zarr.json", metadata)
     return metadata
 
 
-def read_column(folder: Path) -> np.ndarray[Any, Any]:
+def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
     """Read a column that `write_column` wrote, its checksums verified.
 
     Parameters
     ----------
     folder : Path
         The array's folder.
+    start, stop : int, optional
+        The rows wanted; no chunk without one of them is read.
 
     Returns
     -------
-    array, shape (n,)
-        Numbers, or fixed-width strings.
+    array, shape (stop - start,)
+        Numbers, or words as objects of type str.
 
     Raises
     ------
@@ -163,28 +169,28 @@ def read_column(folder: Path) -> np.ndarray[Any, Any]:
     try:
         metadata = json.loads((folder / "zarr.json").read_bytes())
         n, rows = metadata["shape"][0], metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
-        strings = metadata["data_type"] == "string"
-        parts = []
-        for number in range(math.ceil(n / rows)):
+        stop = n if stop is None else min(stop, n)
+        words = metadata["data_type"] == "string"
+        dtype = np.dtype(object if words else metadata["data_type"])
+        column = np.empty(max(0, stop - start), dtype)
+        for number in range(start // rows, math.ceil(stop / rows)):
             data = (folder / "c" / str(number)).read_bytes()
             body, check = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
             if checksum(body) != int.from_bytes(check, "little"):
                 raise ValueError("its checksum differs")
-            kept = min(rows, n - number * rows)
-            dtype = None if strings else np.dtype(metadata["data_type"]).newbyteorder("<")
-            parts.append(
-                _bytes_to_strings(body) if dtype is None else np.frombuffer(body, dtype)[:kept]
-            )
-    except (OSError, ValueError, KeyError) as error:
+            part = _bytes_to_words(body) if words else np.frombuffer(body, dtype.newbyteorder("<"))
+            if len(part) != rows:
+                raise ValueError(f"a chunk holds {len(part)} rows instead of {rows}")
+            first = max(start, number * rows)
+            last = min(stop, (number + 1) * rows)
+            column[first - start : last - start] = part[first - number * rows : last - number * rows]
+    except (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error) as error:
         raise NisslError(
             f"a column of the store cannot be read: {error}",
             where=str(folder),
             do="the store is damaged: record it again",
         ) from error
-    if not parts:
-        return np.empty(0, dtype="U1" if strings else metadata["data_type"])
-    column = np.concatenate(parts) if len(parts) > 1 else parts[0]
-    return column.astype(column.dtype.newbyteorder("="), copy=False)
+    return column
 
 
 def read_attributes(folder: Path) -> dict[str, Any]:
@@ -244,17 +250,28 @@ def _numbers_to_bytes(part: np.ndarray[Any, Any], rows: int) -> bytes:
     return data + bytes((rows - len(part)) * part.dtype.itemsize)  # zarr's chunks are all whole
 
 
-def _strings_to_bytes(part: np.ndarray[Any, Any]) -> bytes:
-    encoded = [str(text).encode() for text in part]
-    return struct.pack("<I", len(encoded)) + b"".join(
-        struct.pack("<I", len(text)) + text for text in encoded
-    )
+def _words_to_bytes(part: np.ndarray[Any, Any], rows: int, folder: Path) -> bytes:
+    words = part.tolist() + [""] * (rows - len(part))
+    try:
+        encoded = {word: word.encode() for word in set(words)}
+    except UnicodeEncodeError as error:
+        raise NisslError(
+            f"a label cannot be written as UTF-8: {error.object!r}",
+            where=folder.name,
+            do="replace what is no character: label.encode('utf-8', 'replace').decode()",
+        ) from error
+    cells = {word: struct.pack("<I", len(text)) + text for word, text in encoded.items()}
+    body = struct.pack("<I", rows) + b"".join([cells[word] for word in words])
+    # No time is kept, so that the same words are the same bytes.
+    return gzip.compress(body, 1, mtime=0)
 
 
-def _bytes_to_strings(body: bytes) -> np.ndarray[Any, Any]:
+def _bytes_to_words(data: bytes) -> np.ndarray[Any, Any]:
+    body = gzip.decompress(data)
     texts, place = [], 4
     for _ in range(struct.unpack_from("<I", body)[0]):
         (length,) = struct.unpack_from("<I", body, place)
-        texts.append(body[place + 4 : place + 4 + length].decode())
+        texts.append(body[place + 4 : place + 4 + length])
         place += 4 + length
-    return np.asarray(texts, dtype=str)
+    words = {text: text.decode() for text in set(texts)}
+    return shared([words[text] for text in texts])

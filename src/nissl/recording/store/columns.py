@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import as_column
 from nissl.recording.recording import NotARecording, recording
 from nissl.recording.store.arrays import Metadata, group_metadata, write_column, write_json
 
@@ -32,7 +33,7 @@ ARRAY, SITE, ADDRESS = "array", "site", "address"
 def sample_columns(
     samples: Mapping[str, Any], n_samples: int, attrs: Mapping[str, Mapping[str, Any]]
 ) -> Columns:
-    """Return the columns of the samples, strings made codes with their names.
+    """Return the columns of the samples, numbers or words.
 
     Parameters
     ----------
@@ -107,8 +108,7 @@ def unit_columns(
             sources[name] = {"unit": ADDRESS, "site": SITE}[name]
             continue
         attrs = plain_attrs(getattr(given, "attrs", {}))
-        column = np.asarray(given)
-        column = column.astype(str) if column.dtype.kind in "OUT" else column
+        column = as_column(given)
         if column.shape != (n_units,):
             raise NotARecording(
                 f"unit column '{name}' has shape {column.shape}, but there are {n_units} units",

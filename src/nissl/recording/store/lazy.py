@@ -115,13 +115,17 @@ class LazyColumn(BackendArray):
     def __init__(self, folder: Path, description: dict[str, Any], length: int) -> None:
         self.folder = folder
         self.shape = (length,)
-        self.dtype = np.dtype(description["dtype"])
+        self.dtype = np.dtype(object if description["dtype"] == "string" else description["dtype"])
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        """Read the column, and take of it what is asked for."""
+        """Read the chunks that hold what is asked for."""
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray[Any, Any]:
-        return np.asarray(read_column(self.folder)[: self.shape[0]][key])
+        rows = np.arange(self.shape[0])[key]
+        if not rows.size:
+            return np.empty(rows.shape, self.dtype)
+        first = int(rows.min())
+        return np.asarray(read_column(self.folder, first, int(rows.max()) + 1)[rows - first])

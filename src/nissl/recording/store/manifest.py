@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import is_words
 from nissl.recording.store.arrays import write_json
 from nissl.recording.store.layout import Layout
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "GROUP", "StoreMismatch", "is_store"]
 
 FORMAT = "nissl store"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 GROUP = "nissl"
 
 Manifest = dict[str, Any]
@@ -86,7 +87,7 @@ def read_manifest(root: Path) -> Manifest:
     Raises
     ------
     NisslError
-        There is none, it is damaged, or a later version of Nissl wrote it.
+        There is none, it is damaged, or another version of Nissl wrote it.
     """
     path = manifest_path(root)
     try:
@@ -102,11 +103,11 @@ def read_manifest(root: Path) -> Manifest:
         raise NisslError(
             f"the store's manifest cannot be read: {error}", where=str(path), do="record it again"
         ) from error
-    if found != FORMAT or version > FORMAT_VERSION:
+    if found != FORMAT or version != FORMAT_VERSION:
         raise NisslError(
-            f"this is a {found} of version {version}; this Nissl reads up to {FORMAT_VERSION}",
+            f"this is a {found} of version {version}; this Nissl reads version {FORMAT_VERSION}",
             where=str(root),
-            do="pip install -U nissl",
+            do="pip install -U nissl, or record it again",
         )
     return dict(manifest)
 
@@ -125,7 +126,7 @@ def site_layout(manifest: Manifest, site: str) -> Layout:
 def fingerprint(values: Any) -> dict[str, Any]:
     """Return what identifies a column: its length, its type and the sha256 of its values."""
     values = np.asarray(values)
-    if values.dtype.kind in "UT":
+    if is_words(values):
         data, dtype = "\0".join(values.tolist()).encode(), "string"
     else:
         data, dtype = values.astype(values.dtype.newbyteorder("<")).tobytes(), values.dtype.name

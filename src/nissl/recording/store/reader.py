@@ -13,6 +13,7 @@ import xarray as xr
 from xarray.core import indexing
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.labels import is_words, lacking
 from nissl.recording.recording import Recording
 from nissl.recording.store.arrays import read_attributes, read_column
 from nissl.recording.store.chunks import SiteReader
@@ -126,7 +127,7 @@ def _unit_coords(
     for name in dict.fromkeys(name for table in tables for name in table):
         like = next(table[name] for table in tables if name in table)
         parts = [
-            table[name].values if name in table else _lacking(like, entry["n_units"])
+            table[name].values if name in table else lacking(like, entry["n_units"])
             for table, entry in zip(tables, entries, strict=True)
         ]
         coords[name] = xr.Variable(("unit",), np.concatenate(parts), like.attrs)
@@ -139,6 +140,7 @@ def _unit_table(root: Path, site: str, entry: Mapping[str, Any]) -> dict[str, xr
     for name, source in entry["columns"].items():
         if source == ARRAY:
             values, attrs = read_column(folder / name), read_attributes(folder / name)
+            values = values.astype(str) if is_words(values) else values
             table[name] = xr.Variable(("unit",), values, attrs)
         elif source == SITE:
             table[name] = xr.Variable(("unit",), np.full(n_units, site))
@@ -146,13 +148,6 @@ def _unit_table(root: Path, site: str, entry: Mapping[str, Any]) -> dict[str, xr
         index = table["index"].values if "index" in table else np.arange(n_units)
         table["unit"] = xr.Variable(("unit",), addresses(site, index))
     return {name: table[name] for name in entry["columns"]}
-
-
-def _lacking(like: xr.Variable, n_units: int) -> np.ndarray[Any, Any]:
-    fill: Any = {"f": np.nan, "U": "", "b": False}.get(like.dtype.kind, -1)
-    # Unsigned columns become signed, so that -1 is not the largest number.
-    dtype = np.dtype("int64") if like.dtype.kind == "u" else like.dtype
-    return np.full(n_units, fill, dtype=dtype)
 
 
 def _chosen(sites: str | Iterable[str] | None, manifest: Manifest) -> list[str]:

@@ -56,7 +56,7 @@ class StoreWriter:
         ``float32``, ``float16``, ``bfloat16`` (kept as bit patterns in an array of uint16, as
         numpy and zarr have none; `open_store` gives float32), or any numpy number.
     samples : mapping of str to array, optional
-        Columns of length n_samples; strings become codes with their names.
+        Columns of length n_samples, numbers or words.
     sample_attrs : mapping of str to mapping, optional
         Attributes of the columns.
     units : mapping of str to mapping, optional
