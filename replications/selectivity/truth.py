@@ -23,7 +23,6 @@ from scipy.stats import combine_pvalues, norm
 
 import nissl
 from nissl.network.losses import Predicted
-from nissl.recording import labels_of
 from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import MatchedUnits
@@ -193,7 +192,7 @@ activity = nissl.record(net, list(to_test["text"][::2]), sites="mlp.neurons", pr
 weights = weighed(net, activity)
 folds, nulls, plants, leading, lost, layers = [], [], [], [], {}, {}
 for subject in share.index:
-    apart = rec.isel(sample=np.flatnonzero(labels_of(rec, "subject") != subject))
+    apart = rec.isel(sample=np.flatnonzero(rec["subject"].values != subject))
     named = found_in(apart)
     asked = to_test[to_test["subject"] == subject]
     print(f"{subject}: {len(asked)} questions, {len(named)} truth neurons found on the others")

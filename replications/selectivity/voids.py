@@ -231,7 +231,7 @@ void = void_layers(norms)[rows]
 axes[0, 0].imshow(~void.T, origin="lower", aspect="auto", cmap="Blues", vmin=-0.1, vmax=1.4)
 names = [repr(t)[1:-1].strip() or "␣" for t in net.tokens(rec["token"].values[rows])]
 axes[0, 0].set_xticks(range(len(rows)), names, rotation=90, fontsize=7)
-start = (nissl.recording.labels_of(rec, "phase")[rows] == "prompt").sum() - 0.5
+start = (rec["phase"].values[rows] == "prompt").sum() - 0.5
 axes[0, 0].axvline(start, color=warm, lw=1.5)
 axes[0, 0].text(start + 0.3, net.n_layers - 0.3, "response", color=warm, fontsize=9, va="bottom")
 axes[0, 0].set(ylabel="layer", title="Layers that tokens activate (blue)\n")

@@ -106,6 +106,13 @@ def test_extremes_carry_the_coordinates_of_their_samples(atlas, planted):
     assert top["activity"].tolist() == [99]  # a trial of one sample has no other context
 
 
+def test_documents_that_are_words_are_numbered(planted, tmp_path):
+    named = planted.assign_coords(document=("sample", np.repeat(["b", "a"], 100)))
+    recording_atlas(named, tmp_path / "out", n_permutations=19, progress=False)
+    examples = pd.read_parquet(tmp_path / "out" / "examples.parquet")
+    assert examples["document"].tolist() == (examples["sample"] // 100).tolist()
+
+
 def test_histograms_count_every_finite_value(atlas, planted):
     arrays = zarr.open_group(atlas[1] / "arrays.zarr", mode="r")
     counts, edges = np.asarray(arrays["histogram"]), np.asarray(arrays["edges"])

@@ -142,13 +142,27 @@ def test_every_token_of_a_long_text_is_one_sample():
         assert (rec["position"].values[8:50] >= 8 - stride).all()
 
 
-def test_labels_of_documents_travel():
+@pytest.mark.parametrize("stored", [False, True])
+def test_labels_of_documents_travel(tmp_path, stored):
     import pandas as pd
 
-    table = pd.DataFrame({"text": [[5, 6], [7, 8, 9]], "language": ["en", "fr"], "year": [1, 2]})
-    rec = nissl.record(nissl.load(tiny("gpt2")), table, sites="embed", progress=False)
-    assert nissl.recording.labels_of(rec, "language").tolist() == ["en"] * 2 + ["fr"] * 3
-    assert rec["year"].values.tolist() == [1, 1, 2, 2, 2]
+    table = pd.DataFrame(
+        {
+            "text": [[5, 6], [7, 8, 9], [4]],
+            "language": ["en", "日本語", None],
+            "year": [1, 2, 1],
+            "code": ["1", "02", ""],
+            "kind": pd.Categorical(["b", "a", "b"]),
+        }
+    )
+    store = tmp_path / "store" if stored else None
+    rec = nissl.record(nissl.load(tiny("gpt2")), table, sites="embed", store=store, progress=False)
+    assert rec["language"].values.tolist() == ["en"] * 2 + ["日本語"] * 3 + [""]
+    assert rec["year"].values.tolist() == [1, 1, 2, 2, 2, 1]
+    assert rec["code"].values.tolist() == ["1"] * 2 + ["02"] * 3 + [""]
+    assert rec[rec["kind"] == "a"]["token"].values.tolist() == [7, 8, 9]
+    assert rec[rec["language"].isin(["en", ""])]["token"].values.tolist() == [5, 6, 4]
+    assert rec.groupby("kind").sum()["kind"].values.tolist() == ["a", "b"]
 
 
 def test_a_stream_hands_on_what_a_recording_keeps():

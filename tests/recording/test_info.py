@@ -30,7 +30,7 @@ def test_every_column_is_summed_up(rec):
     assert (found["samples"], found["units"], found["bytes"]) == (4, 3, 48)
     assert (found["quantity"], found["type"]) == ("calcium", "float32")
     assert found["sample coordinates"] == {
-        "stimulus": {"type": "names", "different": 2, "missing": 1, "names": ["dog", "cat"]},
+        "stimulus": {"type": "words", "different": 2, "missing": 1, "words": ["dog", "cat"]},
         "pitch": {"type": "float64", "different": 2, "missing": 1, "from": 1.5, "to": 3.0},
         "trial": {"type": "int64", "different": 2, "missing": 0, "from": 0, "to": 1},
     }
@@ -44,7 +44,7 @@ def test_every_column_is_summed_up(rec):
 def test_it_reads_well(rec):
     lines = str(describe(rec)["sample coordinates"]).splitlines()
     assert lines == [
-        "stimulus: 2 names: dog, cat, 1 missing",
+        "stimulus: 2 words: dog, cat, 1 missing",
         "pitch: 1.5 to 3 (float64, 2 different), 1 missing",
         "trial: 0 to 1 (int64, 2 different)",
     ]

@@ -9,7 +9,6 @@ from nissl.recording import (
     align,
     blocks,
     concat,
-    labels_of,
     recording,
     samples_table,
     select,
@@ -45,7 +44,7 @@ def recordings(draw, min_samples=0):
 
 
 def same(a: xr.DataArray, b: xr.DataArray) -> None:
-    """Two recordings hold the same numbers and names; codes may differ."""
+    """Two recordings hold the same numbers and words."""
     assert a.dtype == b.dtype
     np.testing.assert_array_equal(a.values, b.values)
     assert samples_table(a).equals(samples_table(b))
@@ -90,7 +89,7 @@ def test_sides_taken_apart_and_put_together_are_as_they_were(rec, data):
 @quick
 @hypothesis.given(recordings(min_samples=1))
 def test_selecting_every_name_selects_everything(rec):
-    names = np.unique(labels_of(rec, "stimulus")).tolist()
+    names = np.unique(rec["stimulus"].values).tolist()
     same(select(rec, samples={"stimulus": names}, units="*"), rec)
     parts = [select(rec, samples={"stimulus": name}) for name in names]
     assert sum(part.sizes["sample"] for part in parts) == rec.sizes["sample"]

@@ -1,17 +1,13 @@
 """A Recording is a plain DataArray with two labelled sides; what is not one is said to be."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
-from nissl.errors import UnknownName
 from nissl.recording import (
     NotARecording,
     check,
-    labels_of,
     recording,
     samples_table,
     units_table,
@@ -26,11 +22,10 @@ def test_values_are_kept_without_a_copy():
     assert type(rec) is xr.DataArray
 
 
-def test_strings_become_codes_in_order_of_appearance():
-    rec = recording(np.zeros((4, 1)), samples={"stimulus": ["b", "a", "b", "c"]})
-    assert rec["stimulus"].values.tolist() == [0, 1, 0, 2]
-    assert json.loads(rec["stimulus"].attrs["names"]) == ["b", "a", "c"]
-    assert labels_of(rec, "stimulus").tolist() == ["b", "a", "b", "c"]
+def test_attributes_of_a_column_are_kept():
+    given = xr.DataArray(["b", "a"], dims="row", attrs={"long_name": "picture"})
+    rec = recording(np.zeros((2, 1)), samples={"stimulus": given})
+    assert rec["stimulus"].attrs == {"long_name": "picture"}
 
 
 @pytest.mark.parametrize(
@@ -45,9 +40,9 @@ def test_strings_become_codes_in_order_of_appearance():
         (np.array([True, False, True]), [True, False, True]),
     ],
 )
-def test_columns_of_objects_become_numbers_or_names(column, expected):
+def test_columns_of_objects_become_numbers_or_words(column, expected):
     rec = recording(np.zeros((3, 3)), samples={"label": column}, units={"kind": column})
-    np.testing.assert_array_equal(labels_of(rec, "label"), expected)
+    np.testing.assert_array_equal(rec["label"].values, expected)
     np.testing.assert_array_equal(rec["kind"].values, expected)
 
 
@@ -58,7 +53,7 @@ def test_tables_give_back_what_was_put_in():
     assert samples_table(rec).to_dict("list") == samples.to_dict("list")
     assert units_table(rec).to_dict("list") == units.to_dict("list")
     again = recording(rec.values, samples={"side": rec["side"]})
-    assert labels_of(again, "side").tolist() == ["l", "r", "l"]
+    assert again["side"].values.tolist() == ["l", "r", "l"]
 
 
 def test_addresses_come_from_site_and_index():
@@ -93,16 +88,15 @@ def test_an_index_on_samples_is_refused_whatever_its_name():
         check(rec.T)
     with pytest.raises(NotARecording, match="addresses"):
         check(rec.drop_vars("unit"))
-    with pytest.raises(NotARecording, match="strings"):
-        check(rec.assign_coords(name=("sample", ["a", "b"])))
 
 
-def test_codes_and_names_must_fit():
-    rec = recording(np.zeros((3, 1)), samples={"side": ["l", "r", "l"]})
-    rec["side"].values[2] = -1
-    assert labels_of(rec, "side").tolist() == ["l", "r", ""]
-    rec["side"].values[2] = 2
-    with pytest.raises(NotARecording, match="2 names"):
-        labels_of(rec, "side")
-    with pytest.raises(UnknownName, match="did you mean 'side'"):
-        labels_of(rec, "sid")
+@pytest.mark.parametrize(
+    "column",
+    [np.array([b"a", b"b"]), np.array(["a", "b"], np.dtypes.StringDType()), np.array(["a", None])],
+)
+@pytest.mark.parametrize("side", ["sample", "unit"])
+def test_what_is_neither_a_number_nor_a_word_is_refused(column, side):
+    rec = recording(np.zeros((2, 2)))
+    with pytest.raises(NotARecording, match="neither numbers nor words"):
+        check(rec.assign_coords(label=(side, column)))
+    assert check(rec.assign_coords(label=(side, ["a", "b"])))["label"].values.tolist() == ["a", "b"]

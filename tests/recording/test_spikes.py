@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import bin_spikes, labels_of
+from nissl.recording import bin_spikes
 
 
 def slowly(times, ids, bounds, bin, units):
@@ -59,7 +59,7 @@ def test_columns_of_both_tables_become_coordinates():
     rec = bin_spikes(events, bin=0.1, intervals=intervals, units=units)
     assert rec.values.tolist() == [[0, 0], [1, 0], [0, 0]]
     assert rec["trial"].values.tolist() == [7, 7, 8]
-    assert labels_of(rec, "condition").tolist() == ["go", "go", "stop"]
+    assert rec["condition"].values.tolist() == ["go", "go", "stop"]
     assert rec["region"].values.tolist() == ["ADN", "CA1"]
 
 

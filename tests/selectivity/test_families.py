@@ -45,7 +45,7 @@ def test_samples_without_a_label_are_left_out(labelled):
     ("label", "message"),
     [
         ("leter", "did you mean 'letter'"),
-        ("time", "is not coded"),
+        ("time", "holds float64"),
         ("one", "1 values"),
         ("each", "600 values"),
     ],

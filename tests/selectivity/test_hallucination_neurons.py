@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import nissl
 from nissl import NisslError
-from nissl.recording import labels_of, recording
+from nissl.recording import recording
 from nissl.selectivity import (
     TooFewAnswers,
     answer_contributions,
@@ -128,7 +128,7 @@ def test_a_neuron_that_knows_the_kind_alone_is_no_h_neuron():
 def test_the_sparse_probe_is_scikit_learns_on_all_units_at_once():
     rec = answers(size=0.4, n=100)
     a, b = rec.values[:100], rec.values[100:]
-    wrong = labels_of(rec, "wrong")[:100].astype(bool)
+    wrong = rec["wrong"].values[:100].astype(bool)
     weights, share = sparse_probe(a, b, wrong, most=4, kind=np.zeros(100))
     x = np.concatenate([a, b])
     x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
@@ -162,7 +162,7 @@ def test_auroc_within_is_that_of_pairs_of_a_kind():
 
 def test_subjects_trade_all_their_labels():
     rec = answers()
-    wrong, subject, kind = (labels_of(rec, c)[:80] for c in ("wrong", "subject", "kind"))
+    wrong, subject, kind = (rec[c].values[:80] for c in ("wrong", "subject", "kind"))
     draws = traded(wrong, subject, kind, 30)
     pairs = {tuple(row) for row in wrong.reshape(-1, 2).tolist()}
     for draw in draws:
@@ -175,7 +175,7 @@ def test_subjects_trade_all_their_labels():
 def test_a_plain_probe_weighs_kinds_alike():
     """A word that gives the kind away predicts, until right and wrong weigh alike in each kind."""
     rec = answers(n=200)
-    kind, wrong = labels_of(rec, "kind")[:200], labels_of(rec, "wrong")[:200]
+    kind, wrong = rec["kind"].values[:200], rec["wrong"].values[:200]
     words = (kind == "hard").astype(float)[:, None]
     assert np.ptp(probe_scores(words, wrong, words)) > 1
     assert np.ptp(probe_scores(words, wrong, words, kind=kind)) < 0.01
@@ -204,7 +204,7 @@ def test_contributions_are_those_of_a_slow_sum(begin):
     )
     rec = answer_contributions(net, questions, batch_size=2, progress=False)
     assert rec.shape == (6, 3 * 24)
-    assert labels_of(rec, "subject").tolist() == ["a", "b", "c"] * 2
+    assert rec["subject"].values.tolist() == ["a", "b", "c"] * 2
     for row, question in questions.iterrows():
         prompt, said = Words().encode(question["text"]), Words().encode(question["said"])
         site = "blocks.1.mlp.neurons"

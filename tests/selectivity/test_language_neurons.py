@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import labels_of, recording
+from nissl.recording import recording
 from nissl.selectivity import TooFewDocuments, language_neurons, members
 from nissl.selectivity.specificity import opened, specificity
 from nissl.statistics import PermutedLabels
@@ -63,7 +63,7 @@ def test_specificity_is_one_less_the_entropy_of_scipy():
 
 def test_documents_count_by_their_tokens():
     rec = documents(9)
-    tokens, language = rec["n_tokens"].values, labels_of(rec, "language")
+    tokens, language = rec["n_tokens"].values, rec["language"].values
     for row, name in enumerate(LANGUAGES):
         here = language == name
         expected = np.average(rec.values[here], axis=0, weights=tokens[here])
@@ -111,7 +111,7 @@ def test_effects_of_stated_size_are_found():
 
 def test_bad_input_is_refused():
     rec = documents(20)
-    language = labels_of(rec, "language")
+    language = rec["language"].values
     with pytest.raises(TooFewDocuments, match="all documents are 'thai'"):
         language_neurons(rec.isel(sample=np.flatnonzero(language == "thai")))
     few = np.flatnonzero((language != "thai") | (rec["article"].values == 0))

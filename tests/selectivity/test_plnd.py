@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import labels_of, recording
+from nissl.recording import recording
 from nissl.selectivity import TooFewDocuments, members, plnd
 from nissl.selectivity.plnd import ranks
 from nissl.statistics import PermutedLabels
@@ -78,7 +78,7 @@ def test_a_unit_that_never_activates_is_marked():
 def test_activation_is_that_of_a_slow_search():
     rec = impacts(seed=3)
     table = plnd(rec, share=0.2, null=None, progress=False).table.set_index(["unit", "label"])
-    language = labels_of(rec, "language")
+    language = rec["language"].values
     n = 60  # of a layer
     for layer in (0, 1):
         for unit in range(n):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import Recording, check, labels_of
+from nissl.recording import Recording, check
 from nissl.specimens import recordings as loaders
 from nissl.specimens import specimens
 from nissl.specimens.recordings.source import source_files
@@ -27,7 +27,7 @@ def scp_folder(tmp_path):
 def test_trials_become_samples_of_trial_and_time(scp_folder):
     rec = loaders.scp1(scp_folder)
     assert rec.shape == (12, 6)
-    assert labels_of(rec, "polarity")[::4].tolist() == ["negativity", "positivity", "negativity"]
+    assert rec["polarity"].values[::4].tolist() == ["negativity", "positivity", "negativity"]
     assert rec["trial"].values.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert rec["time"].values[1] == 2 + 1 / 256
     assert rec.values[6, 3] == np.float32(13.2)  # trial 1, third time, fourth channel
@@ -93,7 +93,7 @@ def test_head_direction_coordinates(head_direction):
     assert np.unique(rec["region"], return_counts=True)[1].tolist() == [7, 8]
     assert rec.values.sum() == pytest.approx(98_794, abs=3)  # spikes at the very end of an epoch
     angle = rec["head_direction"].values
-    asleep = labels_of(rec, "epoch") == "sleep"
+    asleep = rec["epoch"].values == "sleep"
     assert np.isnan(angle[asleep]).all()
     assert np.isfinite(angle[~asleep]).mean() > 0.85
     assert np.nanmin(angle) >= 0
@@ -135,7 +135,7 @@ def test_haxby_categories_are_told_from_voxels(haxby):
     from sklearn.linear_model import RidgeClassifier
 
     assert check(haxby).shape == (1452, 530)
-    category, run = labels_of(haxby, "category"), haxby["run"].values
+    category, run = haxby["category"].values, haxby["run"].values
     assert len(np.unique(category)) == 9
     assert haxby["time"].values.max() == 300.0
     z = np.empty(haxby.shape)
@@ -157,7 +157,7 @@ def test_hcp_structure_goes_with_function(hcp):
     assert hcp["unit"].values[:2].tolist() == ["Precentral_L", "Precentral_R"]
     structure = loaders.hcp_structure()
     assert structure["source"].values.tolist() == hcp["unit"].values.tolist()
-    subject = labels_of(hcp, "subject")
+    subject = hcp["subject"].values
     assert structure["subject"].values.tolist() == list(dict.fromkeys(subject))
     pairs = np.triu_indices(94, 1)
     for s in structure["subject"].values:
@@ -174,7 +174,7 @@ def test_worm_pairs_and_responses(worm):
     assert len(pairs) == 25_345
     assert (pairs["q"] < 0.05).sum() == 1_310
     assert check(worm).shape == (173, 207)
-    stimulus = labels_of(worm, "stimulus")
+    stimulus = worm["stimulus"].values
     scored = pairs[(pairs["observed"] != pairs["stimulated"]) & pairs["response"].notna()]
     assert np.isfinite(worm.values).sum() == len(scored)
     for pair in scored.sample(20, random_state=0).itertuples():
@@ -210,7 +210,7 @@ def test_labelled_trials(load, shape, label):
     rec: Recording = check(load())
     assert rec.shape == shape
     assert rec[label].dims == ("sample",)
-    assert len(np.unique(labels_of(rec, label))) == (4 if label == "direction" else 2)
+    assert len(np.unique(rec[label].values)) == (4 if label == "direction" else 2)
 
 
 @pytest.mark.real

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.recording import Recording
+from nissl.recording.labels import is_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +129,11 @@ def identity_of(
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, coord in sorted(rec.coords.items(), key=lambda item: str(item[0])):
         digest.update(f"{name} {sorted(coord.attrs.items())}".encode())
-        digest.update(np.ascontiguousarray(coord.values).tobytes())
+        column = np.asarray(coord.values)
+        if is_words(column):
+            digest.update(json.dumps(column.tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(column).tobytes())
     for _, values in sorted(moments.items()):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.recording import Recording
+from nissl.recording.labels import coordinate, word_codes
 
 __all__ = ["CONTINUOUS", "innermost_groups", "nested_groups", "nesting_coordinates"]
 
@@ -69,7 +70,7 @@ def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
     keys: list[NDArray[np.int64]] = []
     above = np.zeros(rec.sizes["sample"], np.int64)
     for name in holds:
-        own = np.unique(rec[name].values, return_inverse=True)[1]
+        own = np.unique(word_codes(coordinate(rec, name)), return_inverse=True)[1]
         above = np.unique(above * (own.max() + 1) + own, return_inverse=True)[1]
         keys.append(above)
     return keys

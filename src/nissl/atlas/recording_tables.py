@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from nissl.atlas.centred import CentredRecording
 from nissl.atlas.nesting import innermost_groups
 from nissl.recording import Recording, blocks, samples_table, units_table
+from nissl.recording.labels import word_codes
 from nissl.statistics import Extremes, Moments
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ ACTIVE_RULES = {
 ENOUGH = 20  # finite samples by which a unit that never changes is called dead
 N_BINS = 40
 CONTEXT = 12  # samples on either side of an extreme
+NUMBERED = ("document", "position", "token")  # columns of examples that are whole numbers
 DRAWN = 5  # ranks whose context is kept as activity
 
 
@@ -236,14 +238,15 @@ def example_table(rec: Recording, extremes: Extremes) -> pd.DataFrame:
             "rank": rank + 1,
             "value": value.ravel()[kept],
             "sample": sample,
-            **dict.fromkeys(("document", "position", "token"), -1),
+            **dict.fromkeys(NUMBERED, -1),
             "start": start,
             "stop": stop,
             "activity": _activity(rec, row, rank, start, stop),
         }
     )
     for name, column in samples_table(rec).items():
-        table[name] = column.to_numpy()[sample]
+        cells = column.to_numpy()
+        table[name] = (word_codes(cells) if name in NUMBERED else cells)[sample]
     return conform(table, EXAMPLES)
 
 

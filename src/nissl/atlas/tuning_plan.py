@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from nissl.atlas.nesting import nested_groups, nesting_coordinates
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import Recording, labels_of
+from nissl.recording import Recording
+from nissl.recording.labels import coordinate, is_words, word_codes
 from nissl.statistics import CircularShift, PermutedLabels
 
 __all__ = ["TuningPlan", "plan_tuning"]
@@ -159,7 +160,9 @@ def plan_tuning(
 def _plan(
     rec: Recording, name: str, holds: list[str], keys: list[NDArray[np.int64]], n_bins: int | None
 ) -> TuningPlan:
-    column = np.asarray(rec[name].values)
+    given = coordinate(rec, name)
+    words = list(dict.fromkeys(given.tolist())) if is_words(given) else None
+    column = word_codes(given)
     valid = np.isfinite(column) if column.dtype.kind == "f" else np.ones(len(column), bool)
     if not valid.any() or len(np.unique(column[valid])) < 2:
         raise _Unsuitable("it does not vary")
@@ -185,7 +188,8 @@ def _plan(
         above = keys[depth - 1] if depth else np.zeros(len(column), np.int64)
         within = above[rows][first]
         null = PermutedLabels(block=holds[depth], within=holds[depth - 1] if depth else None)
-    kind, codes, levels, names = _levels(rec, name, column[rows][first], n_bins)
+    period = float(rec[name].attrs.get("period", 0.0))
+    kind, codes, levels, names = _levels(column[rows][first], words, period, n_bins)
     if (codes < 0).any():  # levels too rare to be tested
         kept = codes[observation] >= 0
         rows, observation = rows[kept], np.unique(observation[kept], return_inverse=True)[1]
@@ -195,44 +199,34 @@ def _plan(
     if null.log_arrangements(codes, block=None, within=within) < np.log(1 / SMALLEST_P):
         what = holds[depth] if depth is not None else "sample"
         raise _Unsuitable(f"too few {what}s to exchange: no p-value could reach {SMALLEST_P}")
-    period = float(rec[name].attrs.get("period", 0.0))
     return TuningPlan(name, kind, rows, observation, codes, levels, names, null, within, period)
 
 
 def _levels(
-    rec: Recording, name: str, column: NDArray[Any], n_bins: int | None
+    column: NDArray[Any], words: list[str] | None, period: float, n_bins: int | None
 ) -> tuple[str, NDArray[np.int64], NDArray[np.float64], list[str]]:
     """Return kind, the level of each observation (-1: too rare), the levels and their names."""
     values, codes, counts = np.unique(column, return_inverse=True, return_counts=True)
     codes = codes.astype(np.int64)
-    coord = rec[name]
-    if "period" in coord.attrs:
-        period = float(coord.attrs["period"])
+    if period:
         n = _fitting(n_bins or N_BINS["circular"], len(column))
         codes = np.minimum((column % period / period * n).astype(np.int64), n - 1)
         centres = (np.arange(n) + 0.5) * period / n
         return "circular", codes, centres, [f"{c:.3g}" for c in centres]
-    if "names" in coord.attrs or len(values) <= MOST_CATEGORIES:
+    if words is not None or len(values) <= MOST_CATEGORIES:
         usual = counts >= 2
         if usual.sum() < 2:
             raise _Unsuitable("almost every observation has a level of its own")
-        names = np.empty(len(values), object)
-        names[codes] = labels_of(rec, name)[_places(coord.values, values)][codes]
         renumber = np.where(usual, np.cumsum(usual) - 1, -1)
-        found = [str(n) for n in names[usual]]
-        return "categorical", renumber[codes], values[usual].astype(np.float64), found
+        found = values[usual].tolist()
+        names = [str(value) if words is None else words[value] for value in found]
+        return "categorical", renumber[codes], values[usual].astype(np.float64), names
     n = _fitting(n_bins or N_BINS["continuous"], len(column))
     edges = np.unique(np.quantile(column, np.linspace(0, 1, n + 1)[1:-1]))
     codes = np.searchsorted(edges, column, side="right")
     _, codes = np.unique(codes, return_inverse=True)  # ties can leave a bin empty
     centres = np.bincount(codes, weights=column) / np.bincount(codes)
     return "continuous", codes.astype(np.int64), centres, [f"{c:.3g}" for c in centres]
-
-
-def _places(column: NDArray[Any], values: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the first sample at which each value occurs."""
-    found, first = np.unique(column, return_index=True)
-    return first[np.searchsorted(found, values)]
 
 
 def _fitting(n_bins: int, n: int) -> int:

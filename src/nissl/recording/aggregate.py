@@ -9,7 +9,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.blocks import blocks
-from nissl.recording.labels import codes, coordinate
+from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.recording import Recording, check
 
 __all__ = ["aggregate"]
@@ -77,7 +77,7 @@ def _groups(rec: Recording, by: list[str]) -> tuple[Array, Array]:
         raise NisslError("nothing is named in by=", do="by='stimulus', for one")
     combined = np.zeros(rec.sizes["sample"], dtype=np.int64)
     for name in by:
-        column = codes(coordinate(rec, name))
+        column = word_codes(coordinate(rec, name))
         if column.dtype.kind == "f" and np.isnan(column).any():
             raise NisslError(
                 f"{np.isnan(column).sum()} samples have no '{name}'",

@@ -11,7 +11,7 @@ import xarray as xr
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording._joined import joined
-from nissl.recording.labels import as_column, is_words, lacking
+from nissl.recording.labels import as_column, as_variable, is_words, lacking
 from nissl.recording.recording import Recording, check
 
 __all__ = ["concat"]
@@ -91,7 +91,7 @@ def _scalars(
         for n, (rec, scalar) in enumerate(zip(recs, scalars, strict=True)):
             if scalar is not None and scalar.ndim == 0:
                 spread = as_column(np.full(rec.sizes[along], scalar.values[()]))
-                recs[n] = rec.assign_coords({name: (along, spread)})
+                recs[n] = rec.assign_coords({name: as_variable(along, spread)})
     return recs, constant
 
 
@@ -203,7 +203,7 @@ def _column(columns: list[xr.Variable], name: str) -> xr.Variable:
             do="write it the same way in all",
         )
     values = np.concatenate([column.values for column in columns])
-    return xr.Variable(("sample",), values, _meaning(columns, name))
+    return as_variable("sample", values, _meaning(columns, name))
 
 
 def _meaning(columns: Sequence[xr.Variable], name: str) -> dict[Any, Any]:

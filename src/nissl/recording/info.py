@@ -172,4 +172,3 @@ def _column(coord: Any) -> _Column:
             "to": span[1],
         }
     )
-

@@ -1,38 +1,35 @@
 """Labels: coordinates of words, such as a relation, a condition or a language.
 
-A label is an array of Python strings in which equal words are one object, so a million samples of a
-few words take 8 bytes each and compare, sort and group as the words they are. The alternatives were
-measured with numpy 2.4, pandas 3.1 and xarray 2026.9:
+A label is an array of Python strings in which equal words are one object: 8 bytes a sample for any
+number of samples of a few words, which compare, sort and group as the words they are. Measured with
+numpy 2.4, pandas 3.1 and xarray 2026.9, the alternatives do worse:
 
-- codes with their table in an attribute take 4 bytes, but ``rec["relation"] == "a"`` is false
-  everywhere, without a word;
-- a pandas Categorical takes 1 byte and compares rightly, but xarray cannot hold one cell of it:
-  printing the label of ``rec[0]`` ends the process;
-- numpy's StringDType takes 16 bytes and the text of every word of more than 15; scikit-learn
-  refuses it, and it does not cast to ``str`` without a width;
-- numpy's fixed width takes four bytes for each character of the longest word. The columns of units
-  are kept so, as they do not grow with the samples; `check` accepts it on samples too.
+- codes with their table in an attribute take 4 bytes, but ``rec["relation"] == "a"`` is then false
+  everywhere, and nothing says so;
+- a pandas Categorical takes 1 byte and compares rightly, but xarray cannot hold a single cell of
+  it: printing the label of ``rec[0]`` ends the process;
+- numpy's StringDType takes 16 bytes, and the text of every word of more than 15; it does not cast
+  to ``str`` without a width, and scikit-learn refuses it;
+- numpy's fixed width takes 4 bytes for each character of the longest word. Columns of units are
+  kept so, as they do not grow with the samples; on samples it is accepted, not made.
 
 What is missing (None, NaN) is the empty word. A store holds the words themselves, compressed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from nissl.errors import NisslError, UnknownName
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 Array = np.ndarray[Any, Any]
 
 
-def coordinate(
-    rec: xr.DataArray, name: str, side: Literal["sample", "unit"] = "sample", *, of: str = ""
-) -> Array:
+def coordinate(rec: xr.DataArray, name: str, side: str = "sample", *, of: str = "") -> Array:
     """Return a coordinate of one side, or say which there are.
 
     Parameters
@@ -75,12 +72,12 @@ def is_words(column: Any) -> bool:
     return column.dtype.kind in "OU"
 
 
-def codes(column: Array) -> Array:
+def word_codes(column: Array) -> Array:
     """Return words as numbers, in the order in which they first appear; numbers as they are.
 
     Examples
     --------
-    >>> codes(np.array(["b", "a", "b"])).tolist()
+    >>> word_codes(np.array(["b", "a", "b"])).tolist()
     [0, 1, 0]
     """
     if not is_words(column):
@@ -102,6 +99,14 @@ def shared(words: list[str]) -> Array:
     table: dict[str, str] = {}
     cells = np.empty(len(words), dtype=object)
     cells[:] = [table.setdefault(word, word) for word in words]
+    for word in table:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise NisslError(
+                f"the label {word!r} is no text: it cannot be written as UTF-8",
+                do="replace what is no character: label.encode('utf-8', 'replace').decode()",
+            ) from error
     return cells
 
 
@@ -122,31 +127,39 @@ def as_column(column: Any) -> Array:
     Raises
     ------
     NisslError
-        Bytes are not UTF-8.
+        A word or bytes cannot be text.
 
     Examples
     --------
     >>> as_column(["a", None]).tolist(), as_column([1, None]).tolist()
     (['a', ''], [1.0, nan])
     """
-    cells: Array = np.asarray(column)
+    try:
+        cells: Array = np.asarray(column)
+    except UnicodeDecodeError:  # bytes beside words
+        cells = np.asarray(column, dtype=object)
     if cells.dtype.kind not in "OUST" or cells.ndim != 1:
         return cells
-    listed = cells.tolist()
-    if cells.dtype.kind == "O":
-        import pandas as pd
-
+    if cells.dtype.kind in "OT":
         missing = np.asarray(pd.isna(cells))
-        there = cells[~missing]
-        if pd.api.types.infer_dtype(there, skipna=False) != "string":
-            numbers = np.asarray(there.tolist())
+        cells = cells.astype(object)
+        there = cells[~missing].tolist()
+        if not any(isinstance(cell, (str, bytes)) for cell in there):
+            numbers = np.asarray(there)
             if numbers.ndim == 1 and len(numbers) and numbers.dtype.kind in "fiub":
                 whole = np.full(len(cells), np.nan) if missing.any() else numbers.copy()
                 whole[~missing] = numbers
                 return whole
-        if missing.any():
-            listed = np.where(missing, "", cells).tolist()
-    return shared([_word(cell) for cell in listed])
+        cells[missing] = ""
+    return shared([_word(cell) for cell in cells.tolist()])
+
+
+def as_variable(side: str, cells: Array, attrs: Any = None) -> xr.Variable:
+    """Return a column of `as_column` as a variable of one side."""
+    if side == "unit" and is_words(cells):
+        cells = cells.astype(str)
+    # The slow path would copy every word of an array of objects.
+    return xr.Variable((side,), cells, dict(attrs or {}), fastpath=True)
 
 
 def _word(cell: Any) -> str:
@@ -156,5 +169,5 @@ def _word(cell: Any) -> str:
         return cell.decode()
     except UnicodeDecodeError as error:
         raise NisslError(
-            f"the label {cell!r} is not UTF-8", do="decode the bytes first: column.astype(str)"
+            f"the label {cell!r} is not UTF-8", do="decode the bytes before"
         ) from error

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from nissl.errors import NisslError
-from nissl.recording.labels import as_column, is_words
+from nissl.recording.labels import as_column, as_variable
 
 __all__ = [
     "NotARecording",
@@ -96,29 +96,18 @@ def recording(
             do="what is not one number per sample and unit is returned by `run`, not recorded",
         )
     n_samples, n_units = values.shape
-    coords: dict[str, tuple[str, Any, dict[str, str]]] = {}
-    for name, column in _columns(samples).items():
-        coords[name] = ("sample", as_column(column), dict(getattr(column, "attrs", None) or {}))
     unit_columns = _columns(units)
     if "unit" not in unit_columns:
         unit_columns["unit"] = _addresses(unit_columns, n_units)
-    for name, column in unit_columns.items():
-        if name in coords:
-            raise NotARecording(
-                f"'{name}' is a column of the samples and of the units",
-                where=name,
-                do="rename one of them",
-            )
-        column = as_column(column)
-        coords[name] = ("unit", column.astype(str) if is_words(column) else column, {})
-    for name, (side, column, _) in coords.items():
-        length = n_samples if side == "sample" else n_units
-        if np.shape(column) != (length,):
-            raise NotARecording(
-                f"column '{name}' has shape {np.shape(column)}, but there are {length} {side}s",
-                where=name,
-                do=f"give one value for each {side}",
-            )
+    coords = _side(_columns(samples), "sample", n_samples)
+    if twice := coords.keys() & unit_columns.keys():
+        name = min(twice)
+        raise NotARecording(
+            f"'{name}' is a column of the samples and of the units",
+            where=name,
+            do="rename one of them",
+        )
+    coords |= _side(unit_columns, "unit", n_units)
     rec = xr.DataArray(
         values,
         dims=("sample", "unit"),
@@ -251,6 +240,20 @@ def _only_words(coord: xr.Variable) -> bool:
 
 def _columns(table: Mapping[str, Any] | pd.DataFrame | None) -> dict[str, Any]:
     return {} if table is None else {str(name): column for name, column in table.items()}
+
+
+def _side(columns: Mapping[str, Any], side: str, length: int) -> dict[str, xr.Variable]:
+    made = {}
+    for name, column in columns.items():
+        cells = as_column(column)
+        if cells.shape != (length,):
+            raise NotARecording(
+                f"column '{name}' has shape {cells.shape}, but there are {length} {side}s",
+                where=name,
+                do=f"give one value for each {side}",
+            )
+        made[name] = as_variable(side, cells, getattr(column, "attrs", None))
+    return made
 
 
 def _addresses(columns: Mapping[str, Any], n_units: int) -> np.ndarray[Any, Any]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import blocks, check
+from nissl.recording.labels import coordinate, word_codes
 from nissl.statistics import GroupMeans
 
 if TYPE_CHECKING:
@@ -75,11 +76,14 @@ def families(
     import pandas as pd
 
     check(rec)
-    gathered = {label: GroupMeans(rec.sizes["unit"], _groups(rec, label)) for label in labels}
+    groups = {label: _groups(rec, label) for label in labels}
+    gathered = {
+        label: GroupMeans(rec.sizes["unit"], int(g.max()) + 1) for label, g in groups.items()
+    }
     for block in blocks(rec):
         for label, means in gathered.items():
-            groups = np.maximum(block.samples[label], -1).astype(np.int64)
-            means.update(block.values, block.start, groups=groups)
+            own = groups[label][block.start : block.start + len(block.values)]
+            means.update(block.values, block.start, groups=own)
     explained = {
         label: np.nan_to_num(means.result()["omega_squared"]) for label, means in gathered.items()
     }
@@ -154,13 +158,12 @@ def weight_signature(net: Network, sites: str | Sequence[str] = "mlp.neurons") -
     return pd.concat(parts, ignore_index=True)
 
 
-def _groups(rec: Recording, label: str) -> int:
-    if label not in rec.coords:
-        raise UnknownName("sample coordinate", label, [str(name) for name in rec.coords])
-    values = rec[label].values
+def _groups(rec: Recording, label: str) -> NDArray[np.int64]:
+    """Return the group of every sample; -1 for those that are in none."""
+    values = word_codes(coordinate(rec, label))
     if values.dtype.kind not in "iub":
         raise NisslError(
-            f"'{label}' is not coded", where=label, do="give labels as names or as small integers"
+            f"'{label}' holds {values.dtype}", where=label, do="give words or small integers"
         )
     groups = len(np.unique(values[values >= 0]))
     if not 2 <= groups < len(values):
@@ -169,7 +172,7 @@ def _groups(rec: Recording, label: str) -> int:
             where=label,
             do="give a label whose values recur: bins of the position, frequent tokens",
         )
-    return int(values.max()) + 1
+    return np.maximum(values.astype(np.int64), -1)
 
 
 def _input_bias(net: Network, site: Any, n_units: int) -> NDArray[Any]:

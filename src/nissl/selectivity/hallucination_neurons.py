@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import labels_of, units_table
+from nissl.recording import units_table
+from nissl.recording.labels import coordinate
 from nissl.selectivity.sparse_probe import balanced, deviation, sparse_probe
 from nissl.selectivity.within_kind import auroc_within, traded
 from nissl.statistics import Finding, against_null
@@ -178,10 +179,10 @@ class _Questions:
 
     @classmethod
     def of(cls, rec: Recording, labels: str, subject: str, kind: str | None) -> _Questions:
-        part = labels_of(rec, "part").astype(str)
+        part = coordinate(rec, "part").astype(str)
         answer, other = (np.flatnonzero(part == name) for name in ("answer", "other"))
         names = (labels, subject) if kind is None else (labels, subject, kind)
-        columns = [labels_of(rec, name) for name in names]
+        columns = [coordinate(rec, name) for name in names]
         if not len(answer) or any(
             len(answer) != len(other) or (c[answer] != c[other]).any() for c in columns
         ):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
+from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
 from nissl.statistics.rotated import rotation
@@ -200,10 +201,8 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
 def _texts(rec: Recording, block: str) -> list[NDArray[np.integer[Any]]]:
     """Return the rows of each text."""
     check(rec)
-    if block not in rec.coords:
-        raise UnknownName("sample coordinate", block, [str(name) for name in rec.coords])
-    codes = rec[block].values
-    return [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    number = word_codes(coordinate(rec, block))
+    return [np.flatnonzero(number == n) for n in np.unique(number)]
 
 
 def _medians(values: Array, texts: list[Any], site: str) -> Array:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import labels_of, units_table
+from nissl.recording import units_table
+from nissl.recording.labels import coordinate
 from nissl.selectivity.members import joined
 from nissl.selectivity.specificity import require_documents
 from nissl.statistics import Finding, PermutedLabels, permutation_test
@@ -110,7 +111,7 @@ def plnd(
             where=str(rec.attrs.get("quantity", "")),
             do="give document_activity(net, texts)['impact']",
         )
-    names = labels_of(rec, labels).astype(str)
+    names = coordinate(rec, labels).astype(str)
     kinds, counts = np.unique(names, return_counts=True)
     require_documents(kinds.tolist(), counts, labels)
     units = units_table(rec)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import aggregate, labels_of
+from nissl.recording import aggregate
+from nissl.recording.labels import coordinate
 from nissl.statistics import Finding, PermutedLabels, permutation_test
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def relation(
     [['unit[1]', 'capital']]
     """
     facts = aggregate(rec, by=block, how=how)
-    kinds, counts = _counted(labels_of(facts, labels))
+    kinds, counts = _counted(coordinate(facts, labels))
     few = [f"{kind} ({count})" for kind, count in zip(kinds, counts, strict=True) if count < 2]
     if few or len(kinds) < 2:
         raise TooFewFacts(
@@ -101,7 +102,7 @@ def relation(
         )
     found = permutation_test(
         facts,
-        labels_of(facts, labels),
+        coordinate(facts, labels),
         score="average_precision",
         block=block,
         null=null,

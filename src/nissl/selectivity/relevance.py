@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.progress import progress_bar
-from nissl.recording import labels_of
+from nissl.recording.labels import coordinate
 from nissl.selectivity.inputs.pairs import check_pairs, encode_pairs, log_odds
 from nissl.statistics import Finding, PermutedLabels, permutation_test
 
@@ -98,8 +98,8 @@ def relevance(
     >>> relevance(recording(contributions, samples=samples), progress=False).significant().units
     ['unit[2]']
     """
-    names = labels_of(rec, query)
-    right = _truth(labels_of(rec, labels), labels)
+    names = coordinate(rec, query)
+    right = _truth(coordinate(rec, labels), labels)
     queries, kinds = np.unique(names, return_inverse=True)
     n_right, n_all = np.bincount(kinds, right), np.bincount(kinds)
     lonely = (n_right == 0) | (n_right == n_all)

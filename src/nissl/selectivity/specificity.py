@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
-from nissl.recording import labels_of, units_table
+from nissl.recording import units_table
+from nissl.recording.labels import coordinate
 from nissl.statistics import Finding, PermutedLabels, against_null
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
             do="give document_activity(net, texts)['open']",
         )
     names, label, counts = np.unique(
-        labels_of(rec, labels).astype(str), return_inverse=True, return_counts=True
+        coordinate(rec, labels).astype(str), return_inverse=True, return_counts=True
     )
     require_documents(names.tolist(), counts, labels, least=least)
     n_tokens = np.ones(len(values))
@@ -239,8 +240,8 @@ def against_exchanged(
     UnknownName
         `null` names a coordinate that is not there.
     """
-    block = None if null.block is None else labels_of(rec, null.block)
-    within = None if null.within is None else labels_of(rec, null.within)
+    block = None if null.block is None else coordinate(rec, null.block)
+    within = None if null.within is None else coordinate(rec, null.within)
     index = null.draw(found.label, n_permutations, block=block, within=within, seed=seed)
     n_kinds = len(found.kinds)
     drawn = np.stack(

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import labels_of, units_table
+from nissl.recording import units_table
+from nissl.recording.labels import coordinate
 from nissl.statistics import Finding, paired_test
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def truth(
         if not 0 <= value <= 1:
             raise NisslError(f"{name}={value} is no share", do="give a number between 0 and 1")
     values = _contributions(rec)
-    subjects, blocks = labels_of(rec, labels).astype(str), labels_of(rec, block)
+    subjects, blocks = coordinate(rec, labels).astype(str), coordinate(rec, block)
     by_block, subject_of = _blocks(values, subjects, blocks, labels, block)
     # Flipping a sign is trading places with nothing.
     found = paired_test(

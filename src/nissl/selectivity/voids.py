@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import check, labels_of
+from nissl.recording import check
+from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
 
@@ -262,21 +263,14 @@ def _differences(
 
 def _rows(rec: Recording, block: str) -> list[NDArray[np.integer[Any]]]:
     check(rec)
-    _known(rec, block)
-    codes = rec[block].values
-    return [np.flatnonzero(codes == code) for code in np.unique(codes)]
+    number = word_codes(coordinate(rec, block))
+    return [np.flatnonzero(number == n) for n in np.unique(number)]
 
 
 def _kinds(rec: Recording, labels: str | None) -> tuple[list[str], NDArray[np.integer[Any]]]:
     """Return the names of the labels, in order of appearance, and which each token has."""
     if labels is None:
         return ["all"], np.zeros(rec.sizes["sample"], dtype=int)
-    _known(rec, labels)
-    given = np.asarray(labels_of(rec, labels)).astype(str)
+    given = coordinate(rec, labels).astype(str)
     names = list(dict.fromkeys(given.tolist()))
     return names, np.asarray([names.index(name) for name in given])
-
-
-def _known(rec: Recording, name: str) -> None:
-    if name not in rec.coords:
-        raise UnknownName("sample coordinate", name, [str(known) for known in rec.coords])

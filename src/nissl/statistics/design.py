@@ -257,9 +257,9 @@ def column_of(name: str, given: Any, n: int, rec: Any) -> NDArray[Any]:
                 where=name,
                 do="give the column itself, or a Recording",
             )
-        from nissl.recording import labels_of
+        from nissl.recording.labels import coordinate
 
-        given = labels_of(rec, given)
+        given = coordinate(rec, given)
     column = np.asarray(given)
     if column.shape != (n,):
         raise NisslError(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from nissl.recording import labels_of
+from nissl.recording.labels import coordinate
 from nissl.statistics import PermutedLabels
 
 if TYPE_CHECKING:
@@ -50,16 +48,15 @@ def exchanged(
 
     Examples
     --------
+    >>> import numpy as np
     >>> from nissl.recording import recording
     >>> rec = recording(np.zeros((4, 1)), samples={"kind": list("aabb"), "text": [0, 1, 0, 1]})
     >>> other = exchanged(rec, labels="kind", null=PermutedLabels(within="text"))
-    >>> sorted(labels_of(other, "kind").tolist())
+    >>> sorted(other["kind"].values.tolist())
     ['a', 'a', 'b', 'b']
     """
-    names = labels_of(rec, labels)
-    block = None if null.block is None else labels_of(rec, null.block)
-    within = None if null.within is None else labels_of(rec, null.within)
+    names = coordinate(rec, labels)
+    block = None if null.block is None else coordinate(rec, null.block)
+    within = None if null.within is None else coordinate(rec, null.within)
     order = null.draw(names, 1, block=block, within=within, seed=seed)[0]
-    return rec.assign_coords(
-        {labels: ("sample", np.asarray(rec[labels].values)[order], rec[labels].attrs)}
-    )
+    return rec.assign_coords({labels: rec[labels].variable[order]})

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import labels_of
 from nissl.recording.readers import read_eeg, read_file
 
 mne = pytest.importorskip("mne")
@@ -66,7 +65,7 @@ def test_continuous_recordings_keep_their_channels_and_annotations():
     np.testing.assert_allclose([rec[a].values[0] for a in "xyz"], [10, 20, 100], rtol=1e-6)
     assert np.isnan(rec["x"].values[1])
     np.testing.assert_array_equal(rec["STI"].values, np.arange(500) // 100)
-    event = labels_of(rec, "event")
+    event = rec["event"].values
     expected = np.array([""] * 500, dtype=object)
     expected[100:150], expected[300:400], expected[350] = "a", "b", "click"
     assert event.tolist() == expected.tolist()
@@ -77,7 +76,7 @@ def test_a_stretch_and_some_channels():
     rec = read_eeg(source, channels=["eeg"], start=1.0, stop=2.0)
     np.testing.assert_array_equal(rec.values, source.get_data(picks="eeg")[:, 100:200].T)
     assert rec["time"].values[[0, -1]].tolist() == [1.0, 1.99]
-    assert labels_of(rec, "event").tolist() == ["a"] * 50 + [""] * 50
+    assert rec["event"].values.tolist() == ["a"] * 50 + [""] * 50
     with pytest.raises(NisslError, match="from 9 to None"):
         read_eeg(source, start=9)
     with pytest.raises(UnknownName, match="did you mean 'Fz' or 'Cz'"):
@@ -100,7 +99,7 @@ def test_epochs_become_trials():
     rec = read_eeg(epochs)
     np.testing.assert_array_equal(rec.values.reshape(6, 30, 2).transpose(0, 2, 1), data)
     assert rec["trial"].values.tolist() == np.repeat(range(6), 30).tolist()
-    assert labels_of(rec, "event")[::30].tolist() == ["go", "stop"] * 3
+    assert rec["event"].values[::30].tolist() == ["go", "stop"] * 3
     np.testing.assert_allclose(rec["time"].values[:30], epochs.times)
     assert rec.attrs["quantity"] == "field"
     part = read_eeg(epochs, start=0.0, stop=0.1)
@@ -112,7 +111,7 @@ def test_fif_of_both_kinds(tmp_path):
     source.save(tmp_path / "s_raw.fif", verbose="error")
     rec = read_file(tmp_path / "s_raw.fif")
     np.testing.assert_allclose(rec.values, read_eeg(source).values, rtol=1e-6)
-    assert labels_of(rec, "event").tolist() == labels_of(read_eeg(source), "event").tolist()
+    assert rec["event"].values.tolist() == read_eeg(source)["event"].values.tolist()
     epochs = mne.make_fixed_length_epochs(source, 1.0, preload=True, verbose="error")
     epochs.save(tmp_path / "s-epo.fif", verbose="error")
     loaded = read_file(tmp_path / "s-epo.fif")
@@ -123,8 +122,8 @@ def test_annotations_follow_a_crop():
     source = raw()
     source.set_meas_date(1_600_000_000)
     cropped = source.copy().crop(0.5, 4.0)
-    event = labels_of(read_eeg(cropped), "event")
-    np.testing.assert_array_equal(event, labels_of(read_eeg(source), "event")[50:401])
+    event = read_eeg(cropped)["event"].values
+    np.testing.assert_array_equal(event, read_eeg(source)["event"].values[50:401])
 
 
 def test_edf(tmp_path):
@@ -140,7 +139,7 @@ def test_brainvision(tmp_path):
     data = np.random.default_rng(0).normal(size=(3, 200))
     rec = read_file(write_brainvision(tmp_path, data))
     np.testing.assert_allclose(rec.values, data.T * 1e-6, rtol=1e-6)
-    assert labels_of(rec, "event")[100] == "Stimulus/S  1"
+    assert rec["event"].values[100] == "Stimulus/S  1"
 
 
 @pytest.mark.parametrize("part", [0.01, 0.2, 0.5, 0.999])

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import labels_of
 from nissl.recording.readers import read_file, read_nifti
 
 nibabel = pytest.importorskip("nibabel")
@@ -89,7 +88,7 @@ def test_labels_a_row_a_volume(tmp_path, values):
     table = pd.DataFrame({"labels": ["face", "rest"] * 6, "chunks": np.repeat([0, 1], 6)})
     table.to_csv(tmp_path / "labels.txt", sep=" ", index=False)
     rec = read_nifti(path, events=tmp_path / "labels.txt")
-    assert labels_of(rec, "labels").tolist() == table["labels"].tolist()
+    assert rec["labels"].values.tolist() == table["labels"].tolist()
     assert rec["chunks"].values.tolist() == table["chunks"].tolist()
     with pytest.raises(NisslError, match="11 rows, the run 12 volumes"):
         read_nifti(path, events=table[:11])
@@ -113,7 +112,7 @@ def test_onsets_label_the_volumes_whose_middle_they_hold(tmp_path, values):
         ]
         by_hand.append(held[-1] if held else -1)
     assert rec["event"].values.tolist() == by_hand == [0, 0, -1, -1, 1, -1, -1, -1, 2, 2, 2, -1]
-    assert labels_of(rec, "trial_type").tolist()[3:5] == ["", "house"]
+    assert rec["trial_type"].values.tolist()[3:5] == ["", "house"]
     later = read_nifti(path, events=events, lag=5.0)
     assert later["event"].values.tolist() == [-1, -1, *by_hand[:-2]]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import bin_spikes, labels_of
+from nissl.recording import bin_spikes
 from nissl.recording.readers import read_file, read_nwb
 from nissl.recording.readers._series import interpolate
 
@@ -75,7 +75,7 @@ def test_units_arrive_binned_with_their_table(session):
     assert rec["unit"].values.tolist() == ["units[0]", "units[1]", "units[2]"]
     assert rec["region"].values.tolist() == ["ADN", "ADN", "CA1"]
     assert rec["quality"].values.tolist() == [0.5] * 3
-    assert labels_of(rec, "condition").tolist() == ["odour"] * 12 + ["none"] * 18
+    assert rec["condition"].values.tolist() == ["odour"] * 12 + ["none"] * 18
     assert rec["trial"].values.tolist() == [0] * 12 + [1] * 18
     assert rec["interval_quality"].values.tolist() == [0.0] * 12 + [4.0] * 18
     assert rec.attrs["quantity"] == "spikes"

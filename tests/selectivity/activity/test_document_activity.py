@@ -7,7 +7,6 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.recording import labels_of
 from nissl.selectivity import document_activity
 from tiny import ids, tiny
 
@@ -50,7 +49,7 @@ def test_summaries_are_those_of_a_slow_pass(name, texts):
 def test_labels_tokens_and_units_come_along(texts):
     net = nissl.load(tiny("llama"))
     rec = document_activity(net, texts, progress=False)["open"]
-    assert labels_of(rec, "language").tolist() == ["thai", "french", "thai"]
+    assert rec["language"].values.tolist() == ["thai", "french", "thai"]
     assert rec["n_tokens"].values.tolist() == [n - 1 for n in LENGTHS]
     assert rec.shape == (3, 72)
     assert rec["layer"].values[[0, -1]].tolist() == [0, 2]

@@ -57,7 +57,7 @@ def test_labels_are_put_back(net):
     given = Images(pixels, np.array([0, 1, 1, 0, 1]), ("cat", "dog"), np.zeros(5, bool))
     rec = influence(net, given, sites=SITES, progress=False)
     assert rec.attrs["quantity"] == "attribution"
-    assert nissl.recording.labels_of(rec, "label").tolist() == ["cat", "dog", "dog", "cat", "dog"]
+    assert rec["label"].values.tolist() == ["cat", "dog", "dog", "cat", "dog"]
     assert rec["stimulus"].values.tolist() == list(range(5))
     assert rec["site"].values.tolist() == np.repeat(SITES, 4).tolist()
     assert rec["unit"].values[5] == "last[1]"

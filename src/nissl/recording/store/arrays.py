@@ -139,7 +139,7 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
     (folder / "c").mkdir(parents=True, exist_ok=True)
     for number in range(math.ceil(n / rows)):
         part = values[number * rows : (number + 1) * rows]
-        data = _words_to_bytes(part, rows, folder) if words else _numbers_to_bytes(part, rows)
+        data = _words_to_bytes(part, rows) if words else _numbers_to_bytes(part, rows)
         data += checksum(data).to_bytes(CHECKSUM_BYTES, "little")
         (folder / "c" / str(number)).write_bytes(data)
     write_json(folder / "zarr.json", metadata)
@@ -183,7 +183,9 @@ def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.nda
                 raise ValueError(f"a chunk holds {len(part)} rows instead of {rows}")
             first = max(start, number * rows)
             last = min(stop, (number + 1) * rows)
-            column[first - start : last - start] = part[first - number * rows : last - number * rows]
+            column[first - start : last - start] = part[
+                first - number * rows : last - number * rows
+            ]
     except (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error) as error:
         raise NisslError(
             f"a column of the store cannot be read: {error}",
@@ -250,16 +252,9 @@ def _numbers_to_bytes(part: np.ndarray[Any, Any], rows: int) -> bytes:
     return data + bytes((rows - len(part)) * part.dtype.itemsize)  # zarr's chunks are all whole
 
 
-def _words_to_bytes(part: np.ndarray[Any, Any], rows: int, folder: Path) -> bytes:
+def _words_to_bytes(part: np.ndarray[Any, Any], rows: int) -> bytes:
     words = part.tolist() + [""] * (rows - len(part))
-    try:
-        encoded = {word: word.encode() for word in set(words)}
-    except UnicodeEncodeError as error:
-        raise NisslError(
-            f"a label cannot be written as UTF-8: {error.object!r}",
-            where=folder.name,
-            do="replace what is no character: label.encode('utf-8', 'replace').decode()",
-        ) from error
+    encoded = {word: word.encode() for word in set(words)}
     cells = {word: struct.pack("<I", len(text)) + text for word, text in encoded.items()}
     body = struct.pack("<I", rows) + b"".join([cells[word] for word in words])
     # No time is kept, so that the same words are the same bytes.

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording import Recording, labels_of, recording
+from nissl.recording import Recording, recording
+from nissl.recording.labels import coordinate
 from nissl.recording.readers import read_nwb
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
@@ -62,7 +63,7 @@ def head_direction(
     rec = recording(
         read.values.astype(np.float32),
         samples={
-            "epoch": labels_of(read, "tags"),
+            "epoch": coordinate(read, "tags"),
             "time": time,
             "head_direction": read["ry"].values % (2 * np.pi),
             "position_x": read["x"].values,
