@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import (
     coverage,
     hallucination_neurons,
@@ -71,7 +71,7 @@ def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     kinds = np.repeat(["a", "b", "c", "d", "e", "f", "g", "h"], 15)
     values = rng.standard_normal((len(kinds), 120))
     values[kinds == "a", :40] += size
-    rec = recording(values, samples={"relation": kinds, "fact": np.arange(len(kinds))})
+    rec = as_recording(values, samples={"relation": kinds, "fact": np.arange(len(kinds))})
     table = relation(
         rec,
         labels="relation",
@@ -96,7 +96,7 @@ def _documents(rng: np.random.Generator, n_units: int, articles: int = 12) -> An
 def _language(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     language, article, shares = _documents(rng, 200)
     shares[language == "thai", :40] += size
-    rec = recording(shares, samples={"language": language, "article": article})
+    rec = as_recording(shares, samples={"language": language, "article": article})
     table = language_neurons(
         rec, null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
     ).table
@@ -106,7 +106,7 @@ def _language(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
 def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     language, article, impact = _documents(rng, 200)
     impact[language == "thai", :20] += size
-    rec = recording(impact, samples={"language": language, "article": article})
+    rec = as_recording(impact, samples={"language": language, "article": article})
     table = plnd(
         rec,
         null=PermutedLabels(within="article"),
@@ -125,7 +125,7 @@ def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     topic = rng.uniform(0, 0.15, (32, 200))[file]
     shares = rng.uniform(0.1, 0.3, (96, 200)) + topic
     shares[language == "c", :40] += size
-    rec = recording(shares, samples={"language": language, "file": file})
+    rec = as_recording(shares, samples={"language": language, "file": file})
     table = programming_neurons(
         rec, null=PermutedLabels(block="file"), correction=None, seed=int(rng.integers(1 << 31))
     ).table
@@ -135,7 +135,7 @@ def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
 def _massive(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values = rng.standard_normal((5 * 30, 200))
     values[::30, :5] += np.sign(values[::30, :5]) * size * 0.6745  # the median of a normal's size
-    rec = recording(values, samples={"document": np.repeat(np.arange(5), 30)})
+    rec = as_recording(values, samples={"document": np.repeat(np.arange(5), 30)})
     table = massive(rec, correction=None, seed=int(rng.integers(1 << 31))).table
     return split(table, 5, size)
 
@@ -144,8 +144,8 @@ def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     a, b = rng.standard_normal((2, 400, 150))
     b[:, :30] = size * a[:, :30] + np.sqrt(1 - size**2) * b[:, :30]
     table = universal(
-        recording(a),
-        {"other": recording(b)},
+        as_recording(a),
+        {"other": as_recording(b)},
         correction=None,
         progress=False,
         seed=int(rng.integers(1 << 31)),
@@ -176,7 +176,7 @@ def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         # What the samples share makes shares vary from network to network, and layer to layer.
         bias = np.repeat(0.1 * rng.standard_normal(n_layers), width)
         bias[: 8 * width] -= shift
-        return recording(np.maximum(rng.standard_normal((60, len(bias))) + bias, 0), units=units)
+        return as_recording(np.maximum(rng.standard_normal((60, len(bias))) + bias, 0), units=units)
 
     table = lazy(network(size), untrained=[network(0.0) for _ in range(19)], correction=None).table
     return split(table, 8, size)
@@ -190,7 +190,7 @@ def _voids(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     changes[..., 6] -= size
     norms = 50 + np.cumsum(np.pad(changes.reshape(-1, n_layers), ((0, 0), (1, 0))), axis=1)
     site = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(n_layers))]
-    rec = recording(
+    rec = as_recording(
         norms,
         samples={"document": np.repeat(np.arange(n_texts), length)},
         units={"site": site, "index": np.zeros(len(site), int)},
@@ -205,7 +205,7 @@ def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     def states(n: int, shift: float) -> Any:
         values = rng.beta(4, 4, (n, 100))
         values[:, :40] = np.clip(values[:, :40] + shift, 0, 1)
-        return recording(values)
+        return as_recording(values)
 
     table = coverage(
         states(400, 0.0),
@@ -225,7 +225,7 @@ def _relevance(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     query, relevant = np.repeat(np.arange(30), 4), np.tile([True, False, False, False], 30)
     values = rng.standard_normal((120, 200)) + rng.standard_normal((30, 200))[query]
     values[relevant, :40] += size
-    rec = recording(values, samples={"relevant": relevant, "query": query})
+    rec = as_recording(values, samples={"relevant": relevant, "query": query})
     table = relevance(
         rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
     ).table
@@ -244,7 +244,7 @@ def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]
             "part": np.repeat(["answer", "other"], 60),
             "subject": np.tile(np.arange(60) + first, 2),
         }
-        return recording(values, samples=samples)
+        return as_recording(values, samples=samples)
 
     table = hallucination_neurons(
         answers(0),
@@ -263,7 +263,7 @@ def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     couple = np.repeat(np.arange(36), 2)
     values = rng.standard_normal((72, 200)) + rng.standard_normal((36, 200))[couple]
     values[:, :40] += size
-    rec = recording(
+    rec = as_recording(
         values,
         samples={"subject": np.repeat(["a", "b", "c"], 24), "couple": couple},
         quantity="attribution",

@@ -17,7 +17,7 @@ import pandas as pd
 
 import nissl
 from nissl.network import Network
-from nissl.recording import aggregate, recording
+from nissl.recording import aggregate, as_recording
 from nissl.selectivity import (
     activation_states,
     answer_contributions,
@@ -113,7 +113,7 @@ def _documents(net: Network) -> Any:
     high = rec.copy(data=(rec.values > np.quantile(rec.values, 0.8)).astype(float))
     means = aggregate(high, by="document", how="mean")
     half = np.tile(np.arange(N_TEXTS // 4), 4)
-    return recording(means.values, samples={"kind": KINDS, "half": half})
+    return as_recording(means.values, samples={"kind": KINDS, "half": half})
 
 
 def _of_label(table: Any, column: str) -> Array:

@@ -149,7 +149,7 @@ def recorded(net, chats, said):
     rec = nissl.record(net, ids, sites=STREAM, bos="never", progress=False)
     table = {name: rec[name].values for name in ("document", "position", "token")}
     units = {name: rec[name].values for name in ("unit", "site", "layer", "index")}
-    return nissl.recording.recording(rec.values, samples={**table, "phase": phase}, units=units)
+    return nissl.recording.as_recording(rec.values, samples={**table, "phase": phase}, units=units)
 
 
 class Doubled(nn.Module):

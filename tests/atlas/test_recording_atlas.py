@@ -14,7 +14,7 @@ from nissl.atlas.neighbours import neighbours_of
 from nissl.atlas.page import write_page
 from nissl.atlas.recording_tables import histograms, summary
 from nissl.errors import NisslError
-from nissl.recording import NotARecording, recording, samples_table
+from nissl.recording import NotARecording, as_recording, samples_table
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def planted():
     values[:, 5] = 3.0
     values[17, 3] = 99.0
     values[20, 4] = np.inf
-    return recording(
+    return as_recording(
         values,
         samples={
             "run": np.repeat([0, 1], 100),
@@ -125,7 +125,7 @@ def test_spike_counts_have_bins_of_whole_spikes():
     rng = np.random.default_rng(1)
     values = rng.poisson(2.0, (300, 2)).astype(np.float32)
     values[:, 1] = 0
-    rec = recording(values, samples={"time": range(300)}, quantity="spikes")
+    rec = as_recording(values, samples={"time": range(300)}, quantity="spikes")
     moments, _, rule = summary(rec, k=3)
     assert "spike" in rule
     assert moments["density"].tolist() == [(values[:, 0] > 0).mean(), 0]
@@ -140,7 +140,7 @@ def test_neighbours_with_missing_values_equal_a_slow_reading():
     values = rng.standard_normal((80, 5)) @ rng.standard_normal((5, 5))
     values[rng.random(values.shape) < 0.3] = np.nan
     values[15:, 4] = np.nan  # too few in common with any
-    rec = recording(values, samples={"run": np.repeat([0, 1], 40)})
+    rec = as_recording(values, samples={"run": np.repeat([0, 1], 40)})
     centred = values.copy()
     for r in (slice(0, 40), slice(40, 80)):
         centred[r] -= np.nansum(values[r], axis=0) / np.maximum(np.isfinite(values[r]).sum(0), 1)

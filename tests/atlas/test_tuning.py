@@ -8,7 +8,7 @@ from nissl.atlas import tuning
 from nissl.atlas.eta_squared import eta_squared
 from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import recording
+from nissl.recording import as_recording
 
 
 def smooth(rng, shape, memory=0.95):
@@ -25,7 +25,7 @@ def walk(rng, n, step=0.15):
 
 
 def with_angle(values, angle, **samples):
-    rec = recording(
+    rec = as_recording(
         values,
         samples={"time": np.arange(len(angle)), "angle": angle, **samples},
         quantity="spikes",
@@ -97,7 +97,7 @@ def test_false_positives_and_power_of_categories(design):
             samples = {"run": np.arange(600) // 60, "time": np.arange(600) % 60, "label": label}
         values[:, 20] += 2.5 * (label == 2)
         table = tuning(
-            recording(values, samples=samples), n_permutations=199, seed=repeat, progress=False
+            as_recording(values, samples=samples), n_permutations=199, seed=repeat, progress=False
         ).finding.table
         found += (table["p"][:20] <= 0.05).sum()
         any_false += (table["q"][:20] <= 0.05).any()
@@ -115,7 +115,9 @@ def test_scores_and_draws_equal_a_slow_reading_of_the_definition():
     values[rng.random(values.shape) < 0.2] = np.nan
     values[:, 3] = rng.standard_normal(60)
     run = np.repeat([0, 1, 2], 20)
-    rec = recording(values, samples={"run": run, "time": np.arange(60), "label": np.arange(60) % 5})
+    rec = as_recording(
+        values, samples={"run": run, "time": np.arange(60), "label": np.arange(60) % 5}
+    )
     (plan,), _ = plan_tuning(rec)
     scores = eta_squared(rec, plan, slice(None), 7, seed=4)
     index = plan.null.draw(plan.codes, 7, within=plan.within, seed=4)
@@ -146,7 +148,7 @@ def test_units_that_cannot_be_tested_say_why_and_have_no_nan_p():
     values[:, 1] = 7.0
     values[:, 2] = np.nan
     values[5:, 3] = np.nan
-    rec = recording(values, samples={"trial": np.arange(40), "side": np.arange(40) % 2})
+    rec = as_recording(values, samples={"trial": np.arange(40), "side": np.arange(40) % 2})
     table = tuning(rec, n_permutations=99, progress=False).finding.table
     assert table["note"][0] == ""
     assert "constant" in table["note"][1]
@@ -169,7 +171,7 @@ def test_shifts_are_not_drawn_twice():
 
 def test_batches_and_lazy_recordings_give_the_same():
     rng = np.random.default_rng(6)
-    rec = recording(
+    rec = as_recording(
         rng.standard_normal((80, 7)), samples={"trial": np.arange(80), "side": np.arange(80) % 2}
     )
     whole = tuning(rec, n_permutations=49, progress=False).finding.table
@@ -181,7 +183,7 @@ def test_batches_and_lazy_recordings_give_the_same():
 
 
 def test_wrong_options_are_refused():
-    rec = recording(np.eye(10), samples={"trial": range(10), "side": [0, 1] * 5})
+    rec = as_recording(np.eye(10), samples={"trial": range(10), "side": [0, 1] * 5})
     with pytest.raises(UnknownName, match="side"):
         tuning(rec, labels=["sid"])
     with pytest.raises(NisslError, match="p of 0"):

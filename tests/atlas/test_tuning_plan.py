@@ -6,12 +6,12 @@ import pytest
 from nissl.atlas.nesting import nested_groups, nesting_coordinates
 from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics import CircularShift, PermutedLabels
 
 
 def make(n=60, **samples):
-    return recording(np.zeros((n, 1)), samples=samples)
+    return as_recording(np.zeros((n, 1)), samples=samples)
 
 
 def test_label_of_a_trial_is_permuted_over_trials_inside_a_subject():

@@ -5,7 +5,7 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.network import with_places
-from nissl.recording import align, recording
+from nissl.recording import align, as_recording
 from nissl.training import small_tokenizer
 
 TEXTS = ["the cat sat on the mat", "das Hündchen, 小狗 the cat"]
@@ -19,7 +19,9 @@ def read(tokenizer, *, bos: bool = False):
         rows += [(document, -1, 0)] * bos
         rows += [(document, i, end) for i, (_, end) in enumerate(spans)]
     document, offset, end = np.asarray(rows).T
-    return recording(end[:, None].astype(float), samples={"document": document, "offset": offset})
+    return as_recording(
+        end[:, None].astype(float), samples={"document": document, "offset": offset}
+    )
 
 
 def test_two_tokenizers_meet():
@@ -43,6 +45,6 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(NisslError, match="22 tokens of a text of 3"):
         with_places(read(tokenizer), ["the", TEXTS[1]], tokenizer)
     with pytest.raises(NisslError, match="no sample coordinate is called 'document'"):
-        with_places(recording(np.zeros((2, 1))), TEXTS, tokenizer)
+        with_places(as_recording(np.zeros((2, 1))), TEXTS, tokenizer)
     with pytest.raises(NisslError, match="does not know the characters"):
         with_places(read(tokenizer), TEXTS, object())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import aggregate, blocks, recording
+from nissl.recording import aggregate, as_recording, blocks
 
 REDUCE = {
     "mean": lambda v: v.astype(np.float64).mean(axis=0),
@@ -16,7 +16,7 @@ REDUCE = {
 def made(n=57, dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
     stimulus = rng.integers(0, 7, n)
-    return recording(
+    return as_recording(
         rng.normal(size=(n, 5)).astype(dtype)
         if np.dtype(dtype).kind == "f"
         else rng.integers(-9, 9, (n, 5)).astype(dtype),
@@ -70,7 +70,7 @@ def test_what_is_constant_within_groups_is_kept():
 
 
 def test_not_a_number_stays():
-    rec = recording([[np.nan, 1.0], [2.0, 3.0]], samples={"trial": [0, 0]})
+    rec = as_recording([[np.nan, 1.0], [2.0, 3.0]], samples={"trial": [0, 0]})
     for how, expected in {"mean": [np.nan, 2.0], "max": [np.nan, 3.0], "last": [2, 3]}.items():
         np.testing.assert_array_equal(aggregate(rec, by="trial", how=how).values[0], expected)
 

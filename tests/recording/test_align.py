@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import align, recording
+from nissl.recording import align, as_recording
 
 
 def of(*stimuli, n_units=2):
     values = np.array([[sum(map(ord, str(s))) + u for u in range(n_units)] for s in stimuli], float)
-    return recording(values, samples={"stimulus": np.asarray(stimuli)})
+    return as_recording(values, samples={"stimulus": np.asarray(stimuli)})
 
 
 def test_equal_words_align():
@@ -55,8 +55,8 @@ def test_duplicates_are_refused():
 
 def test_jitter_is_refused_and_measured():
     time = np.arange(5) / 10
-    a = recording(np.zeros((5, 1)), samples={"time": time})
-    b = recording(np.zeros((5, 1)), samples={"time": time + 1e-9})
+    a = as_recording(np.zeros((5, 1)), samples={"time": time})
+    b = as_recording(np.zeros((5, 1)), samples={"time": time + 1e-9})
     with pytest.raises(NisslError, match="nearest is 1e-09 off") as caught:
         align(a, b, on="time")
     assert "round" in caught.value.do
@@ -65,16 +65,16 @@ def test_jitter_is_refused_and_measured():
 def test_numbers_and_words_do_not_meet():
     with pytest.raises(NisslError, match="numbers in the first recording and words"):
         align(of(0, 1), of("0", "1"))
-    assert align(of(0, 1), recording(np.zeros((2, 1)), samples={"stimulus": [0.0, 1.0]}))
+    assert align(of(0, 1), as_recording(np.zeros((2, 1)), samples={"stimulus": [0.0, 1.0]}))
 
 
 def test_bad_input_is_said():
     a = of("cat", "dog")
     with pytest.raises(UnknownName, match="second recording is called 'stimulus'"):
-        align(a, recording(np.zeros((2, 1)), samples={"stimuli": [0, 1]}))
+        align(a, as_recording(np.zeros((2, 1)), samples={"stimuli": [0, 1]}))
     with pytest.raises(UnknownName, match="did you mean 'drop'"):
         align(a, a, missing="drops")
-    nan = recording(np.zeros((2, 1)), samples={"stimulus": [0.0, np.nan]})
+    nan = as_recording(np.zeros((2, 1)), samples={"stimulus": [0.0, np.nan]})
     with pytest.raises(NisslError, match="1 samples of the first recording have no"):
         align(nan, nan)
 
@@ -88,7 +88,7 @@ def test_lazy_recordings_stay_lazy():
 
 
 def test_token_ids_of_other_tokenizers_do_not_align():
-    a = recording(np.zeros((2, 1)), samples={"token": [1, 2]})
+    a = as_recording(np.zeros((2, 1)), samples={"token": [1, 2]})
     b = a.copy()
     a["token"].attrs["names_from"] = "gpt2"
     with pytest.raises(NisslError, match="do not mean the same"):

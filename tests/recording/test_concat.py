@@ -7,12 +7,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import concat, recording
+from nissl.recording import as_recording, concat
 
 
 def run(stimuli, seed=0, n_units=3, **samples):
     values = np.random.default_rng(seed).normal(size=(len(stimuli), n_units)).astype(np.float32)
-    return recording(
+    return as_recording(
         values,
         samples={"stimulus": stimuli, **samples},
         units={"unit": [f"v[{i}]" for i in range(n_units)], "x": np.array([0.5, np.nan, 2.0])},
@@ -57,7 +57,7 @@ def test_samples_follow_one_another():
 
 def test_units_stand_side_by_side():
     a = run(["cat", "dog"])
-    b = recording(
+    b = as_recording(
         np.ones((2, 2)),
         samples={"stimulus": ["cat", "dog"], "time": [0.0, 1.0]},
         units={"unit": ["c", "d"], "region": ["V1", "V2"], "layer": [1, 2]},

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import NotARecording, describe, info, recording
+from nissl.recording import NotARecording, as_recording, describe, info
 
 
 @pytest.fixture
 def rec():
-    made = recording(
+    made = as_recording(
         np.zeros((4, 3), np.float32),
         samples={
             "stimulus": ["dog", "cat", "", "dog"],
@@ -57,11 +57,11 @@ def test_values_are_not_read():
         raise AssertionError("read")
 
     lazy = dask_array.zeros((4, 3)).map_blocks(fail, meta=np.zeros((0, 0)))
-    assert describe(recording(lazy))["units"] == 3
+    assert describe(as_recording(lazy))["units"] == 3
 
 
 def test_empty_recordings_can_be_described():
-    found = describe(recording(np.zeros((0, 2)), samples={"time": np.zeros(0)}))
+    found = describe(as_recording(np.zeros((0, 2)), samples={"time": np.zeros(0)}))
     assert "nothing" in str(found["sample coordinates"])
     with pytest.raises(NotARecording):
         describe(np.zeros((2, 2)))

@@ -9,11 +9,11 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording import (
     aggregate,
     align,
+    as_recording,
     blocks,
     concat,
     describe,
     open_store,
-    recording,
     samples_table,
     save,
     select,
@@ -46,7 +46,7 @@ def as_pandas(cells):
 
 def made(cells, units=("u", "", "é")):
     values = np.arange(3.0 * len(cells)).reshape(len(cells), 3)
-    return recording(
+    return as_recording(
         values,
         samples={"label": pd.Series(cells, dtype=object), "place": range(len(cells))},
         units={"region": pd.Series(units, dtype=object)},
@@ -171,7 +171,7 @@ def test_xarray_shows_the_words_of_a_store(tmp_path, chunks):
     ],
 )
 def test_cells_become_numbers_or_words(kept, cells, expected):
-    rec = recording(np.zeros((2, 2)), samples={"label": cells}, units={"kind": cells})
+    rec = as_recording(np.zeros((2, 2)), samples={"label": cells}, units={"kind": cells})
     for found in (rec, kept(rec, "store")):
         np.testing.assert_array_equal(found["label"].values, expected)
         np.testing.assert_array_equal(found["kind"].values, expected)
@@ -181,7 +181,7 @@ def test_cells_become_numbers_or_words(kept, cells, expected):
 def test_equal_words_are_one_object(kept):
     rng = np.random.default_rng(0)
     cells = np.array([f"relation {i}" for i in range(5)])[rng.integers(0, 5, 70_000)]
-    rec = recording(np.zeros((70_000, 1), np.int8), samples={"label": cells})
+    rec = as_recording(np.zeros((70_000, 1), np.int8), samples={"label": cells})
     lazy = kept(rec, "store")
     for found in (rec, rec[::2], lazy, concat([rec, rec])):
         values = found["label"].values
@@ -196,8 +196,8 @@ def test_what_cannot_be_a_word_is_said():
     with pytest.raises(NisslError, match="UTF-8"):
         as_column([b"\xff"])
     with pytest.raises(NisslError, match="UTF-8"):
-        recording(np.zeros((1, 1)), samples={"label": ["\ud800"]})
-    rec = recording(np.zeros((1, 1)), samples={"label": ["a"]})
+        as_recording(np.zeros((1, 1)), samples={"label": ["\ud800"]})
+    rec = as_recording(np.zeros((1, 1)), samples={"label": ["a"]})
     with pytest.raises(UnknownName, match="did you mean 'label'"):
         coordinate(rec, "labels")
     with pytest.raises(UnknownName, match="unit coordinate"):

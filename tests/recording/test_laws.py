@@ -7,9 +7,9 @@ import xarray as xr
 from nissl.recording import (
     aggregate,
     align,
+    as_recording,
     blocks,
     concat,
-    recording,
     samples_table,
     select,
     units_table,
@@ -31,7 +31,7 @@ def recordings(draw, min_samples=0):
     small = st.integers(0, 1) if dtype == np.bool_ else st.integers(-1000, 1000)
     values = draw(numpy_st.arrays(dtype, shape, elements=small))
     n = shape[0]
-    return recording(
+    return as_recording(
         values,
         samples={
             "stimulus": np.array(draw(st.lists(NAMES, min_size=n, max_size=n)), dtype=str),
@@ -126,7 +126,7 @@ def test_the_laws_hold_for_what_lies_in_a_store(tmp_path):
     from nissl.recording.store import open_store, save
 
     rng = np.random.default_rng(0)
-    rec = recording(
+    rec = as_recording(
         rng.normal(size=(50, 6)).astype(np.float32),
         samples={"stimulus": np.array(list("cadb"))[rng.integers(0, 4, 50)], "place": range(50)},
         units={"site": ["a"] * 4 + ["b"] * 2, "index": [0, 1, 2, 3, 0, 1]},

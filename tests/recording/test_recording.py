@@ -7,8 +7,8 @@ import xarray as xr
 
 from nissl.recording import (
     NotARecording,
+    as_recording,
     check,
-    recording,
     samples_table,
     units_table,
 )
@@ -16,7 +16,7 @@ from nissl.recording import (
 
 def test_values_are_kept_without_a_copy():
     values = np.zeros((4, 3), np.float16)
-    rec = recording(values, quantity="gradient", attrs={"seed": 3})
+    rec = as_recording(values, quantity="gradient", attrs={"seed": 3})
     assert np.shares_memory(rec.values, values)
     assert rec.attrs == {"quantity": "gradient", "seed": 3}
     assert type(rec) is xr.DataArray
@@ -24,7 +24,7 @@ def test_values_are_kept_without_a_copy():
 
 def test_attributes_of_a_column_are_kept():
     given = xr.DataArray(["b", "a"], dims="row", attrs={"long_name": "picture"})
-    rec = recording(np.zeros((2, 1)), samples={"stimulus": given})
+    rec = as_recording(np.zeros((2, 1)), samples={"stimulus": given})
     assert rec["stimulus"].attrs == {"long_name": "picture"}
 
 
@@ -41,7 +41,7 @@ def test_attributes_of_a_column_are_kept():
     ],
 )
 def test_columns_of_objects_become_numbers_or_words(column, expected):
-    rec = recording(np.zeros((3, 3)), samples={"label": column}, units={"kind": column})
+    rec = as_recording(np.zeros((3, 3)), samples={"label": column}, units={"kind": column})
     np.testing.assert_array_equal(rec["label"].values, expected)
     np.testing.assert_array_equal(rec["kind"].values, expected)
 
@@ -49,15 +49,15 @@ def test_columns_of_objects_become_numbers_or_words(column, expected):
 def test_tables_give_back_what_was_put_in():
     samples = pd.DataFrame({"trial": [0, 0, 1], "side": ["l", "r", "l"]})
     units = pd.DataFrame({"unit": ["a", "b"], "x": [0.5, 1.5]})
-    rec = recording(np.zeros((3, 2)), samples=samples, units=units)
+    rec = as_recording(np.zeros((3, 2)), samples=samples, units=units)
     assert samples_table(rec).to_dict("list") == samples.to_dict("list")
     assert units_table(rec).to_dict("list") == units.to_dict("list")
-    again = recording(rec.values, samples={"side": rec["side"]})
+    again = as_recording(rec.values, samples={"side": rec["side"]})
     assert again["side"].values.tolist() == ["l", "r", "l"]
 
 
 def test_addresses_come_from_site_and_index():
-    rec = recording(np.zeros((1, 2)), units={"site": ["a.b", "c"], "index": [5, 0]})
+    rec = as_recording(np.zeros((1, 2)), units={"site": ["a.b", "c"], "index": [5, 0]})
     assert rec["unit"].values.tolist() == ["a.b[5]", "c[0]"]
 
 
@@ -77,11 +77,11 @@ def test_addresses_come_from_site_and_index():
 )
 def test_what_does_not_fit_is_said(arguments, says):
     with pytest.raises(NotARecording, match=says):
-        recording(**arguments)
+        as_recording(**arguments)
 
 
 def test_an_index_on_samples_is_refused_whatever_its_name():
-    rec = recording(np.zeros((2, 2)), samples={"trial": [0, 1]})
+    rec = as_recording(np.zeros((2, 2)), samples={"trial": [0, 1]})
     with pytest.raises(NotARecording, match="index"):
         check(rec.set_xindex("trial"))
     with pytest.raises(NotARecording, match="dims"):
@@ -96,7 +96,7 @@ def test_an_index_on_samples_is_refused_whatever_its_name():
 )
 @pytest.mark.parametrize("side", ["sample", "unit"])
 def test_what_is_neither_a_number_nor_a_word_is_refused(column, side):
-    rec = recording(np.zeros((2, 2)))
+    rec = as_recording(np.zeros((2, 2)))
     with pytest.raises(NotARecording, match="neither numbers nor words"):
         check(rec.assign_coords(label=(side, column)))
     assert check(rec.assign_coords(label=(side, ["a", "b"])))["label"].values.tolist() == ["a", "b"]

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import recording, select
+from nissl.recording import as_recording, select
 
 SITES = ["blocks.0.mlp.neurons", "blocks.1.mlp.neurons", "blocks.1.attn.out", "blocks.10.mlp.gate"]
 
 
 @pytest.fixture
 def rec():
-    return recording(
+    return as_recording(
         np.arange(6 * 12).reshape(6, 12),
         samples={"stimulus": list("abcabc"), "time": np.arange(6) / 2, "trial": [0, 0, 0, 1, 1, 1]},
         units={"site": np.repeat(SITES, 3), "index": np.tile([0, 5, 55], 4)},

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import Coverage, coverage
 from nissl.statistics import PermutedLabels, rate
 
@@ -21,7 +21,7 @@ def states(n, seed, *, plant=False, units=UNITS, **samples):
         values[:, ODD] = 1 - values[:, ODD]
     if n_units == N_UNITS:
         values[:, DEAD] = 0.5
-    return recording(values, samples=samples, units=units)
+    return as_recording(values, samples=samples, units=units)
 
 
 def test_units_of_other_support_are_found():

@@ -6,7 +6,7 @@ import scipy.stats
 
 import nissl
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import families, weight_signature
 from tiny import tiny
 
@@ -20,7 +20,9 @@ def labelled():
     values[:, 8] -= 0.6 * place
     values[:, 9] = 1.0
     names = np.asarray(list("ACGT"))[letter]
-    return recording(values, samples={"letter": names, "place": place, "time": np.arange(600) / 7})
+    return as_recording(
+        values, samples={"letter": names, "place": place, "time": np.arange(600) / 7}
+    )
 
 
 def test_each_unit_is_of_what_it_responds_to(labelled):

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import nissl
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import (
     TooFewAnswers,
     answer_contributions,
@@ -51,7 +51,7 @@ def answers(first=0, *, size=0.0, n=80, n_units=60, seed=0):
     samples = {"wrong": wrong, "subject": subject + first, "kind": np.array(["easy", "hard"])[kind]}
     samples = {name: np.tile(column, 2) for name, column in samples.items()}
     samples["part"] = np.repeat(["answer", "other"], n)
-    return recording(values.reshape(2 * n, n_units), samples=samples)
+    return as_recording(values.reshape(2 * n, n_units), samples=samples)
 
 
 def name(unit):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import TooFewDocuments, language_neurons, members
 from nissl.selectivity.specificity import opened, specificity
 from nissl.statistics import PermutedLabels
@@ -26,7 +26,7 @@ def documents(n_units=200, *, articles=10, seed=0, plant=True, strength=0.9):
             shares[:, unit] = np.where(np.isin(language, mine), strength, 0.01)
         shares[:, 6], shares[:, 7] = 0.99, 0.0
     samples = {"language": language, "article": article, "n_tokens": rng.integers(20, 90, 40)}
-    return recording(shares, samples=samples, units={"layer": np.arange(n_units) % 4})
+    return as_recording(shares, samples=samples, units={"layer": np.arange(n_units) % 4})
 
 
 def test_planted_neurons_are_found_with_their_languages():

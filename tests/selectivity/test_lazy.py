@@ -6,7 +6,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import lazy
 from nissl.statistics import ReinitialisedNetwork, rate
 from tiny import ids, tiny
@@ -21,7 +21,9 @@ UNITS = {
 def layers_of_relu(shares, rng, n=400):
     """Two layers whose units are nonzero at given shares of the samples."""
     values = rng.random((n, 40))
-    return recording(np.where(rng.random((n, 40)) < np.repeat(shares, 20), values, 0), units=UNITS)
+    return as_recording(
+        np.where(rng.random((n, 40)) < np.repeat(shares, 20), values, 0), units=UNITS
+    )
 
 
 def test_the_planted_layer_is_lazy_and_the_other_is_not():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import layer_ratios, massive
 from nissl.statistics import rate
 
@@ -14,7 +14,7 @@ TEXTS, LENGTH, WIDTH = 5, 30, 40
 def stream(values: np.ndarray):
     """A recording of two layers of the residual stream."""
     layer = np.repeat([0, 1], WIDTH)
-    return recording(
+    return as_recording(
         values,
         samples={
             "document": np.repeat(np.arange(TEXTS), LENGTH),
@@ -79,7 +79,7 @@ def test_nothing_where_there_is_nothing():
     for repeat in range(150):
         values = rng.standard_normal((20, 12)) @ rng.standard_normal((12, 12))
         turn = np.linalg.qr(rng.standard_normal((12, 12)))[0]  # no basis of its own
-        rec = recording(values @ turn, samples={"document": np.repeat([0, 1], 10)})
+        rec = as_recording(values @ turn, samples={"document": np.repeat([0, 1], 10)})
         found = massive(rec, seed=repeat).table
         assert found["massive"].sum() == 0
         p.append(found["p"][0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import TooFewDocuments, members, plnd
 from nissl.selectivity.plnd import ranks
 from nissl.statistics import PermutedLabels
@@ -31,7 +31,7 @@ def impacts(n_units=120, *, articles=8, seed=0, plant=True):
         "layer": layer,
         "index": np.tile(np.arange(n_units // 2), 2),
     }
-    return recording(impact, samples={"language": language, "article": article}, units=units)
+    return as_recording(impact, samples={"language": language, "article": article}, units=units)
 
 
 def name(unit):

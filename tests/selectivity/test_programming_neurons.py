@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import TooFewDocuments, programming_neurons
 from nissl.statistics import PermutedLabels
 from nissl.statistics.calibration import rate
@@ -26,7 +26,7 @@ def programs(n_units=150, *, seed=0, plant=True):
         for unit, names in enumerate(mine):
             shares[:, unit] = np.where(np.isin(language, names), 0.9, 0.01)
         shares[:, 7] = 0.0
-    return recording(shares, samples={"language": language, "file": file})
+    return as_recording(shares, samples={"language": language, "file": file})
 
 
 def test_shared_and_exclusive_neurons_are_told_apart():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import TooFewFacts, relation
 from nissl.statistics.calibration import rate
 
@@ -20,7 +20,7 @@ def planted(n_units=40, *, size=0.0, tokens=3, seed=0):
         values[name == RELATIONS, unit] += size
     values = np.repeat(values, tokens, 0) + 0.3 * rng.standard_normal((n * tokens, n_units))
     samples = {"relation": np.repeat(RELATIONS, tokens), "fact": np.repeat(np.arange(n), tokens)}
-    return recording(values, samples=samples)
+    return as_recording(values, samples=samples)
 
 
 def test_the_planted_units_are_found():

@@ -8,7 +8,7 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import (
     TooFewQueries,
     log_odds,
@@ -145,7 +145,7 @@ def test_a_passage_that_contributes_to_all_is_no_relevance():
     values += 0.1 * rng.standard_normal(values.shape)
     samples = {"relevant": np.tile([True, False], 30), "query": np.repeat(np.arange(30), 2)}
     values[::2, 7] += 0.4
-    found = relevance(recording(values, samples=samples), n_permutations=400, progress=False)
+    found = relevance(as_recording(values, samples=samples), n_permutations=400, progress=False)
     assert found.significant().units == ["unit[7]"]
 
 
@@ -153,7 +153,7 @@ def test_a_passage_that_contributes_to_all_is_no_relevance():
 def test_nothing_is_found_where_there_is_nothing(others):
     rng = np.random.default_rng(others)
     values = rng.standard_normal((20, 1, 800)) + rng.standard_normal((20, 1 + others, 800))
-    rec = recording(
+    rec = as_recording(
         values.reshape(-1, 800),
         samples={
             "relevant": np.tile([True, *[False] * others], 20),
@@ -210,12 +210,12 @@ def test_bad_input_is_refused():
         )
     values = np.random.default_rng(0).standard_normal((6, 2))
     for relevant in ([1, 1, 1, 0, 1, 0], [0, 0, 1, 0, 1, 0]):
-        rec = recording(values, samples={"relevant": relevant, "query": [0, 0, 1, 1, 2, 2]})
+        rec = as_recording(values, samples={"relevant": relevant, "query": [0, 0, 1, 1, 2, 2]})
         with pytest.raises(TooFewQueries, match="relevant passage and another"):
             relevance(rec)
-    rec = recording(values, samples={"relevant": [0, 1] * 3, "query": [0] * 6})
+    rec = as_recording(values, samples={"relevant": [0, 1] * 3, "query": [0] * 6})
     with pytest.raises(TooFewQueries, match="one query"):
         relevance(rec)
-    rec = recording(values, samples={"relevant": [0, 2] * 3, "query": [0, 0, 1, 1, 2, 2]})
+    rec = as_recording(values, samples={"relevant": [0, 2] * 3, "query": [0, 0, 1, 1, 2, 2]})
     with pytest.raises(NisslError, match="neither true nor false"):
         relevance(rec)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import TooFewStatements, truth
 from nissl.statistics.calibration import rate
 
@@ -28,7 +28,9 @@ def attributed(n_units=40, *, couples=8, seed=0, plant=True):
         # It likes one of the two words, which is true in one of the questions only.
         values[:, 3] = 9 * np.where(np.arange(len(couple)) % 2, 1, -1) + 0.1 * values[:, 3]
         values[:, 4] = 0
-    return recording(values, samples={"subject": subject, "couple": couple}, quantity="attribution")
+    return as_recording(
+        values, samples={"subject": subject, "couple": couple}, quantity="attribution"
+    )
 
 
 def test_the_planted_neurons_are_found():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import correlation_with_partners, universal
 from nissl.statistics import rate
 
@@ -20,7 +20,7 @@ def network(values: np.ndarray, **samples) -> object:
         "site": np.asarray([f"blocks.{i}.mlp.neurons" for i in layer]),
         "index": np.tile(np.arange(WIDTH), LAYERS),
     }
-    return recording(values, units=units, samples=samples or None)
+    return as_recording(values, units=units, samples=samples or None)
 
 
 @pytest.fixture
@@ -102,7 +102,9 @@ def test_nothing_where_there_is_nothing():
     for repeat in range(200):
         shared = rng.standard_normal((60, 16))
         x, y = (shared @ np.linalg.qr(rng.standard_normal((16, 16)))[0] for _ in range(2))
-        found = universal(recording(x), {"y": recording(y)}, seed=repeat, progress=False).table
+        found = universal(
+            as_recording(x), {"y": as_recording(y)}, seed=repeat, progress=False
+        ).table
         called += found["universal"].sum()
         p.append(found["p"].to_numpy()[0])  # one unit of each: those of a network are dependent
     assert called == 0
@@ -147,9 +149,9 @@ def test_a_unit_that_never_fires_has_no_partner(planted):
 def test_samples_can_be_aligned():
     rng = np.random.default_rng(0)
     values = rng.standard_normal((50, 3))
-    a = recording(values, samples={"place": np.arange(50)})
+    a = as_recording(values, samples={"place": np.arange(50)})
     order = rng.permutation(40)
-    b = recording(values[order], samples={"place": order})
+    b = as_recording(values[order], samples={"place": order})
     found = universal(a, {"b": b}, on="place", progress=False)
     np.testing.assert_allclose(found.table["correlation"], 1, atol=1e-6)
     with pytest.raises(NisslError, match="50 and 40 samples do not correspond"):
@@ -160,10 +162,10 @@ def test_samples_can_be_aligned():
     ("others", "n_rotations", "message"),
     [
         ({}, 19, "no other network"),
-        ({"b": recording(np.eye(5))}, 1, "1 rotations make no null"),
-        ({"b": recording(np.eye(5)[:2])}, 19, "do not correspond"),
+        ({"b": as_recording(np.eye(5))}, 1, "1 rotations make no null"),
+        ({"b": as_recording(np.eye(5)[:2])}, 19, "do not correspond"),
     ],
 )
 def test_what_cannot_be_is_refused(others, n_rotations, message):
     with pytest.raises(NisslError, match=message):
-        universal(recording(np.eye(5)), others, n_rotations=n_rotations, progress=False)
+        universal(as_recording(np.eye(5)), others, n_rotations=n_rotations, progress=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import stream_norms, void_layers, voids
 from nissl.statistics import rate
 
@@ -20,7 +20,7 @@ def stream(changes: np.ndarray, texts: int = TEXTS):
     turned *= (norms / np.linalg.norm(turned, axis=-1))[..., None]
     site = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(changes.shape[1]))]
     length = len(changes) // texts
-    return recording(
+    return as_recording(
         turned.reshape(len(norms), -1),
         samples={
             "document": np.repeat(np.arange(texts), length),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics import PermutedLabels, design
 from nissl.statistics.design import Design
 
@@ -34,7 +34,7 @@ def test_blocks_with_one_label_are_drawn_as_blocks():
 
 
 def test_block_and_stratum_are_read_from_the_null():
-    rec = recording(np.eye(4), samples={"fact": [0, 0, 1, 1], "run": [0, 0, 0, 0]})
+    rec = as_recording(np.eye(4), samples={"fact": [0, 0, 1, 1], "run": [0, 0, 0, 0]})
     null = PermutedLabels(block="fact", within="run")
     found = Design.of(rec, [0, 0, 1, 1], None, None, null)
     assert found.n_blocks == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.selectivity import language_neurons
 from nissl.statistics import PermutedLabels, exchanged
 
@@ -15,7 +15,7 @@ def rec_of(n_articles=12):
     values = rng.uniform(0.1, 0.2, (len(language), 40))
     values[:, 7] = np.where(language == "thai", 0.9, 0.01)
     samples = {"language": language, "article": np.repeat(np.arange(n_articles), 3)}
-    return recording(values, samples=samples)
+    return as_recording(values, samples=samples)
 
 
 def test_what_was_there_is_found_no_longer():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics import CircularShift, NotExchangeable, PermutedLabels, permutation_test
 
 
@@ -165,7 +165,7 @@ def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
 def test_a_recording_brings_its_coordinates():
     rng = np.random.default_rng(0)
     fact = np.repeat(np.arange(20), 3)
-    rec = recording(
+    rec = as_recording(
         rng.standard_normal((60, 2)) + np.outer(fact % 2, [0, 4]),
         samples={"fact": fact, "relation": np.array(["capital", "author"])[fact % 2]},
         units={"site": ["a", "a"], "index": [0, 1], "layer": [0, 3]},
@@ -185,14 +185,14 @@ def test_samples_that_hang_together_are_refused():
     labels = np.arange(200) // 25 % 2
     with pytest.raises(NotExchangeable, match=r"autocorrelation 0\.9"):
         quiet(walk, labels)
-    rec = recording(
+    rec = as_recording(
         rng.standard_normal((40, 2)),
         samples={"document": np.arange(40) // 4, "y": np.arange(40) % 2},
     )
     with pytest.raises(NotExchangeable, match="by 'document'"):
         quiet(rec, "y")
     # One sample a document: nothing to hold together.
-    alone = recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40)})
+    alone = as_recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40)})
     assert len(quiet(alone, np.arange(40) % 2, n_permutations=99)) == 2
 
 
@@ -282,7 +282,7 @@ def test_a_recording_on_disk_is_read_in_blocks_of_units(tmp_path):
     import xarray as xr
 
     rng = np.random.default_rng(0)
-    rec = recording(rng.standard_normal((60, 20)), samples={"y": np.arange(60) % 2})
+    rec = as_recording(rng.standard_normal((60, 20)), samples={"y": np.arange(60) % 2})
     bare = rec.rename("activity").drop_vars("unit").to_dataset()
     bare.to_zarr(tmp_path / "rec.zarr", consolidated=False)
     lazy = xr.open_zarr(tmp_path / "rec.zarr", chunks=None, consolidated=False)["activity"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics import control_labels, cross_validate, probe
 
 
@@ -21,7 +21,7 @@ def test_selectivity_tells_what_is_encoded_from_what_is_memorised(kind):
     plain = label[:, None] + 0.3 * rng.standard_normal((600, 3))
     words = np.eye(12)[word] + 0.1 * rng.standard_normal((600, 12))
     noise = rng.standard_normal((600, 3))
-    rec = recording(
+    rec = as_recording(
         np.concatenate([plain, words, noise], axis=1),
         samples={"word": word, "label": np.array(["noun", "verb"])[label], "document": document},
         units={"site": ["plain"] * 3 + ["words"] * 12 + ["noise"] * 3, "index": range(18)},

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics.standardised import standardised
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, recording])
+@pytest.mark.parametrize("wrap", [np.asarray, as_recording])
 @pytest.mark.parametrize("tile", [4096, 3])
 def test_against_numpy(wrap, tile):
     values = np.random.default_rng(0).standard_normal((60, 8)) * np.arange(1, 9) + 100

@@ -36,8 +36,8 @@ class CentredRecording:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.array([[1.0], [3.0], [8.0]]), samples={"run": [0, 0, 1]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.array([[1.0], [3.0], [8.0]]), samples={"run": [0, 0, 1]})
     >>> centred = CentredRecording(rec)
     >>> centred.inside, centred[:, 0:1].ravel().tolist()
     ('run', [-1.0, 1.0, 0.0])

@@ -76,9 +76,9 @@ def eta_squared(rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed:
     Examples
     --------
     >>> from nissl.atlas.tuning_plan import plan_tuning
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> side = np.tile([0, 1], 10)
-    >>> rec = recording(side[:, None] * 1.0, samples={"trial": range(20), "side": side})
+    >>> rec = as_recording(side[:, None] * 1.0, samples={"trial": range(20), "side": side})
     >>> eta_squared(rec, plan_tuning(rec)[0][0], slice(None), 3, seed=0).eta2.tolist()
     [1.0]
     """

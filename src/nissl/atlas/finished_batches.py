@@ -120,9 +120,9 @@ def identity_of(
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((2, 1)), samples={"trial": [0, 1]})
-    >>> other = recording(np.zeros((2, 1)), samples={"trial": [0, 2]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((2, 1)), samples={"trial": [0, 1]})
+    >>> other = as_recording(np.zeros((2, 1)), samples={"trial": [0, 2]})
     >>> identity_of(rec, {}, {"seed": 0}) == identity_of(other, {}, {"seed": 0})
     False
     """

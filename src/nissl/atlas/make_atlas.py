@@ -90,8 +90,8 @@ def make_atlas(
     --------
     >>> from tempfile import TemporaryDirectory
     >>> import numpy as np
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.random.default_rng(0).standard_normal((30, 2)),
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.random.default_rng(0).standard_normal((30, 2)),
     ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
     ...     made = make_atlas(rec, out=out, n_permutations=99, progress=False)

@@ -40,9 +40,9 @@ def neighbours_of(rec: Recording, *, k: int = 10) -> tuple[NDArray[np.int64], Ar
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> x = np.random.default_rng(0).standard_normal((20, 1))
-    >>> partners, r, inside = neighbours_of(recording(np.c_[x, x[::-1], -x]), k=1)
+    >>> partners, r, inside = neighbours_of(as_recording(np.c_[x, x[::-1], -x]), k=1)
     >>> partners.ravel().tolist(), r[0].round(3).tolist()
     ([2, 0, 0], [-1.0])
     """

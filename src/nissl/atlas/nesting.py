@@ -35,8 +35,9 @@ def nesting_coordinates(rec: Recording) -> list[str]:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> nesting_coordinates(recording(np.zeros((2, 1)), samples={"trial": [0, 1], "run": [0, 0]}))
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((2, 1)), samples={"trial": [0, 1], "run": [0, 0]})
+    >>> nesting_coordinates(rec)
     ['run', 'trial']
     """
     names = [n for n in (*CONTINUOUS, *REPETITIONS) if n in rec.coords]
@@ -62,8 +63,8 @@ def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((4, 1)), samples={"subject": [0, 0, 1, 1], "run": [0, 1, 0, 1]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((4, 1)), samples={"subject": [0, 0, 1, 1], "run": [0, 1, 0, 1]})
     >>> [key.tolist() for key in nested_groups(rec, ["subject", "run"])]
     [[0, 0, 1, 1], [0, 1, 2, 3]]
     """
@@ -91,8 +92,8 @@ def innermost_groups(rec: Recording) -> NDArray[np.int64]:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> innermost_groups(recording(np.zeros((3, 1)), samples={"trial": [4, 4, 9]})).tolist()
+    >>> from nissl.recording import as_recording
+    >>> innermost_groups(as_recording(np.zeros((3, 1)), samples={"trial": [4, 4, 9]})).tolist()
     [0, 0, 1]
     """
     keys = nested_groups(rec, nesting_coordinates(rec))

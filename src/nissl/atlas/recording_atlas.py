@@ -96,8 +96,8 @@ def recording_atlas(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.random.default_rng(0).standard_normal((30, 2)),
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.random.default_rng(0).standard_normal((30, 2)),
     ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
     ...     made = recording_atlas(rec, out, n_permutations=99, progress=False)

@@ -52,8 +52,8 @@ def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> moments, _, rule = summary(recording(np.eye(4), quantity="spikes"), k=1)
+    >>> from nissl.recording import as_recording
+    >>> moments, _, rule = summary(as_recording(np.eye(4), quantity="spikes"), k=1)
     >>> moments["density"].tolist(), rule
     ([0.25, 0.25, 0.25, 0.25], 'a unit is active in a sample with at least one spike')
     """
@@ -96,8 +96,8 @@ def histograms(rec: Recording, moments: dict[str, Array]) -> tuple[NDArray[np.in
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.array([[0], [1], [1]], np.float32), quantity="spikes")
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.array([[0], [1], [1]], np.float32), quantity="spikes")
     >>> counts, edges = histograms(rec, summary(rec, k=1)[0])
     >>> counts[0, :2].tolist(), edges[0, :3].tolist()
     ([1, 2], [-0.5, 0.5, 1.5])
@@ -154,9 +154,9 @@ def unit_table(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> from nissl.atlas.tuning import tuning
-    >>> rec = recording(np.eye(4), samples={"time": range(4)})
+    >>> rec = as_recording(np.eye(4), samples={"time": range(4)})
     >>> none = np.full((4, 1), -1), np.full((4, 1), np.nan)
     >>> table = tuning(rec, progress=False).finding.table
     >>> unit_table(rec, summary(rec, k=1)[0], table, *none, q=0.05)["kind"].tolist()
@@ -213,8 +213,8 @@ def example_table(rec: Recording, extremes: Extremes) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.array([[0.0], [3.0], [1.0]]), samples={"trial": [7, 8, 9]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.array([[0.0], [3.0], [1.0]]), samples={"trial": [7, 8, 9]})
     >>> example_table(rec, summary(rec, k=1)[1])[["sign", "value", "trial"]].values.tolist()
     [[1.0, 3.0, 8.0], [-1.0, 0.0, 7.0]]
     """

@@ -40,8 +40,8 @@ class Tuning:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((4, 1)), samples={"time": range(4)})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((4, 1)), samples={"time": range(4)})
     >>> tuning(rec, progress=False).skipped
     {'time': 'time itself'}
     """
@@ -130,10 +130,10 @@ def tuning(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> side = np.tile(["left", "right"], 20)
     >>> noise = np.random.default_rng(0).standard_normal((40, 2))
-    >>> rec = recording(noise + np.c_[side == "left", np.zeros(40)] * 5,
+    >>> rec = as_recording(noise + np.c_[side == "left", np.zeros(40)] * 5,
     ...                 samples={"trial": range(40), "side": side})
     >>> tuning(rec, n_permutations=99, progress=False).finding.significant().units
     ['unit[0]']

@@ -64,8 +64,8 @@ class TuningPlan:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((8, 1)), samples={"trial": range(8), "side": ["l", "r"] * 4})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((8, 1)), samples={"trial": range(8), "side": ["l", "r"] * 4})
     >>> plans, skipped = plan_tuning(rec)
     >>> plans[0].name, plans[0].null.name, list(skipped)
     ('side', "PermutedLabels(block='trial')", ['trial'])
@@ -126,9 +126,9 @@ def plan_tuning(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> time = np.arange(90)
-    >>> rec = recording(np.zeros((90, 1)), samples={"time": time, "speed": time % 9})
+    >>> rec = as_recording(np.zeros((90, 1)), samples={"time": time, "speed": time % 9})
     >>> plans, skipped = plan_tuning(rec)
     >>> plans[0].null.name, skipped["time"]
     ('CircularShift(min_shift=1)', 'time itself')

@@ -11,7 +11,7 @@ import torch
 
 from nissl.errors import NisslError
 from nissl.network.grid import unit_columns
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,7 +95,7 @@ class Memory:
         if self.nonfinite:
             _warn(self.nonfinite)
             extra["nonfinite"] = json.dumps(self.nonfinite)
-        return recording(self.values, samples=samples, units=units, attrs={**attrs, **extra})
+        return as_recording(self.values, samples=samples, units=units, attrs={**attrs, **extra})
 
 
 def free_memory() -> int | None:

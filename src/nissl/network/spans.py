@@ -47,9 +47,9 @@ def with_places(rec: Recording, texts: Sequence[str], tokenizer: Any) -> Recordi
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> from nissl.training import small_tokenizer
-    >>> rec = recording(np.zeros((2, 1)), samples={"document": [0, 0], "offset": [0, 1]})
+    >>> rec = as_recording(np.zeros((2, 1)), samples={"document": [0, 0], "offset": [0, 1]})
     >>> with_places(rec, ["hi"], small_tokenizer(["hi"], vocabulary=257))["place"].values.tolist()
     [1, 2]
     """

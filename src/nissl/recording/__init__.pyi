@@ -8,8 +8,8 @@ from .info import info as info
 from .layers import layers as layers
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
+from .recording import as_recording as as_recording
 from .recording import check as check
-from .recording import recording as recording
 from .recording import samples_table as samples_table
 from .recording import units_table as units_table
 from .select import select as select

@@ -53,8 +53,8 @@ def aggregate(
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording([[1.0], [5.0], [3.0]], samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording([[1.0], [5.0], [3.0]], samples={"stimulus": ["cat", "dog", "cat"]})
     >>> aggregate(rec).values.tolist(), aggregate(rec, how="last").values.tolist()
     ([[2.0], [5.0]], [[3.0], [5.0]])
     """

@@ -53,9 +53,9 @@ def align(
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> a = recording([[1.0], [2.0]], samples={"stimulus": ["cat", "dog"]})
-    >>> b = recording([[5.0], [4.0]], samples={"stimulus": ["dog", "cat"]})
+    >>> from nissl.recording import as_recording
+    >>> a = as_recording([[1.0], [2.0]], samples={"stimulus": ["cat", "dog"]})
+    >>> b = as_recording([[5.0], [4.0]], samples={"stimulus": ["dog", "cat"]})
     >>> _, b = align(a, b, order="first")
     >>> b.values.tolist()
     [[4.0], [5.0]]

@@ -69,8 +69,8 @@ def blocks(rec: Recording, *, size: int = 8192) -> Iterator[Block]:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.arange(6).reshape(3, 2), samples={"trial": [0, 0, 1]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.arange(6).reshape(3, 2), samples={"trial": [0, 0, 1]})
     >>> [(b.start, b.values.shape, b.samples["trial"].tolist()) for b in blocks(rec, size=2)]
     [(0, (2, 2), [0, 0]), (2, (1, 2), [1])]
     """

@@ -48,9 +48,9 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> a = recording([[1.0]], samples={"stimulus": ["cat"]})
-    >>> b = recording([[2.0]], samples={"stimulus": ["dog"]})
+    >>> from nissl.recording import as_recording
+    >>> a = as_recording([[1.0]], samples={"stimulus": ["cat"]})
+    >>> b = as_recording([[2.0]], samples={"stimulus": ["dog"]})
     >>> rec = concat([a, b])
     >>> rec.values.tolist(), rec["stimulus"].values.tolist()
     ([[1.0], [2.0]], ['cat', 'dog'])

@@ -64,8 +64,8 @@ def describe(rec: Recording) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((3, 2)), samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((3, 2)), samples={"stimulus": ["cat", "dog", "cat"]})
     >>> found = describe(rec)
     >>> found["samples"], found["units"], found["bytes"]
     (3, 2, 48)

@@ -55,8 +55,8 @@ def coordinate(rec: xr.DataArray, name: str, side: str = "sample", *, of: str = 
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((2, 1)), samples={"side": ["left", "right"]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((2, 1)), samples={"side": ["left", "right"]})
     >>> coordinate(rec, "side").tolist()
     ['left', 'right']
     """

@@ -27,8 +27,8 @@ def layers(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> layers(recording(np.zeros((2, 3)), units={"site": ["a", "b", "a"], "index": [0, 0, 1]}))
+    >>> from nissl.recording import as_recording
+    >>> layers(as_recording(np.zeros((2, 3)), units={"site": ["a", "b", "a"], "index": [0, 0, 1]}))
     {'a': array([0, 2]), 'b': array([1])}
     """
     if "site" not in rec.coords:

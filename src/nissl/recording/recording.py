@@ -21,8 +21,8 @@ from nissl.recording.labels import as_column, as_variable
 __all__ = [
     "NotARecording",
     "Recording",
+    "as_recording",
     "check",
-    "recording",
     "samples_table",
     "units_table",
 ]
@@ -46,7 +46,7 @@ class NotARecording(NisslError):
     """An array that does not have the shape, coordinates or types of a Recording."""
 
 
-def recording(
+def as_recording(
     values: Any,
     *,
     samples: Mapping[str, Any] | pd.DataFrame | None = None,
@@ -82,7 +82,7 @@ def recording(
 
     Examples
     --------
-    >>> rec = recording(np.eye(3), samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> rec = as_recording(np.eye(3), samples={"stimulus": ["cat", "dog", "cat"]})
     >>> rec.dims, rec["stimulus"].values.tolist(), str(rec["unit"].values[0])
     (('sample', 'unit'), ['cat', 'dog', 'cat'], 'unit[0]')
     >>> rec[rec["stimulus"] == "cat"].shape
@@ -138,14 +138,14 @@ def check(rec: Any) -> Recording:
 
     Examples
     --------
-    >>> check(recording(np.zeros((2, 3)))).shape
+    >>> check(as_recording(np.zeros((2, 3)))).shape
     (2, 3)
     """
     if not isinstance(rec, xr.DataArray) or rec.dims != ("sample", "unit"):
         found = rec.dims if isinstance(rec, xr.DataArray) else type(rec).__name__
         raise NotARecording(
             f"a recording is a DataArray with dims ('sample', 'unit'), not {found}",
-            do="make one with nissl.recording.recording(values, samples=..., units=...)",
+            do="make one with nissl.recording.as_recording(values, samples=..., units=...)",
         )
     if rec.dtype.kind not in "fiub":
         raise NotARecording(f"a recording holds numbers, not {rec.dtype}", do="convert the values")
@@ -163,7 +163,7 @@ def check(rec: Any) -> Recording:
             raise NotARecording(
                 f"coordinate '{name}' holds {coord.dtype}, neither numbers nor words",
                 where=str(name),
-                do="let nissl.recording.recording make the column: it converts it",
+                do="let `nissl.recording.as_recording` make the column: it converts it",
             )
         if coord.ndim > 1:
             raise NotARecording(
@@ -203,7 +203,7 @@ def samples_table(rec: Recording) -> pd.DataFrame:
 
     Examples
     --------
-    >>> samples_table(recording(np.zeros((2, 1)), samples={"trial": [0, 1]})).shape
+    >>> samples_table(as_recording(np.zeros((2, 1)), samples={"trial": [0, 1]})).shape
     (2, 1)
     """
     return pd.DataFrame({str(n): c.values for n, c in rec.coords.items() if c.dims == ("sample",)})
@@ -224,7 +224,7 @@ def units_table(rec: Recording) -> pd.DataFrame:
 
     Examples
     --------
-    >>> list(units_table(recording(np.zeros((2, 1)), units={"x": [0.5]})).columns)
+    >>> list(units_table(as_recording(np.zeros((2, 1)), units={"x": [0.5]})).columns)
     ['unit', 'x']
     """
     columns = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if c.dims == ("unit",)}

@@ -49,8 +49,8 @@ def select(rec: Recording, *, samples: Any = None, units: Any = None) -> Recordi
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording(
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(
     ...     np.arange(6).reshape(3, 2),
     ...     samples={"stimulus": ["cat", "dog", "cat"]},
     ...     units={"site": ["blocks.0.mlp.neurons", "blocks.1.mlp.neurons"], "index": [5, 5]},

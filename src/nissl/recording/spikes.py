@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.recording import Recording, recording
+from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def bin_spikes(
         "time_in_interval": within,
         **{name: column[interval] for name, column in interval_columns.items()},
     }
-    return recording(
+    return as_recording(
         counts,
         samples=samples,
         units={"unit": addresses, **unit_columns},

@@ -13,7 +13,7 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import recording, samples_table, units_table
+from nissl.recording import as_recording, samples_table, units_table
 from nissl.selectivity.activity.covered import BINS, FULL, Coverage, averaged
 from nissl.statistics import Finding, PermutedLabels, permutation_test
 
@@ -88,7 +88,7 @@ def coverage(
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> train, inside, outside = (recording(0.5 * rng.random((n, 3))) for n in (500, 40, 40))
+    >>> train, inside, outside = (as_recording(0.5 * rng.random((n, 3))) for n in (500, 40, 40))
     >>> outside[:, 1] += 0.5
     >>> coverage(train, inside, outside, bins=10, progress=False).significant().units
     ['unit[1]']
@@ -113,7 +113,7 @@ def coverage(
     for name, rows in zip(("inside", "outside"), samples, strict=True):
         if null.block in rows:  # a number on one side is not the same block on the other
             rows[null.block] = name + " " + rows[null.block].astype(str)
-    both = recording(
+    both = as_recording(
         np.concatenate([here, there]),
         units=units,
         samples=pd.concat(samples, join="inner", ignore_index=True),

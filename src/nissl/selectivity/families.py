@@ -64,12 +64,12 @@ def families(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> letter = np.arange(200) % 4
     >>> values = rng.standard_normal((200, 2))
     >>> values[:, 1] += 4 * (letter == 3)
-    >>> rec = recording(values, samples={"letter": letter})
+    >>> rec = as_recording(values, samples={"letter": letter})
     >>> families(rec, labels=["letter"])["family"].tolist()
     ['other', 'letter']
     """

@@ -99,14 +99,14 @@ def hallucination_neurons(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> def answers(first):
     ...     wrong, values = np.arange(60) % 2 == 0, rng.random((120, 50))
     ...     values[:60, 7] += wrong
     ...     samples = {"wrong": np.tile(wrong, 2), "part": np.repeat(["answer", "other"], 60),
     ...                "subject": np.tile(np.arange(60) + first, 2)}
-    ...     return recording(values, samples=samples)
+    ...     return as_recording(values, samples=samples)
     >>> found = hallucination_neurons(answers(0), tested=answers(60), share=0.02)
     >>> found.significant().units, found.provenance["probe_p"]
     (['unit[7]'], 0.001)

@@ -85,12 +85,12 @@ def language_neurons(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> language = np.repeat(["french", "german", "thai"], 6)
     >>> shares = rng.uniform(0.1, 0.2, (18, 50))
     >>> shares[:, 7] = np.where(language == "thai", 0.9, 0.01)
-    >>> found = language_neurons(recording(shares, samples={"language": language}), top=0.02)
+    >>> found = language_neurons(as_recording(shares, samples={"language": language}), top=0.02)
     >>> found.significant().table[["unit", "kind", "labels"]].values.tolist()
     [['unit[7]', 'specific', 'thai']]
     """

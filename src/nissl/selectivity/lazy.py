@@ -63,10 +63,10 @@ def lazy(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> def relu(shift):
-    ...     return recording(np.maximum(rng.standard_normal((200, 30)) - shift, 0))
+    ...     return as_recording(np.maximum(rng.standard_normal((200, 30)) - shift, 0))
     >>> found = lazy(relu(1.5), untrained=[relu(0) for _ in range(19)])
     >>> found.table[["nonzero", "null_mean", "p"]].round(2).values.tolist()
     [[0.07, 0.5, 0.05]]

@@ -86,10 +86,10 @@ def massive(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> values = np.random.default_rng(0).standard_normal((60, 32))
     >>> values[::20, 7] = 3000.0
-    >>> rec = recording(values, samples={"document": np.repeat([0, 1, 2], 20)})
+    >>> rec = as_recording(values, samples={"document": np.repeat([0, 1, 2], 20)})
     >>> massive(rec).significant().table[["unit", "massive", "first"]].values.tolist()
     [['unit[7]', 1.0, 1.0]]
     """
@@ -172,8 +172,8 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording([[1.0, -8.0], [2.0, 2.0]], samples={"document": [0, 0]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording([[1.0, -8.0], [2.0, 2.0]], samples={"document": [0, 0]})
     >>> layer_ratios(rec)[["ratio", "unit"]].values.tolist()
     [[4.0, 'unit[1]']]
     """

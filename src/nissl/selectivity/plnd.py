@@ -91,12 +91,12 @@ def plnd(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> language = np.repeat(["french", "thai"], 8)
     >>> impact = rng.random((16, 40))
     >>> impact[8:, 3] += 2
-    >>> found = plnd(recording(impact, samples={"language": language}), progress=False)
+    >>> found = plnd(as_recording(impact, samples={"language": language}), progress=False)
     >>> found.table[found.table["kind"] == "specific"][["unit", "label"]].values.tolist()
     [['unit[3]', 'thai']]
     """

@@ -80,13 +80,13 @@ def programming_neurons(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> language = np.repeat(["c", "java", "python"], 6)
     >>> shares = rng.uniform(0.1, 0.2, (18, 50))
     >>> shares[:, 7] = np.where(language == "python", 0.9, 0.01)
     >>> shares[:, 8] = np.where(language == "python", 0.01, 0.9)
-    >>> rec = recording(shares, samples={"language": language})
+    >>> rec = as_recording(shares, samples={"language": language})
     >>> found = programming_neurons(rec, n_per_label=1)
     >>> found.table[found.table["kind"] != ""][["unit", "kind", "labels"]].values.tolist()
     [['unit[7]', 'exclusive', 'python'], ['unit[8]', 'shared', 'c; java']]

@@ -81,12 +81,12 @@ def relation(
     Examples
     --------
     >>> import numpy as np
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> kinds = np.repeat(["capital", "plural"], 20)
     >>> values = rng.standard_normal((40, 3))
     >>> values[:20, 1] += 3
-    >>> rec = recording(values, samples={"relation": kinds, "fact": np.arange(40)})
+    >>> rec = as_recording(values, samples={"relation": kinds, "fact": np.arange(40)})
     >>> found = relation(rec, labels="relation", block="fact", n_permutations=99, progress=False)
     >>> found.top(1).table[["unit", "label"]].values.tolist()
     [['unit[1]', 'capital']]

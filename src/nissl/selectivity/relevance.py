@@ -89,13 +89,13 @@ def relevance(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> relevant = np.tile([True, False], 20)
     >>> contributions = rng.standard_normal((40, 5))
     >>> contributions[relevant, 2] += 3
     >>> samples = {"relevant": relevant, "query": np.repeat(np.arange(20), 2)}
-    >>> relevance(recording(contributions, samples=samples), progress=False).significant().units
+    >>> relevance(as_recording(contributions, samples=samples), progress=False).significant().units
     ['unit[2]']
     """
     names = coordinate(rec, query)
@@ -188,7 +188,7 @@ def pair_conductance(
     --------
     >>> pair_conductance(net, pairs)["conductance"]  # doctest: +SKIP
     """
-    from nissl.recording import recording
+    from nissl.recording import as_recording
 
     check_pairs(pairs)
     if blank not in ("query", "pair"):
@@ -225,7 +225,7 @@ def pair_conductance(
         "steps": steps,
     }
     return {
-        key: recording(
+        key: as_recording(
             values[back],
             samples={"document": np.arange(len(pairs)), **samples},
             units=units,

@@ -91,8 +91,8 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> rec = recording([[1.0], [0.5], [0.0], [0.0]], samples={"language": list("aabb")})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording([[1.0], [0.5], [0.0], [0.0]], samples={"language": list("aabb")})
     >>> opened(rec, "language").share.tolist()
     [[0.75], [0.0]]
     """

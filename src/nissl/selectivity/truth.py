@@ -98,12 +98,12 @@ def truth(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> values = rng.standard_normal((48, 5))
     >>> values[:, 2] += 2
     >>> subject, couple = np.repeat(["capitals", "plurals"], 24), np.arange(48) // 2
-    >>> rec = recording(values, samples={"subject": subject, "couple": couple},
+    >>> rec = as_recording(values, samples={"subject": subject, "couple": couple},
     ...                 quantity="attribution")
     >>> found = truth(rec, progress=False).significant().table
     >>> found[["unit", "kind"]].values.tolist()

@@ -96,11 +96,11 @@ def universal(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> rng = np.random.default_rng(0)
     >>> a, b = rng.standard_normal((2, 300, 100))
     >>> b[:, 5] = a[:, 2] + 0.1 * rng.standard_normal(300)
-    >>> found = universal(recording(a), {"b": recording(b)}, progress=False)
+    >>> found = universal(as_recording(a), {"b": as_recording(b)}, progress=False)
     >>> found.table.loc[found.table["universal"], ["unit", "partner b"]].values.tolist()
     [['unit[2]', 'unit[5]']]
     """
@@ -186,8 +186,8 @@ def correlation_with_partners(
 
     Examples
     --------
-    >>> from nissl.recording import recording
-    >>> a = recording(np.random.default_rng(0).standard_normal((50, 3)))
+    >>> from nissl.recording import as_recording
+    >>> a = as_recording(np.random.default_rng(0).standard_normal((50, 3)))
     >>> found = universal(a, {"b": -a}, progress=False)
     >>> correlation_with_partners(found, a, {"b": -a}).round(6).tolist()
     [1.0, 1.0, 1.0]

@@ -88,10 +88,10 @@ def voids(
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> norms = np.cumsum([[1.0, 4.0, 2.0, 0.1, 3.0]] * 20, axis=1)
     >>> site = ["blocks.0.resid_pre"] + [f"blocks.{i}.resid_post" for i in range(4)]
-    >>> rec = recording(norms, samples={"document": np.repeat(np.arange(10), 2)},
+    >>> rec = as_recording(norms, samples={"document": np.repeat(np.arange(10), 2)},
     ...                 units={"site": site, "index": [0] * 5})
     >>> found = voids(rec, alpha=0.5).table
     >>> found[["unit", "share"]].values.tolist()[2:]
@@ -208,10 +208,10 @@ def stream_norms(rec: Recording) -> Array:
 
     Examples
     --------
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> site = ["blocks.0.resid_pre"] * 2 + ["blocks.0.resid_post"] * 2
     >>> units = {"site": site, "index": [0, 1, 0, 1]}
-    >>> stream_norms(recording([[3.0, 4.0, 6.0, 8.0]], units=units)).tolist()
+    >>> stream_norms(as_recording([[3.0, 4.0, 6.0, 8.0]], units=units)).tolist()
     [[5.0, 10.0]]
     """
     from nissl.recording.blocks import blocks

@@ -49,8 +49,8 @@ def exchanged(
     Examples
     --------
     >>> import numpy as np
-    >>> from nissl.recording import recording
-    >>> rec = recording(np.zeros((4, 1)), samples={"kind": list("aabb"), "text": [0, 1, 0, 1]})
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.zeros((4, 1)), samples={"kind": list("aabb"), "text": [0, 1, 0, 1]})
     >>> other = exchanged(rec, labels="kind", null=PermutedLabels(within="text"))
     >>> sorted(other["kind"].values.tolist())
     ['a', 'a', 'b', 'b']

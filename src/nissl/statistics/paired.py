@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.statistics.finding import Finding
 from nissl.statistics.nulls import PermutedLabels
 from nissl.statistics.permutation import permutation_test
@@ -92,7 +92,7 @@ def paired_test(
     half = share @ (before - after) / 2
     both = np.concatenate([half, -half])
     columns = {str(c): np.asarray(units[c]) for c in units if c != "unit"}
-    rec = recording(
+    rec = as_recording(
         both,
         samples={"pair": np.tile(np.arange(n), 2), "before": np.repeat([True, False], n)},
         units={"unit": np.asarray(units["unit"]).astype(str), **columns},

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from nissl.errors import NisslError
-from nissl.recording import NotARecording, recording
+from nissl.recording import NotARecording, as_recording
 from nissl.recording.store import open_store, save
 
 RNG = np.random.default_rng(0)
@@ -15,7 +15,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8", "bool"])
 def test_a_brain_recording_comes_back_identical(tmp_path, dtype):
-    rec = recording(
+    rec = as_recording(
         (RNG.random((30, 5)) * 10).astype(dtype),
         samples={
             "time": np.arange(30) / 10,
@@ -33,28 +33,28 @@ def test_a_brain_recording_comes_back_identical(tmp_path, dtype):
 
 def test_sites_become_arrays_and_their_order_stays(tmp_path):
     units = {"site": ["b"] * 2 + ["a"] * 3, "index": [5, 7, 0, 1, 2]}
-    rec = recording(RNG.random((30, 5)), samples={"trial": np.arange(30)}, units=units)
+    rec = as_recording(RNG.random((30, 5)), samples={"trial": np.arange(30)}, units=units)
     save(rec, tmp_path, progress=False)
     assert set(xr.open_zarr(tmp_path, chunks=None)) == {"a", "b"}
     xr.testing.assert_identical(open_store(tmp_path), rec)
 
 
 def test_sites_that_alternate_are_kept_as_one_array(tmp_path):
-    rec = recording(RNG.random((30, 3)), units={"site": ["a", "b", "a"], "index": [0, 0, 1]})
+    rec = as_recording(RNG.random((30, 3)), units={"site": ["a", "b", "a"], "index": [0, 0, 1]})
     save(rec, tmp_path, progress=False)
     xr.testing.assert_identical(open_store(tmp_path), rec)
 
 
 def test_a_lazy_recording_is_saved_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("nissl.recording.store.saving.ROWS", 7)
-    rec = recording(RNG.random((30, 5)), samples={"trial": np.arange(30)})
+    rec = as_recording(RNG.random((30, 5)), samples={"trial": np.arange(30)})
     first = open_store(save(rec, tmp_path / "first", progress=False))
     second = open_store(save(first[::-1, [3, 1]], tmp_path / "second", progress=False))
     xr.testing.assert_identical(second, rec[::-1, [3, 1]])
 
 
 def test_it_is_cast_on_request(tmp_path):
-    rec = recording(RNG.random((30, 5)))
+    rec = as_recording(RNG.random((30, 5)))
     np.testing.assert_array_equal(
         open_store(save(rec, tmp_path, dtype="float32", progress=False)).values,
         rec.values.astype("float32"),
@@ -62,7 +62,7 @@ def test_it_is_cast_on_request(tmp_path):
 
 
 def test_what_is_there_is_not_overwritten(tmp_path):
-    rec = recording(RNG.random((30, 5)))
+    rec = as_recording(RNG.random((30, 5)))
     save(rec, tmp_path, progress=False)
     with pytest.raises(NisslError, match="there already"):
         save(rec, tmp_path, progress=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.readers._opening import damaged, existing, fits, library, reading
-from nissl.recording.recording import Recording, recording
+from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
 
@@ -127,7 +127,7 @@ def _read(
     kinds = set(types[kept])
     quantity = "field" if kinds <= {"mag", "grad"} else "voltage"
     attrs = {"sampling_rate": float(source.info["sfreq"])} | ({"source": name} if name else {})
-    return recording(
+    return as_recording(
         np.ascontiguousarray(values[:, ~stimulus]),
         samples=samples,
         units=_units(source, types, kept),

@@ -10,7 +10,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.readers._opening import existing, fits, library, reading
-from nissl.recording.recording import Recording, recording
+from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ def read_nifti(
     if events is not None:
         samples |= _events(events, n, step, lag)
     attrs: dict[str, str | float] = {"source": path.name, "repetition_time": step}
-    return recording(volumes, samples=samples, units=units, quantity="bold", attrs=attrs)
+    return as_recording(volumes, samples=samples, units=units, quantity="bold", attrs=attrs)
 
 
 def _repetition_time(path: Path, image: Any, tr: float | None) -> float:

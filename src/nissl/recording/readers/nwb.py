@@ -19,7 +19,7 @@ from nissl.recording.readers._intervals import (
 )
 from nissl.recording.readers._opening import existing, library, reading
 from nissl.recording.readers._series import is_behaviour, times_of, tracked, types, values_of
-from nissl.recording.recording import Recording, check, recording
+from nissl.recording.recording import Recording, as_recording, check
 from nissl.recording.spikes import bin_spikes
 
 __all__ = ["read_nwb"]
@@ -252,7 +252,7 @@ def _sampled(
         samples |= {n: c[row[inside]] for n, c in further.items() if n not in samples}
     kind = next((q for t, q in QUANTITY.items() if t in types(series)), "activity")
     attrs = {"measured_in": str(series.unit or "")}
-    return recording(values, samples=samples, units=columns, quantity=kind, attrs=attrs)
+    return as_recording(values, samples=samples, units=columns, quantity=kind, attrs=attrs)
 
 
 def _told_apart(intervals: Any, columns: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.readers._opening import damaged, existing, reading
-from nissl.recording.recording import Recording, recording
+from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ def read_table(
         raise NisslError(
             "no column is left to be a unit", where=str(path), do="name fewer columns in samples="
         )
-    return recording(
+    return as_recording(
         numbers.to_numpy(),
         samples={name: table[name].to_numpy() for name in named},
         units={"unit": numbers.columns.to_numpy().astype(str), **_plain(units)},
@@ -179,7 +179,7 @@ def _from_arrays(
             )
     if "unit" in sides["unit"]:
         sides["unit"]["unit"] = sides["unit"]["unit"].astype(str)
-    return recording(
+    return as_recording(
         matrix,
         samples=sides["sample"],
         units={**sides["unit"], **_plain(units)},

@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording.labels import as_column
-from nissl.recording.recording import NotARecording, recording
+from nissl.recording.recording import NotARecording, as_recording
 from nissl.recording.store.arrays import Metadata, group_metadata, write_column, write_json
 
 __all__ = [
@@ -62,7 +62,7 @@ def sample_columns(
             f"attributes are given for sample columns that are not: {', '.join(unknown)}",
             do=f"the columns are: {', '.join(samples)}",
         )
-    rec = recording(np.empty((n_samples, 0), np.float32), samples=samples)
+    rec = as_recording(np.empty((n_samples, 0), np.float32), samples=samples)
     return {
         name: (
             np.asarray(rec[name].values),

@@ -59,9 +59,9 @@ def open_store(
     Examples
     --------
     >>> import tempfile
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> from nissl.recording.store import save
-    >>> path = save(recording(np.eye(3), samples={"trial": [0, 0, 1]}), tempfile.mkdtemp())
+    >>> path = save(as_recording(np.eye(3), samples={"trial": [0, 0, 1]}), tempfile.mkdtemp())
     >>> rec = open_store(path)
     >>> rec[:, 1].values.tolist(), rec["trial"].values.tolist()
     ([0.0, 1.0, 0.0], [0, 0, 1])

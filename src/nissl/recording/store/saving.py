@@ -55,9 +55,9 @@ def save(
     Examples
     --------
     >>> import tempfile
-    >>> from nissl.recording import recording
+    >>> from nissl.recording import as_recording
     >>> from nissl.recording.store import open_store
-    >>> rec = recording(np.eye(2), units={"region": ["V1", "V2"]}, quantity="calcium")
+    >>> rec = as_recording(np.eye(2), units={"region": ["V1", "V2"]}, quantity="calcium")
     >>> open_store(save(rec, tempfile.mkdtemp())).identical(rec)
     True
     """

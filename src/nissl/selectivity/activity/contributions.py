@@ -106,7 +106,7 @@ def answer_contributions(
     """
     import pandas as pd
 
-    from nissl.recording import recording
+    from nissl.recording import as_recording
 
     ids, n_prompt = _tokens(net, questions)
     names = [site.name for site in net.find(sites)]
@@ -131,7 +131,7 @@ def answer_contributions(
     samples = pd.concat([labels.assign(question=range(len(ids)), part=part) for part in PARTS])
     layers = [net.find(name)[0].layer for name in names]
     widths = [len(weights[name]) for name in names]
-    return recording(
+    return as_recording(
         np.concatenate(means, axis=2).reshape(2 * len(ids), -1),
         samples=samples,
         units={

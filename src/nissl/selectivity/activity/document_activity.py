@@ -79,7 +79,7 @@ def document_activity(
     >>> document_activity(net, texts)["open"]  # doctest: +SKIP
     """
     from nissl.network import TextPlan, plan_of, stream
-    from nissl.recording import recording
+    from nissl.recording import as_recording
 
     written = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in written}
@@ -114,7 +114,7 @@ def document_activity(
     units = _units(net, {name: len(weights[name]) for name in written})
     made = [sums[name].result(weights[name]) for name in written]
     return {
-        key: recording(
+        key: as_recording(
             np.concatenate([one[key] for one in made], axis=1),
             samples=samples,
             units=units,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
-from nissl.recording import recording
+from nissl.recording import as_recording
 from nissl.recording.layers import layers
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def influence(
             do="look for inputs or weights that are not finite",
         )
     samples = plan.samples(range(plan.n_items), (), ())
-    return recording(values, samples=samples, units=columns, quantity="attribution")
+    return as_recording(values, samples=samples, units=columns, quantity="attribution")
 
 
 def activation_states(rec: Recording, *, alpha: float | Mapping[str, float]) -> Recording:
@@ -137,7 +137,7 @@ def activation_states(rec: Recording, *, alpha: float | Mapping[str, float]) -> 
 
     Examples
     --------
-    >>> activation_states(recording([[0.0, 0.1]]), alpha=10).values.round(3).tolist()
+    >>> activation_states(as_recording([[0.0, 0.1]]), alpha=10).values.round(3).tolist()
     [[0.5, 0.731]]
     """
     from scipy.special import expit

@@ -217,7 +217,7 @@ def choice_attributions(
     from nissl.network import integrated_gradients
     from nissl.network.caches import keeps_cache
     from nissl.network.calls import sequence_call
-    from nissl.recording import recording
+    from nissl.recording import as_recording
 
     true, false = _first_tokens(net, asked)
     encode = net.require_tokenizer().encode
@@ -261,7 +261,7 @@ def choice_attributions(
             advance(len(rows))
     values = np.concatenate([np.concatenate(part, axis=1) for part in parts])
     widths = [part.shape[1] for part in parts[0]]
-    return recording(
+    return as_recording(
         values[np.argsort(order, kind="stable")],
         samples={
             str(name): asked[name].to_numpy()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def absence_eeg(folder: str | Path | None = None, *, progress: bool = True) -> R
             measured_in = record["physical_dimensions"].asstr()[:].astype(str)
             notes = _notes(record)
     time = np.arange(len(values)) / rate
-    return recording(
+    return as_recording(
         values,
         samples={
             "time": time,

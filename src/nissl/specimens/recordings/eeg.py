@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from nissl.errors import UnknownName
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 from nissl.specimens.recordings.ts_file import read_ts
 
@@ -280,7 +280,7 @@ def _trials(of: _Trials, folder: str | Path | None, split: Split, progress: bool
         values, labels = read_ts(path, len(of.channels))
         labels = [of.names.get(label, label) for label in labels]
     n_trials, n_channels, n_times = values.shape
-    return recording(
+    return as_recording(
         values.transpose(0, 2, 1).reshape(n_trials * n_times, n_channels),
         samples={
             "trial": np.repeat(np.arange(n_trials, dtype=np.int32), n_times),

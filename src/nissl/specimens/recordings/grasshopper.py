@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording import Recording, bin_spikes, recording
+from nissl.recording import Recording, as_recording, bin_spikes
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["grasshopper"]
@@ -54,7 +54,7 @@ def grasshopper(
     folder = folder_of("grasshopper", folder, progress=progress)
     runs = [_run(folder, number, bin) for number in (1, 2)]
     n_bins = [len(counts) for counts, *_ in runs]
-    return recording(
+    return as_recording(
         np.concatenate([counts for counts, *_ in runs]).astype(np.float32),
         samples={
             "run": np.repeat(np.arange(2), n_bins),

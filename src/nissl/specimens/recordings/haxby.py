@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording import Recording, recording, units_table
+from nissl.recording import Recording, as_recording, units_table
 from nissl.recording.readers import read_nifti
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
@@ -59,7 +59,7 @@ def haxby(folder: str | Path | None = None, *, progress: bool = True) -> Recordi
             f"there are {len(image)} volumes but {len(category)} labels", where=str(table)
         )
     starts = np.searchsorted(run, run)  # the runs follow one another
-    return recording(
+    return as_recording(
         image.values,
         samples={"category": category, "run": run, "time": TR * (np.arange(len(run)) - starts)},
         units=units_table(image),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nissl.errors import NisslError
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 __all__ = ["hcp", "hcp_structure"]
@@ -54,7 +54,7 @@ def hcp(folder: str | Path | None = None, *, progress: bool = True) -> Recording
     folder = folder_of("hcp", folder, progress=progress)
     paths = source_files(folder, "hcp/subjects/*/functional/TC_rsfMRI_REST1_LR.mat")
     values = [_matrix(path, "tc").T for path in paths]
-    return recording(
+    return as_recording(
         np.concatenate(values).astype(np.float32),
         samples={
             "subject": np.repeat([path.parts[-3] for path in paths], [len(v) for v in values]),

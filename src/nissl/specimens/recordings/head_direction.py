@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 from nissl.recording.labels import coordinate
 from nissl.recording.readers import read_nwb
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
@@ -60,7 +60,7 @@ def head_direction(
     region = np.char.upper(read["region"].values)
     index = read["index"].values
     time = read["time"].values
-    rec = recording(
+    rec = as_recording(
         read.values.astype(np.float32),
         samples={
             "epoch": coordinate(read, "tags"),

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from nissl.errors import UnknownName
-from nissl.recording import Recording, recording
+from nissl.recording import Recording, as_recording
 from nissl.specimens.recordings.source import folder_of, read_errors, source_files
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def worm(
         np.fill_diagonal(response, np.nan)
     stimulated, observed = (np.isfinite(response).any(axis) for axis in (1, 0))
     anatomy = _anatomy(folder, names)
-    return recording(
+    return as_recording(
         response[np.ix_(stimulated, observed)].astype(np.float32),
         samples={
             "stimulus": names[stimulated],
