@@ -1,6 +1,6 @@
 """Tokens, bigrams, positions and neighbours of every neuron, each beside the plain forward pass.
 
-Every part is given every block of one pass and timed by itself, inside the pass, where the block is
+Every part is given every chunk of one pass and timed by itself, inside the pass, where the chunk is
 as warm in the cache as it will be; the plain pass is the twin's, batch by batch.
 """
 
@@ -19,14 +19,14 @@ from bench.measure import Row
 from bench.record import BATCH, LENGTH, Subject
 from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.network import TextPlan, plan_of, stream
-from nissl.recording import Block
+from nissl.recording import Chunk
 from nissl.statistics import GroupMeans, Preference, best_partners
 
 SITES, WIDTH, N_UNITS = "mlp.neurons", 1536, 30 * 1536
 N_TOKENS, N_BIGRAMS, N_SAMPLED = 2650, 1140, 2048  # what the atlas keeps of this network
 PARTNERS = 8192  # units on which the search for neighbours is timed
 
-Consume = Callable[[Block], None]
+Consume = Callable[[Chunk], None]
 
 
 def run(n_batches: int = 4) -> list[Row]:
@@ -39,10 +39,10 @@ def run(n_batches: int = 4) -> list[Row]:
     seconds: dict[str, list[float]] = defaultdict(list)
     spent = dict.fromkeys(parts, 0.0)
 
-    def consume(block: Block) -> None:
+    def consume(chunk: Chunk) -> None:
         for name, part in parts.items():
             start = time.process_time()
-            part(block)
+            part(chunk)
             spent[name] += time.process_time() - start
 
     def after(batch: int) -> None:
@@ -75,7 +75,7 @@ def run(n_batches: int = 4) -> list[Row]:
 
 
 def _parts(corpus: Corpus, n_rows: int) -> dict[str, Consume]:
-    """Return what is done with each block, by name; the neighbours' sample is the last."""
+    """Return what is done with each chunk, by name; the neighbours' sample is the last."""
     n_groups, n_tokens = int(corpus.groups.max()) + 1, len(corpus.tokens)
     sites = [f"blocks.{i}.mlp.neurons" for i in range(30)]
     both = {
@@ -98,10 +98,10 @@ def _parts(corpus: Corpus, n_rows: int) -> dict[str, Consume]:
             preference.sums.fill(1)
             preference.exponentials.fill(1)
 
-        def consume(block: Block) -> None:
-            r = slice(block.start, block.start + len(block.values))
-            found[block.site].update(
-                block.values,
+        def consume(chunk: Chunk) -> None:
+            r = slice(chunk.start, chunk.start + len(chunk.values))
+            found[chunk.site].update(
+                chunk.values,
                 labels=labels[r],
                 weights=corpus.weights[r, column : column + 1],
                 windows=corpus.window[r],
@@ -111,13 +111,13 @@ def _parts(corpus: Corpus, n_rows: int) -> dict[str, Consume]:
 
         return consume
 
-    def place(block: Block) -> None:
-        r = slice(block.start, block.start + len(block.values))
-        positions[block.site].update(block.values, groups=corpus.positions[r])
+    def place(chunk: Chunk) -> None:
+        r = slice(chunk.start, chunk.start + len(chunk.values))
+        positions[chunk.site].update(chunk.values, groups=corpus.positions[r])
 
-    def draw(block: Block) -> None:
-        a, b = np.searchsorted(chosen, [block.start, block.start + len(block.values)])
-        sample[block.site][a:b] = block.values[chosen[a:b] - block.start]
+    def draw(chunk: Chunk) -> None:
+        a, b = np.searchsorted(chosen, [chunk.start, chunk.start + len(chunk.values)])
+        sample[chunk.site][a:b] = chunk.values[chosen[a:b] - chunk.start]
 
     return {
         **{name: prefer(i, *what) for i, (name, what) in enumerate(both.items())},

@@ -171,10 +171,10 @@ def test_a_stream_hands_on_what_a_recording_keeps():
     rec = nissl.record(net, texts, sites="mlp.neurons", batch_size=2, progress=False)
     again, tokens, batches = np.full(rec.shape, np.nan), {}, []
 
-    def consume(block):
-        columns = rec["site"].values == block.site
-        again[block.start : block.start + len(block.values), columns] = block.values
-        tokens[block.start] = block.samples["token"].copy()
+    def consume(chunk):
+        columns = rec["site"].values == chunk.site
+        again[chunk.start : chunk.start + len(chunk.values), columns] = chunk.values
+        tokens[chunk.start] = chunk.samples["token"].copy()
 
     plan = stream(
         net,
@@ -185,7 +185,7 @@ def test_a_stream_hands_on_what_a_recording_keeps():
         after=batches.append,
         progress=False,
     )
-    assert np.abs(again - rec.values).max() < 1e-6  # blocks are float32
+    assert np.abs(again - rec.values).max() < 1e-6  # chunks are float32
     assert (
         np.concatenate([tokens[k] for k in sorted(tokens)]).tolist() == rec["token"].values.tolist()
     )
@@ -203,7 +203,7 @@ def test_a_stream_goes_on_where_it_is_told():
         batch_size=2,
         first=1,
         progress=False,
-        consume=lambda block: starts.append(block.start),
+        consume=lambda chunk: starts.append(chunk.start),
     )
     assert starts == [18, 36]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import aggregate, as_recording, blocks
+from nissl.recording import aggregate, as_recording, chunks
 
 REDUCE = {
     "mean": lambda v: v.astype(np.float64).mean(axis=0),
@@ -49,7 +49,7 @@ def test_blocks_change_nothing(monkeypatch):
     rec = made()
     whole = {how: aggregate(rec, how=how).values for how in REDUCE}
     module = __import__("sys").modules["nissl.recording.aggregate"]
-    monkeypatch.setattr(module, "blocks", lambda r: blocks(r, size=4))
+    monkeypatch.setattr(module, "chunks", lambda r: chunks(r, size=4))
     for how, values in whole.items():
         np.testing.assert_allclose(aggregate(rec, how=how).values, values, rtol=1e-6)
 

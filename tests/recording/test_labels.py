@@ -10,7 +10,7 @@ from nissl.recording import (
     aggregate,
     align,
     as_recording,
-    blocks,
+    chunks,
     concat,
     describe,
     open_store,
@@ -112,7 +112,7 @@ def test_what_combines_recordings_sees_words(kept, where, cells):
     one, other = align(result, result[::-1], on="label", order="first")
     np.testing.assert_array_equal(one.values, other.values)
     assert one["label"].values.tolist() == other["label"].values.tolist()
-    assert [w for b in blocks(rec, size=2) for w in b.samples["label"]] == words.tolist()
+    assert [w for b in chunks(rec, size=2) for w in b.samples["label"]] == words.tolist()
     about = describe(rec)["sample coordinates"]["label"]
     assert (about["missing"], about["different"]) == (
         (words == "").sum(),

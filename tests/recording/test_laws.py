@@ -8,7 +8,7 @@ from nissl.recording import (
     aggregate,
     align,
     as_recording,
-    blocks,
+    chunks,
     concat,
     samples_table,
     select,
@@ -54,15 +54,15 @@ def same(a: xr.DataArray, b: xr.DataArray) -> None:
 @quick
 @hypothesis.given(recordings(), st.integers(1, 10))
 def test_blocks_concatenated_are_the_values(rec, size):
-    seen = list(blocks(rec, size=size))
+    seen = list(chunks(rec, size=size))
     np.testing.assert_array_equal(
         np.concatenate([np.zeros((0, rec.sizes["unit"])), *(b.values for b in seen)]), rec.values
     )
     assert [b.start for b in seen] == list(range(0, rec.sizes["sample"], size))
-    for block in seen:
-        assert block.values.dtype in (np.float32, np.float64)
-        for name, column in block.samples.items():
-            rows = slice(block.start, block.start + size)
+    for chunk in seen:
+        assert chunk.values.dtype in (np.float32, np.float64)
+        for name, column in chunk.samples.items():
+            rows = slice(chunk.start, chunk.start + size)
             np.testing.assert_array_equal(column, rec[name].values[rows])
 
 
@@ -133,7 +133,7 @@ def test_the_laws_hold_for_what_lies_in_a_store(tmp_path):
     )
     lazy = open_store(save(rec, tmp_path / "store", progress=False))
     np.testing.assert_array_equal(
-        np.concatenate([b.values for b in blocks(lazy, size=7)]), rec.values
+        np.concatenate([b.values for b in chunks(lazy, size=7)]), rec.values
     )
     for how in ("mean", "last", "max"):
         same(aggregate(lazy, how=how), aggregate(rec, how=how))

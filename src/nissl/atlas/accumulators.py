@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.contexts import Contexts
 from nissl.atlas.corpus import Corpus
-from nissl.recording import Block
+from nissl.recording import Chunk
 from nissl.statistics import GroupMeans, Preference, Summary
 
 __all__ = ["Accumulators", "SiteAccumulators"]
@@ -61,21 +61,21 @@ class SiteAccumulators:
             self.first = GroupMeans(n_units, 1)
             self.documents = GroupMeans(n_units, len(corpus.language))
 
-    def update(self, block: Block, thread: Executor) -> None:
-        """Add a block; half of the work is done in another thread.
+    def update(self, chunk: Chunk, thread: Executor) -> None:
+        """Add a chunk; half of the work is done in another thread.
 
         Parameters
         ----------
-        block : Block
+        chunk : Chunk
             The site's activity in one batch.
         thread : Executor
             One more thread.
         """
-        rows = slice(block.start, block.start + len(block.values))
-        work = thread.submit(self._summarise, block.values, block.start, rows)
+        rows = slice(chunk.start, chunk.start + len(chunk.values))
+        work = thread.submit(self._summarise, chunk.values, chunk.start, rows)
         try:
             if self.corpus is not None:
-                self._read(block.values, rows, self.corpus)
+                self._read(chunk.values, rows, self.corpus)
         finally:
             work.result()
 

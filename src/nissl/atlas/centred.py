@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.atlas.nesting import CONTINUOUS, nested_groups
-from nissl.recording import Block, Recording, blocks
+from nissl.recording import Chunk, Recording, chunks
 
 __all__ = ["CentredRecording"]
 
@@ -52,12 +52,12 @@ class CentredRecording:
         self.shape = rec.shape
         total = np.zeros((int(self.stretch.max()) + 1, rec.sizes["unit"]))
         count = np.zeros_like(total)
-        for block in blocks(rec):
-            here = self._of(block)
-            finite = np.isfinite(block.values)
+        for chunk in chunks(rec):
+            here = self._of(chunk)
+            finite = np.isfinite(chunk.values)
             for s in np.unique(here):
                 kept = finite[here == s]
-                total[s] += np.where(kept, block.values[here == s], 0).sum(0, dtype=np.float64)
+                total[s] += np.where(kept, chunk.values[here == s], 0).sum(0, dtype=np.float64)
                 count[s] += kept.sum(axis=0)
         self.means = total / np.maximum(count, 1)
         self.complete = bool(np.all(np.bincount(self.stretch)[:, None] == count))
@@ -67,16 +67,16 @@ class CentredRecording:
         values = np.asarray(self.rec.variable[rows, units].values, np.float64)
         return np.asarray(values - self.means[:, units][self.stretch[rows]])
 
-    def blocks(self) -> Iterator[Array]:
-        """Yield the values block by block.
+    def chunks(self) -> Iterator[Array]:
+        """Yield the values chunk by chunk.
 
         Yields
         ------
         array, shape (n_rows, n_units)
             Consecutive samples.
         """
-        for block in blocks(self.rec):
-            yield block.values - self.means[self._of(block)]
+        for chunk in chunks(self.rec):
+            yield chunk.values - self.means[self._of(chunk)]
 
-    def _of(self, block: Block) -> NDArray[np.int64]:
-        return self.stretch[block.start : block.start + len(block.values)]
+    def _of(self, chunk: Chunk) -> NDArray[np.int64]:
+        return self.stretch[chunk.start : chunk.start + len(chunk.values)]

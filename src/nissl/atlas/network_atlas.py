@@ -22,7 +22,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     from nissl.network import ItemPlan, Network, TextPlan
     from nissl.network.grid import Grid
-    from nissl.recording import Block
+    from nissl.recording import Chunk
 
 __all__ = ["network_atlas"]
 
@@ -236,8 +236,8 @@ def _read(
         return
     with ThreadPoolExecutor(1) as thread:
 
-        def consume(block: Block) -> None:
-            accumulators.sites[block.site].update(block, thread)
+        def consume(chunk: Chunk) -> None:
+            accumulators.sites[chunk.site].update(chunk, thread)
 
         def after(batch: int) -> None:
             checkpoint.save_if_due(batch + 1, accumulators.state)

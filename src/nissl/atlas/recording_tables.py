@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.centred import CentredRecording
 from nissl.atlas.nesting import innermost_groups
-from nissl.recording import Recording, blocks, samples_table, units_table
+from nissl.recording import Recording, chunks, samples_table, units_table
 from nissl.recording.labels import word_codes
 from nissl.statistics import Extremes, Moments
 
@@ -32,7 +32,7 @@ DRAWN = 5  # ranks whose context is kept as activity
 
 
 def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]:
-    """Gather moments and extremes, block by block.
+    """Gather moments and extremes, chunk by chunk.
 
     Parameters
     ----------
@@ -60,18 +60,18 @@ def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]
     n_units = rec.sizes["unit"]
     spikes = rec.attrs.get("quantity") == "spikes"
     moments, extremes = Moments(n_units), Extremes(n_units, k)
-    for block in blocks(rec):
-        moments.update(block.values, block.start)
-        extremes.update(block.values, block.start)
+    for chunk in chunks(rec):
+        moments.update(chunk.values, chunk.start)
+        extremes.update(chunk.values, chunk.start)
     found = moments.result()
     if not spikes:
         centred = CentredRecording(rec)
         inside = Moments(n_units)
-        for values in centred.blocks():
+        for values in centred.chunks():
             inside.update(values)
         sd = np.nan_to_num(inside.result()["sd"])
         active = Moments(n_units, active_above=ACTIVE_SD * sd)
-        for values in centred.blocks():
+        for values in centred.chunks():
             active.update(values)
         found["density"] = active.result()["density"]
     return found, extremes, ACTIVE_RULES[spikes]
@@ -110,10 +110,10 @@ def histograms(rec: Recording, moments: dict[str, Array]) -> tuple[NDArray[np.in
         width = np.where(high > low, (high - low) / N_BINS, 1.0)
     edges = low[:, None] + width[:, None] * np.arange(N_BINS + 1)
     counts = np.zeros((rec.sizes["unit"], N_BINS), np.int64)
-    for block in blocks(rec):
+    for chunk in chunks(rec):
         with np.errstate(invalid="ignore"):
-            place = np.clip((block.values - low) / width, 0, N_BINS - 1)
-        finite = np.isfinite(block.values)
+            place = np.clip((chunk.values - low) / width, 0, N_BINS - 1)
+        finite = np.isfinite(chunk.values)
         unit = np.broadcast_to(np.arange(rec.sizes["unit"]), place.shape)[finite]
         np.add.at(counts, (unit, place[finite].astype(np.int64)), 1)
     return counts, edges

@@ -14,7 +14,7 @@ from nissl.network.weights import dictionary_of, output_weights_of
 if TYPE_CHECKING:
     from nissl.network.network import Network
     from nissl.network.plan import TextPlan
-    from nissl.recording.blocks import Block
+    from nissl.recording.chunks import Chunk
 
 __all__ = ["SHARE", "active_above"]
 
@@ -60,11 +60,11 @@ def active_above(
     squares = dict.fromkeys(weights, 0.0)
     rows = dict.fromkeys(weights, 0)
 
-    def consume(block: Block) -> None:
-        write = weights[block.site].cpu().numpy()
-        out = block.values[block.samples["position"] > 0] @ write
-        squares[block.site] += float(np.einsum("ru,ru->", out, out, dtype=np.float64))
-        rows[block.site] += len(out)
+    def consume(chunk: Chunk) -> None:
+        write = weights[chunk.site].cpu().numpy()
+        out = chunk.values[chunk.samples["position"] > 0] @ write
+        squares[chunk.site] += float(np.einsum("ru,ru->", out, out, dtype=np.float64))
+        rows[chunk.site] += len(out)
 
     stream(net, _part(plan), sites=list(weights), consume=consume, progress=False)
     thresholds = {}

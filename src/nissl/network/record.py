@@ -17,7 +17,7 @@ from nissl.network.memory import Memory
 from nissl.network.plan import ItemPlan, Step, TextPlan, plan_of, steps
 from nissl.network.run import needs_head
 from nissl.progress import progress_bar
-from nissl.recording.blocks import Block
+from nissl.recording.chunks import Chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,7 +128,7 @@ def stream(
     inputs: Any,
     *,
     sites: str | Iterable[str],
-    consume: Callable[[Block], None],
+    consume: Callable[[Chunk], None],
     batch_size: int | None = None,
     window: int | None = None,
     stride: int | None = None,
@@ -148,7 +148,7 @@ def stream(
     sites : str or iterable of str
         Names, globs or module paths.
     consume : callable
-        Called with a `Block` for each batch and site, while the values are still in the
+        Called with a `Chunk` for each batch and site, while the values are still in the
         processor's cache: float32, shape (n_rows, n_units), valid until it returns.
     batch_size, window, stride, bos : optional
         As in `record`.
@@ -182,7 +182,7 @@ def stream(
                 del samples[old]
             samples[key] = grid.samples(plan, step.items)
         values = grid.rows(x, step).float().contiguous().cpu().numpy()
-        consume(Block(grid.site.name, values, samples[key], grid.start(step)))
+        consume(Chunk(grid.site.name, values, samples[key], grid.start(step)))
 
     _run(net, plan, grids, hand_on, first=first, after=after, progress=progress)
     return plan

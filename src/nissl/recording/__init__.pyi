@@ -1,7 +1,7 @@
 from .aggregate import aggregate as aggregate
 from .align import align as align
-from .blocks import Block as Block
-from .blocks import blocks as blocks
+from .chunks import Chunk as Chunk
+from .chunks import chunks as chunks
 from .concat import concat as concat
 from .info import describe as describe
 from .info import info as info

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.blocks import blocks
+from nissl.recording.chunks import chunks
 from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.recording import Recording, check
 
@@ -28,7 +28,7 @@ def aggregate(
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        In memory or lazy; it is read once, in blocks.
+        In memory or lazy; it is read once, in chunks.
     by : str or sequence of str
         The sample coordinate whose values become the samples: ``stimulus``, ``trial``, ...; of
         several, every combination that occurs (``["run", "trial"]``).
@@ -130,10 +130,10 @@ def _last(rec: Recording, group: Array, n: int) -> Array:
 
 
 def _fold(rec: Recording, group: Array, ufunc: np.ufunc, into: Array) -> None:
-    """Fold the samples of each group into its row, block by block."""
-    for block in blocks(rec):
-        here = group[block.start : block.start + len(block.values)]
-        values = block.values
+    """Fold the samples of each group into its row, chunk by chunk."""
+    for chunk in chunks(rec):
+        here = group[chunk.start : chunk.start + len(chunk.values)]
+        values = chunk.values
         if (np.diff(here) < 0).any():
             order = np.argsort(here, kind="stable")
             here, values = here[order], values[order]

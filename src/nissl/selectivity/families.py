@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.recording import blocks, check
+from nissl.recording import check, chunks
 from nissl.recording.labels import coordinate, word_codes
 from nissl.statistics import GroupMeans
 
@@ -80,10 +80,10 @@ def families(
     gathered = {
         label: GroupMeans(rec.sizes["unit"], int(g.max()) + 1) for label, g in groups.items()
     }
-    for block in blocks(rec):
+    for chunk in chunks(rec):
         for label, means in gathered.items():
-            own = groups[label][block.start : block.start + len(block.values)]
-            means.update(block.values, block.start, groups=own)
+            own = groups[label][chunk.start : chunk.start + len(chunk.values)]
+            means.update(chunk.values, chunk.start, groups=own)
     explained = {
         label: np.nan_to_num(means.result()["omega_squared"]) for label, means in gathered.items()
     }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
-from nissl.recording.blocks import blocks
+from nissl.recording.chunks import chunks
 from nissl.recording.layers import layers
 from nissl.statistics import Finding, against_null
 
@@ -117,13 +117,13 @@ def _shares(rec: Recording) -> dict[str, NDArray[np.float64]]:
     """Return for each layer how often each unit is nonzero, shape (n_units,)."""
     check(rec)
     count: NDArray[Any] = np.zeros(rec.sizes["unit"])
-    for block in blocks(rec):
-        if not np.isfinite(block.values).all():
+    for chunk in chunks(rec):
+        if not np.isfinite(chunk.values).all():
             raise NisslError(
                 "an activation is not finite",
                 where=str(rec.attrs.get("network", "")),
                 do="leave out units that were not computed, such as experts that were not called",
             )
-        count += (block.values != 0).sum(axis=0)
+        count += (chunk.values != 0).sum(axis=0)
     share = count / max(rec.sizes["sample"], 1)
     return {site or "all units": share[columns] for site, columns in layers(rec).items()}

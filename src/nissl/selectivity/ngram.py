@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
-    from nissl.recording import Block
+    from nissl.recording import Chunk
     from nissl.selectivity.activity.firings import Firings
 
 __all__ = ["describe", "ngram"]
@@ -151,8 +151,8 @@ def ngram(
             grid.width, text, active=(above, below), firing=(more * above, more * below)
         )
 
-    def consume(block: Block) -> None:
-        gathered[block.site].update(block.values, block.start)
+    def consume(chunk: Chunk) -> None:
+        gathered[chunk.site].update(chunk.values, chunk.start)
 
     stream(net, plan, sites=names, consume=consume, progress=progress)
     layers = {grid.site.name: grid.site.layer for grid in grids}

@@ -214,7 +214,7 @@ def stream_norms(rec: Recording) -> Array:
     >>> stream_norms(as_recording([[3.0, 4.0, 6.0, 8.0]], units=units)).tolist()
     [[5.0, 10.0]]
     """
-    from nissl.recording.blocks import blocks
+    from nissl.recording.chunks import chunks
 
     columns = layers(check(rec))
     expected = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(len(columns) - 1))]
@@ -226,7 +226,7 @@ def stream_norms(rec: Recording) -> Array:
             do='record sites=["blocks.0.resid_pre", "resid_post"]',
         )
     parts = []
-    for part in blocks(rec):
+    for part in chunks(rec):
         squares = np.square(np.asarray(part.values, dtype=np.float64))
         parts.append(np.sqrt([squares[:, where].sum(axis=1) for where in columns.values()]).T)
     return np.concatenate(parts)

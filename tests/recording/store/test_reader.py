@@ -13,7 +13,7 @@ from xarray.core.indexing import LazilyIndexedArray
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import check
 from nissl.recording.store import StoreWriter, arrays, is_store, open_store
-from nissl.recording.store.chunks import SiteReader
+from nissl.recording.store.site_reader import SiteReader
 
 SITES = {"blocks.0.mlp": 10, "blocks.1.mlp": 7, "blocks.1.out": 3}
 N = 60

@@ -14,7 +14,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from nissl.recording.store.arrays import read_column
-from nissl.recording.store.chunks import Selection, SiteReader, compact, groups
+from nissl.recording.store.site_reader import Selection, SiteReader, compact, groups
 
 __all__ = ["LazyColumn", "LazyValues"]
 

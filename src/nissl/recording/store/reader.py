@@ -16,11 +16,11 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import is_words, lacking
 from nissl.recording.recording import Recording
 from nissl.recording.store.arrays import read_attributes, read_column
-from nissl.recording.store.chunks import SiteReader
 from nissl.recording.store.columns import ADDRESS, ARRAY, SITE, addresses
 from nissl.recording.store.lazy import LazyColumn, LazyValues
 from nissl.recording.store.manifest import Manifest, read_manifest, site_layout
 from nissl.recording.store.resume import rows_on_disk, whole_batches
+from nissl.recording.store.site_reader import SiteReader
 
 __all__ = ["open_store"]
 

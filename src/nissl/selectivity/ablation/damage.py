@@ -135,14 +135,14 @@ def weighed(net: Network, rec: Recording) -> pd.DataFrame:
     >>> weighed(net, rec)  # doctest: +SKIP
     """
     from nissl.recording import units_table
-    from nissl.recording.blocks import blocks
+    from nissl.recording.chunks import chunks
 
     table = units_table(rec)
     size = np.zeros(len(table))
-    for block in blocks(rec):
-        total = np.abs(block.values).sum(axis=0)
+    for chunk in chunks(rec):
+        total = np.abs(chunk.values).sum(axis=0)
         # Some experts were called at some tokens only; elsewhere the copy that this makes is dear.
-        size += total if np.isfinite(total).all() else np.nansum(np.abs(block.values), axis=0)
+        size += total if np.isfinite(total).all() else np.nansum(np.abs(chunk.values), axis=0)
     size /= max(rec.sizes["sample"], 1)
     weight = np.zeros(len(table))
     for site in dict.fromkeys(table["site"]):

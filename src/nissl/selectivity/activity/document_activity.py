@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
     from nissl.recording import Recording
-    from nissl.recording.blocks import Block
+    from nissl.recording.chunks import Chunk
 
 __all__ = ["document_activity"]
 
@@ -92,15 +92,15 @@ def document_activity(
     sums = {name: _Sums(n_documents, len(weights[name])) for name in written}
     of_gate = {gate: name for name, gate in gates.items()}
 
-    def consume(block: Block) -> None:
-        rows = np.flatnonzero(np.asarray(block.samples["position"]) > 0)
-        values, document = block.values[rows], np.asarray(block.samples["document"])[rows]
-        if block.site in of_gate:
-            sums[of_gate[block.site]].add_open(values, document)
+    def consume(chunk: Chunk) -> None:
+        rows = np.flatnonzero(np.asarray(chunk.samples["position"]) > 0)
+        values, document = chunk.values[rows], np.asarray(chunk.samples["document"])[rows]
+        if chunk.site in of_gate:
+            sums[of_gate[chunk.site]].add_open(values, document)
             return
-        sums[block.site].add(values, document, weights[block.site])
-        if block.site not in gates:
-            sums[block.site].add_open(values, document)
+        sums[chunk.site].add(values, document, weights[chunk.site])
+        if chunk.site not in gates:
+            sums[chunk.site].add_open(values, document)
 
     stream(net, plan, sites=[*written, *of_gate], consume=consume, progress=progress)
     n_tokens = sums[written[0]].n_tokens

@@ -1,4 +1,4 @@
-"""Blocks: a recording in runs of consecutive samples, so that memory is bounded by a block."""
+"""Chunks: a recording in runs of consecutive samples, so that memory is bounded by a chunk."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.recording.recording import Recording, check
 
-__all__ = ["Block", "blocks"]
+__all__ = ["Chunk", "chunks"]
 
 COLUMN_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Block:
+class Chunk:
     """Consecutive samples of a recording, with their labels.
 
     Parameters
@@ -25,7 +25,7 @@ class Block:
     site : str
         The site of the units; empty where a recording has several or none.
     values : array, shape (n_rows, n_units)
-        float32 or float64, C-contiguous; valid until the next block, and not to be written to.
+        float32 or float64, C-contiguous; valid until the next chunk, and not to be written to.
     samples : mapping of str to array
         The sample coordinates, each of shape (n_rows,).
     start : int
@@ -33,8 +33,8 @@ class Block:
 
     Examples
     --------
-    >>> block = Block("embed", np.zeros((2, 3)), {"token": np.array([5, 7])}, start=10)
-    >>> block.values.shape, block.start
+    >>> chunk = Chunk("embed", np.zeros((2, 3)), {"token": np.array([5, 7])}, start=10)
+    >>> chunk.values.shape, chunk.start
     ((2, 3), 10)
     """
 
@@ -44,8 +44,8 @@ class Block:
     start: int = 0
 
 
-def blocks(rec: Recording, *, size: int = 8192) -> Iterator[Block]:
-    """Yield a recording block by block, reading no more than a block at a time.
+def chunks(rec: Recording, *, size: int = 8192) -> Iterator[Chunk]:
+    """Yield a recording chunk by chunk, reading no more than a chunk at a time.
 
     Parameters
     ----------
@@ -53,11 +53,11 @@ def blocks(rec: Recording, *, size: int = 8192) -> Iterator[Block]:
         In memory or lazy. Half floats, booleans and integers of up to 16 bits come as float32,
         wider integers as float64.
     size : int
-        Samples in a block; the last one has what is left.
+        Samples in a chunk; the last one has what is left.
 
     Yields
     ------
-    Block
+    Chunk
         At most `size` samples, in the recording's order.
 
     Raises
@@ -71,29 +71,29 @@ def blocks(rec: Recording, *, size: int = 8192) -> Iterator[Block]:
     --------
     >>> from nissl.recording import as_recording
     >>> rec = as_recording(np.arange(6).reshape(3, 2), samples={"trial": [0, 0, 1]})
-    >>> [(b.start, b.values.shape, b.samples["trial"].tolist()) for b in blocks(rec, size=2)]
+    >>> [(b.start, b.values.shape, b.samples["trial"].tolist()) for b in chunks(rec, size=2)]
     [(0, (2, 2), [0, 0]), (2, (1, 2), [1])]
     """
     check(rec)
     if size < 1:
-        raise NisslError(f"a block of {size} samples holds nothing", do="give size=1 or more")
+        raise NisslError(f"a chunk of {size} samples holds nothing", do="give size=1 or more")
     return _blocks(rec, size)
 
 
-def _blocks(rec: Recording, size: int) -> Iterator[Block]:
+def _blocks(rec: Recording, size: int) -> Iterator[Chunk]:
     site = _only_site(rec)
     dtype = _floating(rec.dtype)
     # Variables, not DataArrays: slicing them costs a tenth, and reads no more than the slice.
     values = rec.variable
     columns = {str(n): c.variable for n, c in rec.coords.items() if c.dims == ("sample",)}
-    # Columns are read many blocks at a time: a block of one would cost as much as the read.
+    # Columns are read many chunks at a time: a chunk of one would cost as much as the read.
     stretch = max(1, COLUMN_ROWS // size) * size
     held: dict[str, np.ndarray[Any, Any]] = {}
     for start in range(0, rec.sizes["sample"], size):
         first = start % stretch
         if first == 0:
             held = {n: np.asarray(c[start : start + stretch].values) for n, c in columns.items()}
-        yield Block(
+        yield Chunk(
             site=site,
             values=np.ascontiguousarray(values[start : start + size].values, dtype=dtype),
             samples={name: column[first : first + size] for name, column in held.items()},
