@@ -20,8 +20,8 @@ import xarray as xr
 
 from bench.measure import Row, interleaved, make_cold
 from nissl.cache import cache_dir
-from nissl.recording import Recording
-from nissl.recording.store import StoreWriter, open_store
+from nissl.recording import Recording, open_store
+from nissl.recording.store.writer import StoreWriter
 
 SITES = {f"blocks.{i}.mlp.neurons": 1536 for i in range(30)} | {
     f"blocks.{i}.resid_post": 576 for i in range(30)

@@ -20,6 +20,5 @@ from .network import project as project
 from .network import record as record
 from .network import scale as scale
 from .recording import Recording as Recording
-from .recording import check as check
 from .specimens import fetch as fetch
 from .specimens import read as read

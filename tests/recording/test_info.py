@@ -68,7 +68,7 @@ def test_empty_recordings_can_be_described():
 
 
 def test_files_and_stores_are_described_by_their_path(tmp_path, rec):
-    from nissl.recording.store import save
+    from nissl.recording import save
 
     (tmp_path / "cells.csv").write_text("label,a,b\ncat,1,2\n")
     found = info(tmp_path / "cells.csv")

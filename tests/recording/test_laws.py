@@ -123,7 +123,7 @@ def test_aligned_with_itself_is_itself(rec, random):
 
 
 def test_the_laws_hold_for_what_lies_in_a_store(tmp_path):
-    from nissl.recording.store import open_store, save
+    from nissl.recording import open_store, save
 
     rng = np.random.default_rng(0)
     rec = as_recording(

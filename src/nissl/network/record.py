@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nissl.network.site import Site
     from nissl.network.windows import BosPolicy
     from nissl.recording import Recording
-    from nissl.recording.store import SampleAxis
+    from nissl.recording.store.schema import SampleAxis
 
 __all__ = ["provenance", "record", "stream"]
 
@@ -298,7 +298,8 @@ def _to_store(
     resume: bool,
     progress: bool,
 ) -> Recording | dict[str, Recording]:
-    from nissl.recording.store import StoreWriter, open_store
+    from nissl.recording import open_store
+    from nissl.recording.store.writer import StoreWriter
 
     groups = list(grouped(grids).values())
     axes = [_axis(plan, group[0]) for group in groups]
@@ -325,7 +326,7 @@ def _to_store(
 
 def _axis(plan: TextPlan | ItemPlan, grid: Grid) -> SampleAxis:
     """Return the samples of a site, and how many there are after each batch."""
-    from nissl.recording.store import SampleAxis
+    from nissl.recording.store.schema import SampleAxis
 
     ends = np.asarray([batch.stop for batch in plan.batches])
     if grid.tokens and isinstance(plan, TextPlan):

@@ -5,7 +5,6 @@ from .chunks import chunks as chunks
 from .concat import concat as concat
 from .info import describe as describe
 from .info import info as info
-from .layers import layers as layers
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import as_recording as as_recording
@@ -15,8 +14,5 @@ from .recording import units_table as units_table
 from .select import select as select
 from .spikes import bin_spikes as bin_spikes
 from .store.manifest import StoreMismatch as StoreMismatch
-from .store.manifest import is_store as is_store
 from .store.reader import open_store as open_store
 from .store.saving import save as save
-from .store.writer import SampleAxis as SampleAxis
-from .store.writer import StoreWriter as StoreWriter

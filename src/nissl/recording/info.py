@@ -135,7 +135,8 @@ def info(
         from nissl.recording.readers import read_file
 
         return {"source": str(path), **describe(read_file(path, **options))}
-    from nissl.recording.store import is_store, open_store
+    from nissl.recording.store.manifest import is_store
+    from nissl.recording.store.reader import open_store
 
     if not is_store(path):
         raise NisslError(

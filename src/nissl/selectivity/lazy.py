@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.chunks import chunks
-from nissl.recording.layers import layers
+from nissl.recording.units_by_site import units_by_site
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def lazy(
         site=sites,
     )
     if "layer" in rec.coords:
-        table["layer"] = [int(rec["layer"].values[c[0]]) for c in layers(rec).values()]
+        table["layer"] = [int(rec["layer"].values[c[0]]) for c in units_by_site(rec).values()]
     said = {**found.provenance, "n_samples": rec.sizes["sample"], "nonzero": float(score.mean())}
     return Finding(table, "lazy", found.null, said, "nonzero")
 
@@ -126,4 +126,4 @@ def _shares(rec: Recording) -> dict[str, NDArray[np.float64]]:
             )
         count += (chunk.values != 0).sum(axis=0)
     share = count / max(rec.sizes["sample"], 1)
-    return {site or "all units": share[columns] for site, columns in layers(rec).items()}
+    return {site or "all units": share[columns] for site, columns in units_by_site(rec).items()}

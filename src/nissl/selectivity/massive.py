@@ -11,7 +11,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.labels import coordinate, word_codes
-from nissl.recording.layers import layers
+from nissl.recording.units_by_site import units_by_site
 from nissl.statistics import Finding, against_null
 from nissl.statistics.rotated import rotation
 
@@ -100,7 +100,7 @@ def massive(
         raise NisslError("one text does not tell chance from habit", do="record two texts or more")
     tables: list[pd.DataFrame] = []
     turns: dict[int, list[NDArray[np.float32]]] = {}
-    for site, columns in layers(rec).items():
+    for site, columns in units_by_site(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
         medians = _medians(values, texts, site)
         largest = np.stack([values[rows].max(axis=0) for rows in texts])
@@ -180,7 +180,7 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
     import pandas as pd
 
     texts, rows = _texts(rec, block), []
-    for site, columns in layers(rec).items():
+    for site, columns in units_by_site(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
         medians = _medians(values, texts, site)
         tops = [values[text].max(axis=0) for text in texts]

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import align, check
-from nissl.recording.layers import layers
+from nissl.recording.units_by_site import units_by_site
 from nissl.statistics import Finding, against_null
 from nissl.statistics.rotated import rotation
 from nissl.statistics.standardised import ROWS, standardised
@@ -120,7 +120,7 @@ def universal(
             drawn = np.zeros_like(draws)
             sides = (reader if a is rec else _reader(a), *standardised(b))
             turns: dict[int, list[NDArray[np.float32]]] = {}
-            for columns in layers(b).values():
+            for columns in units_by_site(b).values():
                 width = len(columns)
                 if width not in turns:  # a draw turns all layers of a network alike
                     keys = [(seed, number, width, draw) for draw in range(n_rotations)]

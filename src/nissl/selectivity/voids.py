@@ -16,7 +16,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.labels import coordinate, word_codes
-from nissl.recording.layers import layers
+from nissl.recording.units_by_site import units_by_site
 from nissl.statistics import Finding, against_null
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def stream_norms(rec: Recording) -> Array:
     """
     from nissl.recording.chunks import chunks
 
-    columns = layers(check(rec))
+    columns = units_by_site(check(rec))
     expected = ["blocks.0.resid_pre", *(f"blocks.{i}.resid_post" for i in range(len(columns) - 1))]
     if list(columns) != expected or len(expected) < 2:
         odd = next((a for a, b in zip(columns, expected, strict=True) if a != b), "resid_post")

@@ -20,7 +20,7 @@ def read(path_or_name: str | Path, **options: Any) -> Any:
         reader knows (NWB, NIfTI, EDF, FIF, BrainVision, CSV, parquet, npz), or a store.
     **options
         Passed to whatever reads it: `nissl.specimens.load`, `nissl.recording.readers.read_file` or
-        `nissl.recording.store.open_store`.
+        `nissl.recording.open_store`.
 
     Returns
     -------
@@ -65,7 +65,8 @@ def read(path_or_name: str | Path, **options: Any) -> Any:
 
 
 def _folder(path: Path, **options: Any) -> Any:
-    from nissl.recording.store import is_store, open_store
+    from nissl.recording import open_store
+    from nissl.recording.store.manifest import is_store
 
     if not is_store(path):
         raise NisslError(

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nissl.recording.store import SampleAxis, StoreWriter, partial
+from nissl.recording.store import direct_file
+from nissl.recording.store.schema import SampleAxis
+from nissl.recording.store.writer import StoreWriter
 
-SITES = {"a": 100, "b": 3, "places": 2}  # blocks of the first are nearly a page
+SITES = {"a": 100, "b": 3, "places": 2}  # row groups of the first are nearly a page
 LAYOUT = {"chunk_rows": 8, "chunk_units": 40, "shard_rows": 32}
 N = 70
 BOUNDARIES = [*range(11, N, 11), N]
@@ -115,5 +117,5 @@ if __name__ == "__main__":
     # What is imported at the first use would be imported again in every fork.
     with tempfile.TemporaryDirectory() as warm:
         write(Path(warm))
-    mode, target, partial.DIRECT_BYTES = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    mode, target, direct_file.DIRECT_BYTES = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     print(killed_at_random(target, 10) if mode == "random" else killed_at_every_call(target))

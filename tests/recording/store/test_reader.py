@@ -11,9 +11,11 @@ import xarray as xr
 from xarray.core.indexing import LazilyIndexedArray
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import check
-from nissl.recording.store import StoreWriter, arrays, is_store, open_store
+from nissl.recording import check, open_store
+from nissl.recording.store import arrays
+from nissl.recording.store.manifest import is_store
 from nissl.recording.store.site_reader import SiteReader
+from nissl.recording.store.writer import StoreWriter
 
 SITES = {"blocks.0.mlp": 10, "blocks.1.mlp": 7, "blocks.1.out": 3}
 N = 60
@@ -150,9 +152,9 @@ def test_a_changed_byte_is_found(store, place):
     path.write_bytes(damaged)
     with pytest.raises(NisslError, match="is damaged: its checksum differs"):
         open_store(store).load()
-    column, block = divmod(place, 132)[0] % 3, divmod(place, 132)[0] // 3
+    column, row_group = divmod(place, 132)[0] % 3, divmod(place, 132)[0] // 3
     with pytest.raises(NisslError, match="samples"):
-        open_store(store)[24 + 8 * block, 4 * column].load()
+        open_store(store)[24 + 8 * row_group, 4 * column].load()
     assert open_store(store, verify=False).load().shape == (N, 20)
 
 

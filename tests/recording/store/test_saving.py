@@ -7,8 +7,7 @@ import pytest
 import xarray as xr
 
 from nissl.errors import NisslError
-from nissl.recording import NotARecording, as_recording
-from nissl.recording.store import open_store, save
+from nissl.recording import NotARecording, as_recording, open_store, save
 
 RNG = np.random.default_rng(0)
 
@@ -45,7 +44,7 @@ def test_sites_that_alternate_are_kept_as_one_array(tmp_path):
     xr.testing.assert_identical(open_store(tmp_path), rec)
 
 
-def test_a_lazy_recording_is_saved_in_blocks(tmp_path, monkeypatch):
+def test_a_lazy_recording_is_saved_in_row_groups(tmp_path, monkeypatch):
     monkeypatch.setattr("nissl.recording.store.saving.ROWS", 7)
     rec = as_recording(RNG.random((30, 5)), samples={"trial": np.arange(30)})
     first = open_store(save(rec, tmp_path / "first", progress=False))

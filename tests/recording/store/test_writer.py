@@ -20,7 +20,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.store import SampleAxis, StoreWriter, open_store, partial
+from nissl.recording import open_store
+from nissl.recording.store import direct_file
+from nissl.recording.store.schema import SampleAxis
+from nissl.recording.store.writer import StoreWriter
 
 LAYOUT = {"chunk_rows": 8, "chunk_units": 4, "shard_rows": 16}
 
@@ -222,14 +225,14 @@ def test_a_caller_may_reuse_its_buffer(tmp_path):
 def test_append_returns_while_the_thread_writes_and_waits_when_its_blocks_are_used_up(
     tmp_path, monkeypatch
 ):
-    gate, waiting, real = threading.Event(), threading.Event(), partial.write_all
+    gate, waiting, real = threading.Event(), threading.Event(), direct_file.write_all
 
     def held(file, data, offset):
         waiting.set()
         gate.wait(30)
         real(file, data, offset)
 
-    monkeypatch.setattr(partial, "write_all", held)
+    monkeypatch.setattr(direct_file, "write_all", held)
     values = np.ones((800, 4), "float32")
     writer = StoreWriter(
         tmp_path, sites={"a": 4}, n_samples=800, boundaries=range(8, 801, 8), _layout=LAYOUT
@@ -245,7 +248,7 @@ def test_append_returns_while_the_thread_writes_and_waits_when_its_blocks_are_us
     feeder.start()
     assert waiting.wait(30)
     feeder.join(0.3)
-    # Some blocks went in while the first was being written; memory holds no more than a few.
+    # Some row groups went in while the first was being written; memory holds no more than a few.
     assert feeder.is_alive()
     assert 1 <= len(done) <= 8
     gate.set()
@@ -256,7 +259,7 @@ def test_append_returns_while_the_thread_writes_and_waits_when_its_blocks_are_us
 
 @pytest.mark.parametrize("direct", [True, False])
 def test_a_full_disk_keeps_what_was_whole_and_resumes(tmp_path, monkeypatch, direct):
-    monkeypatch.setattr(partial, "DIRECT_BYTES", 0 if direct else 1 << 30)
+    monkeypatch.setattr(direct_file, "DIRECT_BYTES", 0 if direct else 1 << 30)
     values = np.random.default_rng(0).normal(size=(100, 6)).astype("float32")
     real, calls = os.pwrite, []
 
@@ -286,7 +289,7 @@ def test_writing_past_the_cache_gives_the_same_bytes(tmp_path, monkeypatch, n):
     values = np.random.default_rng(0).normal(size=(n, 70)).astype("float32")
     layout = {"chunk_rows": 256, "shard_rows": 512}
     for name, least in (("direct", 0), ("cached", 1 << 30)):
-        monkeypatch.setattr(partial, "DIRECT_BYTES", least)
+        monkeypatch.setattr(direct_file, "DIRECT_BYTES", least)
         write(tmp_path / name, values, _layout=layout)
     for number in range(-(-n // 512)):
         one, other = (tmp_path / k / "site" / "c" / str(number) / "0" for k in ("direct", "cached"))

@@ -1,10 +1,10 @@
 """Where every number of a site lies on disk: chunks of samples by units, in shards, without gaps.
 
 A *chunk* holds 256 samples of at most 192 units, sample-major, and is followed by its CRC-32C. A
-*block* is the chunks of the same 256 samples side by side, spanning all units. A *shard* is the
-blocks of 65,536 samples one after another, followed by the index that zarr's ``sharding_indexed``
-codec asks for. As every chunk is whole and none is compressed, an address is arithmetic: the index
-is written for others and never read by us.
+*row group* is the chunks of the same 256 samples side by side, spanning all units. A *shard* is the
+row groups of 65,536 samples one after another, followed by the index that zarr's
+``sharding_indexed`` codec asks for. As every chunk is whole and none is compressed, an address is
+arithmetic: the index is written for others and never read by us.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ BFLOAT16_NAN = 0x7FC0
 
 @dataclass(frozen=True)
 class Layout:
-    """The arithmetic of one site's chunks, blocks and shards.
+    """The arithmetic of one site's chunks, row groups and shards.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Layout:
     Examples
     --------
     >>> layout = Layout(100_000, 1536, "float32")
-    >>> layout.n_columns, layout.block_bytes, layout.n_shards, layout.blocks_in(1)
+    >>> layout.n_columns, layout.row_group_bytes, layout.n_shards, layout.row_groups_in(1)
     (8, 1572896, 2, 135)
     """
 
@@ -64,7 +64,7 @@ class Layout:
 
     @cached_property
     def n_columns(self) -> int:
-        """Chunks side by side in a block."""
+        """Chunks side by side in a row group."""
         return max(1, math.ceil(self.n_units / self.chunk_units))
 
     @cached_property
@@ -78,18 +78,18 @@ class Layout:
         return self.chunk_rows * self.width * self.storage.itemsize + CHECKSUM_BYTES
 
     @cached_property
-    def block_bytes(self) -> int:
-        """Bytes of a block."""
+    def row_group_bytes(self) -> int:
+        """Bytes of a row group."""
         return self.n_columns * self.chunk_bytes
 
     @cached_property
-    def blocks_per_shard(self) -> int:
-        """Blocks of a full shard."""
+    def row_groups_per_shard(self) -> int:
+        """Row groups of a full shard."""
         return self.shard_rows // self.chunk_rows
 
     @cached_property
-    def n_blocks(self) -> int:
-        """Blocks of the whole array."""
+    def n_row_groups(self) -> int:
+        """Row groups of the whole array."""
         return math.ceil(self.n_samples / self.chunk_rows)
 
     @cached_property
@@ -97,14 +97,14 @@ class Layout:
         """Shards of the whole array."""
         return math.ceil(self.n_samples / self.shard_rows)
 
-    def blocks_in(self, shard: int) -> int:
-        """Blocks that shard number `shard` holds once it is whole."""
-        return min(self.blocks_per_shard, self.n_blocks - shard * self.blocks_per_shard)
+    def row_groups_in(self, shard: int) -> int:
+        """Row groups that shard number `shard` holds once it is whole."""
+        return min(self.row_groups_per_shard, self.n_row_groups - shard * self.row_groups_per_shard)
 
     def shard_bytes(self, shard: int) -> int:
         """Bytes of shard number `shard` once it is whole, with its index."""
-        entries = self.blocks_per_shard * self.n_columns
-        return self.blocks_in(shard) * self.block_bytes + entries * 16 + CHECKSUM_BYTES
+        entries = self.row_groups_per_shard * self.n_columns
+        return self.row_groups_in(shard) * self.row_group_bytes + entries * 16 + CHECKSUM_BYTES
 
     @property
     def total_bytes(self) -> int:
@@ -113,19 +113,19 @@ class Layout:
 
     def index(self, shard: int) -> bytes:
         """Return the index at the end of a whole shard: (offset, bytes) of each chunk, checksum."""
-        written = self.blocks_in(shard) * self.n_columns
-        table = np.full((self.blocks_per_shard * self.n_columns, 2), 2**64 - 1, dtype="<u8")
+        written = self.row_groups_in(shard) * self.n_columns
+        table = np.full((self.row_groups_per_shard * self.n_columns, 2), 2**64 - 1, dtype="<u8")
         table[:written, 0] = np.arange(written, dtype="<u8") * np.uint64(self.chunk_bytes)
         table[:written, 1] = self.chunk_bytes
         data = table.tobytes()
         return data + checksum(data).to_bytes(CHECKSUM_BYTES, "little")
 
-    def chunks(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """View the bytes of a block as numbers.
+    def chunks(self, row_group: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """View the bytes of a row group as numbers.
 
         Parameters
         ----------
-        block : array of uint8, shape (block_bytes,)
+        row_group : array of uint8, shape (row_group_bytes,)
             The bytes, which the view shares.
 
         Returns
@@ -137,7 +137,7 @@ class Layout:
         return np.ndarray(
             (self.n_columns, self.chunk_rows, self.width),
             dtype=self.storage,
-            buffer=block.data,
+            buffer=row_group.data,
             strides=(self.chunk_bytes, self.width * item, item),
         )
 

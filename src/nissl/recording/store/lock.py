@@ -1,14 +1,53 @@
-"""One writer at a time: a lock that the system releases when its holder dies."""
+"""The folder a store is written to: empty or a store, and locked, so that one writer is at work."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
 
 from nissl.errors import NisslError
+from nissl.recording.store.manifest import GROUP, is_store
 
-__all__ = ["Lock"]
+__all__ = ["Lock", "disk_error", "lock_folder"]
+
+
+def lock_folder(path: Path, *, resume: bool) -> Lock:
+    """Make a store's folder, see that it is ours to write, and lock it.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    resume : bool
+        A store may be there already.
+
+    Returns
+    -------
+    Lock
+        To be released by the caller.
+
+    Raises
+    ------
+    NisslError
+        Something else is there, another writer is at work, or the folder cannot be written.
+    """
+    try:
+        _check_folder(path)
+        (path / GROUP).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    if is_store(path) and not resume:
+        raise NisslError(
+            "a store is there already",
+            where=str(path),
+            do="resume it with resume=True, write to another folder, or remove it",
+        )
+    try:
+        return Lock(path / GROUP / "lock")
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 class Lock:
@@ -50,3 +89,25 @@ class Lock:
         """Let the next writer in, and leave no file behind."""
         self.path.unlink(missing_ok=True)
         os.close(self._file)
+
+
+def disk_error(error: OSError, root: Path) -> NisslError:
+    """Return what a user can do about a disk that refuses."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what, do = "the disk is full", "make room and run the same again: it resumes"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        what, do = "the store cannot be written", "choose a folder that you may write"
+    else:
+        what, do = f"writing failed: {error.strerror or error}", "run the same again: it resumes"
+    return NisslError(what, where=str(error.filename or root), do=do)
+
+
+def _check_folder(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise NisslError("a file is in the way", where=str(path), do="choose another folder")
+    if path.is_dir() and not is_store(path) and set(os.listdir(path)) - {GROUP}:
+        raise NisslError(
+            "the folder holds other things than a store",
+            where=str(path),
+            do="write to an empty folder or a new one",
+        )

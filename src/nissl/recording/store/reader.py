@@ -16,11 +16,11 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import is_words, lacking
 from nissl.recording.recording import Recording
 from nissl.recording.store.arrays import read_attributes, read_column
-from nissl.recording.store.columns import ADDRESS, ARRAY, SITE, addresses
-from nissl.recording.store.lazy import LazyColumn, LazyValues
+from nissl.recording.store.lazy_arrays import LazyColumn, LazyValues
 from nissl.recording.store.manifest import Manifest, read_manifest, site_layout
 from nissl.recording.store.resume import rows_on_disk, whole_batches
 from nissl.recording.store.site_reader import SiteReader
+from nissl.recording.store.tables import ADDRESS, ARRAY, SITE, addresses
 
 __all__ = ["open_store"]
 
@@ -59,8 +59,7 @@ def open_store(
     Examples
     --------
     >>> import tempfile
-    >>> from nissl.recording import as_recording
-    >>> from nissl.recording.store import save
+    >>> from nissl.recording import as_recording, save
     >>> path = save(as_recording(np.eye(3), samples={"trial": [0, 0, 1]}), tempfile.mkdtemp())
     >>> rec = open_store(path)
     >>> rec[:, 1].values.tolist(), rec["trial"].values.tolist()

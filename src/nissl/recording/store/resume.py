@@ -12,10 +12,10 @@ import numpy as np
 
 from nissl.recording.store.layout import Layout
 from nissl.recording.store.manifest import Manifest
+from nissl.recording.store.nonfinite import NonfiniteCounter
 from nissl.recording.store.shard import damaged_chunks, partial_path, seal, shard_path
-from nissl.recording.store.tally import Tally
 
-__all__ = ["cut", "rows_on_disk", "whole_batches"]
+__all__ = ["rows_on_disk", "truncate", "whole_batches"]
 
 
 def rows_on_disk(
@@ -30,9 +30,9 @@ def rows_on_disk(
     layout : Layout
         The site's arithmetic.
     recorded : int or None
-        Rows in use, where a run that was stopped filled up its last block.
+        Rows in use, where a run that was stopped filled up its last row group.
     verify : bool
-        Check the blocks of shards that are not whole, whose end a power failure may have left
+        Check the row groups of shards that are not whole, whose end a power failure may have left
         unwritten; whole shards were on the disk before they got their name.
 
     Returns
@@ -40,16 +40,16 @@ def rows_on_disk(
     int
         Rows; a multiple of the chunk's, or all, or `recorded`.
     """
-    blocks = 0
+    row_groups = 0
     for shard in range(layout.n_shards):
         if _is_whole(folder, layout, shard):
-            blocks += layout.blocks_in(shard)
+            row_groups += layout.row_groups_in(shard)
             continue
-        found = _partial_blocks(folder, layout, shard, verify=verify)
-        blocks += found
-        if found < layout.blocks_in(shard):
+        found = _partial_row_groups(folder, layout, shard, verify=verify)
+        row_groups += found
+        if found < layout.row_groups_in(shard):
             break
-    rows = min(blocks * layout.chunk_rows, layout.n_samples)
+    rows = min(row_groups * layout.chunk_rows, layout.n_samples)
     return rows if recorded is None else min(rows, recorded)
 
 
@@ -75,8 +75,8 @@ def whole_batches(manifest: Manifest, rows: Mapping[str, int]) -> int:
     )
 
 
-def cut(
-    folder: Path, layout: Layout, rows: int, tally: Tally
+def truncate(
+    folder: Path, layout: Layout, rows: int, counter: NonfiniteCounter
 ) -> tuple[int, np.ndarray[Any, Any] | None]:
     """Cut a site back to its first `rows`, and put its whole shards in order.
 
@@ -88,47 +88,49 @@ def cut(
         The site's arithmetic.
     rows : int
         How many rows to keep; there are at least as many.
-    tally : Tally
+    counter : NonfiniteCounter
         Takes up the counts of what is kept.
 
     Returns
     -------
-    blocks : int
-        Blocks kept.
-    tail : array of uint8, shape (block_bytes,), or None
-        The block that holds the last rows where they do not fill it; it is no longer on disk.
+    row_groups : int
+        Row groups kept.
+    tail : array of uint8, shape (row_group_bytes,), or None
+        The row group that holds the last rows where they do not fill it; it is no longer on disk.
     """
-    blocks, left = divmod(rows, layout.chunk_rows)
+    row_groups, left = divmod(rows, layout.chunk_rows)
     if rows == layout.n_samples:
-        blocks, left = layout.n_blocks, 0
-    tail = _read_block(folder, layout, blocks) if left else None
-    shard, place = divmod(blocks, layout.blocks_per_shard)
+        row_groups, left = layout.n_row_groups, 0
+    tail = _read_row_group(folder, layout, row_groups) if left else None
+    shard, place = divmod(row_groups, layout.row_groups_per_shard)
     # From the end, so that what is on disk is without a gap at any moment.
     for later in range(layout.n_shards - 1, shard - 1, -1):
-        if later == shard and place == layout.blocks_in(later):
+        if later == shard and place == layout.row_groups_in(later):
             continue
-        tally.forget(later)
+        counter.forget(later)
         if later > shard or place == 0:
             shard_path(folder, later).unlink(missing_ok=True)
             partial_path(folder, later).unlink(missing_ok=True)
         else:
             _reopen(folder, later)
-            os.truncate(partial_path(folder, later), place * layout.block_bytes)
+            os.truncate(partial_path(folder, later), place * layout.row_group_bytes)
     for whole in range(min(shard + 1, layout.n_shards)):
-        _take_up(folder, layout, whole, blocks, tally)
-    return blocks, tail
+        _take_up(folder, layout, whole, row_groups, counter)
+    return row_groups, tail
 
 
-def _take_up(folder: Path, layout: Layout, shard: int, blocks: int, tally: Tally) -> None:
+def _take_up(
+    folder: Path, layout: Layout, shard: int, row_groups: int, counter: NonfiniteCounter
+) -> None:
     """Count what a kept shard holds, and seal it if only that is missing."""
     if _is_whole(folder, layout, shard):
-        tally.load(shard)
+        counter.load(shard)
         return
-    first = shard * layout.blocks_per_shard
-    for number in range(first, min(blocks, first + layout.blocks_in(shard))):
-        tally.count(_read_block(folder, layout, number), number)
-    if blocks >= first + layout.blocks_in(shard):
-        tally.save(shard)
+    first = shard * layout.row_groups_per_shard
+    for number in range(first, min(row_groups, first + layout.row_groups_in(shard))):
+        counter.count(_read_row_group(folder, layout, number), number)
+    if row_groups >= first + layout.row_groups_in(shard):
+        counter.save(shard)
         _reopen(folder, shard)
         seal(folder, layout, shard)
 
@@ -138,35 +140,37 @@ def _is_whole(folder: Path, layout: Layout, shard: int) -> bool:
     return path.exists() and path.stat().st_size == layout.shard_bytes(shard)
 
 
-def _partial_blocks(folder: Path, layout: Layout, shard: int, *, verify: bool) -> int:
+def _partial_row_groups(folder: Path, layout: Layout, shard: int, *, verify: bool) -> int:
     path = partial_path(folder, shard)
     if not path.exists():
-        # A file of a wrong size under the final name was cut by others: its first blocks may do.
+        # A file of a wrong size under the final name was cut by others: its beginning may do.
         path = shard_path(folder, shard)
     if not path.exists():
         return 0
-    found = min(path.stat().st_size // layout.block_bytes, layout.blocks_in(shard))
+    found = min(path.stat().st_size // layout.row_group_bytes, layout.row_groups_in(shard))
     if not verify:
         return found
-    for number, block in enumerate(_blocks_of(path, layout, found)):
-        if damaged_chunks(block, layout):
+    for number, row_group in enumerate(_row_groups_of(path, layout, found)):
+        if damaged_chunks(row_group, layout):
             return number
     return found
 
 
-def _blocks_of(path: Path, layout: Layout, n: int) -> Iterator[np.ndarray[Any, Any]]:
-    block = np.empty(layout.block_bytes, np.uint8)
+def _row_groups_of(path: Path, layout: Layout, n: int) -> Iterator[np.ndarray[Any, Any]]:
+    row_group = np.empty(layout.row_group_bytes, np.uint8)
     with open(path, "rb", buffering=0) as file:
         for _ in range(n):
-            file.readinto(block.data)
-            yield block
+            file.readinto(row_group.data)
+            yield row_group
 
 
-def _read_block(folder: Path, layout: Layout, number: int) -> np.ndarray[Any, Any]:
-    shard, place = divmod(number, layout.blocks_per_shard)
+def _read_row_group(folder: Path, layout: Layout, number: int) -> np.ndarray[Any, Any]:
+    shard, place = divmod(number, layout.row_groups_per_shard)
     path = partial_path(folder, shard)
     path = path if path.exists() else shard_path(folder, shard)
-    return np.fromfile(path, np.uint8, count=layout.block_bytes, offset=place * layout.block_bytes)
+    return np.fromfile(
+        path, np.uint8, count=layout.row_group_bytes, offset=place * layout.row_group_bytes
+    )
 
 
 def _reopen(folder: Path, shard: int) -> None:

@@ -30,7 +30,7 @@ def save(
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        Its values are read in blocks of 8,192 samples.
+        Its values are read in row groups of 8,192 samples.
     path : str or Path
         A new or empty folder.
     dtype : str, optional
@@ -56,7 +56,7 @@ def save(
     --------
     >>> import tempfile
     >>> from nissl.recording import as_recording
-    >>> from nissl.recording.store import open_store
+    >>> from nissl.recording.store.reader import open_store
     >>> rec = as_recording(np.eye(2), units={"region": ["V1", "V2"]}, quantity="calcium")
     >>> open_store(save(rec, tempfile.mkdtemp())).identical(rec)
     True

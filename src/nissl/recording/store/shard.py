@@ -1,4 +1,4 @@
-"""One site's shards: blocks go to a ``.partial`` file; an index and a rename make it whole."""
+"""One site's shards: row groups go to a ``.partial`` file; an index and a rename make it whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nissl.recording.store.direct_file import DirectFile, write_all
 from nissl.recording.store.layout import CHECKSUM_BYTES, Layout, checksum
-from nissl.recording.store.partial import PartialFile, write_all
 
 __all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path", "sync"]
 
@@ -33,43 +33,45 @@ class Shards:
         The array's folder.
     layout : Layout
         The site's arithmetic.
-    blocks : int
-        Blocks already on disk; see `truncate`.
+    row_groups : int
+        Row groups already on disk; see `truncate`.
     """
 
-    def __init__(self, folder: Path, layout: Layout, *, blocks: int = 0) -> None:
+    def __init__(self, folder: Path, layout: Layout, *, row_groups: int = 0) -> None:
         self.folder = folder
         self.layout = layout
-        self.blocks = blocks
-        self._file: PartialFile | None = None
+        self.row_groups = row_groups
+        self._file: DirectFile | None = None
 
-    def append(self, block: np.ndarray[Any, Any]) -> int | None:
-        """Add the checksums to a block and write it.
+    def append(self, row_group: np.ndarray[Any, Any]) -> int | None:
+        """Add the checksums to a row group and write it.
 
         Parameters
         ----------
-        block : array of uint8, shape (block_bytes,)
+        row_group : array of uint8, shape (row_group_bytes,)
             Chunks with room for their checksums, which are filled in.
 
         Returns
         -------
         int or None
-            The number of the shard that now has all its blocks and waits to be sealed.
+            The number of the shard that now has all its row groups and waits to be sealed.
 
         Raises
         ------
         OSError
-            The disk refused; the file ends with its last whole block.
+            The disk refused; the file ends with its last whole row group.
         """
-        _add_checksums(block, self.layout)
-        shard, place = divmod(self.blocks, self.layout.blocks_per_shard)
+        _add_checksums(row_group, self.layout)
+        shard, place = divmod(self.row_groups, self.layout.row_groups_per_shard)
         if self._file is None:
             path = partial_path(self.folder, shard)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = PartialFile(path, place * self.layout.block_bytes, self.layout.block_bytes)
-        self._file.append(block)
-        self.blocks += 1
-        if place + 1 < self.layout.blocks_in(shard):
+            self._file = DirectFile(
+                path, place * self.layout.row_group_bytes, self.layout.row_group_bytes
+            )
+        self._file.append(row_group)
+        self.row_groups += 1
+        if place + 1 < self.layout.row_groups_in(shard):
             return None
         self.close()
         return shard
@@ -82,7 +84,7 @@ class Shards:
 
 
 def seal(folder: Path, layout: Layout, shard: int) -> None:
-    """Make a shard whole: its index behind its blocks, on the disk, under the name zarr reads.
+    """Make a shard whole: its index behind its row groups, on the disk, under the name zarr reads.
 
     Parameters
     ----------
@@ -91,15 +93,15 @@ def seal(folder: Path, layout: Layout, shard: int) -> None:
     layout : Layout
         The site's arithmetic.
     shard : int
-        The shard, whose partial file has all its blocks.
+        The shard, whose partial file has all its row groups.
 
     Raises
     ------
     OSError
-        The disk refused; the partial file still has all its blocks.
+        The disk refused; the partial file still has all its row groups.
     """
     path = partial_path(folder, shard)
-    end = layout.blocks_in(shard) * layout.block_bytes
+    end = layout.row_groups_in(shard) * layout.row_group_bytes
     file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.ftruncate(file, end)
@@ -112,9 +114,9 @@ def seal(folder: Path, layout: Layout, shard: int) -> None:
     sync(path.parent)
 
 
-def damaged_chunks(block: np.ndarray[Any, Any], layout: Layout) -> list[int]:
-    """Return the columns of a block of bytes whose checksum does not fit."""
-    rows = block.reshape(layout.n_columns, layout.chunk_bytes)
+def damaged_chunks(row_group: np.ndarray[Any, Any], layout: Layout) -> list[int]:
+    """Return the columns of a row group of bytes whose checksum does not fit."""
+    rows = row_group.reshape(layout.n_columns, layout.chunk_bytes)
     return [
         column
         for column, chunk in enumerate(rows)
@@ -131,7 +133,7 @@ def sync(path: Path) -> None:
         os.close(file)
 
 
-def _add_checksums(block: np.ndarray[Any, Any], layout: Layout) -> None:
-    for chunk in block.reshape(layout.n_columns, layout.chunk_bytes):
+def _add_checksums(row_group: np.ndarray[Any, Any], layout: Layout) -> None:
+    for chunk in row_group.reshape(layout.n_columns, layout.chunk_bytes):
         value = checksum(chunk[:-CHECKSUM_BYTES])
         chunk[-CHECKSUM_BYTES:] = np.frombuffer(value.to_bytes(CHECKSUM_BYTES, "little"), np.uint8)

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.store.cast import bfloat16_values
 from nissl.recording.store.layout import BFLOAT16, CHECKSUM_BYTES, Layout, checksum
-from nissl.recording.store.rows import bfloat16_values
 from nissl.recording.store.shard import partial_path, shard_path
 
 __all__ = ["Selection", "SiteReader", "compact", "groups"]
@@ -45,7 +45,7 @@ class SiteReader:
         self.layout = layout
         self.dtype = np.dtype("float32") if layout.dtype == BFLOAT16 else np.dtype(layout.dtype)
         self._verify = verify
-        self._verified = np.full((layout.n_blocks, layout.n_columns), not verify)
+        self._verified = np.full((layout.n_row_groups, layout.n_columns), not verify)
 
     def read(
         self,
@@ -67,7 +67,7 @@ class SiteReader:
             Written at `at` along its second side.
         at : array of int, or slice of step one
             Where the units go; of the kind of `units`.
-        scratch : array of uint8, shape (block_bytes or more,)
+        scratch : array of uint8, shape (row_group_bytes or more,)
             Overwritten.
 
         Raises
@@ -77,21 +77,21 @@ class SiteReader:
         """
         columns = list(self._columns(units, at))
         wanted = [column for column, _, _ in columns]
-        scratch = scratch[: self.layout.block_bytes]
+        scratch = scratch[: self.layout.row_group_bytes]
         opened, file = -1, -1
         try:
-            for block, mine in groups(rows // self.layout.chunk_rows):
-                shard = block // self.layout.blocks_per_shard
+            for row_group, mine in groups(rows // self.layout.chunk_rows):
+                shard = row_group // self.layout.row_groups_per_shard
                 if shard != opened:
                     _close(file)
                     opened, file = shard, -1
                     file = self._open(shard)
-                inside = rows[mine] - block * self.layout.chunk_rows
+                inside = rows[mine] - row_group * self.layout.chunk_rows
                 few = len(inside) * len(wanted) <= FEW_PIECES
-                if few and self._verified[block, wanted].all():
-                    chunks = self._rows(file, block, wanted, inside, scratch)
+                if few and self._verified[row_group, wanted].all():
+                    chunks = self._rows(file, row_group, wanted, inside, scratch)
                 else:
-                    chunks = self._whole(file, block, wanted, scratch)
+                    chunks = self._whole(file, row_group, wanted, scratch)
                 lines, target = compact(inside), compact(mine)
                 for column, chosen, places in columns:
                     values = chunks[column][lines][:, chosen]
@@ -120,53 +120,53 @@ class SiteReader:
                 yield column, compact(units[mine] - column * width), compact(at[mine])
 
     def _whole(
-        self, file: int, block: int, wanted: list[int], scratch: np.ndarray[Any, Any]
+        self, file: int, row_group: int, wanted: list[int], scratch: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]:
-        """Read columns of a block into the scratch, check them, and return its view as chunks."""
+        """Read columns of a row group into the scratch, check them, and return it as chunks."""
         size = self.layout.chunk_bytes
         for first, last in _runs(wanted):
             part = scratch[first * size : (last + 1) * size]
-            self._fill(part, file, block, first * size)
+            self._fill(part, file, row_group, first * size)
             if not self._verify:
                 continue
             for column, chunk in enumerate(part.reshape(-1, size), first):
                 kept = int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
                 if checksum(chunk[:-CHECKSUM_BYTES]) != kept:
-                    raise self._damaged(block, column)
-                self._verified[block, column] = True
+                    raise self._damaged(row_group, column)
+                self._verified[row_group, column] = True
         return self.layout.chunks(scratch)
 
     def _rows(
         self,
         file: int,
-        block: int,
+        row_group: int,
         wanted: list[int],
         inside: Indices,
         scratch: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
-        """Read a few rows of a block to their places in the scratch; return its view as chunks."""
+        """Read a few rows of a row group to their places in the scratch; return it as chunks."""
         size = self.layout.width * self.layout.storage.itemsize
         lines = inside.tolist()
         starts = [c * self.layout.chunk_bytes + r * size for c in wanted for r in lines]
         if hasattr(os, "posix_fadvise"):
             # All are asked for before the first is waited for.
             for start in starts:
-                offset = self._offset(block) + start
+                offset = self._offset(row_group) + start
                 os.posix_fadvise(file, offset, size, os.POSIX_FADV_WILLNEED)
         for start in starts:
-            self._fill(scratch[start : start + size], file, block, start)
+            self._fill(scratch[start : start + size], file, row_group, start)
         return self.layout.chunks(scratch)
 
-    def _fill(self, part: np.ndarray[Any, Any], file: int, block: int, start: int) -> None:
-        if os.preadv(file, [part.data], self._offset(block) + start) != len(part):
+    def _fill(self, part: np.ndarray[Any, Any], file: int, row_group: int, start: int) -> None:
+        if os.preadv(file, [part.data], self._offset(row_group) + start) != len(part):
             raise NisslError(
                 f"a shard of '{self.site}' ends too early",
-                where=str(self._path(block // self.layout.blocks_per_shard)),
+                where=str(self._path(row_group // self.layout.row_groups_per_shard)),
                 do="copy the store again, or record it again",
             )
 
-    def _offset(self, block: int) -> int:
-        return block % self.layout.blocks_per_shard * self.layout.block_bytes
+    def _offset(self, row_group: int) -> int:
+        return row_group % self.layout.row_groups_per_shard * self.layout.row_group_bytes
 
     def _open(self, shard: int) -> int:
         path = self._path(shard)
@@ -187,12 +187,12 @@ class SiteReader:
         whole = shard_path(self.folder, shard)
         return whole if whole.exists() else partial_path(self.folder, shard)
 
-    def _damaged(self, block: int, column: int) -> NisslError:
-        first, units = block * self.layout.chunk_rows, self.layout.units_of(column)
+    def _damaged(self, row_group: int, column: int) -> NisslError:
+        first, units = row_group * self.layout.chunk_rows, self.layout.units_of(column)
         return NisslError(
             f"a chunk of '{self.site}' is damaged: its checksum differs (samples {first} to "
             f"{first + self.layout.chunk_rows - 1}, units {units.start} to {units.stop - 1})",
-            where=str(self._path(block // self.layout.blocks_per_shard)),
+            where=str(self._path(row_group // self.layout.row_groups_per_shard)),
             do="copy the store again, or record it again",
         )
 

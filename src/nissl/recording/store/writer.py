@@ -13,10 +13,10 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.store.appender import Appender, disk_error, nonfinite_error
-from nissl.recording.store.finish import finish
-from nissl.recording.store.folder import claim
+from nissl.recording.store.cast import as_numbers, copy_rows, fill_row_group
+from nissl.recording.store.finalize import finalize
 from nissl.recording.store.layout import Layout
+from nissl.recording.store.lock import disk_error, lock_folder
 from nissl.recording.store.manifest import (
     Manifest,
     StoreMismatch,
@@ -25,13 +25,13 @@ from nissl.recording.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from nissl.recording.store.plan import Plan, SampleAxis
-from nissl.recording.store.resume import cut, rows_on_disk, whole_batches
-from nissl.recording.store.rows import as_numbers, copy_rows, fill_block
+from nissl.recording.store.nonfinite import NonfiniteCounter, nonfinite_error
+from nissl.recording.store.resume import rows_on_disk, truncate, whole_batches
+from nissl.recording.store.schema import SampleAxis, StoreSchema
 from nissl.recording.store.shard import Shards
-from nissl.recording.store.tally import Tally
+from nissl.recording.store.writer_thread import WriterThread
 
-__all__ = ["SampleAxis", "StoreWriter"]
+__all__ = ["StoreWriter"]
 
 
 class StoreWriter:
@@ -117,7 +117,7 @@ class StoreWriter:
         _layout: Mapping[str, int] | None = None,
     ) -> None:
         self.path = Path(path)
-        self._plan = Plan(
+        self._schema = StoreSchema(
             sites=sites,
             main=SampleAxis(n_samples, boundaries, samples or {}, sample_attrs or {}),
             axes=axes or {},
@@ -128,7 +128,7 @@ class StoreWriter:
         )
         self._closed = False
         self._failed = False
-        self._lock = claim(self.path, resume=resume)
+        self._lock = lock_folder(self.path, resume=resume)
         try:
             self._begin(refuse_nonfinite=nonfinite == "error")
         except BaseException as error:
@@ -142,7 +142,7 @@ class StoreWriter:
         """The first batch that some site still lacks; the number of batches once all have all."""
         return min(
             bisect_right(axis.boundaries, min(self._rows[s] for s in self._sites_of[number]))
-            for number, axis in enumerate(self._plan.axes)
+            for number, axis in enumerate(self._schema.axes)
         )
 
     def append(self, site: str, values: Any) -> None:
@@ -162,7 +162,7 @@ class StoreWriter:
             (with its unit and sample), or a disk that refuses. What was whole stays.
         """
         layout = self._layout_of(site)
-        self._appender.check()
+        self._thread.check()
         numbers = as_numbers(values, layout.dtype, site=site)
         if numbers.ndim != 2 or numbers.shape[1] != layout.n_units:
             raise NisslError(
@@ -171,19 +171,19 @@ class StoreWriter:
         self._check_batch(site, len(numbers))
         start = 0
         while start < len(numbers):
-            if site not in self._blocks:
-                self._blocks[site] = self._appender.take(layout)
+            if site not in self._row_groups:
+                self._row_groups[site] = self._thread.take(layout)
             row = self._rows[site] % layout.chunk_rows
             part = numbers[start : start + layout.chunk_rows - row]
-            chunks = layout.chunks(self._blocks[site])
+            chunks = layout.chunks(self._row_groups[site])
             if (place := copy_rows(chunks, row, part, layout)) is not None:
                 row, unit = place
                 self._overflow(site, float(part[row, unit]), unit, self._rows[site] + row)
             start += len(part)
             self._rows[site] += len(part)
             if row + len(part) == layout.chunk_rows or self._rows[site] == layout.n_samples:
-                fill_block(chunks, row + len(part), layout)
-                self._appender.put(site, self._blocks.pop(site))
+                fill_row_group(chunks, row + len(part), layout)
+                self._thread.put(site, self._row_groups.pop(site))
 
     def close(self) -> None:
         """Write what is left and make the store whole, or, where batches lack, ready to resume.
@@ -197,11 +197,11 @@ class StoreWriter:
             return
         self._closed = True
         try:
-            complete = self.batch == self._plan.n_batches and not self._failed
+            complete = self.batch == self._schema.n_batches and not self._failed
             if complete:
-                self._appender.close()
+                self._thread.close()
                 if not self._manifest["complete"]:
-                    finish(self.path, self._plan, self._manifest, self._tallies)
+                    finalize(self.path, self._schema, self._manifest, self._counters)
             else:
                 self._interrupt()
         except OSError as error:
@@ -210,7 +210,7 @@ class StoreWriter:
             self._lock.release()
         if not complete and not self._failed:
             warnings.warn(
-                f"{self.path} holds {self.batch} of {self._plan.n_batches} batches; "
+                f"{self.path} holds {self.batch} of {self._schema.n_batches} batches; "
                 "the same run resumes it",
                 stacklevel=2,
             )
@@ -234,68 +234,70 @@ class StoreWriter:
                 raise
 
     def _begin(self, *, refuse_nonfinite: bool) -> None:
-        plan = self._plan
-        self._manifest = plan.manifest()
-        folders = {site: self.path / name for site, name in plan.arrays.items()}
-        self._tallies = {s: Tally(folders[s], layout) for s, layout in plan.layouts.items()}
-        self._rows = dict.fromkeys(plan.layouts, 0)
-        self._blocks: dict[str, np.ndarray[Any, Any]] = {}
+        schema = self._schema
+        self._manifest = schema.manifest()
+        folders = {site: self.path / name for site, name in schema.arrays.items()}
+        self._counters = {
+            s: NonfiniteCounter(folders[s], layout) for s, layout in schema.layouts.items()
+        }
+        self._rows = dict.fromkeys(schema.layouts, 0)
+        self._row_groups: dict[str, np.ndarray[Any, Any]] = {}
         self._tails: dict[str, np.ndarray[Any, Any]] = {}
         self._sites_of = [
-            [s for s, axis in plan.axis_of.items() if axis == number]
-            for number in range(len(plan.axes))
+            [s for s, axis in schema.axis_of.items() if axis == number]
+            for number in range(len(schema.axes))
         ]
-        blocks = dict.fromkeys(plan.layouts, 0)
+        row_groups = dict.fromkeys(schema.layouts, 0)
         if is_store(self.path):
             old = read_manifest(self.path)
             if fields := differences(old, self._manifest):
                 raise StoreMismatch(fields, where=str(self.path))
-            blocks = self._take_up(old, folders)
+            row_groups = self._take_up(old, folders)
             # What an earlier run refused is not let pass by the next.
-            for site, tally in self._tallies.items() if refuse_nonfinite else ():
-                if (place := tally.first()) is not None:
+            for site, counter in self._counters.items() if refuse_nonfinite else ():
+                if (place := counter.first()) is not None:
                     raise nonfinite_error(site, *place)
-        self.bytes_needed = plan.total_bytes - sum(
-            blocks[site] * layout.block_bytes for site, layout in plan.layouts.items()
+        self.bytes_needed = schema.total_bytes - sum(
+            row_groups[site] * layout.row_group_bytes for site, layout in schema.layouts.items()
         )
         if not self._manifest["complete"]:
             self._check_room()
             write_manifest(self.path, self._manifest)
-            plan.write(self.path)
+            schema.write(self.path)
         self._shards = {
-            site: Shards(folders[site], layout, blocks=blocks[site])
-            for site, layout in plan.layouts.items()
+            site: Shards(folders[site], layout, row_groups=row_groups[site])
+            for site, layout in schema.layouts.items()
         }
-        self._appender = Appender(
-            self.path, self._shards, self._tallies, refuse_nonfinite=refuse_nonfinite
+        self._thread = WriterThread(
+            self.path, self._shards, self._counters, refuse_nonfinite=refuse_nonfinite
         )
         for site, tail in self._tails.items():
-            self._blocks[site] = self._appender.take(plan.layouts[site])
-            self._blocks[site][:] = tail
+            self._row_groups[site] = self._thread.take(schema.layouts[site])
+            self._row_groups[site][:] = tail
 
     def _take_up(self, old: Manifest, folders: Mapping[str, Path]) -> dict[str, int]:
-        """Cut what is there back to its last whole batch; return the blocks that are kept."""
-        layouts = self._plan.layouts
+        """Cut what is there back to its last whole batch; return the row groups that are kept."""
+        layouts = self._schema.layouts
         if old["complete"]:
-            for tally in self._tallies.values():
-                tally.remove()  # a kill may have come between the manifest and this
+            for counter in self._counters.values():
+                counter.remove()  # a kill may have come between the manifest and this
             self._manifest = old
             self._rows = {site: layout.n_samples for site, layout in layouts.items()}
-            return {site: layout.n_blocks for site, layout in layouts.items()}
+            return {site: layout.n_row_groups for site, layout in layouts.items()}
         found = {
             site: rows_on_disk(folders[site], layout, old["sites"][site]["rows"], verify=True)
             for site, layout in layouts.items()
         }
         batch = whole_batches(old, found)
-        blocks = {}
+        row_groups = {}
         for site, layout in layouts.items():
-            boundaries = self._plan.axes[self._plan.axis_of[site]].boundaries
+            boundaries = self._schema.axes[self._schema.axis_of[site]].boundaries
             rows = boundaries[batch - 1] if batch else 0
-            blocks[site], tail = cut(folders[site], layout, rows, self._tallies[site])
+            row_groups[site], tail = truncate(folders[site], layout, rows, self._counters[site])
             self._rows[site] = rows
             if tail is not None:
                 self._tails[site] = tail
-        return blocks
+        return row_groups
 
     def _check_room(self) -> None:
         free = shutil.disk_usage(self.path).free
@@ -312,12 +314,12 @@ class StoreWriter:
             raise NisslError(
                 "this writer is closed", where=str(self.path), do="make it again: it resumes"
             )
-        if site not in self._plan.layouts:
-            raise UnknownName("site", site, self._plan.layouts)
-        return self._plan.layouts[site]
+        if site not in self._schema.layouts:
+            raise UnknownName("site", site, self._schema.layouts)
+        return self._schema.layouts[site]
 
     def _check_batch(self, site: str, n_rows: int) -> None:
-        boundaries = self._plan.axes[self._plan.axis_of[site]].boundaries
+        boundaries = self._schema.axes[self._schema.axis_of[site]].boundaries
         batch = self.batch
         end = boundaries[batch] if batch < len(boundaries) else self._rows[site]
         if self._rows[site] + n_rows > end:
@@ -331,25 +333,25 @@ class StoreWriter:
     def _overflow(self, site: str, value: float, unit: int, sample: int) -> NoReturn:
         self._failed = True
         raise NisslError(
-            f"{value:.6g} does not fit into {self._plan.dtype}",
+            f"{value:.6g} does not fit into {self._schema.dtype}",
             where=f"{site}[{unit}], sample {sample}",
             do="keep this site as float32 or bfloat16; what was recorded before is kept",
         )
 
     def _interrupt(self) -> None:
-        """Keep every row that came: note how many they are, and fill up the unfinished blocks."""
+        """Keep every row that came: note how many, and fill up the unfinished row groups."""
         try:
-            self._appender.check()
+            self._thread.check()
             for site, rows in self._rows.items():
                 self._manifest["sites"][site]["rows"] = rows
-            # Before the blocks, whose filling must not be taken for rows.
+            # Before the row groups, whose filling must not be taken for rows.
             write_manifest(self.path, self._manifest)
-            for site, block in self._blocks.items():
-                layout = self._plan.layouts[site]
-                # An interrupt may come when a block is full and not yet handed over.
+            for site, row_group in self._row_groups.items():
+                layout = self._schema.layouts[site]
+                # An interrupt may come when a row group is full and not yet handed over.
                 used = (self._rows[site] - 1) % layout.chunk_rows + 1 if self._rows[site] else 0
-                fill_block(layout.chunks(block), used, layout)
-                self._appender.put(site, block, counted=False)
+                fill_row_group(layout.chunks(row_group), used, layout)
+                self._thread.put(site, row_group, counted=False)
         finally:
-            self._blocks.clear()
-            self._appender.close()
+            self._row_groups.clear()
+            self._thread.close()

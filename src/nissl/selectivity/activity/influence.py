@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.progress import progress_bar
 from nissl.recording import as_recording
-from nissl.recording.layers import layers
+from nissl.recording.units_by_site import units_by_site
 
 if TYPE_CHECKING:
     from nissl.network import Network
@@ -143,7 +143,7 @@ def activation_states(rec: Recording, *, alpha: float | Mapping[str, float]) -> 
     from scipy.special import expit
 
     steepness = np.ones(rec.sizes["unit"], rec.dtype if rec.dtype.kind == "f" else np.float64)
-    for site, columns in layers(rec).items():
+    for site, columns in units_by_site(rec).items():
         if isinstance(alpha, Mapping) and site not in alpha:
             raise UnknownName("site", site, list(alpha), do=f"give alpha= for '{site}' as well")
         steepness[columns] = alpha[site] if isinstance(alpha, Mapping) else alpha

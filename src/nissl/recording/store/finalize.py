@@ -11,25 +11,27 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.recording.store.layout import Layout
 from nissl.recording.store.manifest import Manifest, write_manifest
-from nissl.recording.store.plan import Plan
+from nissl.recording.store.nonfinite import NonfiniteCounter
+from nissl.recording.store.schema import StoreSchema
 from nissl.recording.store.shard import shard_path
-from nissl.recording.store.tally import Tally
 
-__all__ = ["finish"]
+__all__ = ["finalize"]
 
 
-def finish(root: Path, plan: Plan, manifest: Manifest, tallies: Mapping[str, Tally]) -> None:
+def finalize(
+    root: Path, schema: StoreSchema, manifest: Manifest, counters: Mapping[str, NonfiniteCounter]
+) -> None:
     """Verify the shards of a store, and write down that it is whole.
 
     Parameters
     ----------
     root : Path
         The store.
-    plan : Plan
+    schema : StoreSchema
         What it holds.
     manifest : dict
         Its manifest, completed and written.
-    tallies : mapping of str to Tally
+    counters : mapping of str to NonfiniteCounter
         What is not finite in each site; becomes columns of its units.
 
     Raises
@@ -37,27 +39,27 @@ def finish(root: Path, plan: Plan, manifest: Manifest, tallies: Mapping[str, Tal
     NisslError
         A shard is not as it was written.
     """
-    for site, layout in plan.layouts.items():
+    for site, layout in schema.layouts.items():
         for shard in range(layout.n_shards):
-            _verify(shard_path(root / plan.arrays[site], shard), layout, shard)
-    for site, tally in tallies.items():
+            _verify(shard_path(root / schema.arrays[site], shard), layout, shard)
+    for site, counter in counters.items():
         entry = manifest["sites"][site]
-        entry["rows"] = plan.layouts[site].n_samples
-        if (total := tally.total()) is not None:
+        entry["rows"] = schema.layouts[site].n_samples
+        if (total := counter.total()) is not None:
             entry["nonfinite"] = {
                 "values": int(total[0].sum()),
                 "units": int(np.count_nonzero(total[0])),
                 "first_sample": int(total[1][total[1] >= 0].min()),
             }
-            plan.units[site]["nonfinite"] = total[0], {}
-            plan.units[site]["nonfinite_first"] = total[1], {}
+            schema.units[site]["nonfinite"] = total[0], {}
+            schema.units[site]["nonfinite_first"] = total[1], {}
     if any(entry["nonfinite"] for entry in manifest["sites"].values()):
-        plan.write(root)
-    plan.sync(root)
+        schema.write(root)
+    schema.sync(root)
     manifest["complete"] = True
     write_manifest(root, manifest)
-    for tally in tallies.values():
-        tally.remove()
+    for counter in counters.values():
+        counter.remove()
 
 
 def _verify(path: Path, layout: Layout, shard: int) -> None:

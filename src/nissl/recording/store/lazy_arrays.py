@@ -36,7 +36,7 @@ class LazyValues(BackendArray):
         self.readers = list(readers)
         self.starts = [0, *accumulate(reader.layout.n_units for reader in readers)]
         self.shape = (n_samples, self.starts[-1])
-        self._scratch_bytes = max(reader.layout.block_bytes for reader in readers)
+        self._scratch_bytes = max(reader.layout.row_group_bytes for reader in readers)
         self.dtype = readers[0].dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
@@ -91,10 +91,10 @@ class LazyValues(BackendArray):
 
     def _parts(self, rows: np.ndarray[Any, Any], n_sites: int) -> list[slice]:
         """Cut the rows into parts for the threads; none cuts a chunk, which would be read twice."""
-        blocks = rows // self.readers[0].layout.chunk_rows
-        if n_sites >= THREADS or np.any(blocks[1:] < blocks[:-1]):
+        row_groups = rows // self.readers[0].layout.chunk_rows
+        if n_sites >= THREADS or np.any(row_groups[1:] < row_groups[:-1]):
             return [slice(0, len(rows))]
-        edges = np.concatenate([[0], np.flatnonzero(np.diff(blocks)) + 1])
+        edges = np.concatenate([[0], np.flatnonzero(np.diff(row_groups)) + 1])
         firsts = [int(part[0]) for part in np.array_split(edges, THREADS) if len(part)]
         return [slice(a, b) for a, b in pairwise([*firsts, len(rows)])]
 

@@ -17,18 +17,18 @@ from nissl.recording.store.arrays import (
     write_column,
     write_json,
 )
-from nissl.recording.store.columns import (
+from nissl.recording.store.layout import BFLOAT16, Layout
+from nissl.recording.store.manifest import FORMAT, FORMAT_VERSION, GROUP, Manifest, fingerprint
+from nissl.recording.store.shard import sync
+from nissl.recording.store.tables import (
     Columns,
     plain_attrs,
     sample_columns,
     unit_columns,
     write_units,
 )
-from nissl.recording.store.layout import BFLOAT16, Layout
-from nissl.recording.store.manifest import FORMAT, FORMAT_VERSION, GROUP, Manifest, fingerprint
-from nissl.recording.store.shard import sync
 
-__all__ = ["Plan", "SampleAxis"]
+__all__ = ["SampleAxis", "StoreSchema"]
 
 BFLOAT16_NOTE = "bfloat16 bit patterns: (x.astype('uint32') << 16).view('float32') are the numbers"
 
@@ -60,7 +60,7 @@ class SampleAxis:
     sample_attrs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class Plan:
+class StoreSchema:
     """Everything that is known of a store before its first number.
 
     Parameters

@@ -1,9 +1,9 @@
-"""A file that grows by blocks, past the system's cache where that is possible.
+"""A file that grows by row groups, past the system's cache where that is possible (O_DIRECT).
 
 A recording is larger than memory and is not read while it is written: to keep it in the system's
 cache costs a second copy of every byte, evicts what is of use, and stalls when the cache is full.
-Direct writes must begin and end on pages, which blocks do not: what is left of a page is held back
-until the next block completes it.
+Direct writes must begin and end on pages, which row groups do not: what is left of a page is held
+back until the next row group completes it.
 """
 
 from __future__ import annotations
@@ -16,58 +16,58 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PartialFile", "write_all"]
+__all__ = ["DirectFile", "write_all"]
 
 PAGE = 4096
-# Smaller blocks are left to the system, which gathers them.
+# Smaller row groups are left to the system, which gathers them.
 DIRECT_BYTES = 1 << 16
 
 
-class PartialFile:
-    """The blocks of a shard that is not whole.
+class DirectFile:
+    """The row groups of a shard that is not whole.
 
     Parameters
     ----------
     path : Path
         The file, made if it is missing.
     size : int
-        Its bytes in use; blocks are added behind them.
-    block_bytes : int
-        Bytes of a block.
+        Its bytes in use; row groups are added behind them.
+    row_group_bytes : int
+        Bytes of a row group.
     """
 
-    def __init__(self, path: Path, size: int, block_bytes: int) -> None:
+    def __init__(self, path: Path, size: int, row_group_bytes: int) -> None:
         self._path = path
-        self._block_bytes = block_bytes
-        self._file, self._direct = _open(path, direct=block_bytes >= DIRECT_BYTES)
+        self._row_group_bytes = row_group_bytes
+        self._file, self._direct = _open(path, direct=row_group_bytes >= DIRECT_BYTES)
         self._written = size
         self._held = 0
         if self._direct:
-            # A page more than a block, as up to a page may wait; mapped memory begins on a page.
-            pages = mmap.mmap(-1, (block_bytes // PAGE + 2) * PAGE)
+            # A page more, as up to a page may wait; mapped memory begins on a page.
+            pages = mmap.mmap(-1, (row_group_bytes // PAGE + 2) * PAGE)
             self._pages = np.frombuffer(pages, np.uint8)
             self._take_back(size)
 
-    def append(self, block: np.ndarray[Any, Any]) -> None:
-        """Write a block behind the others.
+    def append(self, row_group: np.ndarray[Any, Any]) -> None:
+        """Write a row group behind the others.
 
         Parameters
         ----------
-        block : array of uint8, shape (block_bytes,)
-            The block.
+        row_group : array of uint8, shape (row_group_bytes,)
+            The row group.
 
         Raises
         ------
         OSError
-            The disk refused; the file ends with its last whole block.
+            The disk refused; the file ends with its last whole row group.
         """
         try:
             if not self._direct:
-                write_all(self._file, block, self._written)
-                self._written += len(block)
+                write_all(self._file, row_group, self._written)
+                self._written += len(row_group)
                 return
-            self._pages[self._held : self._held + len(block)] = block
-            self._held += len(block)
+            self._pages[self._held : self._held + len(row_group)] = row_group
+            self._held += len(row_group)
             whole = self._held // PAGE * PAGE
             write_all(self._file, self._pages[:whole], self._written)
             self._written += whole
@@ -76,7 +76,9 @@ class PartialFile:
         except OSError:
             self._held = 0
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._written // self._block_bytes * self._block_bytes)
+                os.ftruncate(
+                    self._file, self._written // self._row_group_bytes * self._row_group_bytes
+                )
             raise
 
     def close(self) -> None:

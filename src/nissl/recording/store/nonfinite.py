@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording.store.layout import Layout
-from nissl.recording.store.rows import nonfinite
+from nissl.errors import NisslError
+from nissl.recording.store.layout import BFLOAT16, Layout
 
-__all__ = ["Tally"]
+__all__ = ["NonfiniteCounter", "nonfinite_error"]
 
 
-class Tally:
+class NonfiniteCounter:
     """Counts of one site, kept apart by shard until the store is complete.
 
     Parameters
@@ -29,8 +29,8 @@ class Tally:
         self.layout = layout
         self._shards: dict[int, np.ndarray[Any, Any]] = {}
 
-    def count(self, block: np.ndarray[Any, Any], number: int) -> tuple[int, int] | None:
-        """Count the numbers of block `number` that are not finite.
+    def count(self, row_group: np.ndarray[Any, Any], number: int) -> tuple[int, int] | None:
+        """Count the numbers of row group `number` that are not finite.
 
         Returns
         -------
@@ -39,11 +39,11 @@ class Tally:
         """
         start = number * self.layout.chunk_rows
         rows = min(self.layout.chunk_rows, self.layout.n_samples - start)
-        found = nonfinite(self.layout.chunks(block), rows, self.layout)
+        found = _nonfinite(self.layout.chunks(row_group), rows, self.layout)
         if found is None:
             return None
         counts, first = found[0], np.where(found[0] > 0, found[1] + start, -1)
-        shard = number // self.layout.blocks_per_shard
+        shard = number // self.layout.row_groups_per_shard
         self._add(shard, np.stack([counts, first]))
         return self._first(first)
 
@@ -93,3 +93,42 @@ class Tally:
 
 def _merged(first: np.ndarray[Any, Any], then: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.stack([first[0] + then[0], np.where(first[1] >= 0, first[1], then[1])])
+
+
+def nonfinite_error(site: str, sample: int, unit: int) -> NisslError:
+    """Return the error of a recording that refuses NaN and infinity."""
+    return NisslError(
+        "activity is NaN or infinite",
+        where=f"{site}[{unit}], sample {sample}",
+        do="nonfinite='count' records and counts it",
+    )
+
+
+def _nonfinite(
+    chunks: np.ndarray[Any, Any], n_rows: int, layout: Layout
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
+    """Count NaN and infinity in the first rows of a row group.
+
+    Returns, of each unit, how many and the row of the first; None where all are finite.
+    """
+    if layout.dtype != BFLOAT16 and layout.storage.kind != "f":
+        return None
+    bad = np.zeros((n_rows, layout.n_units), dtype=bool)
+    for column in range(layout.n_columns):
+        units = layout.units_of(column)
+        part = chunks[column, :n_rows, : units.stop - units.start]
+        if not _all_finite(part, layout.dtype):
+            bad[:, units] = _not_finite(part, layout.dtype)
+    return (bad.sum(axis=0), bad.argmax(axis=0)) if bad.any() else None
+
+
+def _all_finite(part: np.ndarray[Any, Any], dtype: str) -> bool:
+    # A sum is finite only where all its terms are, and costs a third of looking at each.
+    if dtype in ("float32", "float64"):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return bool(np.isfinite(np.add.reduce(part, axis=None)))
+    return not _not_finite(part, dtype).any()
+
+
+def _not_finite(part: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+    return np.asarray((part & 0x7F80) == 0x7F80 if dtype == BFLOAT16 else ~np.isfinite(part))

@@ -1,4 +1,4 @@
-"""Rows on their way to a block: any float array or tensor in, cast and laid out as chunks."""
+"""Casts: rows of any array or tensor to the type on disk, laid out as chunks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.recording.store.layout import BFLOAT16, BFLOAT16_NAN, Layout, fill_value
 
-__all__ = ["as_numbers", "copy_rows", "fill_block", "nonfinite"]
+__all__ = ["as_numbers", "copy_rows", "fill_row_group"]
 
 
 def as_numbers(values: Any, dtype: str, *, site: str) -> np.ndarray[Any, Any]:
@@ -49,12 +49,12 @@ def as_numbers(values: Any, dtype: str, *, site: str) -> np.ndarray[Any, Any]:
 def copy_rows(
     chunks: np.ndarray[Any, Any], row: int, values: np.ndarray[Any, Any], layout: Layout
 ) -> tuple[int, int] | None:
-    """Cast rows into the chunks of a block.
+    """Cast rows into the chunks of a row group.
 
     Parameters
     ----------
     chunks : array, shape (n_columns, chunk_rows, width)
-        The block, written from `row` on.
+        The row group, written from `row` on.
     row : int
         The first of its rows to write.
     values : array, shape (n_rows, n_units)
@@ -85,39 +85,9 @@ def copy_rows(
     return None
 
 
-def fill_block(chunks: np.ndarray[Any, Any], row: int, layout: Layout) -> None:
-    """Fill the rows of a block from `row` on with what stands for nothing."""
+def fill_row_group(chunks: np.ndarray[Any, Any], row: int, layout: Layout) -> None:
+    """Fill the rows of a row group from `row` on with what stands for nothing."""
     chunks[:, row:, :] = fill_value(layout.dtype)
-
-
-def nonfinite(
-    chunks: np.ndarray[Any, Any], n_rows: int, layout: Layout
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
-    """Count NaN and infinity of each unit in the first rows of a block.
-
-    Parameters
-    ----------
-    chunks : array, shape (n_columns, chunk_rows, width)
-        The block.
-    n_rows : int
-        Its rows in use.
-    layout : Layout
-        The site's arithmetic.
-
-    Returns
-    -------
-    tuple of array of shape (n_units,), or None
-        How many, and the row of the first (where there is one). None where all are finite.
-    """
-    if layout.dtype != BFLOAT16 and layout.storage.kind != "f":
-        return None
-    bad = np.zeros((n_rows, layout.n_units), dtype=bool)
-    for column in range(layout.n_columns):
-        units = layout.units_of(column)
-        part = chunks[column, :n_rows, : units.stop - units.start]
-        if not _all_finite(part, layout.dtype):
-            bad[:, units] = _not_finite(part, layout.dtype)
-    return (bad.sum(axis=0), bad.argmax(axis=0)) if bad.any() else None
 
 
 def bfloat16_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -135,18 +105,6 @@ def bfloat16_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def bfloat16_values(bits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the float32 numbers of bfloat16 bit patterns."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
-def _all_finite(part: np.ndarray[Any, Any], dtype: str) -> bool:
-    # A sum is finite only where all its terms are, and costs a third of looking at each.
-    if dtype in ("float32", "float64"):
-        with np.errstate(over="ignore", invalid="ignore"):
-            return bool(np.isfinite(np.add.reduce(part, axis=None)))
-    return not _not_finite(part, dtype).any()
-
-
-def _not_finite(part: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
-    return np.asarray((part & 0x7F80) == 0x7F80 if dtype == BFLOAT16 else ~np.isfinite(part))
 
 
 def _overflow(values: np.ndarray[Any, Any], cast: np.ndarray[Any, Any]) -> tuple[int, int] | None:

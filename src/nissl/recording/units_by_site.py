@@ -1,4 +1,4 @@
-"""Layers: the units of a recording by site."""
+"""Where the units of each site stand in a recording."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from nissl.recording.recording import Recording
 
-__all__ = ["layers"]
+__all__ = ["units_by_site"]
 
 
-def layers(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
-    """Return the columns of each layer of a recording, by the unit coordinate ``site``.
+def units_by_site(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
+    """Return the positions of each site's units, by the unit coordinate ``site``.
 
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        Without the coordinate all units are one layer, called "".
+        Without the coordinate all units are of one site, called "".
 
     Returns
     -------
@@ -28,7 +28,8 @@ def layers(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
     Examples
     --------
     >>> from nissl.recording import as_recording
-    >>> layers(as_recording(np.zeros((2, 3)), units={"site": ["a", "b", "a"], "index": [0, 0, 1]}))
+    >>> rec = as_recording(np.zeros((2, 3)), units={"site": list("aba"), "index": [0, 0, 1]})
+    >>> units_by_site(rec)
     {'a': array([0, 2]), 'b': array([1])}
     """
     if "site" not in rec.coords:
