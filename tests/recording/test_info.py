@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.recording import NotARecording, as_recording, describe, info
+from nissl.recording import NotARecording, as_recording, info
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def rec():
 
 
 def test_every_column_is_summed_up(rec):
-    found = describe(rec)
+    found = info(rec)
     assert (found["samples"], found["units"], found["bytes"]) == (4, 3, 48)
     assert (found["quantity"], found["type"]) == ("calcium", "float32")
     assert found["sample coordinates"] == {
@@ -42,7 +42,7 @@ def test_every_column_is_summed_up(rec):
 
 
 def test_it_reads_well(rec):
-    lines = str(describe(rec)["sample coordinates"]).splitlines()
+    lines = str(info(rec)["sample coordinates"]).splitlines()
     assert lines == [
         "stimulus: 2 words: dog, cat, 1 missing",
         "pitch: 1.5 to 3 (float64, 2 different), 1 missing",
@@ -57,14 +57,14 @@ def test_values_are_not_read():
         raise AssertionError("read")
 
     lazy = dask_array.zeros((4, 3)).map_blocks(fail, meta=np.zeros((0, 0)))
-    assert describe(as_recording(lazy))["units"] == 3
+    assert info(as_recording(lazy))["units"] == 3
 
 
 def test_empty_recordings_can_be_described():
-    found = describe(as_recording(np.zeros((0, 2)), samples={"time": np.zeros(0)}))
+    found = info(as_recording(np.zeros((0, 2)), samples={"time": np.zeros(0)}))
     assert "nothing" in str(found["sample coordinates"])
     with pytest.raises(NotARecording):
-        describe(np.zeros((2, 2)))
+        info(np.zeros((2, 2)))
 
 
 def test_files_and_stores_are_described_by_their_path(tmp_path, rec):

@@ -12,7 +12,7 @@ from nissl.recording import (
     as_recording,
     chunks,
     concat,
-    describe,
+    info,
     open_store,
     samples_table,
     save,
@@ -113,7 +113,7 @@ def test_what_combines_recordings_sees_words(kept, where, cells):
     np.testing.assert_array_equal(one.values, other.values)
     assert one["label"].values.tolist() == other["label"].values.tolist()
     assert [w for b in chunks(rec, size=2) for w in b.samples["label"]] == words.tolist()
-    about = describe(rec)["sample coordinates"]["label"]
+    about = info(rec)["sample coordinates"]["label"]
     assert (about["missing"], about["different"]) == (
         (words == "").sum(),
         words[words != ""].nunique(),
@@ -160,6 +160,7 @@ def test_xarray_shows_the_words_of_a_store(tmp_path, chunks):
         ([True, False], [True, False]),
         ([True, None], [1.0, np.nan]),
         (["True", True], ["True", "True"]),
+        (["a", np.nan], ["a", ""]),
         ([None, None], ["", ""]),
         ([b"caf\xc3\xa9", "x"], ["café", "x"]),
         (np.array([b"caf\xc3\xa9", b"x"]), ["café", "x"]),

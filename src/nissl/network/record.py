@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nissl.network.site import Site
     from nissl.network.windows import BosPolicy
     from nissl.recording import Recording
-    from nissl.recording.store.schema import SampleAxis
+    from nissl.recording.store._schema import SampleAxis
 
 __all__ = ["provenance", "record", "stream"]
 
@@ -326,7 +326,7 @@ def _to_store(
 
 def _axis(plan: TextPlan | ItemPlan, grid: Grid) -> SampleAxis:
     """Return the samples of a site, and how many there are after each batch."""
-    from nissl.recording.store.schema import SampleAxis
+    from nissl.recording.store._schema import SampleAxis
 
     ends = np.asarray([batch.stop for batch in plan.batches])
     if grid.tokens and isinstance(plan, TextPlan):

@@ -3,7 +3,6 @@ from .align import align as align
 from .chunks import Chunk as Chunk
 from .chunks import chunks as chunks
 from .concat import concat as concat
-from .info import describe as describe
 from .info import info as info
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording._lazy_concat import joined
 from nissl.recording.labels import as_column, as_variable, is_words, lacking
-from nissl.recording.lazy_concat import joined
 from nissl.recording.recording import Recording, check
 
 __all__ = ["concat"]

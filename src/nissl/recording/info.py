@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.recording.labels import is_words
 from nissl.recording.recording import Recording, check
 
-__all__ = ["describe", "info"]
+__all__ = ["info"]
 
 SHOWN = 8  # words of a long list that are shown
 
@@ -40,13 +40,18 @@ class _Column(dict[str, Any]):
         return phrase + (f", {self['missing']:,} missing" if self["missing"] else "")
 
 
-def describe(rec: Recording) -> dict[str, Any]:
-    """Say what a Recording holds, without reading its values.
+def info(
+    source: Path | str | Recording | Mapping[str, Recording], **options: Any
+) -> dict[str, Any]:
+    """Say what a file, a store or a Recording holds.
 
     Parameters
     ----------
-    rec : Recording, shape (n_samples, n_units)
-        In memory or lazy; its coordinates are read.
+    source : path, Recording, or mapping of str to Recording
+        A store; a file that a reader knows, which is read whole; or what is already there, in
+        memory or lazy, of which only the coordinates are read.
+    **options
+        Passed to the file's reader.
 
     Returns
     -------
@@ -55,23 +60,50 @@ def describe(rec: Recording) -> dict[str, Any]:
         ``sample coordinates`` and ``unit coordinates``: for each its type, how many different
         values, how many missing, and from where to where, or the first words; ``sites`` and
         ``regions``: how many units in each, where units know theirs; ``provenance``: the
-        attributes. Numbers, strings, lists and mappings only, so that it can be written as JSON.
+        attributes; ``source``, of a path. Numbers, strings, lists and mappings only, so that it can
+        be written as JSON. By site, where sites differ in their samples.
 
     Raises
     ------
+    NisslError
+        There is no such file or store, or it is damaged or of an unknown kind.
     NotARecording
-        `rec` is not a Recording.
+        `source` is neither a path nor a Recording.
 
     Examples
     --------
     >>> from nissl.recording import as_recording
     >>> rec = as_recording(np.zeros((3, 2)), samples={"stimulus": ["cat", "dog", "cat"]})
-    >>> found = describe(rec)
+    >>> found = info(rec)
     >>> found["samples"], found["units"], found["bytes"]
     (3, 2, 48)
     >>> print(found["sample coordinates"])
     stimulus: 2 words: cat, dog
     """
+    if isinstance(source, Mapping):
+        return {site: _Lines(_about(rec)) for site, rec in source.items()}
+    if not isinstance(source, (str, Path)):
+        return _about(source)
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        from nissl.recording.readers import read_file
+
+        found: Any = read_file(path, **options)
+    else:
+        from nissl.recording.store.manifest import is_store
+        from nissl.recording.store.reader import open_store
+
+        if not is_store(path):
+            raise NisslError(
+                "the folder is not a store",
+                where=str(path),
+                do="name a store that was recorded, or a file in the folder",
+            )
+        found = open_store(path)
+    return {"source": str(path), **info(found)}
+
+
+def _about(rec: Recording) -> dict[str, Any]:
     check(rec)
     found: dict[str, Any] = {
         "samples": rec.sizes["sample"],
@@ -93,64 +125,6 @@ def describe(rec: Recording) -> dict[str, Any]:
         {n: v.item() if isinstance(v, np.generic) else v for n, v in about.items()}
     )
     return found
-
-
-def info(
-    source: Path | str | Recording | Mapping[str, Recording], **options: Any
-) -> dict[str, Any]:
-    r"""Say what a file, a store or a Recording holds.
-
-    Parameters
-    ----------
-    source : path, Recording, or mapping of str to Recording
-        A store; a file that a reader knows, which is read whole; or what is already there.
-    **options
-        Passed to the file's reader.
-
-    Returns
-    -------
-    dict
-        That of `describe`, with ``source``; of each site by its name, where sites differ in their
-        samples.
-
-    Raises
-    ------
-    NisslError
-        There is no such file or store, or it is damaged or of an unknown kind.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder, "cells.csv")
-    ...     _ = path.write_text("a,b\n1,2\n")
-    ...     found = info(path)
-    >>> found["samples"], found["units"], Path(found["source"]).name
-    (1, 2, 'cells.csv')
-    """
-    if not isinstance(source, (str, Path)):
-        return _of(source)
-    path = Path(source).expanduser()
-    if not path.is_dir():
-        from nissl.recording.readers import read_file
-
-        return {"source": str(path), **describe(read_file(path, **options))}
-    from nissl.recording.store.manifest import is_store
-    from nissl.recording.store.reader import open_store
-
-    if not is_store(path):
-        raise NisslError(
-            "the folder is not a store",
-            where=str(path),
-            do="name a store that was recorded, or a file in the folder",
-        )
-    return {"source": str(path), **_of(open_store(path))}
-
-
-def _of(source: Recording | Mapping[str, Recording]) -> dict[str, Any]:
-    if isinstance(source, Mapping):
-        return {site: _Lines(describe(rec)) for site, rec in source.items()}
-    return describe(source)
 
 
 def _column(coord: Any) -> _Column:

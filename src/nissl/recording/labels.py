@@ -134,10 +134,8 @@ def as_column(column: Any) -> Array:
     >>> as_column(["a", None]).tolist(), as_column([1, None]).tolist()
     (['a', ''], [1.0, nan])
     """
-    try:
-        cells: Array = np.asarray(column)
-    except UnicodeDecodeError:  # bytes beside words
-        cells = np.asarray(column, dtype=object)
+    # numpy would make the word "nan" of NaN beside words.
+    cells: Array = np.asarray(column, dtype=object if isinstance(column, (list, tuple)) else None)
     if cells.dtype.kind not in "OUST" or cells.ndim != 1:
         return cells
     if cells.dtype.kind in "OT":

@@ -113,6 +113,10 @@ def test_onsets_label_the_volumes_whose_middle_they_hold(tmp_path, values):
         by_hand.append(held[-1] if held else -1)
     assert rec["event"].values.tolist() == by_hand == [0, 0, -1, -1, 1, -1, -1, -1, 2, 2, 2, -1]
     assert rec["trial_type"].values.tolist()[3:5] == ["", "house"]
+    events["trial_type"] = ["face", np.nan, "face"]
+    assert (
+        read_nifti(path, events=events)["trial_type"].values.tolist()[:5] == ["face"] * 2 + [""] * 3
+    )
     later = read_nifti(path, events=events, lag=5.0)
     assert later["event"].values.tolist() == [-1, -1, *by_hand[:-2]]
 

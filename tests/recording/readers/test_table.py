@@ -115,6 +115,17 @@ def test_columns_of_text_are_labels_and_slips_are_not(tmp_path):
     assert read_table(path, samples="b").shape == (3, 1)
 
 
+def test_words_of_a_table_stay_words(tmp_path):
+    pytest.importorskip("pyarrow")
+    words = {"code": ["01", "2", None], "kind": pd.Categorical(["b", None, "é"])}
+    pd.DataFrame({**words, "a": [1, 2, 3]}).to_parquet(tmp_path / "table.parquet")
+    rec = read_table(tmp_path / "table.parquet")
+    assert rec["unit"].values.tolist() == ["a"]
+    assert rec["code"].values.tolist() == ["01", "2", ""]
+    assert rec["kind"].values.tolist() == ["b", "", "é"]
+    assert (rec["code"] == "01").values.tolist() == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

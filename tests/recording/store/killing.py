@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nissl.recording.store import direct_file
-from nissl.recording.store.schema import SampleAxis
+from nissl.recording.store import _direct_file as direct_file
+from nissl.recording.store._schema import SampleAxis
 from nissl.recording.store.writer import StoreWriter
 
 SITES = {"a": 100, "b": 3, "places": 2}  # row groups of the first are nearly a page

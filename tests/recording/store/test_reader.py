@@ -12,9 +12,9 @@ from xarray.core.indexing import LazilyIndexedArray
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import check, open_store
-from nissl.recording.store import arrays
+from nissl.recording.store import _arrays as arrays
+from nissl.recording.store._site_reader import SiteReader
 from nissl.recording.store.manifest import is_store
-from nissl.recording.store.site_reader import SiteReader
 from nissl.recording.store.writer import StoreWriter
 
 SITES = {"blocks.0.mlp": 10, "blocks.1.mlp": 7, "blocks.1.out": 3}

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import open_store
-from nissl.recording.store import direct_file
-from nissl.recording.store.schema import SampleAxis
+from nissl.recording.store import _direct_file as direct_file
+from nissl.recording.store._schema import SampleAxis
 from nissl.recording.store.writer import StoreWriter
 
 LAYOUT = {"chunk_rows": 8, "chunk_units": 4, "shard_rows": 16}

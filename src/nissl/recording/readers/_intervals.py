@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import as_column
 
 
 def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
@@ -32,11 +33,7 @@ def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndar
 
 def _column(cells: list[Any]) -> np.ndarray[Any, Any] | None:
     cells = [_cell(c) for c in cells]
-    if any(c is None for c in cells):
-        return None
-    if any(isinstance(c, str) for c in cells):
-        return np.array([str(c) for c in cells])
-    return np.array(cells)
+    return None if any(c is None for c in cells) else as_column(cells)
 
 
 def _cell(cell: Any) -> str | float | int | bool | None:

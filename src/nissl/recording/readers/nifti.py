@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.labels import as_column, is_words
 from nissl.recording.readers._opening import existing, fits, library, reading
 from nissl.recording.recording import Recording, as_recording
 
@@ -230,9 +231,9 @@ def _events(events: Any, n: int, step: float, lag: float) -> dict[str, Any]:
         row[max(first, 0) : max(last, 0)] = i
     columns: dict[str, Any] = {"event": row}
     for name in table.columns.drop(["onset", "duration"], errors="ignore"):
-        column = table[name].to_numpy()
-        if column.dtype.kind in "fiub":
-            columns[str(name)] = np.where(row >= 0, column[row].astype(float), np.nan)
+        column = as_column(table[name])
+        if is_words(column):
+            columns[str(name)] = np.where(row >= 0, column[row], "")
         else:
-            columns[str(name)] = np.where(row >= 0, column.astype(str)[row], "")
+            columns[str(name)] = np.where(row >= 0, column[row].astype(float), np.nan)
     return columns

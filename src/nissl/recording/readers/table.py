@@ -132,7 +132,7 @@ def _is_text(path: Path, name: str, column: pd.Series[Any]) -> bool:
         return False
     cells = column[column.notna()]
     text = pd.to_numeric(cells, errors="coerce").isna()
-    if not text.all():
+    if text.any() and not text.all():
         raise NisslError(
             f"column '{name}' holds {str(cells[text].iloc[0])!r} among numbers",
             where=f"{path}, row {cells.index[text][0]} below the header",

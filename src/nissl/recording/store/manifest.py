@@ -17,8 +17,8 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording.labels import is_words
-from nissl.recording.store.arrays import write_json
-from nissl.recording.store.layout import Layout
+from nissl.recording.store._arrays import write_json
+from nissl.recording.store._layout import Layout
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "GROUP", "StoreMismatch", "is_store"]
 

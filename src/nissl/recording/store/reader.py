@@ -15,12 +15,12 @@ from xarray.core import indexing
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import is_words, lacking
 from nissl.recording.recording import Recording
-from nissl.recording.store.arrays import read_attributes, read_column
-from nissl.recording.store.lazy_arrays import LazyColumn, LazyValues
+from nissl.recording.store._arrays import read_attributes, read_column
+from nissl.recording.store._lazy_arrays import LazyColumn, LazyValues
+from nissl.recording.store._resume import rows_on_disk, whole_batches
+from nissl.recording.store._site_reader import SiteReader
+from nissl.recording.store._tables import ADDRESS, ARRAY, SITE, addresses
 from nissl.recording.store.manifest import Manifest, read_manifest, site_layout
-from nissl.recording.store.resume import rows_on_disk, whole_batches
-from nissl.recording.store.site_reader import SiteReader
-from nissl.recording.store.tables import ADDRESS, ARRAY, SITE, addresses
 
 __all__ = ["open_store"]
 

@@ -13,10 +13,15 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.store.cast import as_numbers, copy_rows, fill_row_group
-from nissl.recording.store.finalize import finalize
-from nissl.recording.store.layout import Layout
-from nissl.recording.store.lock import disk_error, lock_folder
+from nissl.recording.store._cast import as_numbers, copy_rows, fill_row_group
+from nissl.recording.store._finalize import finalize
+from nissl.recording.store._layout import Layout
+from nissl.recording.store._lock import disk_error, lock_folder
+from nissl.recording.store._nonfinite import NonfiniteCounter, nonfinite_error
+from nissl.recording.store._resume import rows_on_disk, truncate, whole_batches
+from nissl.recording.store._schema import SampleAxis, StoreSchema
+from nissl.recording.store._shard import Shards
+from nissl.recording.store._writer_thread import WriterThread
 from nissl.recording.store.manifest import (
     Manifest,
     StoreMismatch,
@@ -25,11 +30,6 @@ from nissl.recording.store.manifest import (
     read_manifest,
     write_manifest,
 )
-from nissl.recording.store.nonfinite import NonfiniteCounter, nonfinite_error
-from nissl.recording.store.resume import rows_on_disk, truncate, whole_batches
-from nissl.recording.store.schema import SampleAxis, StoreSchema
-from nissl.recording.store.shard import Shards
-from nissl.recording.store.writer_thread import WriterThread
 
 __all__ = ["StoreWriter"]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording.store.layout import Layout
+from nissl.recording.store._layout import Layout
+from nissl.recording.store._nonfinite import NonfiniteCounter
+from nissl.recording.store._shard import damaged_chunks, partial_path, seal, shard_path
 from nissl.recording.store.manifest import Manifest
-from nissl.recording.store.nonfinite import NonfiniteCounter
-from nissl.recording.store.shard import damaged_chunks, partial_path, seal, shard_path
 
 __all__ = ["rows_on_disk", "truncate", "whole_batches"]
 
@@ -23,22 +23,9 @@ def rows_on_disk(
 ) -> int:
     """Return how many rows of a site are on disk without a gap.
 
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    layout : Layout
-        The site's arithmetic.
-    recorded : int or None
-        Rows in use, where a run that was stopped filled up its last row group.
-    verify : bool
-        Check the row groups of shards that are not whole, whose end a power failure may have left
-        unwritten; whole shards were on the disk before they got their name.
-
-    Returns
-    -------
-    int
-        Rows; a multiple of the chunk's, or all, or `recorded`.
+    Where a run that was stopped filled up its last row group, `recorded` says how many are in use.
+    `verify` checks the row groups of shards that are not whole, whose end a power failure may have
+    left unwritten; whole shards were on the disk before they got their name.
     """
     row_groups = 0
     for shard in range(layout.n_shards):
@@ -54,20 +41,7 @@ def rows_on_disk(
 
 
 def whole_batches(manifest: Manifest, rows: Mapping[str, int]) -> int:
-    """Return how many batches every site holds in full.
-
-    Parameters
-    ----------
-    manifest : dict
-        The store's manifest.
-    rows : mapping of str to int
-        Rows on disk of each site.
-
-    Returns
-    -------
-    int
-        The first batch that is still to be computed.
-    """
+    """Return how many batches every site holds in full, given the rows on disk of each."""
     axes = manifest["axes"]
     return min(
         bisect_right(axes[entry["axis"]]["boundaries"], rows[site])
@@ -80,23 +54,8 @@ def truncate(
 ) -> tuple[int, np.ndarray[Any, Any] | None]:
     """Cut a site back to its first `rows`, and put its whole shards in order.
 
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    layout : Layout
-        The site's arithmetic.
-    rows : int
-        How many rows to keep; there are at least as many.
-    counter : NonfiniteCounter
-        Takes up the counts of what is kept.
-
-    Returns
-    -------
-    row_groups : int
-        Row groups kept.
-    tail : array of uint8, shape (row_group_bytes,), or None
-        The row group that holds the last rows where they do not fill it; it is no longer on disk.
+    Returned are the row groups kept, and the row group that holds the last rows where they do not
+    fill it, shape (row_group_bytes,), which is no longer on disk. `counter` counts what is kept.
     """
     row_groups, left = divmod(rows, layout.chunk_rows)
     if rows == layout.n_samples:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.store.layout import Layout
+from nissl.recording.store._layout import Layout
+from nissl.recording.store._nonfinite import NonfiniteCounter
+from nissl.recording.store._schema import StoreSchema
+from nissl.recording.store._shard import shard_path
 from nissl.recording.store.manifest import Manifest, write_manifest
-from nissl.recording.store.nonfinite import NonfiniteCounter
-from nissl.recording.store.schema import StoreSchema
-from nissl.recording.store.shard import shard_path
 
 __all__ = ["finalize"]
 

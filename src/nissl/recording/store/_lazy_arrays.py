@@ -13,8 +13,8 @@ import numpy as np
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from nissl.recording.store.arrays import read_column
-from nissl.recording.store.site_reader import Selection, SiteReader, compact, groups
+from nissl.recording.store._arrays import read_column
+from nissl.recording.store._site_reader import Selection, SiteReader, compact, groups
 
 __all__ = ["LazyColumn", "LazyValues"]
 
@@ -22,15 +22,7 @@ THREADS = 8
 
 
 class LazyValues(BackendArray):
-    """All units of some sites side by side.
-
-    Parameters
-    ----------
-    readers : sequence of SiteReader
-        The sites, in their order along ``unit``.
-    n_samples : int
-        Rows that may be read.
-    """
+    """All units of some sites side by side; the first `n_samples` rows may be read."""
 
     def __init__(self, readers: Sequence[SiteReader], n_samples: int) -> None:
         self.readers = list(readers)
@@ -100,17 +92,7 @@ class LazyValues(BackendArray):
 
 
 class LazyColumn(BackendArray):
-    """One column of a table.
-
-    Parameters
-    ----------
-    folder : Path
-        Its zarr array.
-    description : dict
-        Its dtype.
-    length : int
-        Rows that may be read.
-    """
+    """One column of a table; the first `length` rows may be read."""
 
     def __init__(self, folder: Path, description: dict[str, Any], length: int) -> None:
         self.folder = folder

@@ -26,14 +26,8 @@ DIRECT_BYTES = 1 << 16
 class DirectFile:
     """The row groups of a shard that is not whole.
 
-    Parameters
-    ----------
-    path : Path
-        The file, made if it is missing.
-    size : int
-        Its bytes in use; row groups are added behind them.
-    row_group_bytes : int
-        Bytes of a row group.
+    The file is made where it is missing; row groups of equal size are added behind the first
+    `size` bytes.
     """
 
     def __init__(self, path: Path, size: int, row_group_bytes: int) -> None:
@@ -49,17 +43,9 @@ class DirectFile:
             self._take_back(size)
 
     def append(self, row_group: np.ndarray[Any, Any]) -> None:
-        """Write a row group behind the others.
+        """Write a row group, shape (row_group_bytes,), behind the others.
 
-        Parameters
-        ----------
-        row_group : array of uint8, shape (row_group_bytes,)
-            The row group.
-
-        Raises
-        ------
-        OSError
-            The disk refused; the file ends with its last whole row group.
+        Where the disk refuses (OSError) the file ends with its last whole row group.
         """
         try:
             if not self._direct:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording.store.direct_file import DirectFile, write_all
-from nissl.recording.store.layout import CHECKSUM_BYTES, Layout, checksum
+from nissl.recording.store._direct_file import DirectFile, write_all
+from nissl.recording.store._layout import CHECKSUM_BYTES, Layout, checksum
 
 __all__ = ["Shards", "damaged_chunks", "partial_path", "seal", "shard_path", "sync"]
 
@@ -25,17 +25,7 @@ def partial_path(folder: Path, shard: int) -> Path:
 
 
 class Shards:
-    """The shards of one site while they are written.
-
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    layout : Layout
-        The site's arithmetic.
-    row_groups : int
-        Row groups already on disk; see `truncate`.
-    """
+    """The shards of one site while they are written; so many row groups are on disk already."""
 
     def __init__(self, folder: Path, layout: Layout, *, row_groups: int = 0) -> None:
         self.folder = folder
@@ -46,20 +36,8 @@ class Shards:
     def append(self, row_group: np.ndarray[Any, Any]) -> int | None:
         """Add the checksums to a row group and write it.
 
-        Parameters
-        ----------
-        row_group : array of uint8, shape (row_group_bytes,)
-            Chunks with room for their checksums, which are filled in.
-
-        Returns
-        -------
-        int or None
-            The number of the shard that now has all its row groups and waits to be sealed.
-
-        Raises
-        ------
-        OSError
-            The disk refused; the file ends with its last whole row group.
+        Returned is the number of the shard that now has all its row groups and waits to be sealed.
+        Where the disk refuses (OSError) the file ends with its last whole row group.
         """
         _add_checksums(row_group, self.layout)
         shard, place = divmod(self.row_groups, self.layout.row_groups_per_shard)
@@ -86,19 +64,7 @@ class Shards:
 def seal(folder: Path, layout: Layout, shard: int) -> None:
     """Make a shard whole: its index behind its row groups, on the disk, under the name zarr reads.
 
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    layout : Layout
-        The site's arithmetic.
-    shard : int
-        The shard, whose partial file has all its row groups.
-
-    Raises
-    ------
-    OSError
-        The disk refused; the partial file still has all its row groups.
+    Where the disk refuses (OSError) the partial file still has all its row groups.
     """
     path = partial_path(folder, shard)
     end = layout.row_groups_in(shard) * layout.row_group_bytes

@@ -14,24 +14,10 @@ __all__ = ["Lock", "disk_error", "lock_folder"]
 
 
 def lock_folder(path: Path, *, resume: bool) -> Lock:
-    """Make a store's folder, see that it is ours to write, and lock it.
+    """Make a store's folder, see that it is ours to write, and lock it; the caller releases it.
 
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    resume : bool
-        A store may be there already.
-
-    Returns
-    -------
-    Lock
-        To be released by the caller.
-
-    Raises
-    ------
-    NisslError
-        Something else is there, another writer is at work, or the folder cannot be written.
+    Refused is a folder with other things, that another process writes to, that cannot be written,
+    or that holds a store where `resume` is false.
     """
     try:
         _check_folder(path)
@@ -53,15 +39,7 @@ def lock_folder(path: Path, *, resume: bool) -> Lock:
 class Lock:
     """The right to write a store, held until `release` or the end of the process.
 
-    Parameters
-    ----------
-    path : Path
-        The lock file, which holds the writer's process id.
-
-    Raises
-    ------
-    NisslError
-        Another writer holds it. The file of a writer that died is taken over.
+    The lock file holds the writer's process id; that of a writer that died is taken over.
     """
 
     def __init__(self, path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.store.cast import bfloat16_values
-from nissl.recording.store.layout import BFLOAT16, CHECKSUM_BYTES, Layout, checksum
-from nissl.recording.store.shard import partial_path, shard_path
+from nissl.recording.store._cast import bfloat16_values
+from nissl.recording.store._layout import BFLOAT16, CHECKSUM_BYTES, Layout, checksum
+from nissl.recording.store._shard import partial_path, shard_path
 
 __all__ = ["Selection", "SiteReader", "compact", "groups"]
 
@@ -25,19 +25,7 @@ FEW_PIECES = 64
 
 
 class SiteReader:
-    """Reads any rows and units of a site.
-
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    site : str
-        Its name, for errors.
-    layout : Layout
-        The site's arithmetic.
-    verify : bool
-        Read a chunk whole and check it the first time.
-    """
+    """Reads any rows and units of a site; `verify` checks each chunk, whole, the first time."""
 
     def __init__(self, folder: Path, site: str, layout: Layout, *, verify: bool) -> None:
         self.folder = folder
@@ -55,25 +43,10 @@ class SiteReader:
         at: Selection,
         scratch: np.ndarray[Any, Any],
     ) -> None:
-        """Read rows and units into columns of an array.
+        """Read rows and units, in any order and with repeats, into columns `at` of an array.
 
-        Parameters
-        ----------
-        rows : array of int
-            Which, in any order, repeats allowed.
-        units : array of int, or slice of step one
-            Likewise.
-        out : array, shape (len(rows), any)
-            Written at `at` along its second side.
-        at : array of int, or slice of step one
-            Where the units go; of the kind of `units`.
-        scratch : array of uint8, shape (row_group_bytes or more,)
-            Overwritten.
-
-        Raises
-        ------
-        NisslError
-            A shard is missing, too short or damaged.
+        `units` and `at` are both arrays or both slices of step one; `scratch`, of row_group_bytes
+        or more, is overwritten. An error says which shard is missing, too short or damaged.
         """
         columns = list(self._columns(units, at))
         wanted = [column for column, _, _ in columns]

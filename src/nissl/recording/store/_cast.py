@@ -7,32 +7,15 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.store.layout import BFLOAT16, BFLOAT16_NAN, Layout, fill_value
+from nissl.recording.store._layout import BFLOAT16, BFLOAT16_NAN, Layout, fill_value
 
 __all__ = ["as_numbers", "copy_rows", "fill_row_group"]
 
 
 def as_numbers(values: Any, dtype: str, *, site: str) -> np.ndarray[Any, Any]:
-    """Return an array or tensor as a numpy array that may be cast to `dtype`.
+    """Return an array or tensor (on any device; bfloat16 as float32) as one that may be cast.
 
-    Parameters
-    ----------
-    values : array or tensor
-        Numbers on any device; bfloat16 comes back as float32.
-    dtype : str
-        What it will be cast to.
-    site : str
-        For the error.
-
-    Returns
-    -------
-    array
-        Without a copy where that is possible.
-
-    Raises
-    ------
-    NisslError
-        The cast would lose what no rounding explains: floats to integers, wide to narrow integers.
+    Refused is a cast that loses what no rounding explains: floats to integers, wide to narrow ones.
     """
     if hasattr(values, "detach"):  # a tensor, without importing torch
         values = values.detach()
@@ -49,23 +32,9 @@ def as_numbers(values: Any, dtype: str, *, site: str) -> np.ndarray[Any, Any]:
 def copy_rows(
     chunks: np.ndarray[Any, Any], row: int, values: np.ndarray[Any, Any], layout: Layout
 ) -> tuple[int, int] | None:
-    """Cast rows into the chunks of a row group.
+    """Cast rows of shape (n_rows, n_units) into the chunks of a row group, from one of its rows on.
 
-    Parameters
-    ----------
-    chunks : array, shape (n_columns, chunk_rows, width)
-        The row group, written from `row` on.
-    row : int
-        The first of its rows to write.
-    values : array, shape (n_rows, n_units)
-        The rows.
-    layout : Layout
-        The site's arithmetic.
-
-    Returns
-    -------
-    tuple of int, or None
-        Row of `values` and unit of the first finite number that the cast made infinite.
+    Returned are row and unit of the first finite number that the cast made infinite, if any.
     """
     stop = row + len(values)
     if layout.dtype == BFLOAT16:

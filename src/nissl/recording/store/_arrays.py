@@ -16,7 +16,7 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording.labels import is_words, shared
-from nissl.recording.store.layout import (
+from nissl.recording.store._layout import (
     CHECKSUM_BYTES,
     Layout,
     checksum,
@@ -43,22 +43,7 @@ _GZIP = {"name": "gzip", "configuration": {"level": 1}}
 
 
 def site_metadata(layout: Layout, dims: tuple[str, str], attrs: Mapping[str, Any]) -> Metadata:
-    """Return the ``zarr.json`` of a site's array.
-
-    Parameters
-    ----------
-    layout : Layout
-        Its shape, type and chunks.
-    dims : tuple of str
-        Names of its two dimensions.
-    attrs : mapping
-        Its attributes.
-
-    Returns
-    -------
-    dict
-        Metadata of zarr format 3.
-    """
+    """Return the ``zarr.json`` of a site's array."""
     sharding = {
         "chunk_shape": [layout.chunk_rows, layout.width],
         "codecs": [_LITTLE, _CRC],
@@ -92,31 +77,10 @@ def group_metadata(
 
 
 def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) -> Metadata:
-    """Write one column, numbers or words, as a one-dimensional zarr array.
+    """Write one column of shape (n,), numbers or words, as a one-dimensional zarr array.
 
     Words are kept as they are, so that every zarr reader shows them; as few of them differ, they
-    are compressed.
-
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    values : array, shape (n,)
-        Numbers, booleans or words.
-    dim : str
-        Name of its dimension.
-    attrs : mapping
-        Its attributes.
-
-    Returns
-    -------
-    dict
-        The metadata written to its ``zarr.json``.
-
-    Raises
-    ------
-    NisslError
-        The values are of a type that the store does not keep.
+    are compressed. What was written to its ``zarr.json`` is returned.
     """
     values = np.asarray(values)
     words = is_words(values)
@@ -147,24 +111,9 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
 
 
 def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
-    """Read a column that `write_column` wrote, its checksums verified.
+    """Return rows of a column that `write_column` wrote, its checksums verified.
 
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    start, stop : int, optional
-        The rows wanted; no chunk without one of them is read.
-
-    Returns
-    -------
-    array, shape (stop - start,)
-        Numbers, or words as objects of type str.
-
-    Raises
-    ------
-    NisslError
-        A file is missing or damaged.
+    Only chunks that hold one of the rows are read. Words come as objects of type str.
     """
     try:
         metadata = json.loads((folder / "zarr.json").read_bytes())

@@ -8,21 +8,13 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.store.layout import BFLOAT16, Layout
+from nissl.recording.store._layout import BFLOAT16, Layout
 
 __all__ = ["NonfiniteCounter", "nonfinite_error"]
 
 
 class NonfiniteCounter:
-    """Counts of one site, kept apart by shard until the store is complete.
-
-    Parameters
-    ----------
-    folder : Path
-        The array's folder.
-    layout : Layout
-        The site's arithmetic.
-    """
+    """Counts of one site, kept apart by shard until the store is complete."""
 
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder = folder
@@ -30,13 +22,7 @@ class NonfiniteCounter:
         self._shards: dict[int, np.ndarray[Any, Any]] = {}
 
     def count(self, row_group: np.ndarray[Any, Any], number: int) -> tuple[int, int] | None:
-        """Count the numbers of row group `number` that are not finite.
-
-        Returns
-        -------
-        tuple of int, or None
-            Sample and unit of the first of them.
-        """
+        """Count in row group `number`; return sample and unit of the first, if there is one."""
         start = number * self.layout.chunk_rows
         rows = min(self.layout.chunk_rows, self.layout.n_samples - start)
         found = _nonfinite(self.layout.chunks(row_group), rows, self.layout)

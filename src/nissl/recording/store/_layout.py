@@ -32,19 +32,6 @@ BFLOAT16_NAN = 0x7FC0
 class Layout:
     """The arithmetic of one site's chunks, row groups and shards.
 
-    Parameters
-    ----------
-    n_samples, n_units : int
-        The shape of the site's array.
-    dtype : str
-        ``bfloat16`` or the name of a numpy dtype.
-    chunk_rows, chunk_units : int
-        Samples and units of a chunk at most.
-    shard_rows : int
-        Samples of a shard; a multiple of `chunk_rows`.
-
-    Examples
-    --------
     >>> layout = Layout(100_000, 1536, "float32")
     >>> layout.n_columns, layout.row_group_bytes, layout.n_shards, layout.row_groups_in(1)
     (8, 1572896, 2, 135)
@@ -121,17 +108,9 @@ class Layout:
         return data + checksum(data).to_bytes(CHECKSUM_BYTES, "little")
 
     def chunks(self, row_group: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """View the bytes of a row group as numbers.
+        """View the bytes of a row group, shape (row_group_bytes,), as its chunks side by side.
 
-        Parameters
-        ----------
-        row_group : array of uint8, shape (row_group_bytes,)
-            The bytes, which the view shares.
-
-        Returns
-        -------
-        array, shape (n_columns, chunk_rows, width)
-            The chunks side by side.
+        The view, shape (n_columns, chunk_rows, width), shares the bytes.
         """
         item = self.storage.itemsize
         return np.ndarray(

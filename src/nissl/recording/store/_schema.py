@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.store.arrays import (
+from nissl.recording.store._arrays import (
     Metadata,
     group_metadata,
     site_metadata,
     write_column,
     write_json,
 )
-from nissl.recording.store.layout import BFLOAT16, Layout
-from nissl.recording.store.manifest import FORMAT, FORMAT_VERSION, GROUP, Manifest, fingerprint
-from nissl.recording.store.shard import sync
-from nissl.recording.store.tables import (
+from nissl.recording.store._layout import BFLOAT16, Layout
+from nissl.recording.store._shard import sync
+from nissl.recording.store._tables import (
     Columns,
     plain_attrs,
     sample_columns,
     unit_columns,
     write_units,
 )
+from nissl.recording.store.manifest import FORMAT, FORMAT_VERSION, GROUP, Manifest, fingerprint
 
 __all__ = ["SampleAxis", "StoreSchema"]
 
@@ -35,23 +35,10 @@ BFLOAT16_NOTE = "bfloat16 bit patterns: (x.astype('uint32') << 16).view('float32
 
 @dataclass(frozen=True, eq=False)
 class SampleAxis:
-    """The samples of sites that have others than the rest: places of a convolution map.
+    """The samples of sites that have others than the rest, such as places of a convolution map.
 
-    Parameters
-    ----------
-    n_samples : int
-        How many there are.
-    boundaries : sequence of int, optional
-        Rows there are after each batch; as many batches as the other axes have.
-    samples : mapping of str to array
-        Columns of length n_samples.
-    sample_attrs : mapping of str to mapping
-        Attributes of the columns.
-
-    Examples
-    --------
-    >>> SampleAxis(4, [2, 4], {"stimulus": np.array([0, 0, 1, 1])}).n_samples
-    4
+    `boundaries` are the rows there are after each batch; all axes have as many batches. Columns are
+    of length `n_samples`.
     """
 
     n_samples: int
@@ -63,22 +50,9 @@ class SampleAxis:
 class StoreSchema:
     """Everything that is known of a store before its first number.
 
-    Parameters
-    ----------
-    sites : mapping of str to int
-        Units of each site.
-    main : SampleAxis
-        The samples of all sites that `axes` does not name.
-    axes : mapping of str to SampleAxis
-        The samples of sites that have their own; sites that share an object share the axis.
-    dtype : str
-        What is kept.
-    units : mapping of str to mapping
-        The table of each site's units.
-    attrs : mapping
-        Attributes of the store: provenance and quantity.
-    layout : mapping of str to int
-        Chunk and shard sizes other than the usual, for tests.
+    `sites` gives the units of each; sites in `axes` have samples of their own, which they share
+    where they share the object, the others those of `main`. `units` are the tables of each site's
+    units, `attrs` provenance and quantity, `layout` other sizes of chunks and shards, for tests.
     """
 
     def __init__(

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from nissl.recording.store.layout import Layout, fill_value
-from nissl.recording.store.lock import disk_error
-from nissl.recording.store.nonfinite import NonfiniteCounter, nonfinite_error
-from nissl.recording.store.shard import Shards, seal
+from nissl.recording.store._layout import Layout, fill_value
+from nissl.recording.store._lock import disk_error
+from nissl.recording.store._nonfinite import NonfiniteCounter, nonfinite_error
+from nissl.recording.store._shard import Shards, seal
 
 __all__ = ["WriterThread"]
 
@@ -25,16 +25,7 @@ QUEUE_BYTES = 64 << 20
 class WriterThread:
     """Writes the row groups of all sites in one thread, so that computing goes on meanwhile.
 
-    Parameters
-    ----------
-    root : Path
-        The store, for errors.
-    shards : mapping of str to Shards
-        Where each site's row groups go.
-    counters : mapping of str to NonfiniteCounter
-        Where each site's numbers that are not finite are counted.
-    refuse_nonfinite : bool
-        NaN or infinity is an error.
+    `root` is the store, for errors; `refuse_nonfinite` makes an error of NaN and infinity.
     """
 
     def __init__(
@@ -67,12 +58,9 @@ class WriterThread:
         self._thread.start()
 
     def take(self, layout: Layout) -> np.ndarray[Any, Any]:
-        """Return a row group to fill, waiting until one is free.
+        """Return a row group to fill, shape (row_group_bytes,), waiting until one is free.
 
-        Returns
-        -------
-        array of uint8, shape (row_group_bytes,)
-            Its padding units hold the fill value; all else is arbitrary.
+        Its padding units hold the fill value; all else is arbitrary.
         """
         self.check()
         size = layout.row_group_bytes

@@ -12,7 +12,7 @@ import numpy as np
 from nissl.errors import NisslError
 from nissl.recording.labels import as_column
 from nissl.recording.recording import NotARecording, as_recording
-from nissl.recording.store.arrays import Metadata, group_metadata, write_column, write_json
+from nissl.recording.store._arrays import Metadata, group_metadata, write_column, write_json
 
 __all__ = [
     "Columns",
@@ -33,27 +33,7 @@ ARRAY, SITE, ADDRESS = "array", "site", "address"
 def sample_columns(
     samples: Mapping[str, Any], n_samples: int, attrs: Mapping[str, Mapping[str, Any]]
 ) -> Columns:
-    """Return the columns of the samples, numbers or words.
-
-    Parameters
-    ----------
-    samples : mapping of str to array
-        Each of shape (n_samples,).
-    n_samples : int
-        Their length.
-    attrs : mapping of str to mapping
-        Attributes of each column.
-
-    Returns
-    -------
-    dict
-        Values and attributes of each column.
-
-    Raises
-    ------
-    NisslError
-        A length, type or name that the store does not keep.
-    """
+    """Return the columns of the samples with their attributes."""
     for name in samples:
         if not name or " " in name or "/" in name:
             raise NisslError(f"'{name}' cannot name a sample column", do="use letters, . and _")
@@ -77,26 +57,8 @@ def unit_columns(
 ) -> tuple[Columns, dict[str, str]]:
     """Return the columns of a site's units that must be written, and how each column comes back.
 
-    Parameters
-    ----------
-    site : str
-        The site; its name and the units' addresses are made again, not written.
-    n_units : int
-        Its width.
-    table : mapping of str to array
-        Each of shape (n_units,).
-
-    Returns
-    -------
-    columns : dict
-        Values and attributes of the columns to write.
-    sources : dict of str to str
-        For each column of the table, in its order: array, site or address.
-
-    Raises
-    ------
-    NisslError
-        A length or type that the store does not keep.
+    The site's name and the units' addresses are made again, not written. The second mapping says of
+    each column of the table, in its order: array, site or address.
     """
     table = dict(table)
     if site:
@@ -131,20 +93,7 @@ def addresses(site: str, index: Any) -> np.ndarray[Any, Any]:
 
 
 def write_units(folder: Path, columns: Columns) -> dict[str, Metadata]:
-    """Write the table of a site's units as a group of columns.
-
-    Parameters
-    ----------
-    folder : Path
-        The group's folder.
-    columns : dict
-        Values and attributes of each column.
-
-    Returns
-    -------
-    dict of str to dict
-        The metadata of the group ("") and of each column.
-    """
+    """Write the table of a site's units; return the metadata of the group ("") and its columns."""
     folder.mkdir(parents=True, exist_ok=True)
     members = {
         name: write_column(folder / name, values, "unit", attrs)
@@ -156,13 +105,7 @@ def write_units(folder: Path, columns: Columns) -> dict[str, Metadata]:
 
 
 def plain_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return attributes as plain scalars and strings.
-
-    Raises
-    ------
-    NotARecording
-        One of them is neither.
-    """
+    """Return attributes as plain scalars and strings; refuse what is neither."""
     plain: dict[str, Any] = {}
     for name, value in attrs.items():
         value = value.item() if isinstance(value, np.generic) else value
