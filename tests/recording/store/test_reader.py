@@ -31,8 +31,7 @@ def store(tmp_path):
         n_samples=N,
         samples={"token": np.arange(N), "language": ["en", "de"] * 30},
         units={"blocks.1.mlp": {"layer": np.ones(7, int), "region": ["r"] * 7}},
-        provenance={"network": "planted"},
-        quantity="gradient",
+        provenance={"network": "planted", "quantity": "gradient"},
         _layout={"chunk_rows": 8, "chunk_units": 4, "shard_rows": 24},
     ) as writer:
         for (site, _), first, last in zip(SITES.items(), edges, edges[1:], strict=False):

@@ -90,7 +90,7 @@ def test_an_exception_loses_no_whole_batch_and_no_byte_differs(tmp_path):
     record(tmp_path / "whole", 4)
 
     def interrupted():
-        with StoreWriter(tmp_path / "truncate", **SETTINGS) as writer:
+        with StoreWriter(tmp_path / "cut", **SETTINGS) as writer:
             for batch in range(3):
                 writer.append("a", VALUES[10 * batch : 10 * batch + 10])
             raise KeyboardInterrupt
@@ -98,10 +98,10 @@ def test_an_exception_loses_no_whole_batch_and_no_byte_differs(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     # 30 rows are three whole chunks and six rows of a fourth: all are kept.
-    with StoreWriter(tmp_path / "truncate", **SETTINGS) as writer:
+    with StoreWriter(tmp_path / "cut", **SETTINGS) as writer:
         assert writer.batch == 3
         writer.append("a", VALUES[30:])
-    assert contents(tmp_path / "truncate") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "cut") == contents(tmp_path / "whole")
 
 
 def test_stopping_early_says_so_and_resumes(tmp_path):

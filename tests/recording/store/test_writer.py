@@ -97,8 +97,10 @@ def test_plain_xarray_opens_it_without_a_warning(tmp_path, consolidated):
     write(
         tmp_path,
         values,
-        samples={"token": np.arange(300), "language": ["en", "de", "en"] * 100},
-        sample_attrs={"token": {"names_from": "tokenizer"}},
+        samples={
+            "token": xr.Variable("sample", np.arange(300), {"names_from": "tokenizer"}),
+            "language": ["en", "de", "en"] * 100,
+        },
         units={"blocks.0.mlp": {"layer": np.zeros(200, int), "region": ["a"] * 200}},
         provenance={"network": "planted", "seed": 3},
         _layout={},
@@ -366,7 +368,6 @@ def test_rows_beyond_the_batch_are_refused(tmp_path):
         ({"dtype": "complex64"}, "does not keep"),
         ({"samples": {"token": [1, 2]}}, "shape"),
         ({"samples": {"my token": [1, 2, 3, 4]}}, "name a sample column"),
-        ({"sample_attrs": {"token": {}}}, "attributes are given"),
         ({"units": {"b": {}}}, "no site is called 'b'"),
         ({"units": {"a": {"layer": [1]}}}, "unit column"),
         ({"provenance": {"list": {}}}, "attribute 'list'"),

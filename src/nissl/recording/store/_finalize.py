@@ -23,21 +23,7 @@ def finalize(
 ) -> None:
     """Verify the shards of a store, and write down that it is whole.
 
-    Parameters
-    ----------
-    root : Path
-        The store.
-    schema : StoreSchema
-        What it holds.
-    manifest : dict
-        Its manifest, completed and written.
-    counters : mapping of str to NonfiniteCounter
-        What is not finite in each site; becomes columns of its units.
-
-    Raises
-    ------
-    NisslError
-        A shard is not as it was written.
+    What is not finite in each site becomes columns of its units; the manifest is completed.
     """
     for site, layout in schema.layouts.items():
         for shard in range(layout.n_shards):

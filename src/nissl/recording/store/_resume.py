@@ -74,11 +74,11 @@ def truncate(
             _reopen(folder, later)
             os.truncate(partial_path(folder, later), place * layout.row_group_bytes)
     for whole in range(min(shard + 1, layout.n_shards)):
-        _take_up(folder, layout, whole, row_groups, counter)
+        _count_and_seal(folder, layout, whole, row_groups, counter)
     return row_groups, tail
 
 
-def _take_up(
+def _count_and_seal(
     folder: Path, layout: Layout, shard: int, row_groups: int, counter: NonfiniteCounter
 ) -> None:
     """Count what a kept shard holds, and seal it if only that is missing."""

@@ -44,7 +44,6 @@ class SampleAxis:
     n_samples: int
     boundaries: Sequence[int] | np.ndarray[Any, Any] | None = None
     samples: Mapping[str, Any] = field(default_factory=dict)
-    sample_attrs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class StoreSchema:
@@ -178,7 +177,7 @@ class _Axis:
             raise NisslError(
                 f"batch boundaries must rise to the {n_samples} samples", do="give cumulative rows"
             )
-        columns = sample_columns(axis.samples, n_samples, axis.sample_attrs)
+        columns = sample_columns(axis.samples, n_samples)
         # Zarr readers know one length to a dimension name and one array to a name.
         suffix = f".{number}" if number else ""
         return cls(

@@ -30,26 +30,13 @@ Columns = dict[str, tuple[np.ndarray[Any, Any], dict[str, Any]]]
 ARRAY, SITE, ADDRESS = "array", "site", "address"
 
 
-def sample_columns(
-    samples: Mapping[str, Any], n_samples: int, attrs: Mapping[str, Mapping[str, Any]]
-) -> Columns:
+def sample_columns(samples: Mapping[str, Any], n_samples: int) -> Columns:
     """Return the columns of the samples with their attributes."""
     for name in samples:
         if not name or " " in name or "/" in name:
             raise NisslError(f"'{name}' cannot name a sample column", do="use letters, . and _")
-    if unknown := sorted(set(attrs) - set(samples)):
-        raise NisslError(
-            f"attributes are given for sample columns that are not: {', '.join(unknown)}",
-            do=f"the columns are: {', '.join(samples)}",
-        )
     rec = as_recording(np.empty((n_samples, 0), np.float32), samples=samples)
-    return {
-        name: (
-            np.asarray(rec[name].values),
-            {**plain_attrs(rec[name].attrs), **plain_attrs(attrs.get(name, {}))},
-        )
-        for name in samples
-    }
+    return {n: (np.asarray(rec[n].values), plain_attrs(rec[n].attrs)) for n in samples}
 
 
 def unit_columns(

@@ -75,7 +75,6 @@ def save(
         samples=_side(rec, "sample", slice(None)),
         units={site: _side(rec, "unit", run) for site, run in runs.items()},
         provenance=attrs,
-        quantity=str(attrs.get("quantity", "activity")),
         resume=resume,
     )
     with (

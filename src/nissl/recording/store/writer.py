@@ -56,18 +56,15 @@ class StoreWriter:
         ``float32``, ``float16``, ``bfloat16`` (kept as bit patterns in an array of uint16, as
         numpy and zarr have none; `open_store` gives float32), or any numpy number.
     samples : mapping of str to array, optional
-        Columns of length n_samples, numbers or words.
-    sample_attrs : mapping of str to mapping, optional
-        Attributes of the columns.
+        Columns of length n_samples, numbers or words; attributes of a Variable are kept.
     units : mapping of str to mapping, optional
         For each site, columns of the length of its units; ``unit``, ``site`` and ``index`` are
         made where they are missing.
     axes : mapping of str to SampleAxis, optional
         The samples of sites that have others than the rest.
     provenance : mapping, optional
-        Scalars or strings: network, weights, text, versions. A store resumes only with its own.
-    quantity : str
-        What the numbers are.
+        Scalars or strings: network, weights, text, versions, and ``quantity``, what the numbers
+        are. A store resumes only with its own.
     nonfinite : {"count", "error"}
         NaN or infinity: count it for each unit, or stop. What comes with it is kept either way.
     resume : bool
@@ -107,11 +104,9 @@ class StoreWriter:
         boundaries: Sequence[int] | np.ndarray[Any, Any] | None = None,
         dtype: str = "float32",
         samples: Mapping[str, Any] | None = None,
-        sample_attrs: Mapping[str, Mapping[str, Any]] | None = None,
         units: Mapping[str, Mapping[str, Any]] | None = None,
         axes: Mapping[str, SampleAxis] | None = None,
         provenance: Mapping[str, Any] | None = None,
-        quantity: str = "activity",
         nonfinite: Literal["count", "error"] = "count",
         resume: bool = True,
         _layout: Mapping[str, int] | None = None,
@@ -119,11 +114,11 @@ class StoreWriter:
         self.path = Path(path)
         self._schema = StoreSchema(
             sites=sites,
-            main=SampleAxis(n_samples, boundaries, samples or {}, sample_attrs or {}),
+            main=SampleAxis(n_samples, boundaries, samples or {}),
             axes=axes or {},
             dtype=dtype,
             units=units or {},
-            attrs={**(provenance or {}), "quantity": quantity},
+            attrs={"quantity": "activity", **(provenance or {})},
             layout=_layout or {},
         )
         self._closed = False
@@ -252,7 +247,7 @@ class StoreWriter:
             old = read_manifest(self.path)
             if fields := differences(old, self._manifest):
                 raise StoreMismatch(fields, where=str(self.path))
-            row_groups = self._take_up(old, folders)
+            row_groups = self._resume(old, folders)
             # What an earlier run refused is not let pass by the next.
             for site, counter in self._counters.items() if refuse_nonfinite else ():
                 if (place := counter.first()) is not None:
@@ -275,7 +270,7 @@ class StoreWriter:
             self._row_groups[site] = self._thread.take(schema.layouts[site])
             self._row_groups[site][:] = tail
 
-    def _take_up(self, old: Manifest, folders: Mapping[str, Path]) -> dict[str, int]:
+    def _resume(self, old: Manifest, folders: Mapping[str, Path]) -> dict[str, int]:
         """Cut what is there back to its last whole batch; return the row groups that are kept."""
         layouts = self._schema.layouts
         if old["complete"]:
