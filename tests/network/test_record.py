@@ -292,7 +292,7 @@ def test_unknown_sites_come_with_the_nearest():
 
 
 def test_a_recording_that_cannot_fit_is_refused_before_it_begins(monkeypatch):
-    monkeypatch.setattr("nissl.network.memory.free_memory", lambda: 1000)
+    monkeypatch.setattr("nissl.recording.free_memory.free_memory", lambda: 1000)
     with pytest.raises(NisslError, match="store="):
         nissl.record(nissl.load(tiny("llama")), ids(), sites="resid_post", progress=False)
 

@@ -12,6 +12,7 @@ import torch
 from nissl.errors import NisslError
 from nissl.network.grid import unit_columns
 from nissl.recording import Recording, as_recording
+from nissl.recording.free_memory import require_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,11 @@ class Memory:
         if self.dtype is None and self.net.dtype == torch.float64:
             kind = np.dtype("float64")
         if self.out is None:
-            _check_memory(n_samples * n_units * kind.itemsize)
+            require_memory(
+                n_samples * n_units * kind.itemsize,
+                "the recording",
+                do="give store='folder.zarr' to write it to disk, or fewer sites or texts",
+            )
             # Not torch.empty: numpy asks for huge pages, whose first touch is far cheaper.
             self.out = np.empty((n_samples, n_units), dtype=kind)
         if self.out.shape != (n_samples, n_units):
@@ -96,32 +101,6 @@ class Memory:
             _warn(self.nonfinite)
             extra["nonfinite"] = json.dumps(self.nonfinite)
         return as_recording(self.values, samples=samples, units=units, attrs={**attrs, **extra})
-
-
-def free_memory() -> int | None:
-    """Return how many bytes can still be had, or None where the system does not say."""
-    import os
-
-    try:
-        with open("/proc/meminfo") as info:
-            (line,) = [line for line in info if line.startswith("MemAvailable")]
-        return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
-
-
-def _check_memory(n_bytes: int) -> None:
-    """Refuse a recording that cannot fit, before anything is computed."""
-    free = free_memory()
-    if free is not None and n_bytes > free:
-        raise NisslError(
-            f"the recording needs {n_bytes / 1e9:.1f} GB of memory, with {free / 1e9:.1f} GB free",
-            do="give store='folder.zarr' to write it to disk, or fewer sites or texts",
-        )
 
 
 def _warn(nonfinite: Mapping[str, int]) -> None:

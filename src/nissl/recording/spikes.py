@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.free_memory import require_memory
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -122,13 +123,12 @@ def _count(
         raise NisslError(
             f"no interval is as long as a bin of {bin} s", do="give a smaller bin, in seconds"
         )
-    try:
-        counts = np.zeros((total, n_units), dtype=np.int32)
-    except MemoryError as error:
-        raise NisslError(
-            f"{total} bins of {n_units} units need {total * n_units * 4 / 2**30:.1f} GiB",
-            do="give a larger bin, fewer units or shorter intervals",
-        ) from error
+    require_memory(
+        total * n_units * 4,
+        f"counting {total:,} bins of {n_units:,} units",
+        do="give a larger bin, fewer units or shorter intervals; times are in seconds",
+    )
+    counts = np.zeros((total, n_units), dtype=np.int32)
     row = 0
     used = 0
     for (left, _), n in zip(bounds, n_bins, strict=True):

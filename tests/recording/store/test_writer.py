@@ -302,7 +302,7 @@ def test_writing_past_the_cache_gives_the_same_bytes(tmp_path, monkeypatch, n):
 def test_too_little_room_is_said_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1000))
-    with pytest.raises(NisslError, match=r"needs 46\.\d GB; there are 0\.0 GB free"):
+    with pytest.raises(NisslError, match=r"needs 46\.\d GB; 1\.0 kB are free"):
         StoreWriter(tmp_path, sites={"a": 1152}, n_samples=10_000_000)
     assert not (tmp_path / "a").exists()
 

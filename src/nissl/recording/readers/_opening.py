@@ -68,18 +68,3 @@ def damaged(path: Path, kind: str, why: str) -> NisslError:
         where=str(path),
         do="copy or fetch it again, and compare its size with the original",
     )
-
-
-def fits(n_bytes: int, path: Path, *, do: str) -> None:
-    """Refuse to read more than there is free memory for, where the system says how much is."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(s.split()[1]) * 1024 for s in lines if s.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return
-    if n_bytes > free:
-        raise NisslError(
-            f"reading this needs {n_bytes / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free",
-            where=str(path),
-            do=do,
-        )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.readers._opening import fits
+from nissl.recording.free_memory import require_memory
 
 
 def is_behaviour(series: Any, pynwb: Any) -> bool:
@@ -61,7 +61,9 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     size = (
         int(np.prod(series.data.shape) * share) * 2 * max(np.dtype(series.data.dtype).itemsize, 4)
     )
-    fits(size, path, do="read a stretch with start= and stop=, in seconds")
+    require_memory(
+        size, "the series", where=str(path), do="read a stretch with start= and stop=, in seconds"
+    )
     if _is_turned(series):
         values = np.asarray(series.data[:, rows]).T
     else:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.readers._opening import damaged, existing, fits, library, reading
+from nissl.recording.free_memory import require_memory
+from nissl.recording.readers._opening import damaged, existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
@@ -116,7 +117,12 @@ def _read(
             do=f"the times go from {times[0]:g} to {times[-1]:g} s",
         )
     n_bytes = len(picked) * (last - first) * (len(source) if epochs else 1) * 8
-    fits(2 * n_bytes, Path(name), do="read a stretch with start= and stop=, or fewer channels")
+    require_memory(
+        2 * n_bytes,
+        "the recording",
+        where=name,
+        do="read a stretch with start= and stop=, or fewer channels",
+    )
     read = _epochs if epochs else _raw
     values, samples = read(source, picked, slice(first, last))
     stimulus = types[picked] == "stim"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import as_column, is_words
-from nissl.recording.readers._opening import existing, fits, library, reading
+from nissl.recording.readers._opening import existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ def read_nifti(
             np.dtype(t) for t in (np.float64, np.int32, np.int64, np.uint32, np.uint64)
         )
         dtype = np.dtype(np.float64 if wide else np.float32)
-        fits(int(np.prod(shape)) * dtype.itemsize * 2, path, do="cut the run into shorter files")
+        n_bytes = int(np.prod(shape)) * dtype.itemsize * 2
+        require_memory(n_bytes, "the run", where=str(path), do="cut it into shorter files")
         values = image.get_fdata(dtype=dtype, caching="unchanged")
         step = _repetition_time(path, image, tr)
     inside = _inside(nibabel, image, mask, values)

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn, Self
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.free_memory import in_words
 from nissl.recording.store._cast import as_numbers, copy_rows, fill_row_group
 from nissl.recording.store._finalize import finalize
 from nissl.recording.store._layout import Layout
@@ -298,8 +299,7 @@ class StoreWriter:
         free = shutil.disk_usage(self.path).free
         if self.bytes_needed > free:
             raise NisslError(
-                f"the recording needs {self.bytes_needed / 1e9:.1f} GB; "
-                f"there are {free / 1e9:.1f} GB free",
+                f"the recording needs {in_words(self.bytes_needed)}; {in_words(free)} are free",
                 where=str(self.path),
                 do="record fewer sites or samples, keep float16, or choose another disk",
             )
