@@ -163,6 +163,15 @@ def test_labels_of_documents_travel(tmp_path, stored):
     assert rec[rec["kind"] == "a"]["token"].values.tolist() == [7, 8, 9]
     assert rec[rec["language"].isin(["en", ""])]["token"].values.tolist() == [5, 6, 4]
     assert rec.groupby("kind").sum()["kind"].values.tolist() == ["a", "b"]
+    seen = []
+    stream(
+        nissl.load(tiny("gpt2")),
+        table,
+        sites="embed",
+        consume=lambda chunk: seen.extend(chunk.samples["language"]),
+        progress=False,
+    )
+    assert seen == rec["language"].values.tolist()
 
 
 def test_a_stream_hands_on_what_a_recording_keeps():

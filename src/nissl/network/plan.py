@@ -17,6 +17,7 @@ import torch
 from nissl.errors import NisslError
 from nissl.network.calls import Call, sequence_call, tensor_call
 from nissl.network.windows import Windows, batches_of, is_sequence_input, windows_of
+from nissl.recording.labels import as_column
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -289,6 +290,5 @@ def steps(plan: TextPlan | ItemPlan, net: Network, *, first: int = 0) -> Iterato
 def _image_labels(images: Any) -> Columns:
     labels = np.asarray(images.labels)
     classes = getattr(images, "classes", None)
-    return {
-        "label": np.asarray(classes)[labels] if classes is not None and len(classes) else labels
-    }
+    named = classes is not None and len(classes)
+    return {"label": as_column(classes)[labels] if named else labels}

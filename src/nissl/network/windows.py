@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording.labels import as_column
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
@@ -191,7 +192,7 @@ def _documents(
     if hasattr(inputs, "columns"):
         if "text" not in inputs.columns:
             raise NisslError("the table of texts has no column 'text'", do="name it so")
-        labels = {c: np.asarray(inputs[c]) for c in inputs.columns if c != "text"}
+        labels = {c: as_column(inputs[c]) for c in inputs.columns if c != "text"}
         inputs = list(inputs["text"])
     if isinstance(inputs, str):
         inputs = [inputs]
