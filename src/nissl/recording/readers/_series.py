@@ -38,7 +38,7 @@ def times_of(series: Any) -> np.ndarray[Any, Any]:
     return first + np.arange(_length(series)) / float(series.rate)
 
 
-def _is_turned(series: Any) -> bool:
+def _is_transposed(series: Any) -> bool:
     """Tell whether a series of ROIs was written with units first, against the schema."""
     rois = getattr(series, "rois", None)
     if rois is None or np.ndim(series.data) != 2:
@@ -48,7 +48,7 @@ def _is_turned(series: Any) -> bool:
 
 
 def _length(series: Any) -> int:
-    return int(series.data.shape[1] if _is_turned(series) else series.data.shape[0])
+    return int(series.data.shape[1] if _is_transposed(series) else series.data.shape[0])
 
 
 def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, Any]:
@@ -64,7 +64,7 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     require_memory(
         size, "the series", where=str(path), do="read a stretch with start= and stop=, in seconds"
     )
-    if _is_turned(series):
+    if _is_transposed(series):
         values = np.asarray(series.data[:, rows]).T
     else:
         values = np.asarray(series.data[rows])
@@ -81,7 +81,7 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     return np.asarray(values * scale + offset, dtype=values.dtype)
 
 
-def tracked(
+def behaviour_columns(
     times: np.ndarray[Any, Any], series_of: Mapping[str, Any], max_gap: float, taken: set[str]
 ) -> dict[str, Any]:
     """Return behaviour at some times, one column for each component, under names not taken."""

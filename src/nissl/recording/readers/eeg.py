@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
-from nissl.recording.readers._opening import damaged, existing, library, reading
+from nissl.recording.readers._files import damaged, existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]

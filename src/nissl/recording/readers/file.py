@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.readers._opening import existing
+from nissl.recording.readers._files import existing
 from nissl.recording.recording import Recording
 
 __all__ = ["SUFFIXES", "read_file"]

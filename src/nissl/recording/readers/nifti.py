@@ -11,7 +11,7 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import as_column, is_words
-from nissl.recording.readers._opening import existing, library, reading
+from nissl.recording.readers._files import existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:

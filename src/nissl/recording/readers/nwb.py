@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.readers._files import existing, library, reading
 from nissl.recording.readers._intervals import (
     disjoint,
     interval_of,
@@ -17,8 +18,13 @@ from nissl.recording.readers._intervals import (
     singular,
     table_columns,
 )
-from nissl.recording.readers._opening import existing, library, reading
-from nissl.recording.readers._series import is_behaviour, times_of, tracked, types, values_of
+from nissl.recording.readers._series import (
+    behaviour_columns,
+    is_behaviour,
+    times_of,
+    types,
+    values_of,
+)
 from nissl.recording.recording import Recording, as_recording, check
 from nissl.recording.spikes import bin_spikes
 
@@ -107,16 +113,16 @@ def read_nwb(
         there = _candidates(pynwb, file)
         name = _choose(path, there, series, pynwb)
         tables = {str(n): interval_table(t, str(n)) for n, t in (file.intervals or {}).items()}
-        chosen, wanted = _wanted(tables, intervals, start, stop, spikes=name == "units")
+        chosen, wanted = _chosen_intervals(tables, intervals, start, stop, spikes=name == "units")
         if name == "units":
-            rec = _binned(file.units, bin, wanted, start, stop)
+            rec = _binned_units(file.units, bin, wanted, start, stop)
         else:
-            rec = _sampled(path, name, there[name], wanted, start, stop)
-        labels = _labels(rec, tables, chosen)
+            rec = _series_recording(path, name, there[name], wanted, start, stop)
+        labels = _interval_rows(rec, tables, chosen)
         if behaviour:
             beside = {n: s for n, s in there.items() if n != name and is_behaviour(s, pynwb)}
             taken = {*map(str, rec.coords), *labels}
-            labels |= tracked(rec["time"].values, beside, max_gap, taken)
+            labels |= behaviour_columns(rec["time"].values, beside, max_gap, taken)
         attrs = {"source": path.name, **_session(file)}
     rec = rec.assign_coords({n: ("sample", c) for n, c in labels.items()})
     return check(rec.assign_attrs(attrs))
@@ -178,7 +184,7 @@ def _choose(path: Path, there: Mapping[str, Any], series: str | None, pynwb: Any
     )
 
 
-def _wanted(
+def _chosen_intervals(
     tables: Mapping[str, Any], intervals: Any, start: float | None, stop: float | None, spikes: bool
 ) -> tuple[str | None, Any]:
     """Return the name of the table of intervals that is meant, and the intervals."""
@@ -195,7 +201,7 @@ def _wanted(
     return None, None
 
 
-def _binned(
+def _binned_units(
     units: Any, bin: float, wanted: Any, start: float | None, stop: float | None
 ) -> Recording:
     ids = np.asarray(units.id[:])
@@ -209,7 +215,7 @@ def _binned(
     index = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
     addresses = np.array([f"units[{i}]" for i in index])
     rows = np.arange(len(ids))
-    wanted = _told_apart(wanted, columns)
+    wanted = _without_clashes(wanted, columns)
     rec = bin_spikes(
         # Rows, not addresses, of every spike: a hundred million strings would take gigabytes.
         {"time": times, "unit": np.repeat(rows, np.diff(ends, prepend=0))},
@@ -222,7 +228,7 @@ def _binned(
     return rec.assign_coords(unit=addresses)
 
 
-def _sampled(
+def _series_recording(
     path: Path, name: str, series: Any, wanted: Any, start: float | None, stop: float | None
 ) -> Recording:
     times = times_of(series)
@@ -246,7 +252,7 @@ def _sampled(
     columns = {n: c for n, c in columns.items() if len(c) == n_units and n != "unit"}
     columns |= {"site": np.full(n_units, name), "index": np.arange(n_units)}
     if wanted is not None:
-        row, further = interval_of(samples["time"], _told_apart(wanted, columns))
+        row, further = interval_of(samples["time"], _without_clashes(wanted, columns))
         values, inside = values[row >= 0], row >= 0
         samples = {"time": samples["time"][inside], "interval": row[inside]}
         samples |= {n: c[row[inside]] for n, c in further.items() if n not in samples}
@@ -255,7 +261,7 @@ def _sampled(
     return as_recording(values, samples=samples, units=columns, quantity=kind, attrs=attrs)
 
 
-def _told_apart(intervals: Any, columns: Mapping[str, Any]) -> Any:
+def _without_clashes(intervals: Any, columns: Mapping[str, Any]) -> Any:
     """Rename columns of intervals that are called as columns of the units are."""
     if not hasattr(intervals, "keys"):
         return intervals
@@ -263,7 +269,7 @@ def _told_apart(intervals: Any, columns: Mapping[str, Any]) -> Any:
     return {f"interval_{n}" if n in clashing else n: intervals[n] for n in intervals}
 
 
-def _labels(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
+def _interval_rows(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
     """Return the row of every other table of intervals in which each sample lies."""
     time = rec["time"].values
     return {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.readers._opening import damaged, existing, reading
+from nissl.recording.readers._files import damaged, existing, reading
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
