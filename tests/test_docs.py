@@ -1,12 +1,16 @@
 """The documentation: its examples run, what is made from the code is up to date, links lead on."""
 
+import ast
 import doctest
 import importlib.util
+import operator
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import nissl
 from nissl.claims import read_claims
 from nissl.claims_run import claims_table
 
@@ -24,7 +28,8 @@ def test_examples_run(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)", text):
-        if not target.startswith("https:"):
+        # The gallery and the reference are made while the documentation is built.
+        if not target.startswith(("https:", "gallery/", "reference/")):
             assert (page.parent / target).exists(), target
 
 
@@ -35,16 +40,65 @@ def test_blocks_of_python_are_python(page: Path) -> None:
             compile(block, page.name, "exec")
 
 
-def test_the_sites_are_those_of_the_library() -> None:
-    path = ROOT / "docs" / "make_sites.py"
-    spec = importlib.util.spec_from_file_location("make_sites", path)
+def script(name: str) -> ModuleType:
+    """A script of the documentation, which is no package, as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec
     assert spec.loader
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    assert made.page() == (ROOT / "docs" / "sites.md").read_text(), "run python docs/make_sites.py"
+    return made
+
+
+def test_the_sites_are_those_of_the_library() -> None:
+    made = script("make_sites").page()
+    assert made == (ROOT / "docs" / "sites.md").read_text(), "run python docs/make_sites.py"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = script("make_reference")
+    stubs = (ROOT / "src" / "nissl").rglob("__init__.pyi")
+    assert len(reference.packages()) == len(list(stubs)) + len(reference.MODULES)
+    for package in reference.packages():
+        page, room = reference.page(package), importlib.import_module(package)
+        public = set(room.__all__) - {"__version__"}
+        assert public <= set(re.findall(r"^\| \[`(\w+)`\]", page, flags=re.MULTILINE)), package
+        if package != "nissl":
+            assert public == set(re.findall(r"^      heading: (\w+)", page, flags=re.MULTILINE))
+        for address in re.findall(r"^::: (\S+)", page, flags=re.MULTILINE):
+            module, name = address.rsplit(".", 1)
+            assert hasattr(importlib.import_module(module), name), address
 
 
 def test_the_claims_are_those_that_were_made() -> None:
     table = claims_table(read_claims(folder=ROOT / "claims"))
     assert table == (ROOT / "docs" / "claims.md").read_text(), "run make claims"
+
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+REPLICATIONS = sorted((ROOT / "replications").glob("*/*.py"))
+
+
+def test_the_gallery_has_a_page_for_every_example() -> None:
+    # Not parsed as YAML: mkdocs has tags of its own.
+    pages = re.findall(r"gallery/(\w+)\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(pages) == sorted(["index", *(path.stem for path in EXAMPLES)])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_an_example_is_prose_code_and_pictures(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith("# %% [markdown]\n# # ")
+    assert 40 <= len(text.splitlines()) <= 80
+    assert text.count("# %% [markdown]") >= 3
+    assert "plt.show()" in text
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *REPLICATIONS], ids=lambda p: p.stem)
+def test_scripts_use_public_names_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nissl":
+            room = importlib.import_module(node.module or "")
+            assert {alias.name for alias in node.names} <= set(room.__all__), node.module
+    for name in re.findall(r"\bnissl\.([\w.]*\w)(?=\()", path.read_text()):
+        assert callable(operator.attrgetter(name)(nissl)), name
