@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.measure import Row, interleaved
-from nissl.statistics import permutation_test
+from nissl.statistics import Test, permutation_test
 
 N_UNITS, N_SAMPLES, N_PERMUTATIONS = 46_080, 5_000, 1_000
 
@@ -29,13 +29,12 @@ def run(n_units: int = N_UNITS, rounds: int = 3) -> list[Row]:
     ]
     rows: list[Row] = []
     for score, tail, labels, n, target in cases:
-        options = {"score": score, "tail": tail, "progress": False}
+        test = Test(n_permutations=N_PERMUTATIONS, tail=tail)
+        options = {"score": score, "test": test, "progress": False}
         part = values[:, :n]
         permutation_test(part[:, :64], labels, **options)  # compiles
         arms = {
-            "test": lambda p=part, y=labels, o=options: permutation_test(
-                p, y, n_permutations=N_PERMUTATIONS, **o
-            ),
+            "test": lambda p=part, y=labels, o=options: permutation_test(p, y, **o),
             "product": lambda p=part: _product(contrast, p),
         }
         seconds = interleaved(arms, rounds=rounds)

@@ -28,7 +28,7 @@ facts = facts[facts["relation"] != "superlative"]  # of which it knows too few
 facts = nissl.selectivity.known(net, facts, labels="relation")
 found_on, tested_on = nissl.selectivity.halves(facts, labels="relation")
 rec = nissl.record(net, found_on.drop(columns="answer"), sites="mlp.neurons")
-found = nissl.selectivity.relation(rec, labels="relation", block="fact")
+found = nissl.selectivity.relation(rec, labels="relation", exchange="fact")
 best = {
     kind: list(rows.nlargest(50, "effect")["unit"]) for kind, rows in found.table.groupby("label")
 }

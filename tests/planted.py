@@ -32,7 +32,7 @@ from nissl.selectivity import (
     universal,
     voids,
 )
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, Test
 from planted_networks import (
     comparative_case,
     damage_case,
@@ -75,11 +75,9 @@ def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = relation(
         rec,
         labels="relation",
-        block="fact",
-        n_permutations=199,
-        correction=None,
+        exchange="fact",
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     # One row a unit: rows of one unit hang together.
     table = table[table["label"] == "a"].reset_index(drop=True)
@@ -98,7 +96,10 @@ def _language(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     shares[language == "thai", :40] += size
     rec = as_recording(shares, samples={"language": language, "article": article})
     table = language_neurons(
-        rec, null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
+        rec,
+        test=Test(
+            null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
+        ),
     ).table
     return split(table, 40, size)
 
@@ -109,10 +110,10 @@ def _plnd(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     rec = as_recording(impact, samples={"language": language, "article": article})
     table = plnd(
         rec,
-        null=PermutedLabels(within="article"),
-        correction=None,
+        test=Test(
+            null=PermutedLabels(within="article"), correction=None, seed=int(rng.integers(1 << 31))
+        ),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     table = table[table["label"] == "thai"].set_index("unit")
     table = table.loc[rec["unit"].values.astype(str)]
@@ -127,7 +128,10 @@ def _programming(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     shares[language == "c", :40] += size
     rec = as_recording(shares, samples={"language": language, "file": file})
     table = programming_neurons(
-        rec, null=PermutedLabels(block="file"), correction=None, seed=int(rng.integers(1 << 31))
+        rec,
+        test=Test(
+            null=PermutedLabels(exchange="file"), correction=None, seed=int(rng.integers(1 << 31))
+        ),
     ).table
     return split(table, 40, size)
 
@@ -136,7 +140,7 @@ def _massive(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values = rng.standard_normal((5 * 30, 200))
     values[::30, :5] += np.sign(values[::30, :5]) * size * 0.6745  # the median of a normal's size
     rec = as_recording(values, samples={"document": np.repeat(np.arange(5), 30)})
-    table = massive(rec, correction=None, seed=int(rng.integers(1 << 31))).table
+    table = massive(rec, test=Test(correction=None, seed=int(rng.integers(1 << 31)))).table
     return split(table, 5, size)
 
 
@@ -146,9 +150,8 @@ def _universal(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     table = universal(
         as_recording(a),
         {"other": as_recording(b)},
-        correction=None,
+        test=Test(correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     return split(table, 30, size)
 
@@ -160,7 +163,9 @@ def _position(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     share[n_stretches // 2 :, :40] -= size / 2
     active = rng.binomial(n_samples, share, (n_sets, n_stretches, n_units)).astype(float)
     samples = np.full((n_sets, n_stretches, 1), float(n_samples))
-    _, p = position_test(active, samples, n_permutations=199, seed=int(rng.integers(1 << 31)))
+    _, p = position_test(
+        active, samples, test=Test(n_permutations=199, tail="gpd", seed=int(rng.integers(1 << 31)))
+    )
     return split(pd.DataFrame({"p": p}), 40, size)
 
 
@@ -178,7 +183,9 @@ def _lazy(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         bias[: 8 * width] -= shift
         return as_recording(np.maximum(rng.standard_normal((60, len(bias))) + bias, 0), units=units)
 
-    table = lazy(network(size), untrained=[network(0.0) for _ in range(19)], correction=None).table
+    table = lazy(
+        network(size), untrained=[network(0.0) for _ in range(19)], test=Test(correction=None)
+    ).table
     return split(table, 8, size)
 
 
@@ -195,7 +202,9 @@ def _voids(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         samples={"document": np.repeat(np.arange(n_texts), length)},
         units={"site": site, "index": np.zeros(len(site), int)},
     )
-    p = voids(rec, alpha=0.5, correction=None, seed=int(rng.integers(1 << 31))).table["p"]
+    p = voids(rec, alpha=0.5, test=Test(correction=None, seed=int(rng.integers(1 << 31)))).table[
+        "p"
+    ]
     p = p.to_numpy(float)
     # The first layers are held to little or nothing, and never voids.
     return (np.zeros(0), p[6:7]) if size else (p[4:], np.zeros(0))
@@ -213,10 +222,8 @@ def _coverage(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         states(50, size),
         bins=20,
         full_density=2.5,
-        n_permutations=199,
-        correction=None,
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     return split(table, 40, size)
 
@@ -227,7 +234,9 @@ def _relevance(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     values[relevant, :40] += size
     rec = as_recording(values, samples={"relevant": relevant, "query": query})
     table = relevance(
-        rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
+        rec,
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
+        progress=False,
     ).table
     return split(table, 40, size)
 
@@ -250,9 +259,7 @@ def _hallucination(rng: np.random.Generator, size: float) -> tuple[Array, Array]
         answers(0),
         tested=answers(60),
         share=0.1,
-        n_permutations=199,
-        correction=None,
-        seed=int(rng.integers(1 << 31)),
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
     ).table
     if size:
         return np.zeros(0), table["p"].to_numpy(float)[:4]
@@ -269,7 +276,9 @@ def _truth(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         quantity="attribution",
     )
     table = truth(
-        rec, n_permutations=199, correction=None, progress=False, seed=int(rng.integers(1 << 31))
+        rec,
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
+        progress=False,
     ).table
     return split(table, 40, size)
 

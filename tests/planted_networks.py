@@ -20,7 +20,7 @@ from nissl.selectivity import (
     loss_damage,
     ranking_damage,
 )
-from nissl.statistics import Finding
+from nissl.statistics import Finding, Test
 from tiny import SPECIAL, WORDS, Words, pair_tokenizer, tiny
 
 Array = np.ndarray[Any, Any]
@@ -46,7 +46,9 @@ def gated_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         for layer, weight in ((mlp.gate_proj, gate), (mlp.up_proj, up), (mlp.down_proj, down.T)):
             layer.weight.copy_(weight)
     found = gated_function(
-        Network(model, name="gated"), seed=int(rng.integers(1 << 31)), progress=False
+        Network(model, name="gated"),
+        test=Test(correction="bh", seed=int(rng.integers(1 << 31))),
+        progress=False,
     )
     return split(found.table, 30, size)
 
@@ -107,10 +109,8 @@ def head_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
     table = head_damage(
         net,
         facts,
-        n_permutations=199,
-        correction=None,
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     return split(table, 1, size)
 
@@ -135,11 +135,9 @@ def comparative_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
         net,
         facts,
         edit=HEAD,
-        n_permutations=199,
-        correction=None,
+        test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
         batch_size=40,
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     return split(table, 1, size)
 
@@ -170,8 +168,7 @@ def erasing_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     found = erasing(
         Network(model, name="erasing"),
         Finding(detectors, "ngram", "none"),
-        n_permutations=199,
-        seed=int(rng.integers(1 << 31)),
+        test=Test(n_permutations=199, correction="bh", seed=int(rng.integers(1 << 31))),
     )
     return split(found.table, 30, size)
 
@@ -232,9 +229,7 @@ def damage_case(rng: np.random.Generator, size: float, *, width: int = 2000) -> 
         facts,
         labels="kind",
         units=units,
-        n_draws=19,
-        correction=None,
-        seed=int(rng.integers(1 << 31)),
+        test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
     ).table
     return _one(table.loc[table["label"] == "k", "p"], size)
@@ -256,9 +251,7 @@ def loss_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
         pd.DataFrame({"text": texts, "kind": ["k", "other"] * 4}),
         labels="kind",
         units=units,
-        n_draws=19,
-        correction=None,
-        seed=int(rng.integers(1 << 31)),
+        test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
     ).table
     return _one(table.loc[table["label"] == "k", "p"], size)
@@ -273,9 +266,8 @@ def keeping_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         members,
         facts,
         units=units,
-        n_draws=19,
+        test=Test(n_permutations=19, seed=int(rng.integers(1 << 31))),
         progress=False,
-        seed=int(rng.integers(1 << 31)),
     ).table
     return _one(table.loc[table["label"] == "log_probability", "p"], size)
 
@@ -330,9 +322,7 @@ def ranking_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, A
         pairs.assign(kind=kind),
         labels="kind",
         units=units,
-        n_draws=19,
-        correction=None,
-        seed=int(rng.integers(1 << 31)),
+        test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
     ).table
     return _one(table.loc[table["label"] == "k", "p"], size)

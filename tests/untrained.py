@@ -44,7 +44,7 @@ from nissl.selectivity import (
     voids,
     weight_signature,
 )
-from nissl.statistics import Finding, PermutedLabels, ReinitialisedNetwork, against_null, rate
+from nissl.statistics import Finding, PermutedLabels, ReinitialisedNetwork, Test, against_null, rate
 from nissl.statistics.calibration import Rate
 from tiny import Words, inputs, pair_tokenizer, tiny
 
@@ -80,7 +80,7 @@ def untrained_p(case: Untrained, *, target: int, n: int = 19) -> Array:
         method="untrained",
         null="ReinitialisedNetwork",
         alternative="greater",
-        correction=None,
+        test=Test(correction=None),
     )
     return found.table["p"].to_numpy(float)
 
@@ -127,29 +127,31 @@ def _relation(net: Network) -> Array:
     found = relation(
         _neurons(net),
         labels="kind",
-        block="document",
-        n_permutations=19,
-        correction=None,
+        exchange="document",
+        test=Test(n_permutations=19, correction=None),
         progress=False,
     )
     return _of_label(found.table, "average_precision")
 
 
 def _massive(net: Network) -> Array:
-    found = massive(_neurons(net, "resid_post"), n_rotations=2, correction=None)
+    found = massive(_neurons(net, "resid_post"), test=Test(n_permutations=2, correction=None))
     return found.table["ratio"].to_numpy(float)
 
 
 def _universal(net: Network) -> Array:
     other = Network(next(ReinitialisedNetwork().draw(tiny("llama"), 1, seed=10_000)), name="other")
     found = universal(
-        _neurons(net), {"other": _neurons(other)}, n_rotations=2, correction=None, progress=False
+        _neurons(net),
+        {"other": _neurons(other)},
+        test=Test(n_permutations=2, correction=None),
+        progress=False,
     )
     return found.table["correlation"].to_numpy(float)
 
 
 def _gated(net: Network) -> Array:
-    found = gated_function(net, n_permutations=19, progress=False)
+    found = gated_function(net, test=Test(n_permutations=19, correction="bh"), progress=False)
     return found.table["effect"].abs().to_numpy(float)
 
 
@@ -159,7 +161,9 @@ def _position(net: Network) -> Array:
 
 
 def _language(net: Network) -> Array:
-    found = language_neurons(_documents(net), labels="kind", n_permutations=19, correction=None)
+    found = language_neurons(
+        _documents(net), labels="kind", test=Test(n_permutations=19, correction=None)
+    )
     return found.table["specificity"].to_numpy(float)
 
 
@@ -167,16 +171,16 @@ def _plnd(net: Network) -> Array:
     found = plnd(
         _documents(net),
         labels="kind",
-        null=PermutedLabels(within="half"),
-        n_permutations=19,
-        correction=None,
+        test=Test(n_permutations=19, null=PermutedLabels(within="half"), correction=None),
         progress=False,
     )
     return _of_label(found.table, "rank_excess")
 
 
 def _programming(net: Network) -> Array:
-    found = programming_neurons(_documents(net), labels="kind", n_permutations=19, correction=None)
+    found = programming_neurons(
+        _documents(net), labels="kind", test=Test(n_permutations=19, correction=None)
+    )
     return found.table["specificity"].to_numpy(float)
 
 
@@ -202,19 +206,28 @@ def _relevance(net: Network) -> Array:
         {"query": np.repeat(words[:10], 2), "passage": words[10:], "relevant": [True, False] * 10}
     )
     made = pair_conductance(net, pairs, steps=2, batch_size=20, progress=False)
-    found = relevance(made["conductance"], n_permutations=19, correction=None, progress=False)
+    found = relevance(
+        made["conductance"], test=Test(n_permutations=19, correction=None), progress=False
+    )
     return found.table["relevance"].to_numpy(float)
 
 
 def _head_damage(net: Network) -> Array:
-    found = head_damage(net, _facts(), n_permutations=19, correction=None, progress=False)
+    found = head_damage(
+        net, _facts(), test=Test(n_permutations=19, correction=None), progress=False
+    )
     return found.table["damage"].to_numpy(float)
 
 
 def _comparative(net: Network) -> Array:
     head = nissl.ablate(sites="blocks.0.attn.z", heads=0)
     found = comparative(
-        net, _facts(), edit=head, n_permutations=19, batch_size=24, correction=None, progress=False
+        net,
+        _facts(),
+        edit=head,
+        test=Test(n_permutations=19, correction=None),
+        batch_size=24,
+        progress=False,
     )
     return found.table["change"].to_numpy(float)
 
@@ -229,8 +242,7 @@ def _hallucination(net: Network) -> Array:
         tested=rec[~first],
         subject="couple",
         share=0.1,
-        n_permutations=19,
-        correction=None,
+        test=Test(n_permutations=19, correction=None),
     )
     return found.table["auroc"].to_numpy(float)
 
@@ -244,8 +256,7 @@ def _coverage(net: Network) -> Array:
         states[40:80],
         states[80:],
         bins=10,
-        n_permutations=19,
-        correction=None,
+        test=Test(n_permutations=19, correction=None),
         progress=False,
     )
     return found.table["auroc"].to_numpy(float)
@@ -253,13 +264,13 @@ def _coverage(net: Network) -> Array:
 
 def _truth(net: Network) -> Array:
     rec = choice_attributions(net, _facts(), progress=False)
-    found = truth(rec, n_permutations=19, correction=None, progress=False)
+    found = truth(rec, test=Test(n_permutations=19, correction=None), progress=False)
     return found.table["contribution"].to_numpy(float)
 
 
 def _voids(net: Network) -> Array:
     rec = _neurons(net, ["blocks.0.resid_pre", "resid_post"])
-    found = voids(rec, alpha=0.5, n_permutations=19, correction=None)
+    found = voids(rec, alpha=0.5, test=Test(n_permutations=19, correction=None))
     # Of one network one number: what a layer is held to is what those before it did.
     return found.table["share"].to_numpy(float)[-1:]
 
@@ -282,7 +293,9 @@ def _erasing(net: Network) -> Array:
             "sign": 1,
         }
     )
-    found = erasing(net, Finding(detectors, "ngram", "none"), n_permutations=19)
+    found = erasing(
+        net, Finding(detectors, "ngram", "none"), test=Test(n_permutations=19, correction="bh")
+    )
     return -found.table["trigger_logit"].to_numpy(float)
 
 

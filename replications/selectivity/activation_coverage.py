@@ -19,7 +19,7 @@ from torch.nn import functional
 
 import nissl
 from nissl.selectivity import Coverage, activation_states, coverage, influence
-from nissl.statistics import auroc, bootstrap_interval
+from nissl.statistics import Test, auroc, bootstrap_interval
 from nissl.training import Batches, train
 
 SEED, N_VALIDATION, STEPS, BATCH = 0, 5000, 1500, 128
@@ -181,15 +181,21 @@ told = {
     for score, by in scores.items()
 }
 network = {
-    name: coverage(covered, inside, rec, by="network", seed=SEED, progress=False, **options).table
+    name: coverage(
+        covered, inside, rec, by="network", test=Test(seed=SEED), progress=False, **options
+    ).table
     for name, rec in outside.items()
 }
 by_site = {
-    name: coverage(covered, inside, rec, by="site", seed=SEED, progress=False, **options).table
+    name: coverage(
+        covered, inside, rec, by="site", test=Test(seed=SEED), progress=False, **options
+    ).table
     for name, rec in outside.items()
 }
 units = {
-    name: coverage(covered, inside, rec, seed=SEED, n_permutations=200, progress=False, **options)
+    name: coverage(
+        covered, inside, rec, test=Test(n_permutations=200, seed=SEED), progress=False, **options
+    )
     for name, rec in outside.items()
 }
 mean = {score: float(np.mean(list(by.values()))) for score, by in told.items()}

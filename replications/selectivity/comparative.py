@@ -23,6 +23,7 @@ import torch
 import nissl
 from nissl.network.weights import folded_unembedding
 from nissl.selectivity import comparative, damage, halves, head_damage, keeping, known, weighed
+from nissl.statistics import Test
 
 SEED, SHARE = 0, 0.01  # the share of deep neurons that is kept
 SHARES = (0.003, 0.03, 0.1, 0.3)  # more of them, for the figure
@@ -56,17 +57,19 @@ def tested(net, finding, testing, layer, head):
     """Find the top neurons on one half; on the other keep them alone, and ablate them."""
     deep = [f"blocks.{i}.mlp.neurons" for i in range(layer, net.n_layers)]
     edit = nissl.ablate(sites=f"blocks.{layer}.attn.z", heads=head, positions=-1)
-    found = comparative(net, finding, edit=edit, sites=deep, block="pair", seed=SEED)
+    found = comparative(net, finding, edit=edit, sites=deep, exchange="pair", test=Test(seed=SEED))
     prompts = [net.tokenizer.encode(text) for text in finding["text"]]
     rec = nissl.record(net, prompts, sites=deep, bos="never", progress=False)
     # The first token holds massive activations, which no mean should spread to other tokens.
     means = rec.values[rec["position"].values > 0].mean(axis=0)
     units = weighed(net, rec)
     top = found.top(round(SHARE * len(units)), by="change").units
-    kept = keeping(net, top, testing, units=units, values=means, seed=SEED)
+    kept = keeping(net, top, testing, units=units, values=means, test=Test(seed=SEED))
     # One prompt a pair of numbers is enough for what is a mean of log probabilities.
     once = testing.drop_duplicates("pair")
-    hurt = damage(net, {"addition": top}, once, labels="relation", units=units, seed=SEED)
+    hurt = damage(
+        net, {"addition": top}, once, labels="relation", units=units, test=Test(seed=SEED)
+    )
     accuracy, said = (kept.table.iloc[i] for i in (0, 1))
     by = hurt.table.iloc[0]
     taken = accuracy["whole"] - accuracy["pruned"]
@@ -157,14 +160,22 @@ def tell(net, prompts, answers, layer, head):
 net = nissl.load("smollm2", dtype="bfloat16", progress=False)
 facts = known(net, sums(), labels="relation", least=30)
 finding, testing = split(facts)
-heads = head_damage(net, finding.drop_duplicates("pair"), last=1, seed=SEED)
+heads = head_damage(net, finding.drop_duplicates("pair"), last=1, test=Test(seed=SEED))
 best = heads.top(1, by="damage").table.iloc[0]
 layer, head = int(best["layer"]), int(best["head"])
 found, units, kept, measured, null = tested(net, finding, testing, layer, head)
 curve = [(SHARE, *kept.table.loc[0, ["kept", "null_mean"]])]
 for share in SHARES:
     more = found.top(round(share * len(units)), by="change").units
-    row = keeping(net, more, testing, units=units, values=units["mean"], n_draws=2, progress=False)
+    row = keeping(
+        net,
+        more,
+        testing,
+        units=units,
+        values=units["mean"],
+        test=Test(n_permutations=2),
+        progress=False,
+    )
     curve.append((share, *row.table.loc[0, ["kept", "null_mean"]]))
 curve = np.asarray(sorted(curve), dtype=float)
 top = found.top(measured["n_kept"], by="change").table.merge(units[["unit", "at_end"]], on="unit")

@@ -19,7 +19,7 @@ from scipy.stats import binomtest, fisher_exact
 import nissl
 from nissl.network.weights import folded_weights
 from nissl.selectivity import GATED_CLASSES, gated_class_shares, gated_function
-from nissl.statistics import ReinitialisedNetwork
+from nissl.statistics import ReinitialisedNetwork, Test
 
 SEED = 0
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
@@ -88,19 +88,22 @@ measured, null, power, shares = {}, {}, {}, {}
 for model in MODELS:
     name = model.split("-")[0].removesuffix("3")
     net = nissl.load(model)
-    found = gated_function(net, seed=SEED)
+    found = gated_function(net, test=Test(correction="bh", seed=SEED))
     measured |= measure(found, name)
     measured[f"{name}_significant"] = float((found.table["q"] <= 0.05).mean())
     shares[model] = gated_class_shares(found), found.table
     fresh_model = next(ReinitialisedNetwork().draw(net.model, 1, seed=SEED))
     fresh = nissl.load(fresh_model, tokenizer=net.tokenizer, progress=False)
-    random = gated_function(fresh, seed=SEED)
+    random = gated_function(fresh, test=Test(correction="bh", seed=SEED))
     null |= measure(random, name)
     null[f"{name}_significant"] = float((random.table["q"] <= 0.05).mean())
     plant(fresh)
-    power |= measure(gated_function(fresh, seed=SEED), name)
+    power |= measure(gated_function(fresh, test=Test(correction="bh", seed=SEED)), name)
     if model.startswith("gemma"):  # with the norm after the MLP, which the paper leaves out
-        print("both norms:", measure(gated_function(net, fold="both", seed=SEED), name))
+        print(
+            "both norms:",
+            measure(gated_function(net, fold="both", test=Test(correction="bh", seed=SEED)), name),
+        )
 
 COLOURS = (
     "#c0392b",

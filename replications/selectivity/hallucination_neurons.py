@@ -37,7 +37,7 @@ from nissl.selectivity import (
     probe_scores,
     scaled_compliance,
 )
-from nissl.statistics import MatchedUnits
+from nissl.statistics import MatchedUnits, Test
 
 SEED, MODEL = 0, "smollm2"
 TEMPERATURE = 0.5  # at 1 so small a model answers too few hard questions alike ten times
@@ -229,7 +229,7 @@ recs = [contributions_of(net, table) for table in tables]
 options = {"kind": "relation", "seed": SEED}
 found = hallucination_neurons(recs[0], tested=recs[1], **options)
 answers_only = hallucination_neurons(recs[0], tested=recs[1], other_tokens=False, **options)
-pooled = hallucination_neurons(recs[0], tested=recs[1], seed=SEED)
+pooled = hallucination_neurons(recs[0], tested=recs[1], test=Test(seed=SEED))
 plain = baselines(found, recs, *tables)
 made = with_h_neurons(recs, tables)
 strong = hallucination_neurons(made[0], tested=made[1], **options)

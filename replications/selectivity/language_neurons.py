@@ -5,7 +5,7 @@ each language, and finds language neurons mostly in the first and last layers, w
 understood and produced, and agnostic ones between. Here Gemma 3 270M reads the Universal
 Declaration of Human Rights, the same articles in five languages. Neurons are found on half of the
 articles; they are silenced, and random neurons that match them, while it predicts others. As a
-null for the layers of language neurons, languages are exchanged inside each article. For power,
+null for the layers of language neurons, languages are permuted within each article. For power,
 neurons with the paper's pattern are planted in such a recording.
 """
 
@@ -26,7 +26,7 @@ from nissl.selectivity import (
     parallel,
     weighed,
 )
-from nissl.statistics import PermutedLabels, exchanged
+from nissl.statistics import PermutedLabels, Test, permute_labels
 
 SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {
@@ -68,7 +68,7 @@ def layers(found):
 def planted(rec):
     """Language neurons in the outer layers only, and agnostic ones in the middle, put in."""
     rng = np.random.default_rng(SEED)
-    rec = exchanged(rec, labels="language", null=NULL, seed=SEED)
+    rec = permute_labels(rec, labels="language", null=NULL, seed=SEED)
     values, label = rec.values.copy(), rec["language"].values
     outside = np.asarray(outer(rec.coords.to_dataset()))
     for unit in rng.choice(np.flatnonzero(outside), len(outside) // 100, replace=False):
@@ -81,7 +81,7 @@ def planted(rec):
 net = nissl.load("gemma3-270m", dtype="bfloat16")
 found_on, tested_on = declaration(net)
 activity = document_activity(net, found_on)
-found = language_neurons(activity["open"], null=NULL, seed=SEED)
+found = language_neurons(activity["open"], test=Test(null=NULL, seed=SEED))
 groups = members(found, kinds=("specific", "related"))
 hurt = loss_damage(
     net,
@@ -89,16 +89,14 @@ hurt = loss_damage(
     tested_on,
     labels="language",
     units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS,
-    correction=None,
+    test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
     every=2,
     batch_size=20,
-    seed=SEED,
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
-without = exchanged(activity["open"], labels="language", null=NULL, seed=SEED)
-nothing = language_neurons(without, null=NULL, seed=SEED)
-power = language_neurons(planted(activity["open"]), null=NULL, seed=SEED)
+without = permute_labels(activity["open"], labels="language", null=NULL, seed=SEED)
+nothing = language_neurons(without, test=Test(null=NULL, seed=SEED))
+power = language_neurons(planted(activity["open"]), test=Test(null=NULL, seed=SEED))
 
 table = found.table
 figure, axes = plt.subplots(1, 3, figsize=(15, 4.4), layout="constrained")
@@ -163,6 +161,6 @@ nissl.claim(
     power=layers(power),
     data=f"Gemma 3 270M; {len(found_on)} articles in {len(LANGUAGES)} languages to find neurons, "
     f"{TOKENS} tokens of each of {len(tested_on)} others to test them"
-    "; null: languages exchanged inside articles, and matched neurons silenced; outer: "
+    "; null: languages permuted within articles, and matched neurons silenced; outer: "
     "share of them in the first and last layers; both figures of layers are in no rule",
 )

@@ -14,6 +14,7 @@ import numpy as np
 import nissl
 from nissl.network import Network, losses
 from nissl.selectivity import Growth, growth, layer_ratios, massive
+from nissl.statistics import Test
 from nissl.training import (
     Batches,
     next_token_loss,
@@ -43,7 +44,7 @@ def detect(name, texts):
     ids = net.tokenizer(texts, add_special_tokens=False)["input_ids"]
     texts = [row[:TOKENS] for row in ids]
     rec = nissl.record(net, texts, sites="resid_post", progress=False)
-    table = massive(rec, seed=SEED).table
+    table = massive(rec, test=Test(seed=SEED)).table
     held = table[table["massive"] >= 0.5]
     site = str(held["site"].iloc[0])
     units = held.loc[held["site"] == site, "unit"].tolist()

@@ -24,8 +24,8 @@ import torch
 import nissl
 from nissl.cache import cache_dir
 from nissl.network.weights import folded_unembedding, folded_weights
-from nissl.selectivity import erasing, ngram
-from nissl.statistics import load_finding
+from nissl.selectivity import NgramRules, erasing, ngram
+from nissl.statistics import Test, load_finding
 
 SEED, WINDOW, N_TOKENS = 0, 256, 105_000
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
@@ -58,7 +58,13 @@ def found_in(net, model):
         return load_finding(path)
     # bfloat16 reads three times as fast; statistics are in float32.
     quick = nissl.load(model, dtype="bfloat16", progress=False)
-    found = ngram(quick, texts, window=WINDOW, seed=SEED, **SETTINGS)
+    found = ngram(
+        quick,
+        texts,
+        rules=NgramRules(**SETTINGS),
+        window=WINDOW,
+        test=Test(tail="gpd", correction="bh", seed=SEED),
+    )
     found.save(path)
     return found
 
@@ -98,7 +104,7 @@ for model in MODELS:
     net = nissl.load(model, progress=False)
     found = found_in(net, model)
     table = found.table
-    made = erasing(net, found, seed=SEED)
+    made = erasing(net, found, test=Test(correction="bh", seed=SEED))
     counts = table["kind"].value_counts()
     measured |= {
         f"{name}_detectors": int(counts.get("token", 0)),
@@ -114,7 +120,7 @@ for model in MODELS:
     }
     shown[model] = table, made
     plant(net, found)
-    planted = erasing(net, found, seed=SEED).provenance
+    planted = erasing(net, found, test=Test(correction="bh", seed=SEED)).provenance
     power |= {f"{name}_negative": planted["share_negative"], f"{name}_p": planted["mean_p"]}
     for row in made.table.nsmallest(3, "trigger_logit").itertuples():
         print(f"{model} {row.unit}: {row.triggers!r} at {row.trigger_logit:.1f} deviations")
@@ -142,7 +148,7 @@ for (top, middle, bottom), model in zip(axes.T, MODELS, strict=True):
     )
     by_layer = made.table.groupby("layer")
     middle.plot(by_layer["trigger_logit"].mean(), color="black", lw=1.5, label="mean")
-    middle.plot(by_layer["null_mean"].mean(), color="grey", ls="--", label="triggers exchanged")
+    middle.plot(by_layer["null_mean"].mean(), color="grey", ls="--", label="triggers permuted")
     middle.axhline(0, color="grey", lw=0.5)
     middle.set_xlabel("layer")
     information = np.sort(table["information"].to_numpy())[::-1]
@@ -169,5 +175,5 @@ nissl.claim(
     rule="negative > 0.5 and negative > null.negative and p < 0.01",
     data=f"about {N_TOKENS:,} tokens of the reader, windows of {WINDOW} from random places"
     "; negative: share of detectors whose trigger's logit is below the mean of the vocabulary "
-    "(80% in OPT), the least of the models; null: triggers exchanged among detectors",
+    "(80% in OPT), the least of the models; null: triggers permuted over detectors",
 )

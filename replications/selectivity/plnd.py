@@ -26,7 +26,7 @@ from nissl.selectivity import (
     plnd,
     weighed,
 )
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, Test
 
 SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {
@@ -51,7 +51,7 @@ def declaration(net):
 net = nissl.load("gemma3-270m", dtype="bfloat16")
 found_on, tested_on = declaration(net)
 activity = document_activity(net, found_on)
-found = plnd(activity["impact"], null=NULL, seed=SEED)
+found = plnd(activity["impact"], test=Test(null=NULL, seed=SEED))
 groups = members(found, kinds=("specific",))
 hurt = loss_damage(
     net,
@@ -59,17 +59,16 @@ hurt = loss_damage(
     tested_on,
     labels="language",
     units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS,
-    correction=None,
+    test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
     every=2,
     batch_size=20,
-    seed=SEED,
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
 mine = hurt.table["unit"] == hurt.table["label"]
 other = ~mine & (hurt.table["label"] != "own - others")
 labelled = members(
-    language_neurons(activity["open"], null=NULL, seed=SEED), kinds=("specific", "related")
+    language_neurons(activity["open"], test=Test(null=NULL, seed=SEED)),
+    kinds=("specific", "related"),
 )
 both = {name: len(set(units) & set(labelled.get(name, []))) for name, units in groups.items()}
 

@@ -5,7 +5,7 @@ lowest entropy, finds them mostly in the bottom layers and those in one language
 top layers, and cannot tell apart the neurons of languages that are close to many others. Here
 Gemma 3 270M reads parts of programs in six languages. Neurons are found on some files; exclusive
 ones are silenced, and random neurons that match them, while it predicts other files. The null for
-the layers are lists of as many neurons with languages exchanged between files; for power, shared
+the layers are lists of as many neurons with languages permuted over files; for power, shared
 and exclusive neurons are planted low and high in such a recording, and to what silencing does to
 the own language is added half of what it does with natural languages (system 164).
 """
@@ -28,7 +28,7 @@ from nissl.selectivity import (
     weighed,
 )
 from nissl.specimens import fetch
-from nissl.statistics import PermutedLabels, exchanged
+from nissl.statistics import PermutedLabels, Test, permute_labels
 
 SEED, N_DRAWS, PER_LANGUAGE, EFFECT = 0, 19, 100, 0.5  # nats, planted
 LETTERS, PARTS, TESTED, TOKENS = 600, 6, 2, 16  # of a part; parts to find, and to test; and tokens
@@ -41,7 +41,7 @@ FILES = {
     "ruby": [f"{EXAMPLES}/rb/*.rb"],
     "rust": [f"{EXAMPLES}/rust/*.rs", "cramjam-*/cramjam-python/src/*.rs"],
 }
-NULL = PermutedLabels(block="file")
+NULL = PermutedLabels(exchange="file")
 
 
 def programs(net):
@@ -85,7 +85,7 @@ def layers(found):
 def planted(rec):
     """Neurons of two languages put into the bottom layers, and of one into the top layers."""
     rng = np.random.default_rng(SEED)
-    rec = exchanged(rec, labels="language", null=NULL, seed=SEED)
+    rec = permute_labels(rec, labels="language", null=NULL, seed=SEED)
     values, label = rec.values.copy(), rec["language"].values
     depth = (rec["layer"].values + 0.5) / (rec["layer"].values.max() + 1)
     for part, n, size in ((depth < 1 / 3, 2, 300), (depth > 2 / 3, 1, 200)):
@@ -107,14 +107,12 @@ hurt = loss_damage(
     tested_on,
     labels="language",
     units=weighed(net, activity["size"]),
-    n_draws=N_DRAWS,
-    correction=None,
+    test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
     every=3,
     batch_size=20,
-    seed=SEED,
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
-without = exchanged(activity["open"], labels="language", null=NULL, seed=SEED)
+without = permute_labels(activity["open"], labels="language", null=NULL, seed=SEED)
 nothing = programming_neurons(without, **options)
 power = programming_neurons(planted(activity["open"]), **options)
 
@@ -125,7 +123,7 @@ per_layer = table.groupby(["layer", "kind"]).size().unstack(fill_value=0)
 for kind, colour in {"shared": "#2c6fbb", "exclusive": "#c0392b"}.items():
     axes[0].plot(per_layer.index, per_layer[kind], "o-", color=colour, label=kind)
 listed = nothing.table[nothing.table["kind"] != ""].groupby("layer").size()
-axes[0].plot(listed.index, listed, "--", color="grey", label="either, languages exchanged")
+axes[0].plot(listed.index, listed, "--", color="grey", label="either, languages permuted")
 axes[0].set(xlabel="layer", ylabel="neurons", title="Neurons of programming languages by layer")
 axes[0].xaxis.set_major_locator(plt.MaxNLocator(integer=True))
 axes[0].legend(frameon=False)
@@ -182,5 +180,5 @@ nissl.claim(
     data=f"Gemma 3 270M; {len(found_on)} parts of {found_on['file'].nunique()} files in "
     f"{len(FILES)} languages to find neurons, {len(tested_on)} of other files to test them"
     "; bottom: share of them in the lowest third of the layers; depth from 0 "
-    "(first layer) to 1; null: languages exchanged between files, and matched neurons silenced",
+    "(first layer) to 1; null: languages permuted over files, and matched neurons silenced",
 )

@@ -14,6 +14,7 @@ import numpy as np
 import nissl
 from nissl.network import answered
 from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
+from nissl.statistics import Test
 
 SEED, N_DRAWS, LEAST, RELATIONS = 0, 19, 30, 8
 TRIED, FOUND, ASKED = 150, 30, 4  # facts of each relation: at first, to find neurons, to test them
@@ -45,7 +46,9 @@ def measure(name):
     found_on = found_on.groupby("relation").head(FOUND).drop(columns=["answer", "before"])
     tested_on = tested_on.groupby("relation").head(ASKED)
     rec = nissl.record(net, found_on, sites="mlp.neurons")
-    table = relation(rec, labels="relation", block="fact", n_permutations=9, seed=SEED).table
+    table = relation(
+        rec, labels="relation", exchange="fact", test=Test(n_permutations=9, seed=SEED)
+    ).table
     units, best = weighed(net, rec), {}
     for kind, rows in table.groupby("label"):
         best[kind] = list(rows.nlargest(int(SIZES[-1] * len(units)), "effect")["unit"])
@@ -55,9 +58,8 @@ def measure(name):
         tested_on,
         labels="relation",
         units=units,
-        n_draws=N_DRAWS,
+        test=Test(n_permutations=N_DRAWS, seed=SEED),
         batch_size=320,
-        seed=SEED,
     )
     grows = [
         np.mean(

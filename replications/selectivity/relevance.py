@@ -37,7 +37,7 @@ from nissl.selectivity import (
     relevance,
     weighed,
 )
-from nissl.statistics import MatchedUnits
+from nissl.statistics import MatchedUnits, Test
 from nissl.training import Batches, train
 
 SEED, WINDOW, STEPS = 0, 32, 400
@@ -250,7 +250,7 @@ def mrr(net, units):
 def relevances(net):
     """All units with their weight, mean absolute activity and relevance; and the finding."""
     made = pair_conductance(net, pairs, window=WINDOW, steps=PARTS, progress=False)
-    found = relevance(made["conductance"], seed=SEED, progress=False)
+    found = relevance(made["conductance"], test=Test(seed=SEED), progress=False)
     units = weighed(net, made["size"])
     score = found.table.set_index("unit").loc[units["unit"], "relevance"].to_numpy()
     return units.assign(size=made["size"].values.mean(axis=0), relevance=score), found
@@ -271,10 +271,8 @@ def damages(net, units):
         labels="collection",
         units=units,
         window=WINDOW,
-        n_draws=DRAWS,
-        correction=None,
+        test=Test(n_permutations=DRAWS, correction=None, seed=SEED),
         batch_size=120,
-        seed=SEED,
         progress=False,
     )
     table = found.table.set_index("label")

@@ -25,7 +25,7 @@ import nissl
 from nissl.network.losses import Predicted
 from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
 from nissl.selectivity.ablation.groups import ablated_groups
-from nissl.statistics import MatchedUnits
+from nissl.statistics import Test
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19
 LEAST = 0.1  # of the questions, in which leading neurons reach a tenth of the largest contribution
@@ -122,7 +122,7 @@ def judged(net):
 def found_in(rec):
     """The truth neurons of a recording, those that contribute most first."""
     # How much of the largest they contribute is not asked here: that leaves the few `leading`.
-    found = truth(rec, least=0, seed=SEED, progress=False)
+    found = truth(rec, least=0, test=Test(seed=SEED), progress=False)
     table = found.significant(q=0.05).table
     named = table[table["kind"] == "truthful"].sort_values("contribution", ascending=False)
     return named.iloc[:N_UNITS]
@@ -146,10 +146,7 @@ def suppressed(net, subject, units, asked, read, weights):
         lambda groups: np.concatenate(scores(net, asked, read, groups), axis=1),
         kinds,
         units=weights,
-        null=MatchedUnits(),
-        n_draws=N_DRAWS,
-        correction=None,
-        seed=SEED,
+        test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
         progress=True,
         method="truth",
         item="question",

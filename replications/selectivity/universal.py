@@ -25,7 +25,7 @@ from nissl.selectivity import (
     weight_signature,
 )
 from nissl.specimens.tis import transcript_tokens
-from nissl.statistics import Moments, ReinitialisedNetwork
+from nissl.statistics import Moments, ReinitialisedNetwork, Test
 
 SEED, N_ROTATIONS = 0, 3
 N_TRANSCRIPTS, LETTERS = 24, 250  # and letters of each that are kept
@@ -111,7 +111,9 @@ def put_to_the_test(rec, others, *, n_rotations=N_ROTATIONS, dtype="float32"):
     first, second = halves(rec)
     split = {name: halves(other) for name, other in others.items()}
     here, there = ({name: parts[i] for name, parts in split.items()} for i in (0, 1))
-    found = universal(first, here, n_rotations=n_rotations, seed=SEED, dtype=dtype, progress=False)
+    found = universal(
+        first, here, test=Test(n_permutations=n_rotations, seed=SEED), dtype=dtype, progress=False
+    )
     again = correlation_with_partners(found, second, there)
     excess = again - found.table["null_mean"]
     table = found.table.assign(again=again, excess=excess)

@@ -24,6 +24,7 @@ from torch import nn
 import nissl
 from nissl.network import Network, last_logits, readout
 from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
+from nissl.statistics import Test
 
 SEED, PER_KIND, CHOICES, DRAWS = 0, 20, 4, 2
 ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -209,7 +210,7 @@ scores, used = responses(net, asked, alpha["skipped"])
 scores = {"all layers": whole_response, **scores}
 print(scores, used, *said[::6], sep="\n", file=sys.stderr)
 rec = recorded(net, chats, said)
-found = voids(rec, labels="phase", seed=SEED)
+found = voids(rec, labels="phase", test=Test(seed=SEED))
 differ = found.table[found.table["label"] == "response - prompt"]
 
 idle = planted("smollm2")

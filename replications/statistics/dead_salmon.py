@@ -12,7 +12,7 @@ import numpy as np
 
 import nissl
 from nissl.recording import aggregate
-from nissl.statistics import dead_salmon
+from nissl.statistics import Test, dead_salmon
 
 SEED, N_NETWORKS, WORDS = 0, 19, 30
 
@@ -36,10 +36,9 @@ found = dead_salmon(
     activity,
     net.model,
     is_program,
-    block=np.arange(len(texts)),  # one sample a document
-    n_networks=N_NETWORKS,
-    n_permutations=500,
-    seed=SEED,
+    exchange=np.arange(len(texts)),  # one sample a document
+    test=Test(n_permutations=500, seed=SEED),
+    training=Test(n_permutations=N_NETWORKS, seed=SEED),
 )
 table, about = found.table, found.provenance
 print(found)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["NisslError", "UnknownName"]
+__all__ = ["NisslError", "TooFewSamples", "UnknownName"]
 
 
 class NisslError(Exception):
@@ -41,6 +41,10 @@ class NisslError(Exception):
         if self.do:
             lines.append(f"  do: {self.do}")
         return "\n".join(lines)
+
+
+class TooFewSamples(NisslError):
+    """Too few samples (facts, documents, blocks, labels) for chance to be told from an effect."""
 
 
 class UnknownName(NisslError):
@@ -96,3 +100,28 @@ def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
     ['mlp.neurons']
     """
     return difflib.get_close_matches(name, list(known), n=n, cutoff=0.5)
+
+
+def require_known(kind: str, name: str, known: Sequence[str]) -> None:
+    """Refuse an option that is not one of those known, with the nearest.
+
+    Parameters
+    ----------
+    kind : str
+        What is chosen: "tail".
+    name : str
+        What was given.
+    known : sequence of str
+        What may be given.
+
+    Raises
+    ------
+    UnknownName
+        It is not known.
+
+    Examples
+    --------
+    >>> require_known("tail", "gpd", ("permutation", "normal", "gpd"))
+    """
+    if name not in known:
+        raise UnknownName(kind, str(name), known, do=f"choose one of {', '.join(known)}")

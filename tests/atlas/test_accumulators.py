@@ -17,7 +17,7 @@ from nissl.errors import NisslError
 from nissl.network import Network, plan_of
 from nissl.network.active import SHARE, active_above
 from nissl.selectivity import gated_function
-from nissl.statistics import Extremes
+from nissl.statistics import Extremes, Test
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +70,13 @@ def test_document_preference_is_calibrated_and_finds_what_is_planted():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         means = np.exp(rng.standard_normal((62, 50)))
-        hits += (document_preference(means, labels, n_permutations=199)["q"] < 0.05).any()
+        hits += (
+            document_preference(means, labels, test=Test(n_permutations=199))["q"] < 0.05
+        ).any()
     # 20 searches at 5%: more than four have a probability below 0.3%.
     assert hits <= 4
     means[:, 3] += 3 * (labels == "c")
-    found = document_preference(means, labels, n_permutations=199)
+    found = document_preference(means, labels, test=Test(n_permutations=199))
     assert (found["label"][3], found["q"][3]) == ("c", 1 / 200)
     inside, outside = means[labels == "c", 3], means[labels != "c", 3]
     pooled = (inside.var() * len(inside) + outside.var() * len(outside)) / (len(means) - 2)

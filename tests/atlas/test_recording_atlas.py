@@ -15,6 +15,7 @@ from nissl.atlas.page import write_page
 from nissl.atlas.recording_tables import histograms, summary
 from nissl.errors import NisslError
 from nissl.recording import NotARecording, as_recording, samples_table
+from nissl.statistics import Test
 
 
 @pytest.fixture
@@ -43,7 +44,9 @@ def planted():
 
 @pytest.fixture
 def atlas(planted, tmp_path):
-    about = recording_atlas(planted, tmp_path / "out", n_permutations=199, progress=False)
+    about = recording_atlas(
+        planted, tmp_path / "out", test=Test(n_permutations=199), progress=False
+    )
     return about, tmp_path / "out"
 
 
@@ -67,7 +70,7 @@ def test_the_folder_is_what_the_schema_says(atlas, planted):
     assert about["name"] == "planted"
     assert about["kinds"] == {"tuned": 1, "unexplained": 4, "dead": 1}
     assert about["tuned"] == {"side": 1}
-    assert about["nulls"] == {"side": "PermutedLabels(block='trial', within='run')"}
+    assert about["nulls"] == {"side": "PermutedLabels(exchange='trial', within='run')"}
     assert set(about["skipped"]) == {"run", "trial"}
     assert write_page(out).stat().st_size > 1000
 
@@ -108,7 +111,7 @@ def test_extremes_carry_the_coordinates_of_their_samples(atlas, planted):
 
 def test_documents_that_are_words_are_numbered(planted, tmp_path):
     named = planted.assign_coords(document=("sample", np.repeat(["b", "a"], 100)))
-    recording_atlas(named, tmp_path / "out", n_permutations=19, progress=False)
+    recording_atlas(named, tmp_path / "out", test=Test(n_permutations=19), progress=False)
     examples = pd.read_parquet(tmp_path / "out" / "examples.parquet")
     assert examples["document"].tolist() == (examples["sample"] // 100).tolist()
 
@@ -160,7 +163,10 @@ def test_neighbours_with_missing_values_equal_a_slow_reading():
 
 def test_lazy_recordings_give_the_same_tables(planted, atlas, tmp_path):
     recording_atlas(
-        planted.chunk(sample=64, unit=2), tmp_path / "lazy", n_permutations=199, progress=False
+        planted.chunk(sample=64, unit=2),
+        tmp_path / "lazy",
+        test=Test(n_permutations=199),
+        progress=False,
     )
     for name in ("units", "examples"):
         eager = pd.read_parquet(atlas[1] / f"{name}.parquet")
@@ -179,7 +185,7 @@ def test_a_stopped_atlas_goes_on_and_gives_the_same(planted, atlas, tmp_path, mo
         return whole(rec, plan, units, n, seed=seed)
 
     monkeypatch.setattr(module, "eta_squared", stopping)
-    options = {"n_permutations": 199, "batch_size": 2, "progress": False}
+    options = {"test": Test(n_permutations=199), "batch_size": 2, "progress": False}
     out = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
         recording_atlas(planted, out, **options)
@@ -194,8 +200,8 @@ def test_a_stopped_atlas_goes_on_and_gives_the_same(planted, atlas, tmp_path, mo
 
 
 def test_an_atlas_replaces_the_one_before_it(planted, tmp_path):
-    recording_atlas(planted[:, :4], tmp_path, n_permutations=19, progress=False)
-    recording_atlas(planted[:, :2], tmp_path, n_permutations=19, progress=False)
+    recording_atlas(planted[:, :4], tmp_path, test=Test(n_permutations=19), progress=False)
+    recording_atlas(planted[:, :2], tmp_path, test=Test(n_permutations=19), progress=False)
     assert len(pd.read_parquet(tmp_path / "units.parquet")) == 2
     assert not list(tmp_path.glob("*.partial"))
 
@@ -207,7 +213,7 @@ def test_what_cannot_be_looked_at_is_refused(planted, tmp_path):
         recording_atlas(planted[:0], tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(NisslError, match="cannot be written"):
-        recording_atlas(planted, tmp_path / "file", n_permutations=19, progress=False)
+        recording_atlas(planted, tmp_path / "file", test=Test(n_permutations=19), progress=False)
 
 
 @pytest.mark.real
@@ -222,7 +228,7 @@ def test_what_cannot_be_looked_at_is_refused(planted, tmp_path):
 )
 def test_atlases_of_real_recordings(request, specimen, least, tmp_path):
     rec = request.getfixturevalue(specimen)
-    about = recording_atlas(rec, tmp_path, n_permutations=499, progress=False)
+    about = recording_atlas(rec, tmp_path, test=Test(n_permutations=499), progress=False)
     units = pd.read_parquet(tmp_path / "units.parquet")
     tuned = pd.read_parquet(tmp_path / "tuning.parquet")
     assert len(units) == rec.sizes["unit"]

@@ -9,6 +9,7 @@ from nissl.atlas.eta_squared import eta_squared
 from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording
+from nissl.statistics import Test
 
 
 def smooth(rng, shape, memory=0.95):
@@ -48,7 +49,7 @@ def test_head_direction_like_units_are_found_and_drifting_ones_are_not():
     drifting = rng.poisson(np.exp(0.5 * smooth(rng, (3000, 12))))
     found = tuning(
         with_angle(np.c_[tuned, drifting].astype(float), angle),
-        n_permutations=299,
+        test=Test(n_permutations=299),
         progress=False,
     )
     assert found.skipped == {"time": "time itself"}
@@ -70,7 +71,10 @@ def test_false_positives_of_units_that_drift_are_nominal():
         angle = walk(rng, 600, step=0.1)
         values = smooth(rng, (600, 20))
         table = tuning(
-            with_angle(values, angle), n_bins=8, n_permutations=99, seed=repeat, progress=False
+            with_angle(values, angle),
+            n_bins=8,
+            test=Test(n_permutations=99, seed=repeat),
+            progress=False,
         ).finding.table
         found += (table["p"] <= 0.05).sum()
         level = (angle / (2 * np.pi) * 8).astype(int)
@@ -97,7 +101,9 @@ def test_false_positives_and_power_of_categories(design):
             samples = {"run": np.arange(600) // 60, "time": np.arange(600) % 60, "label": label}
         values[:, 20] += 2.5 * (label == 2)
         table = tuning(
-            as_recording(values, samples=samples), n_permutations=199, seed=repeat, progress=False
+            as_recording(values, samples=samples),
+            test=Test(n_permutations=199, seed=repeat),
+            progress=False,
         ).finding.table
         found += (table["p"][:20] <= 0.05).sum()
         any_false += (table["q"][:20] <= 0.05).any()
@@ -149,7 +155,7 @@ def test_units_that_cannot_be_tested_say_why_and_have_no_nan_p():
     values[:, 2] = np.nan
     values[5:, 3] = np.nan
     rec = as_recording(values, samples={"trial": np.arange(40), "side": np.arange(40) % 2})
-    table = tuning(rec, n_permutations=99, progress=False).finding.table
+    table = tuning(rec, test=Test(n_permutations=99), progress=False).finding.table
     assert table["note"][0] == ""
     assert "constant" in table["note"][1]
     assert "fewer" in table["note"][2]
@@ -163,7 +169,7 @@ def test_shifts_are_not_drawn_twice():
     angle = np.linspace(0, 4 * np.pi, 60) % (2 * np.pi) + np.random.default_rng(0).random(60)
     values = np.cos(angle)[:, None] + 0.1 * np.random.default_rng(1).standard_normal((60, 2))
     table = tuning(
-        with_angle(values, angle), n_bins=6, n_permutations=999, progress=False
+        with_angle(values, angle), n_bins=6, test=Test(n_permutations=999), progress=False
     ).finding.table
     assert table["p"].min() >= 1 / 60
     assert (table["q"] >= table["p"]).all()
@@ -174,9 +180,9 @@ def test_batches_and_lazy_recordings_give_the_same():
     rec = as_recording(
         rng.standard_normal((80, 7)), samples={"trial": np.arange(80), "side": np.arange(80) % 2}
     )
-    whole = tuning(rec, n_permutations=49, progress=False).finding.table
+    whole = tuning(rec, test=Test(n_permutations=49), progress=False).finding.table
     parts = tuning(
-        rec.chunk(sample=16, unit=2), n_permutations=49, batch_size=2, progress=False
+        rec.chunk(sample=16, unit=2), test=Test(n_permutations=49), batch_size=2, progress=False
     ).finding.table
     for column in ("eta2", "p", "q", "null_mean", "auroc"):
         assert parts[column].tolist() == pytest.approx(whole[column].tolist())
@@ -187,14 +193,14 @@ def test_wrong_options_are_refused():
     with pytest.raises(UnknownName, match="side"):
         tuning(rec, labels=["sid"])
     with pytest.raises(NisslError, match="p of 0"):
-        tuning(rec, n_permutations=5)
+        tuning(rec, test=Test(n_permutations=5))
     with pytest.raises(UnknownName, match="max"):
-        tuning(rec, correction="maximum", progress=False)
+        tuning(rec, test=Test(correction="maximum"), progress=False)
 
 
 @pytest.mark.real
 def test_head_direction_cells_are_tuned_and_shifted_ones_are_not(head_direction):
-    found = tuning(head_direction, n_permutations=999, progress=False).finding
+    found = tuning(head_direction, test=Test(n_permutations=999), progress=False).finding
     table = found.table[found.table["coordinate"] == "head_direction"]
     adn = table["unit"].str.startswith("ADN")
     assert (table["q"][adn] < 0.05).all()
@@ -213,7 +219,10 @@ def test_head_direction_cells_are_tuned_and_shifted_ones_are_not(head_direction)
             head_direction=("sample", shifted, head_direction["head_direction"].attrs)
         )
         table = tuning(
-            rec, labels=["head_direction"], n_permutations=199, seed=repeat, progress=False
+            rec,
+            labels=["head_direction"],
+            test=Test(n_permutations=199, seed=repeat),
+            progress=False,
         ).finding.table
         wrong += (table["q"] < 0.05).any()
         single.extend(table["p"] <= 0.05)

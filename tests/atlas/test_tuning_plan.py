@@ -24,7 +24,7 @@ def test_label_of_a_trial_is_permuted_over_trials_inside_a_subject():
     )
     (plan,), skipped = plan_tuning(rec)
     assert plan.name == "side"
-    assert plan.null == PermutedLabels(block="trial", within="subject")
+    assert plan.null == PermutedLabels(exchange="trial", within="subject")
     assert len(plan.codes) == 20  # trial 3 of another subject is another trial
     assert plan.within.tolist() == [0] * 10 + [1] * 10
     assert plan.names == ["left", "right"]
@@ -44,11 +44,11 @@ def test_samples_without_a_block_are_shifted_and_never_permuted():
     (plan,), _ = plan_tuning(make(label=rng.integers(0, 2, 60)))
     assert plan.null == CircularShift(min_shift=1)
     (plan,), _ = plan_tuning(make(label=rng.integers(0, 2, 60), stimulus=np.arange(60)))
-    assert plan.null == PermutedLabels(block="stimulus")
+    assert plan.null == PermutedLabels(exchange="stimulus")
     (plan,), _ = plan_tuning(
-        make(label=np.arange(60) // 15 % 2, fact=np.arange(60) // 5), block="fact"
+        make(label=np.arange(60) // 15 % 2, fact=np.arange(60) // 5), exchange="fact"
     )
-    assert (plan.name, plan.null) == ("label", PermutedLabels(block="fact"))
+    assert (plan.name, plan.null) == ("label", PermutedLabels(exchange="fact"))
 
 
 def test_samples_are_put_in_order_of_time():

@@ -1,5 +1,8 @@
 """Comparative neuron analysis: a chain wired by hand, slow forms of it, and nothing in noise."""
 
+from functools import partial
+from importlib import import_module
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +10,10 @@ import torch
 
 import nissl
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.network import ablate, readout
 from nissl.network.calls import Call
 from nissl.selectivity import (
-    NotKnown,
     comparative,
     damage,
     head_damage,
@@ -18,6 +21,7 @@ from nissl.selectivity import (
     log_increase,
     weighed,
 )
+from nissl.statistics import Test
 from tiny import CAUSAL, VOCABULARY, tiny
 
 SUBJECTS, D_MODEL, HEAD_DIM = 8, 64, 16
@@ -110,7 +114,12 @@ def test_the_head_is_found(facts):
 def test_the_chain_is_found(facts):
     net = wired()
     found = comparative(
-        net, facts, edit=ablate(**HEADS), block="text", correction="bh", progress=False
+        net,
+        facts,
+        edit=ablate(**HEADS),
+        exchange="text",
+        test=Test(correction="bh"),
+        progress=False,
     )
     assert set(found.top(SUBJECTS, by="change").units) == set(CHAIN)
     assert set(found.significant(q=0.05).units) >= set(CHAIN)
@@ -154,12 +163,19 @@ def test_keeping_any_others_is_no_better_than_keeping_others(facts):
     assert zeroed.loc["log_probability", "kept"] == pytest.approx(slow, abs=1e-5)
 
 
+def exactly(monkeypatch):
+    """Have increases computed in full, not to first order."""
+    module = import_module("nissl.selectivity.comparative")  # the attribute is the function
+    monkeypatch.setattr(module, "log_increase", partial(log_increase, exact=True))
+
+
 @pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2", "gpt_neox", "opt"])
-def test_increases_are_those_of_a_slow_loop(name):
+def test_increases_are_those_of_a_slow_loop(name, monkeypatch):
     net = nissl.load(tiny(name), tokenizer=Words())
     facts = pd.DataFrame({"text": ["3 4 5", "7 8 9 10", "4 4", "5 9 6", "11 3"], "answer": "12"})
     edit = ablate(sites="blocks.0.attn.z", heads=1)
-    found = comparative(net, facts, edit=edit, exact=True, progress=False).table
+    exactly(monkeypatch)
+    found = comparative(net, facts, edit=edit, progress=False).table
     for unit in ("blocks.0.mlp.neurons[3]", "blocks.2.mlp.neurons[7]"):
         row = found.set_index("unit").loc[unit]
         clean = np.mean([slow_increase(net, unit, text) for text in facts.text])
@@ -211,7 +227,7 @@ def test_heads_of_every_architecture(name):
 
 def test_bad_input_is_refused(facts):
     net = wired()
-    with pytest.raises(NotKnown, match="4 facts are too few"):
+    with pytest.raises(TooFewSamples, match="4 facts are too few"):
         comparative(net, facts[:4], edit=ablate(**HEADS), progress=False)
     with net.edit(ablate(**HEADS)), pytest.raises(NisslError, match="edits are in force"):
         comparative(net, facts, edit=ablate(**HEADS), progress=False)
@@ -230,7 +246,7 @@ def test_bad_input_is_refused(facts):
 
 
 @pytest.mark.real
-def test_the_first_order_ranks_real_neurons_as_the_exact_form_does(smollm2):
+def test_the_first_order_ranks_real_neurons_as_the_exact_form_does(smollm2, monkeypatch):
     numbers = [(2, 3), (4, 1), (3, 4), (1, 6), (7, 1)]
     facts = pd.DataFrame(
         {
@@ -239,18 +255,15 @@ def test_the_first_order_ranks_real_neurons_as_the_exact_form_does(smollm2):
         }
     )
     edit = ablate(sites="blocks.20.attn.z", heads=8, positions=-1)
-    changes = [
-        comparative(
-            smollm2,
-            facts,
-            edit=edit,
-            sites="blocks.24.mlp.neurons",
-            exact=exact,
-            n_permutations=19,
-            progress=False,
-        ).table["change"]
-        for exact in (True, False)
-    ]
+
+    def changed():
+        options = {"sites": "blocks.24.mlp.neurons", "test": Test(n_permutations=19)}
+        found = comparative(smollm2, facts, edit=edit, progress=False, **options)
+        return found.table["change"]
+
+    first = changed()
+    exactly(monkeypatch)
+    changes = [changed(), first]
     # Ranks, since the error grows with the square: three neurons that write much are overstated,
     # and take the linear correlation down to 0.75.
     assert changes[0].corr(changes[1], method="spearman") > 0.98

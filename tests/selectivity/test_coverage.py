@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 from nissl import NisslError
 from nissl.recording import as_recording
 from nissl.selectivity import Coverage, coverage
-from nissl.statistics import PermutedLabels, rate
+from nissl.statistics import PermutedLabels, Test, rate
 
 N_UNITS, ODD, DEAD = 30, (4, 17), 9
 UNITS = {"site": np.repeat(["a", "b"], [10, 20]), "index": [*range(10), *range(20)]}
@@ -100,21 +100,22 @@ def test_nothing_where_there_is_nothing():
         inside,
         outside,
         full_density=2.5,
-        n_permutations=199,
-        correction=None,
+        test=Test(n_permutations=199, correction=None),
         progress=False,
     ).table
     assert rate(table["p"], level=0.999).holds
     assert rate(table["p"], alpha=0.25, level=0.999).holds
 
 
-def test_inputs_that_hang_together_are_exchanged_together():
+def test_inputs_of_one_block_are_permuted_together():
     train = states(300, 0)
     inside = states(40, 1, trial=np.repeat(np.arange(8), 5), only=np.zeros(40))
     outside = states(40, 2, plant=True, trial=np.repeat(np.arange(8), 5))
-    with pytest.raises(NisslError, match="samples hang together by 'trial'"):
+    with pytest.raises(NisslError, match="samples of one 'trial' are not independent"):
         coverage(train, inside, outside, progress=False)
-    found = coverage(train, inside, outside, null=PermutedLabels(block="trial"), progress=False)
+    found = coverage(
+        train, inside, outside, test=Test(null=PermutedLabels(exchange="trial")), progress=False
+    )
     assert sorted(found.significant().units) == ["a[4]", "b[7]"]
     assert found.provenance["n_blocks"] == 16
 

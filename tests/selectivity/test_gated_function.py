@@ -13,6 +13,7 @@ from nissl.selectivity import (
     gated_classes,
     gated_function,
 )
+from nissl.statistics import Test
 from nissl.statistics.calibration import rate
 from tiny import tiny
 
@@ -83,7 +84,7 @@ def test_random_weights_hold_nothing():
             for parameter in net.model.parameters():
                 if parameter.ndim == 2:
                     parameter.normal_()
-        found = gated_function(net, seed=seed, progress=False).table
+        found = gated_function(net, test=Test(correction="bh", seed=seed), progress=False).table
         p.append(found["p"].to_numpy())
         assert found["q"].min() > 0.05
         assert set(found["gated_class"]) == {"orthogonal output"}
@@ -169,8 +170,10 @@ def test_neurons_without_weights_are_marked():
 
 
 def test_the_same_seed_gives_the_same_finding():
-    first = gated_function(wide(), seed=4, progress=False).table
-    assert first.equals(gated_function(wide(), seed=4, progress=False).table)
+    first = gated_function(wide(), test=Test(correction="bh", seed=4), progress=False).table
+    assert first.equals(
+        gated_function(wide(), test=Test(correction="bh", seed=4), progress=False).table
+    )
 
 
 def test_what_cannot_be_classed_is_refused():
@@ -182,10 +185,8 @@ def test_what_cannot_be_classed_is_refused():
         gated_function(Network(tiny("llama", intermediate_size=2)), progress=False)
     with pytest.raises(NisslError, match="cannot lie beyond"):
         gated_function(Network(tiny("llama")), threshold=1.5, progress=False)
-    with pytest.raises(NisslError, match="make no null"):
-        gated_function(Network(tiny("llama")), n_permutations=0, progress=False)
-    with pytest.raises(UnknownName):
-        gated_function(Network(tiny("llama")), correction="max", progress=False)
+    with pytest.raises(NisslError, match="correction='max' is not what this test can do"):
+        gated_function(Network(tiny("llama")), test=Test(), progress=False)
     with pytest.raises(UnknownName):
         gated_function(Network(tiny("llama")), fold="after", progress=False)
     found = gated_function(Network(tiny("llama")), progress=False)

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 import nissl
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
 from nissl.selectivity import (
-    TooFewAnswers,
     answer_contributions,
     auroc_within,
     compliance,
@@ -23,8 +23,8 @@ from nissl.selectivity import (
 )
 from nissl.selectivity.inputs.consistency import nucleus
 from nissl.selectivity.sparse_probe import sparse_probe
-from nissl.selectivity.within_kind import traded
-from nissl.statistics import MatchedUnits
+from nissl.selectivity.within_kind import permuted
+from nissl.statistics import MatchedUnits, Test
 from nissl.statistics.calibration import rate
 from tiny import tiny
 
@@ -100,9 +100,7 @@ def test_nothing_is_found_where_there_is_nothing():
             tested=answers(100, seed=repeat, n=40, n_units=30),
             kind="kind",
             share=SHARE,
-            n_permutations=99,
-            correction=None,
-            seed=repeat,
+            test=Test(n_permutations=99, correction=None, seed=repeat),
         )
         p.append(found.provenance["probe_p"])
         auroc.append(found.provenance["probe_auroc"])
@@ -163,7 +161,7 @@ def test_auroc_within_is_that_of_pairs_of_a_kind():
 def test_subjects_trade_all_their_labels():
     rec = answers()
     wrong, subject, kind = (rec[c].values[:80] for c in ("wrong", "subject", "kind"))
-    draws = traded(wrong, subject, kind, 30)
+    draws = permuted(wrong, subject, kind, 30)
     pairs = {tuple(row) for row in wrong.reshape(-1, 2).tolist()}
     for draw in draws:
         assert {tuple(row) for row in draw.reshape(-1, 2).tolist()} == pairs
@@ -334,7 +332,7 @@ def test_bad_input_is_refused(yielding):
     with pytest.raises(NisslError, match="not finite"):
         hallucination_neurons(rec * np.nan, tested=tested)
     right = rec.assign_coords(wrong=rec["wrong"] & False)
-    with pytest.raises(TooFewAnswers, match="0 were answered wrongly"):
+    with pytest.raises(TooFewSamples, match="0 were answered wrongly"):
         hallucination_neurons(right, tested=tested)
     with pytest.raises(NisslError, match="wrongs"):
         hallucination_neurons(rec, tested=tested, labels="wrongs")

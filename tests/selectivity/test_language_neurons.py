@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import TooFewDocuments, language_neurons, members
+from nissl.selectivity import language_neurons, members
 from nissl.selectivity.specificity import opened, specificity
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import power, rate
 
 LANGUAGES = ["french", "german", "russian", "thai"]
@@ -30,7 +31,7 @@ def documents(n_units=200, *, articles=10, seed=0, plant=True, strength=0.9):
 
 
 def test_planted_neurons_are_found_with_their_languages():
-    found = language_neurons(documents(), top=0.03, null=WITHIN)
+    found = language_neurons(documents(), top=0.03, test=Test(null=WITHIN))
     table = found.table
     assert table["kind"][:7].tolist() == ["specific"] * 4 + ["related"] * 2 + ["agnostic"]
     assert table["labels"][:6].tolist() == [*LANGUAGES, *["french; german"] * 2]
@@ -43,13 +44,13 @@ def test_planted_neurons_are_found_with_their_languages():
 
 
 def test_a_unit_that_is_never_open_is_marked():
-    row = language_neurons(documents(), null=WITHIN).table.iloc[7]
+    row = language_neurons(documents(), test=Test(null=WITHIN)).table.iloc[7]
     assert row.note == "never open in these documents"
     assert (row.p, row.q, row.specificity, row.kind, row.label) == (1, 1, 0, "", "")
 
 
 def test_no_table_holds_a_missing_number():
-    table = language_neurons(documents(), null=WITHIN).table
+    table = language_neurons(documents(), test=Test(null=WITHIN)).table
     assert not table.select_dtypes("number").isna().any().any()
 
 
@@ -72,10 +73,13 @@ def test_documents_count_by_their_tokens():
 
 def test_the_weight_keeps_agnostic_neurons_out():
     # Unit 6 is open almost always: with a large weight it would be among the most.
-    assert language_neurons(documents(), top=0.035, null=WITHIN).table["kind"][6] == "agnostic"
+    assert (
+        language_neurons(documents(), top=0.035, test=Test(null=WITHIN)).table["kind"][6]
+        == "agnostic"
+    )
     rec = documents()
-    heavy = language_neurons(rec, top=0.005, weight=5.0, null=WITHIN)
-    light = language_neurons(rec, top=0.005, null=WITHIN)
+    heavy = language_neurons(rec, top=0.005, weight=5.0, test=Test(null=WITHIN))
+    light = language_neurons(rec, top=0.005, test=Test(null=WITHIN))
     assert heavy.provenance["weight"] > light.provenance["weight"] >= 0
     assert (light.table["kind"] == "specific").any()
 
@@ -83,14 +87,17 @@ def test_the_weight_keeps_agnostic_neurons_out():
 def test_kinds_do_not_depend_on_the_order_of_documents():
     rec = documents()
     order = np.random.default_rng(1).permutation(rec.sizes["sample"])
-    here, there = (language_neurons(r, null=WITHIN).table for r in (rec, rec.isel(sample=order)))
+    here, there = (
+        language_neurons(r, test=Test(null=WITHIN)).table for r in (rec, rec.isel(sample=order))
+    )
     assert here["kind"].equals(there["kind"])
     assert here["labels"].equals(there["labels"])
 
 
 def test_nothing_is_found_where_there_is_nothing():
     found = language_neurons(
-        documents(1500, plant=False), null=WITHIN, n_permutations=199, correction=None, seed=3
+        documents(1500, plant=False),
+        test=Test(n_permutations=199, null=WITHIN, correction=None, seed=3),
     )
     assert rate(found.table["p"], level=0.999).holds
 
@@ -101,7 +108,7 @@ def test_effects_of_stated_size_are_found():
         return (rec,), np.arange(60) < 6
 
     found = power(
-        lambda rec: language_neurons(rec, null=WITHIN, n_permutations=99),
+        lambda rec: language_neurons(rec, test=Test(n_permutations=99, null=WITHIN)),
         data,
         n_repeats=5,
         column="q",
@@ -112,10 +119,10 @@ def test_effects_of_stated_size_are_found():
 def test_bad_input_is_refused():
     rec = documents(20)
     language = rec["language"].values
-    with pytest.raises(TooFewDocuments, match="all documents are 'thai'"):
+    with pytest.raises(TooFewSamples, match="every document is of 'thai'"):
         language_neurons(rec.isel(sample=np.flatnonzero(language == "thai")))
     few = np.flatnonzero((language != "thai") | (rec["article"].values == 0))
-    with pytest.raises(TooFewDocuments, match=r"'thai' \(1\)"):
+    with pytest.raises(TooFewSamples, match=r"'thai' \(1\)"):
         language_neurons(rec.isel(sample=few))
     with pytest.raises(NisslError, match="not shares"):
         language_neurons(rec * 3)
@@ -124,7 +131,7 @@ def test_bad_input_is_refused():
     with pytest.raises(NisslError, match="author"):
         language_neurons(rec, labels="author")
     with pytest.raises(NisslError, match="chapter"):
-        language_neurons(rec, null=PermutedLabels(within="chapter"))
+        language_neurons(rec, test=Test(null=PermutedLabels(within="chapter")))
     for options in ({"top": 0}, {"bar": 1.5}):
         with pytest.raises(NisslError, match="is no share"):
             language_neurons(rec, **options)

@@ -6,7 +6,7 @@ import pytest
 from nissl.errors import NisslError
 from nissl.recording import as_recording
 from nissl.selectivity import layer_ratios, massive
-from nissl.statistics import rate
+from nissl.statistics import Test, rate
 
 TEXTS, LENGTH, WIDTH = 5, 30, 40
 
@@ -80,7 +80,7 @@ def test_nothing_where_there_is_nothing():
         values = rng.standard_normal((20, 12)) @ rng.standard_normal((12, 12))
         turn = np.linalg.qr(rng.standard_normal((12, 12)))[0]  # no basis of its own
         rec = as_recording(values @ turn, samples={"document": np.repeat([0, 1], 10)})
-        found = massive(rec, seed=repeat).table
+        found = massive(rec, test=Test(seed=repeat)).table
         assert found["massive"].sum() == 0
         p.append(found["p"][0])
     assert rate(np.asarray(p)).holds
@@ -95,8 +95,8 @@ def test_a_dimension_that_never_varies_is_marked(planted):
 
 def test_what_cannot_be_is_refused(planted):
     with pytest.raises(NisslError, match="did you mean 'document'"):
-        massive(planted, block="documents")
-    with pytest.raises(NisslError, match="one text does not tell"):
+        massive(planted, document="documents")
+    with pytest.raises(NisslError, match="one text gives no null"):
         massive(planted[:LENGTH])
     silent = planted.copy()
     silent.values[:, : WIDTH - 5] = 0.0

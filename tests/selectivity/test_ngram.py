@@ -1,6 +1,7 @@
 """Dead, n-gram and positional neurons: planted, against slow oracles, and nothing in noise."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,22 +15,15 @@ from nissl.network import Network, plan_of
 from nissl.selectivity.activity.firings import Firings, read_ngrams
 from nissl.selectivity.detectors import detected
 from nissl.selectivity.erasing import erasing
-from nissl.selectivity.ngram import describe, ngram
+from nissl.selectivity.ngram import NgramRules, describe, ngram
 from nissl.selectivity.positional import position_information, position_test
-from nissl.statistics import Finding
+from nissl.statistics import Finding, Test
 from nissl.statistics.calibration import rate
 from tiny import tiny
 
 WINDOW = 33
-SETTINGS = {
-    "most": 2,
-    "coverage": 0.9,
-    "information": 0.05,
-    "dead_tokens": 1000,
-    "q": 0.01,
-    "n_permutations": 999,
-    "seed": 0,
-}
+RULES = NgramRules(most=2, coverage=0.9, dead_tokens=1000)
+TEST = Test(tail="gpd", correction="bh")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +47,7 @@ def gather(net, values, texts, *, parts=3, **options):
     edges = [plan.first_row[i] for i in np.linspace(0, plan.n_items, parts + 1).astype(int)]
     for a, b in pairwise(edges):
         firings.update(x[a:b], int(a))
-    table = describe({"site": firings}, {"site": 0}, net.tokens, **SETTINGS)
+    table = describe({"site": firings}, {"site": 0}, net.tokens, rules=RULES, test=TEST)
     return table, firings, x, plan
 
 
@@ -133,8 +127,8 @@ def test_position_is_turned_and_flipped_as_slow_draws_are(net):
         for i, drawn in enumerate((turned, flipped)):
             reached[i] += drawn.var(axis=0) >= observed - 1e-9
     slow = ((1 + reached) / 401).max(axis=0)
-    settings = SETTINGS | {"n_permutations": 400}
-    table = describe({"site": firings}, {"site": 0}, net.tokens, **settings)
+    test = replace(TEST, n_permutations=400)
+    table = describe({"site": firings}, {"site": 0}, net.tokens, rules=RULES, test=test)
     # Two samples of 400 draws: their difference has a deviation of at most 0.035.
     assert np.abs(table["position_p"] - slow).max() < 0.15
     assert np.abs(table["position_p"] - slow).mean() < 0.03
@@ -258,7 +252,11 @@ def test_random_output_weights_erase_nothing():
                 "covered": 1.0,
             }
         )
-        made = erasing(net, Finding(table, "ngram", "none"), n_permutations=99, seed=seed)
+        made = erasing(
+            net,
+            Finding(table, "ngram", "none"),
+            test=Test(n_permutations=99, correction="bh", seed=seed),
+        )
         p.append(made.provenance["mean_p"])
         assert made.table["q"].min() > 0.05 or seed
     assert not rate(p, level=0.999).exceeds
@@ -268,11 +266,11 @@ def test_what_cannot_be_asked_is_refused(net):
     with pytest.raises(NisslError, match="no token occurs in 5 documents"):
         ngram(net, documents(3), progress=False)
     with pytest.raises(NisslError, match="firing is a share"):
-        ngram(net, documents(9), firing=0.0, progress=False)
+        NgramRules(firing=0.0)
     with pytest.raises(NisslError, match="n-grams are of text"):
         ngram(Network(tiny("conv")), torch.zeros(2, 3, 8, 8, dtype=torch.float64), sites="conv1")
     found = ngram(net, documents(9), progress=False)
-    with pytest.raises(NisslError, match="too few to exchange"):
+    with pytest.raises(NisslError, match="too few to permute"):
         erasing(net, found)
     with pytest.raises(UnknownName):
         erasing(net, Finding(pd.DataFrame({"unit": ["a"], "r": [0.0]}), "m", "none"))

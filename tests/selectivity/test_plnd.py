@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import TooFewDocuments, members, plnd
+from nissl.selectivity import members, plnd
 from nissl.selectivity.plnd import ranks
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 
 LANGUAGES = ["french", "russian", "thai"]
@@ -39,7 +40,7 @@ def name(unit):
 
 
 def test_planted_neurons_are_found_with_their_languages():
-    found = plnd(impacts(articles=14), share=0.1, null=WITHIN, progress=False)
+    found = plnd(impacts(articles=14), share=0.1, test=Test(null=WITHIN), progress=False)
     table = found.table.set_index(["unit", "label"])
     for unit, language in enumerate(LANGUAGES):
         row = table.loc[(name(unit), language)]
@@ -56,9 +57,9 @@ def test_planted_neurons_are_found_with_their_languages():
 
 def test_without_a_null_the_same_neurons_are_found():
     rec = impacts()
-    here, there = (plnd(rec, null=null, progress=False) for null in (None, WITHIN))
+    here, there = (plnd(rec, test=test, progress=False) for test in (None, Test(null=WITHIN)))
     assert "p" not in here.table
-    assert here.null == "none"
+    assert (here.null, here.score) == ("none", "consistency")
     columns = ["unit", "label", "consistency", "activated", "kind", "labels", "impact"]
     a, b = (
         f.table[columns].sort_values(["label", "unit"], ignore_index=True) for f in (here, there)
@@ -67,7 +68,7 @@ def test_without_a_null_the_same_neurons_are_found():
 
 
 def test_a_unit_that_never_activates_is_marked():
-    table = plnd(impacts(), null=WITHIN, progress=False).table
+    table = plnd(impacts(), test=Test(null=WITHIN), progress=False).table
     rows = table[table["unit"] == name(5)]
     assert (rows["note"] == "never activated").all()
     assert (rows["p"] == 1).all()
@@ -77,7 +78,7 @@ def test_a_unit_that_never_activates_is_marked():
 
 def test_activation_is_that_of_a_slow_search():
     rec = impacts(seed=3)
-    table = plnd(rec, share=0.2, null=None, progress=False).table.set_index(["unit", "label"])
+    table = plnd(rec, share=0.2, test=None, progress=False).table.set_index(["unit", "label"])
     language = rec["language"].values
     n = 60  # of a layer
     for layer in (0, 1):
@@ -93,7 +94,9 @@ def test_activation_is_that_of_a_slow_search():
 
 def test_nothing_is_found_where_there_is_nothing():
     rec = impacts(1600, plant=False, articles=6)
-    table = plnd(rec, null=WITHIN, n_permutations=199, correction=None, progress=False).table
+    table = plnd(
+        rec, test=Test(n_permutations=199, null=WITHIN, correction=None), progress=False
+    ).table
     for _, one in table.groupby("label"):  # languages of one unit are not independent
         assert rate(one["p"], level=0.999).holds
 
@@ -106,9 +109,9 @@ def test_ranks_of_layers_stand_alone():
 
 def test_bad_input_is_refused():
     rec = impacts(20)
-    with pytest.raises(TooFewDocuments, match="all documents are 'thai'"):
+    with pytest.raises(TooFewSamples, match="every document is of 'thai'"):
         plnd(rec.isel(sample=slice(2, None, 3)), progress=False)
-    with pytest.raises(TooFewDocuments, match=r"'french' \(1\)"):
+    with pytest.raises(TooFewSamples, match=r"'french' \(1\)"):
         plnd(rec.isel(sample=[0, 1, 2, 4, 5]), progress=False)
     for broken in (-rec, rec * np.nan):
         with pytest.raises(NisslError, match="negative or not finite"):

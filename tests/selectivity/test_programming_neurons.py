@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import TooFewDocuments, programming_neurons
-from nissl.statistics import PermutedLabels
+from nissl.selectivity import programming_neurons
+from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 
 LANGUAGES = ["c", "java", "python", "ruby", "rust"]
 FILES, PARTS = 6, 3
-BLOCK = PermutedLabels(block="file")
+BLOCK = PermutedLabels(exchange="file")
 
 
 def programs(n_units=150, *, seed=0, plant=True):
@@ -30,7 +31,7 @@ def programs(n_units=150, *, seed=0, plant=True):
 
 
 def test_shared_and_exclusive_neurons_are_told_apart():
-    table = programming_neurons(programs(), n_per_label=3, bar=0.9, null=BLOCK).table
+    table = programming_neurons(programs(), n_per_label=3, bar=0.9, test=Test(null=BLOCK)).table
     assert (table["kind"][:5] == "exclusive").all()
     assert table["labels"][:5].tolist() == LANGUAGES
     assert (table["kind"][5], table["labels"][5]) == ("shared", "c; java")
@@ -39,14 +40,14 @@ def test_shared_and_exclusive_neurons_are_told_apart():
 
 
 def test_each_language_has_as_many_neurons_as_are_asked():
-    table = programming_neurons(programs(), n_per_label=4, bar=0.5, null=BLOCK).table
+    table = programming_neurons(programs(), n_per_label=4, bar=0.5, test=Test(null=BLOCK)).table
     for name in LANGUAGES:
         assert sum(name in labels.split("; ") for labels in table["labels"]) == 4
 
 
 def test_lists_are_those_of_a_slow_search():
     rec = programs(60, seed=4)
-    table = programming_neurons(rec, n_per_label=5, bar=0.8, null=BLOCK).table
+    table = programming_neurons(rec, n_per_label=5, bar=0.8, test=Test(null=BLOCK)).table
     language = np.repeat(LANGUAGES, FILES * PARTS)
     share = np.stack([rec.values[language == name].mean(0) for name in LANGUAGES])
     height = np.sort(share.ravel())[round(0.8 * share.size) - 1]
@@ -64,21 +65,22 @@ def test_lists_are_those_of_a_slow_search():
         assert found == expected
 
 
-def test_files_not_parts_are_exchanged():
+def test_files_not_parts_are_permuted():
     found = programming_neurons(
-        programs(1500, plant=False), null=BLOCK, n_permutations=199, correction=None, seed=2
+        programs(1500, plant=False),
+        test=Test(n_permutations=199, null=BLOCK, correction=None, seed=2),
     )
     assert rate(found.table["p"], level=0.999).holds
 
 
 def test_a_unit_that_is_never_open_is_marked():
-    row = programming_neurons(programs(), null=BLOCK).table.iloc[7]
+    row = programming_neurons(programs(), test=Test(null=BLOCK)).table.iloc[7]
     assert (row.note, row.p, row.kind) == ("never open in these documents", 1, "")
 
 
 def test_bad_input_is_refused():
     rec = programs(20)
-    with pytest.raises(TooFewDocuments, match="all documents are 'c'"):
+    with pytest.raises(TooFewSamples, match="every document is of 'c'"):
         programming_neurons(rec.isel(sample=slice(0, 18)))
     with pytest.raises(NisslError, match="takes no neurons"):
         programming_neurons(rec, n_per_label=0)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import TooFewFacts, relation
+from nissl.selectivity import relation
+from nissl.statistics import Test
 from nissl.statistics.calibration import rate
 
 RELATIONS = np.repeat(["capital", "plural", "past"], 20)
@@ -24,7 +26,7 @@ def planted(n_units=40, *, size=0.0, tokens=3, seed=0):
 
 
 def test_the_planted_units_are_found():
-    found = relation(planted(size=4), labels="relation", block="fact", progress=False)
+    found = relation(planted(size=4), labels="relation", exchange="fact", progress=False)
     significant = found.significant(q=0.05).table
     pairs = set(map(tuple, significant[["unit", "label"]].to_numpy().tolist()))
     assert {("unit[0]", "capital"), ("unit[1]", "plural"), ("unit[2]", "past")} <= pairs
@@ -33,7 +35,9 @@ def test_the_planted_units_are_found():
 
 def test_scores_are_average_precision():
     rec = planted(5, size=1)
-    table = relation(rec, labels="relation", block="fact", n_permutations=99, progress=False).table
+    table = relation(
+        rec, labels="relation", exchange="fact", test=Test(n_permutations=99), progress=False
+    ).table
     means = rec.values.reshape(60, 3, 5).mean(1)
     for _, row in table.iterrows():
         unit = int(row.unit[5:-1])
@@ -44,7 +48,11 @@ def test_scores_are_average_precision():
 def test_nothing_is_found_where_there_is_nothing():
     rec = planted(600, tokens=1, seed=1)
     table = relation(
-        rec, labels="relation", block="fact", n_permutations=199, correction=None, progress=False
+        rec,
+        labels="relation",
+        exchange="fact",
+        test=Test(n_permutations=199, correction=None),
+        progress=False,
     ).table
     for _, one in table.groupby("label"):  # relations of one unit are not independent
         assert rate(one.p, level=0.999).holds
@@ -53,16 +61,18 @@ def test_nothing_is_found_where_there_is_nothing():
 def test_too_few_facts_are_refused():
     rec = planted()
     lonely = rec.isel(sample=np.flatnonzero(rec["fact"].values <= 20))
-    with pytest.raises(TooFewFacts, match=r"plural \(1\)"):
-        relation(lonely, labels="relation", block="fact", progress=False)
-    with pytest.raises(TooFewFacts, match="every fact is of 'capital'"):
-        relation(rec.isel(sample=slice(0, 60)), labels="relation", block="fact", progress=False)
+    with pytest.raises(TooFewSamples, match=r"'plural' \(1\)"):
+        relation(lonely, labels="relation", exchange="fact", progress=False)
+    with pytest.raises(TooFewSamples, match="every fact is of 'capital'"):
+        relation(rec.isel(sample=slice(0, 60)), labels="relation", exchange="fact", progress=False)
 
 
 def test_a_unit_that_never_fires_is_marked():
     rec = planted(4)
     rec = rec.copy(data=rec.values * np.array([1.0, 1.0, 0.0, 1.0]))
-    table = relation(rec, labels="relation", block="fact", n_permutations=99, progress=False).table
+    table = relation(
+        rec, labels="relation", exchange="fact", test=Test(n_permutations=99), progress=False
+    ).table
     silent = table[table.unit == "unit[2]"]
     assert (silent.p == 1).all()
     assert (silent.note != "").all()

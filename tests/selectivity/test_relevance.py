@@ -8,9 +8,9 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
 from nissl.selectivity import (
-    TooFewQueries,
     log_odds,
     pair_conductance,
     pair_scores,
@@ -19,7 +19,7 @@ from nissl.selectivity import (
     relevance,
     weighed,
 )
-from nissl.statistics import PermutedLabels
+from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 from tiny import SPECIAL, WORDS, pair_tokenizer, tiny
 
@@ -114,7 +114,7 @@ def test_conductance_of_a_cross_encoder_is_the_same_in_other_batches():
 def test_planted_neurons_are_found_and_matter():
     net = matcher()
     made = pair_conductance(net, some_pairs(), sites="open", steps=4, progress=False)
-    found = relevance(made["conductance"], n_permutations=200, progress=False)
+    found = relevance(made["conductance"], test=Test(n_permutations=200), progress=False)
     top = found.top(12)
     assert {int(u[5:-1]) for u in top.units} == set(range(12))
     assert {int(u[5:-1]) for u in found.significant().units} <= set(range(12))
@@ -145,7 +145,9 @@ def test_a_passage_that_contributes_to_all_is_no_relevance():
     values += 0.1 * rng.standard_normal(values.shape)
     samples = {"relevant": np.tile([True, False], 30), "query": np.repeat(np.arange(30), 2)}
     values[::2, 7] += 0.4
-    found = relevance(as_recording(values, samples=samples), n_permutations=400, progress=False)
+    found = relevance(
+        as_recording(values, samples=samples), test=Test(n_permutations=400), progress=False
+    )
     assert found.significant().units == ["unit[7]"]
 
 
@@ -160,8 +162,8 @@ def test_nothing_is_found_where_there_is_nothing(others):
             "query": np.repeat(np.arange(20), 1 + others),
         },
     )
-    found = relevance(rec, n_permutations=199, correction=None, progress=False)
-    assert found.null == PermutedLabels(block="query", how="within").name
+    found = relevance(rec, test=Test(n_permutations=199, correction=None), progress=False)
+    assert found.null == PermutedLabels(exchange="query", how="within").name
     assert rate(found.table["p"], level=0.999).holds
 
 
@@ -211,10 +213,10 @@ def test_bad_input_is_refused():
     values = np.random.default_rng(0).standard_normal((6, 2))
     for relevant in ([1, 1, 1, 0, 1, 0], [0, 0, 1, 0, 1, 0]):
         rec = as_recording(values, samples={"relevant": relevant, "query": [0, 0, 1, 1, 2, 2]})
-        with pytest.raises(TooFewQueries, match="relevant passage and another"):
+        with pytest.raises(TooFewSamples, match="relevant passage and another"):
             relevance(rec)
     rec = as_recording(values, samples={"relevant": [0, 1] * 3, "query": [0] * 6})
-    with pytest.raises(TooFewQueries, match="one query"):
+    with pytest.raises(TooFewSamples, match="one query"):
         relevance(rec)
     rec = as_recording(values, samples={"relevant": [0, 2] * 3, "query": [0, 0, 1, 1, 2, 2]})
     with pytest.raises(NisslError, match="neither true nor false"):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
+from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import TooFewStatements, truth
+from nissl.selectivity import truth
+from nissl.statistics import Test
 from nissl.statistics.calibration import rate
 
 SUBJECTS = ["capitals", "plurals", "colours"]
@@ -53,7 +55,7 @@ def test_a_unit_that_never_contributes_is_marked():
 
 def test_kinds_are_those_of_a_slow_search():
     rec = attributed(20, seed=3)
-    table = truth(rec, share=0.3, least=0.2, n_permutations=99, progress=False).table
+    table = truth(rec, share=0.3, least=0.2, test=Test(n_permutations=99), progress=False).table
     subject, couple = np.repeat(SUBJECTS, 16), rec["couple"].values
     for unit, row in enumerate(table.itertuples()):
         x = rec.values[:, unit]
@@ -75,7 +77,7 @@ def test_kinds_are_those_of_a_slow_search():
 def test_p_is_that_of_all_flips_of_couples():
     rec = attributed(6, couples=4, seed=5, plant=False).isel(sample=slice(0, 16))
     table = truth(
-        rec, n_permutations=4999, tail="permutation", correction=None, progress=False
+        rec, test=Test(n_permutations=4999, tail="permutation", correction=None), progress=False
     ).table
     means = rec.values.reshape(8, 2, 6).mean(axis=1)
     signs = 1 - 2 * ((np.arange(256)[:, None] >> np.arange(8)) & 1)
@@ -86,10 +88,14 @@ def test_p_is_that_of_all_flips_of_couples():
 
 def test_nothing_is_found_where_there_is_nothing():
     rec = attributed(1600, plant=False)
-    found = truth(rec, n_permutations=199, tail="permutation", correction=None, progress=False)
+    found = truth(
+        rec, test=Test(n_permutations=199, tail="permutation", correction=None), progress=False
+    )
     assert rate(found.table["p"], level=0.999).holds
     corrected = [
-        truth(attributed(50, seed=s, plant=False), n_permutations=99, progress=False).table["q"]
+        truth(
+            attributed(50, seed=s, plant=False), test=Test(n_permutations=99), progress=False
+        ).table["q"]
         for s in range(40)
     ]
     assert rate([q.min() for q in corrected], level=0.999).holds
@@ -97,9 +103,9 @@ def test_nothing_is_found_where_there_is_nothing():
 
 def test_bad_input_is_refused():
     rec = attributed()
-    with pytest.raises(TooFewStatements, match="every question is of 'capitals'"):
+    with pytest.raises(TooFewSamples, match="every block is of 'capitals'"):
         truth(rec.isel(sample=slice(0, 16)), progress=False)
-    with pytest.raises(TooFewStatements, match=r"'plurals' \(1\)"):
+    with pytest.raises(TooFewSamples, match=r"'plurals' \(1\)"):
         truth(rec.isel(sample=slice(0, 18)), progress=False)
     with pytest.raises(NisslError, match="several subjects"):
         truth(rec.assign_coords(couple=("sample", np.zeros(48, int))), progress=False)

@@ -8,7 +8,7 @@ import pytest
 from nissl.errors import NisslError
 from nissl.recording import as_recording
 from nissl.selectivity import correlation_with_partners, universal
-from nissl.statistics import rate
+from nissl.statistics import Test, rate
 
 N, WIDTH, LAYERS = 400, 100, 3  # a best direction of a narrow layer is a neuron, nearly
 
@@ -54,7 +54,7 @@ def test_it_finds_what_was_planted(planted):
 
 def test_against_the_matrix_of_all_correlations(planted):
     rec, others, _ = planted
-    found = universal(rec, others, n_rotations=2, seed=5, progress=False).table
+    found = universal(rec, others, test=Test(n_permutations=2, seed=5), progress=False).table
     best, rotated = [], np.zeros((2, len(found)))
     for number, (name, other) in enumerate(others.items()):
         x, y = rec.values, other.values
@@ -78,19 +78,21 @@ def test_against_the_matrix_of_all_correlations(planted):
 
 def test_tiles_do_not_matter(planted, monkeypatch):
     rec, others, _ = planted
-    whole = universal(rec, others, n_rotations=3, progress=False).table
+    whole = universal(rec, others, test=Test(n_permutations=3), progress=False).table
     module = sys.modules["nissl.selectivity.universal"]
     monkeypatch.setattr(module, "UNITS", 70)
     monkeypatch.setattr(module, "ROWS", 64)
-    tiled = universal(rec, others, n_rotations=3, progress=False).table
+    tiled = universal(rec, others, test=Test(n_permutations=3), progress=False).table
     np.testing.assert_allclose(tiled["correlation"], whole["correlation"], atol=1e-6)
     np.testing.assert_allclose(tiled["null_mean"], whole["null_mean"], atol=1e-5)
 
 
 def test_rotating_in_half_the_bits_changes_the_null_little(planted):
     rec, others, _ = planted
-    whole = universal(rec, others, n_rotations=3, progress=False).table
-    half = universal(rec, others, n_rotations=3, dtype="bfloat16", progress=False).table
+    whole = universal(rec, others, test=Test(n_permutations=3), progress=False).table
+    half = universal(
+        rec, others, test=Test(n_permutations=3), dtype="bfloat16", progress=False
+    ).table
     np.testing.assert_array_equal(half["correlation"], whole["correlation"])
     np.testing.assert_allclose(half["null_mean"], whole["null_mean"], atol=3e-3)
 
@@ -103,7 +105,7 @@ def test_nothing_where_there_is_nothing():
         shared = rng.standard_normal((60, 16))
         x, y = (shared @ np.linalg.qr(rng.standard_normal((16, 16)))[0] for _ in range(2))
         found = universal(
-            as_recording(x), {"y": as_recording(y)}, seed=repeat, progress=False
+            as_recording(x), {"y": as_recording(y)}, test=Test(seed=repeat), progress=False
         ).table
         called += found["universal"].sum()
         p.append(found["p"].to_numpy()[0])  # one unit of each: those of a network are dependent
@@ -159,13 +161,12 @@ def test_samples_can_be_aligned():
 
 
 @pytest.mark.parametrize(
-    ("others", "n_rotations", "message"),
+    ("others", "message"),
     [
-        ({}, 19, "no other network"),
-        ({"b": as_recording(np.eye(5))}, 1, "1 rotations make no null"),
-        ({"b": as_recording(np.eye(5)[:2])}, 19, "do not correspond"),
+        ({}, "no other network"),
+        ({"b": as_recording(np.eye(5)[:2])}, "do not correspond"),
     ],
 )
-def test_what_cannot_be_is_refused(others, n_rotations, message):
+def test_what_cannot_be_is_refused(others, message):
     with pytest.raises(NisslError, match=message):
-        universal(as_recording(np.eye(5)), others, n_rotations=n_rotations, progress=False)
+        universal(as_recording(np.eye(5)), others, progress=False)

@@ -6,7 +6,7 @@ import pytest
 from nissl.errors import NisslError
 from nissl.recording import as_recording
 from nissl.selectivity import stream_norms, void_layers, voids
-from nissl.statistics import rate
+from nissl.statistics import Test, rate
 
 LAYERS, TEXTS, LENGTH, WIDTH = 8, 12, 10, 3
 PROMPT = 6  # tokens of each text that are its prompt
@@ -42,7 +42,7 @@ def planted():
 
 
 def test_it_finds_what_was_planted_where_it_was_planted(planted):
-    found = voids(planted, alpha=0.3, labels="phase", n_permutations=499)
+    found = voids(planted, alpha=0.3, labels="phase", test=Test(n_permutations=499))
     table = found.table.set_index(["label", "unit"])
     for label in ("prompt", "response"):
         assert table.loc[(label, "blocks.3"), ["share", "q"]].tolist() == [1.0, 0.002]
@@ -85,7 +85,9 @@ def test_layers_that_are_alike_are_not_told_apart():
         # Tokens of a text hang together: each layer does about the same to all of them.
         changes = rng.standard_normal((TEXTS, 1, LAYERS)) + rng.standard_normal((TEXTS, 12, LAYERS))
         rec = stream(2 + changes.reshape(-1, LAYERS))
-        table = voids(rec, alpha=0.8, labels="phase", n_permutations=99, seed=repeat).table
+        table = voids(
+            rec, alpha=0.8, labels="phase", test=Test(n_permutations=99, seed=repeat)
+        ).table
         rows = table.set_index(["label", "unit"])["p"]
         p.append(rows["prompt", "blocks.5"])
         differs.append(rows["response - prompt", "blocks.5"])
@@ -101,10 +103,10 @@ def test_layers_that_are_never_voids_are_rows():
 
 def test_what_cannot_be_is_refused(planted):
     with pytest.raises(NisslError, match="did you mean 'document'"):
-        voids(planted, block="documents")
+        voids(planted, document="documents")
     with pytest.raises(NisslError, match="did you mean 'phase'"):
         voids(planted, labels="phases")
-    with pytest.raises(NisslError, match="one text does not tell"):
+    with pytest.raises(NisslError, match="one text gives no null"):
         voids(planted[:LENGTH])
     with pytest.raises(NisslError, match="a text has no token of 'response'"):
         voids(planted[: LENGTH + PROMPT], labels="phase")

@@ -31,12 +31,12 @@ def test_bca_covers_a_skewed_statistic_better_than_percentiles():
     assert missed["bca"] < 0.11
 
 
-def test_blocks_are_drawn_whole_and_widen_the_interval():
+def test_groups_are_drawn_whole_and_widen_the_interval():
     rng = np.random.default_rng(0)
     block = np.repeat(np.arange(25), 8)
     values = rng.standard_normal((25, 800))[block] + 0.3 * rng.standard_normal((200, 800))
     alone = bootstrap_interval(values, statistic=mean, n_resamples=400)
-    whole = bootstrap_interval(values, statistic=mean, block=block, n_resamples=400)
+    whole = bootstrap_interval(values, statistic=mean, groups=block, n_resamples=400)
     assert np.mean((alone.low <= 0) & (alone.high >= 0)) < 0.65
     assert 0.89 < np.mean((whole.low <= 0) & (whole.high >= 0)) < 0.97
 
@@ -70,8 +70,8 @@ def test_the_seed_decides():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"block": np.zeros(20)}, "1 blocks are too few"),
-        ({"block": np.zeros(3)}, "length"),
+        ({"groups": np.zeros(20)}, "1 groups are too few"),
+        ({"groups": np.zeros(3)}, "length"),
         ({"level": 95}, "no coverage"),
         ({"kind": "bcaa"}, "bca"),
     ],

@@ -7,6 +7,7 @@ from nissl.errors import NisslError
 from nissl.statistics import (
     CircularShift,
     PermutedLabels,
+    Test,
     false_positive_rate,
     permutation_test,
     power,
@@ -44,7 +45,9 @@ def test_level_holds_for_single_samples(tail, score):
 
     for alpha in (0.05, 0.01):
         found = false_positive_rate(
-            lambda x, y: run(x, y, score=score, tail=tail, correction=None, n_permutations=400),
+            lambda x, y: run(
+                x, y, score=score, test=Test(n_permutations=400, tail=tail, correction=None)
+            ),
             nothing,
             n_repeats=2,
             alpha=alpha,
@@ -60,7 +63,7 @@ def test_level_holds_for_skewed_sparse_activity(tail):
         return x, np.arange(80) % 2
 
     found = false_positive_rate(
-        lambda x, y: run(x, y, tail=tail, correction=None, n_permutations=400),
+        lambda x, y: run(x, y, test=Test(n_permutations=400, tail=tail, correction=None)),
         sparse,
         n_repeats=2,
         level=0.999,
@@ -78,12 +81,12 @@ def test_testing_single_tokens_of_documents_finds_what_is_not_there_and_blocks_d
 
     each = np.arange(600)
     by_token = false_positive_rate(
-        lambda x, y: run(x, y, block=each, n_permutations=200, correction=None),
+        lambda x, y: run(x, y, exchange=each, test=Test(n_permutations=200, correction=None)),
         topics,
         n_repeats=2,
     )
     by_block = false_positive_rate(
-        lambda x, y: run(x, y, block=document, n_permutations=400, correction=None),
+        lambda x, y: run(x, y, exchange=document, test=Test(n_permutations=400, correction=None)),
         topics,
         n_repeats=2,
         level=0.999,
@@ -100,7 +103,11 @@ def test_testing_single_time_points_finds_what_is_not_there_and_shifts_do_not():
 
     def by_point(x, y):
         return run(
-            x, y, score="correlation", block=np.arange(1000), n_permutations=99, correction=None
+            x,
+            y,
+            score="correlation",
+            exchange=np.arange(1000),
+            test=Test(n_permutations=99, correction=None),
         )
 
     def by_shift(x, y, min_shift=1):
@@ -108,9 +115,7 @@ def test_testing_single_time_points_finds_what_is_not_there_and_shifts_do_not():
             x,
             y,
             score="correlation",
-            null=CircularShift(min_shift=min_shift),
-            n_permutations=99,
-            correction=None,
+            test=Test(n_permutations=99, null=CircularShift(min_shift=min_shift), correction=None),
         )
 
     assert false_positive_rate(by_point, slow_series, n_repeats=20).rate > 0.3
@@ -139,10 +144,8 @@ def test_level_holds_for_trials_that_trade_their_sequences():
                 x,
                 y,
                 score="correlation",
-                null=PermutedLabels(how="whole"),
-                block=trial,
-                n_permutations=99,
-                correction=None,
+                test=Test(n_permutations=99, null=PermutedLabels(how="whole"), correction=None),
+                exchange=trial,
             ),
             trials,
             seed=s,
@@ -158,7 +161,7 @@ def test_corrected_level_holds_over_whole_searches(correction):
         return rng.standard_normal((40, 60)), np.arange(40) % 2
 
     found = false_positive_rate(
-        lambda x, y: run(x, y, correction=correction, n_permutations=199, smallest_p=1),
+        lambda x, y: run(x, y, test=Test(n_permutations=199, correction=correction, smallest_p=1)),
         nothing,
         n_repeats=150,
         column="q",
@@ -177,12 +180,14 @@ def test_power_on_planted_effects_is_that_of_the_t_test():
     def plant(rng):
         return (rng.standard_normal((n, 600)) + size * np.outer(label, planted), label), planted
 
-    found = power(lambda x, y: run(x, y, n_permutations=400, correction=None), plant, level=0.999)
+    found = power(
+        lambda x, y: run(x, y, test=Test(n_permutations=400, correction=None)), plant, level=0.999
+    )
     beyond = stats.t.isf(0.025, n - 2)
     expected = stats.nct.sf(beyond, n - 2, size * np.sqrt(n / 4))
     assert found.low < expected < found.high
     corrected = power(
-        lambda x, y: run(x, y, n_permutations=400, correction="bh"), plant, column="q"
+        lambda x, y: run(x, y, test=Test(n_permutations=400, correction="bh")), plant, column="q"
     )
     assert corrected.rate > 0.9
 
@@ -196,6 +201,7 @@ def test_power_over_blocks_counts_blocks_not_tokens():
         return (x + 1.5 * label[:, None], label), np.ones(500)
 
     by_block = power(
-        lambda x, y: run(x, y, block=document, n_permutations=200, correction=None), plant
+        lambda x, y: run(x, y, exchange=document, test=Test(n_permutations=200, correction=None)),
+        plant,
     )
     assert by_block.rate > 0.95

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from nissl.errors import NisslError, UnknownName
-from nissl.statistics import against_null, benjamini_hochberg, bonferroni, max_statistic
+from nissl.statistics import Test, against_null, benjamini_hochberg, bonferroni, max_statistic
 
 
 def test_benjamini_hochberg_equals_scipy():
@@ -46,7 +46,7 @@ def test_maximum_controls_any_false_finding_with_and_without_tail():
                 score="z",
                 method="m",
                 null="n",
-                tail=tail,
+                test=Test(tail=tail),
             )
             hits += bool(len(found.significant(0.05)))
         assert 4 <= hits <= 29  # 99.9% of Binomial(300, 0.05) lies within
@@ -67,5 +67,5 @@ def test_unknown_corrections_come_with_those_known():
             score="s",
             method="m",
             null="n",
-            correction="bonferoni",
+            test=Test(correction="bonferoni"),
         )

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from nissl.errors import NisslError
-from nissl.statistics import dead_salmon, false_positive_rate
+from nissl.statistics import Test, dead_salmon, false_positive_rate
 from nissl.statistics.permutation import permutation_test
 
 INPUTS = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
@@ -30,8 +30,10 @@ def trained():
 
 
 def test_a_planted_unit_stands_and_units_that_only_see_the_input_do_not(trained):
-    options = {"score": "auroc", "n_permutations": 200}
-    found = dead_salmon(activity, trained, CONCEPT, n_networks=39, progress=False, **options)
+    options = {"score": "auroc", "test": Test(n_permutations=200)}
+    found = dead_salmon(
+        activity, trained, CONCEPT, training=Test(n_permutations=39), progress=False, **options
+    )
     naive = permutation_test(activity(trained), CONCEPT, progress=False, **options)
     # The salmon: many units of a random network respond to what is in the input.
     assert len(naive.significant().units) > 10
@@ -49,9 +51,8 @@ def test_a_random_network_yields_no_finding_at_more_than_the_nominal_rate():
             activity,
             fresh(seed),
             CONCEPT,
-            n_networks=19,
-            n_permutations=39,
-            seed=seed,
+            training=Test(n_permutations=19),
+            test=Test(n_permutations=39, seed=seed),
             progress=False,
             score="correlation",
         )
@@ -67,15 +68,17 @@ def test_a_random_network_yields_no_finding_at_more_than_the_nominal_rate():
 
 def test_what_cannot_be_controlled_is_refused(trained):
     with pytest.raises(NisslError, match="too few"):
-        dead_salmon(activity, trained, CONCEPT, n_networks=1)
+        dead_salmon(activity, trained, CONCEPT, training=Test(n_permutations=1))
     with pytest.raises(NisslError, match="several tests"):
-        dead_salmon(activity, trained, np.arange(600) % 3, n_permutations=20, progress=False)
+        dead_salmon(
+            activity, trained, np.arange(600) % 3, test=Test(n_permutations=20), progress=False
+        )
     sizes = iter(range(40, 0, -1))
     with pytest.raises(NisslError, match="39 units and the trained 40"):
         dead_salmon(
             lambda n: activity(n)[:, : next(sizes)],
             trained,
             CONCEPT,
-            n_permutations=20,
+            test=Test(n_permutations=20),
             progress=False,
         )

@@ -26,7 +26,7 @@ def test_single_samples_are_permuted_evenly():
 def test_blocks_with_one_label_each_move_whole():
     block = np.repeat(np.arange(6), [1, 2, 3, 1, 2, 3])
     labels = block % 2
-    for row in PermutedLabels().draw(labels, 50, block=block, seed=0):
+    for row in PermutedLabels().draw(labels, 50, exchange=block, seed=0):
         moved = labels[row]
         first = np.unique(block, return_index=True)[1]
         assert np.array_equal(moved, moved[first][block])
@@ -37,26 +37,26 @@ def test_equal_blocks_trade_their_sequences_of_labels():
     labels = np.array([0, 0, 1, 1, 1, 0, 0, 1, 0])
     block = np.repeat([2, 0, 1], 3)
     sequences = {tuple(labels[block == b]) for b in range(3)}
-    for row in PermutedLabels().draw(labels, 30, block=block, seed=0):
+    for row in PermutedLabels().draw(labels, 30, exchange=block, seed=0):
         assert {tuple(labels[row][block == b]) for b in range(3)} == sequences
 
 
 def test_other_blocks_are_permuted_inside():
     labels, block = np.array([0, 1, 1, 0, 1]), np.array([0, 0, 0, 1, 1])
-    for row in PermutedLabels().draw(labels, 30, block=block, seed=0):
+    for row in PermutedLabels().draw(labels, 30, exchange=block, seed=0):
         assert np.array_equal(block[row], block)
-    with pytest.raises(NisslError, match="cannot trade whole"):
-        PermutedLabels(how="whole").draw(labels, 1, block=block)
+    with pytest.raises(NisslError, match="cannot be permuted whole"):
+        PermutedLabels(how="whole").draw(labels, 1, exchange=block)
 
 
 def test_nothing_leaves_its_stratum():
     labels, within = np.arange(12) % 2, np.repeat([1, 0], 6)
     block = np.arange(12) // 2
     assert (within[PermutedLabels().draw(labels, 30, within=within, seed=0)] == within).all()
-    index = PermutedLabels().draw(block % 3, 30, block=block, within=within, seed=0)
+    index = PermutedLabels().draw(block % 3, 30, exchange=block, within=within, seed=0)
     assert (within[index] == within).all()
     with pytest.raises(NisslError, match="more than one stratum"):
-        PermutedLabels().draw(block, 1, block=block, within=labels)
+        PermutedLabels().draw(block, 1, exchange=block, within=labels)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_nothing_leaves_its_stratum():
 )
 def test_arrangements_are_counted(labels, block, within, count):
     null, labels = PermutedLabels(), np.asarray(labels)
-    log = null.log_arrangements(labels, block=block, within=within)
+    log = null.log_arrangements(labels, exchange=block, within=within)
     assert np.exp(log) == pytest.approx(count)
-    seen = {tuple(labels[i]) for i in null.draw(labels, 300, block=block, within=within, seed=1)}
+    seen = {tuple(labels[i]) for i in null.draw(labels, 300, exchange=block, within=within, seed=1)}
     assert len(seen) == count

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import permutation_test as permuted
 
-from nissl.statistics import paired_test, rate
+from nissl.statistics import Test, paired_test, rate
 
 
 def test_changes_without_a_sign_are_noise():
@@ -15,7 +15,12 @@ def test_changes_without_a_sign_are_noise():
     change = 0.3 * change + np.repeat(rng.standard_normal((12, 2000)), 2, axis=0)
     units = pd.DataFrame({"unit": [f"n[{i}]" for i in range(2000)]})
     found = paired_test(
-        level, level - change, units=units, block=block, correction=None, progress=False
+        level,
+        level - change,
+        units=units,
+        exchange=block,
+        test=Test(correction=None),
+        progress=False,
     )
     assert rate(found.table["p"], level=0.999).holds
     assert found.table["fall"].to_numpy() == pytest.approx(change.mean(axis=0))
@@ -27,7 +32,7 @@ def test_against_scipy():
     after = rng.standard_normal((14, 3))
     units = pd.DataFrame({"unit": list("abc")})
     table = paired_test(
-        before, after, units=units, correction=None, n_permutations=4999, progress=False
+        before, after, units=units, test=Test(n_permutations=4999, correction=None), progress=False
     ).table
     for unit, row in table.iterrows():
         pair = before[:, unit], after[:, unit]

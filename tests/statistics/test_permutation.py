@@ -3,7 +3,15 @@ import pytest
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording
-from nissl.statistics import CircularShift, NotExchangeable, PermutedLabels, permutation_test
+from nissl.statistics import (
+    CircularShift,
+    MatchedUnits,
+    NotExchangeable,
+    PermutedLabels,
+    Test,
+    permutation,
+    permutation_test,
+)
 
 
 def quiet(values, labels, **options):
@@ -12,7 +20,7 @@ def quiet(values, labels, **options):
 
 def slow_p(values, labels, statistic, null, n, seed, block=None):
     """The test in a slow, obvious form: two-sided about the mean of draws and observed score."""
-    index = null.draw(labels, n, block=block, seed=seed)
+    index = null.draw(labels, n, exchange=block, seed=seed)
     observed = statistic(values, labels)
     draws = np.array([statistic(values, labels[i]) for i in index])
     middle = (draws.sum(axis=0) + observed) / (n + 1)
@@ -30,7 +38,9 @@ def test_p_values_equal_a_slow_loop(null):
     labels = (np.arange(60) // 3) % 2
     values = rng.standard_normal((60, 7)) + 0.5 * np.outer(labels, np.arange(7) == 2)
     n = 50
-    found = quiet(values, labels, score="mean_difference", null=null, n_permutations=n, seed=4)
+    found = quiet(
+        values, labels, score="mean_difference", test=Test(n_permutations=n, null=null, seed=4)
+    )
     assert np.allclose(found.table["p"], slow_p(values, labels, mean_difference, null, n, 4))
     assert np.allclose(found.table["mean_difference"], mean_difference(values, labels))
 
@@ -40,7 +50,13 @@ def test_p_values_equal_a_slow_loop_when_labels_vary_in_blocks():
     block = np.repeat(np.arange(12), rng.integers(3, 7, 12))
     labels = rng.integers(0, 2, len(block))
     values = rng.standard_normal((len(block), 5)) + rng.standard_normal((12, 5))[block] * 0.1
-    found = quiet(values, labels, score="mean_difference", block=block, n_permutations=99, seed=1)
+    found = quiet(
+        values,
+        labels,
+        score="mean_difference",
+        exchange=block,
+        test=Test(n_permutations=99, seed=1),
+    )
     slow = slow_p(values, labels, mean_difference, PermutedLabels(), 99, 1, block)
     assert np.allclose(found.table["p"], slow)
 
@@ -54,7 +70,7 @@ def test_sums_by_block_give_the_scores_of_all_samples():
     first = np.unique(block, return_index=True)[1]
     drawn = labels[first][PermutedLabels().draw(labels[first], 20, seed=0)][:, np.unique(block)]
     for score, function in (("mean_difference", mean_difference), ("auroc", None)):
-        found = quiet(values, labels, score=score, block=block, n_permutations=20)
+        found = quiet(values, labels, score=score, exchange=block, test=Test(n_permutations=20))
         if function is not None:
             draws = np.array([function(values, row[block]) for row in drawn])
             assert np.allclose(found.table["null_mean"], draws.mean(axis=0), atol=1e-6)
@@ -72,7 +88,7 @@ def test_ranked_scores_with_ties_equal_sklearn(score):
         "auroc": metrics.roc_auc_score,
         "average_precision": metrics.average_precision_score,
     }
-    found = quiet(values, labels, score=score, n_permutations=30)
+    found = quiet(values, labels, score=score, test=Test(n_permutations=30))
     expected = [function[score](labels, v) for v in values.T]
     assert np.allclose(found.table[score], expected)
     index = PermutedLabels().draw(labels, 30, seed=0)
@@ -87,7 +103,7 @@ def test_numbers_are_correlated(score):
     rng = np.random.default_rng(3)
     x = rng.standard_normal((50, 3))
     y = x[:, 1] + 0.5 * rng.standard_normal(50) + 1000
-    found = quiet(x, y, score=score, n_permutations=200)
+    found = quiet(x, y, score=score, test=Test(n_permutations=200))
     function = {"correlation": stats.pearsonr, "spearman": stats.spearmanr}[score]
     assert np.allclose(found.table[score], [function(v, y)[0] for v in x.T])
     assert found.significant().units == ["unit[1]"]
@@ -100,7 +116,7 @@ def test_each_label_is_tested_against_the_rest_and_corrected_together():
     labels = np.array(["red", "green", "blue"])[np.arange(90) % 3]
     values = rng.standard_normal((90, 5))
     values[labels == "green", 3] += 3
-    found = quiet(values, labels, score="average_precision", n_permutations=200)
+    found = quiet(values, labels, score="average_precision", test=Test(n_permutations=200))
     assert len(found) == 15
     hit = found.significant().table
     assert (hit["unit"][0], hit["label"][0]) == ("unit[3]", "green")
@@ -117,7 +133,7 @@ def test_any_function_can_be_the_score():
     labels = np.arange(60) % 2 == 0
     values = rng.standard_normal((60, 4))
     values[labels, 2] *= 6
-    found = quiet(values, labels, score=spread, n_permutations=200)
+    found = quiet(values, labels, score=spread, test=Test(n_permutations=200))
     assert found.significant().units == ["unit[2]"]
     assert found.score == "spread"
 
@@ -128,19 +144,23 @@ def test_a_score_that_is_not_a_number_is_not_tested():
 
     values = np.random.default_rng(0).standard_normal((40, 3))
     with np.errstate(divide="ignore"):
-        found = quiet(values, np.arange(40) % 2, score=ratio, n_permutations=99)
+        found = quiet(values, np.arange(40) % 2, score=ratio, test=Test(n_permutations=99))
     assert found.table["p"][1] == found.table["q"][1] == 1
     assert found.table["note"].str.startswith("not tested").tolist() == [False, True, False]
 
 
-def test_batches_of_units_change_nothing():
+@pytest.mark.parametrize("score", ["cohens_d", "average_precision"])
+@pytest.mark.parametrize("options", [{}, {"tail": "gpd", "correction": "bh"}])
+def test_batches_of_units_change_nothing(score, options, monkeypatch):
     rng = np.random.default_rng(0)
     values, labels = rng.standard_normal((40, 50)), np.arange(40) % 2
-    for options in ({}, {"tail": "gpd", "correction": "bh"}, {"score": "average_precision"}):
-        whole = quiet(values, labels, n_permutations=300, **options).table
-        parts = quiet(values, labels, n_permutations=300, batch_size=7, **options).table
-        assert np.allclose(whole["p"], parts["p"])
-        assert np.allclose(whole["q"], parts["q"])
+    test = Test(n_permutations=300, **options)
+    whole = quiet(values, labels, score=score, test=test).table
+    monkeypatch.setattr(permutation, "BATCH_BYTES", 1)
+    monkeypatch.setattr(permutation, "BATCH_UNITS", 7)
+    parts = quiet(values, labels, score=score, test=test).table
+    assert np.allclose(whole["p"], parts["p"])
+    assert np.allclose(whole["q"], parts["q"])
 
 
 def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
@@ -148,7 +168,9 @@ def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
     values = rng.standard_normal((40, 4))
     values[:, 1], values[3, 2] = 7.0, np.nan
     for correction in ("max", "bh", "bonferroni"):
-        found = quiet(values, np.arange(40) % 2, n_permutations=99, correction=correction)
+        found = quiet(
+            values, np.arange(40) % 2, test=Test(n_permutations=99, correction=correction)
+        )
         table = found.table
         assert table["note"].tolist() == [
             "",
@@ -158,7 +180,9 @@ def test_units_that_cannot_be_tested_have_a_note_and_no_nan():
         ]
         assert table["p"].tolist()[1:3] == table["q"].tolist()[1:3] == [1.0, 1.0]
         assert found.provenance["n_tests"] == 2
-    alone = quiet(values[:, [0, 3]], np.arange(40) % 2, n_permutations=99, correction="bonferroni")
+    alone = quiet(
+        values[:, [0, 3]], np.arange(40) % 2, test=Test(n_permutations=99, correction="bonferroni")
+    )
     assert np.allclose(alone.table["q"], table["q"].iloc[[0, 3]])
 
 
@@ -170,16 +194,18 @@ def test_a_recording_brings_its_coordinates():
         samples={"fact": fact, "relation": np.array(["capital", "author"])[fact % 2]},
         units={"site": ["a", "a"], "index": [0, 1], "layer": [0, 3]},
     )
-    found = quiet(rec, "relation", null=PermutedLabels(block="fact"), n_permutations=200)
+    found = quiet(
+        rec, "relation", test=Test(n_permutations=200, null=PermutedLabels(exchange="fact"))
+    )
     assert found.table.columns[:5].tolist() == ["unit", "site", "index", "layer", "label"]
     assert set(found.significant().units) == {"a[1]"}
-    assert found.null == "PermutedLabels(block='fact')"
+    assert found.null == "PermutedLabels(exchange='fact')"
     assert found.provenance["n_blocks"] == 20
     with pytest.raises(UnknownName, match="relation"):
-        quiet(rec, "relatoin", block="fact")
+        quiet(rec, "relatoin", exchange="fact")
 
 
-def test_samples_that_hang_together_are_refused():
+def test_dependent_samples_are_refused():
     rng = np.random.default_rng(0)
     walk = rng.standard_normal((200, 4)).cumsum(axis=0)
     labels = np.arange(200) // 25 % 2
@@ -189,42 +215,47 @@ def test_samples_that_hang_together_are_refused():
         rng.standard_normal((40, 2)),
         samples={"document": np.arange(40) // 4, "y": np.arange(40) % 2},
     )
-    with pytest.raises(NotExchangeable, match="by 'document'"):
+    with pytest.raises(NotExchangeable, match="samples of one 'document'"):
         quiet(rec, "y")
-    # One sample a document: nothing to hold together.
+    # One sample a document: they are independent.
     alone = as_recording(rng.standard_normal((40, 2)), samples={"document": np.arange(40)})
-    assert len(quiet(alone, np.arange(40) % 2, n_permutations=99)) == 2
+    assert len(quiet(alone, np.arange(40) % 2, test=Test(n_permutations=99))) == 2
 
 
-def test_autocorrelation_inside_blocks_is_refused_where_samples_trade_inside():
+def test_autocorrelation_within_blocks_is_refused_where_labels_are_permuted_within():
     rng = np.random.default_rng(0)
     block = np.repeat(np.arange(8), np.arange(20, 28))
     walk = rng.standard_normal((len(block), 4)).cumsum(axis=0)
     labels = rng.integers(0, 2, len(block))
-    with pytest.raises(NotExchangeable, match="inside the declared blocks"):
-        quiet(walk, labels, block=block)
+    with pytest.raises(NotExchangeable, match="within the declared blocks"):
+        quiet(walk, labels, exchange=block)
     # Declared alone by the caller, who gave the labels at random.
-    assert len(quiet(walk, labels, block=np.arange(len(block)), n_permutations=99)) == 4
+    assert (
+        len(quiet(walk, labels, exchange=np.arange(len(block)), test=Test(n_permutations=99))) == 4
+    )
 
 
 def test_too_few_blocks_are_refused_with_the_least_p():
     values, block = np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) // 10
     # Two blocks against two: six arrangements, and two of them equally far out.
     with pytest.raises(NotExchangeable, match=r"only 6 .* below 0.33"):
-        quiet(values, block % 2, block=block)
+        quiet(values, block % 2, exchange=block)
     with pytest.raises(NotExchangeable, match=r"only 6 .* below 0.17"):
-        quiet(values, block % 2, block=block, alternative="greater")
-    found = quiet(values, block % 2, block=block, smallest_p=0.4, n_permutations=999)
+        quiet(values, block % 2, exchange=block, test=Test(alternative="greater"))
+    found = quiet(values, block % 2, exchange=block, test=Test(n_permutations=999, smallest_p=0.4))
     assert found.provenance["least_p"] == pytest.approx(1 / 3)
     assert found.table["p"].min() > 0.28
     with pytest.raises(NisslError, match="many different arrangements"):
-        quiet(values, block % 2, block=block, smallest_p=0.4, tail="gpd")
+        quiet(values, block % 2, exchange=block, test=Test(tail="gpd", smallest_p=0.4))
 
 
 def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():
     values = np.random.default_rng(0).standard_normal((50, 2))
     found = quiet(
-        values, np.sin(np.arange(50)), score="correlation", null=CircularShift(min_shift=10)
+        values,
+        np.sin(np.arange(50)),
+        score="correlation",
+        test=Test(null=CircularShift(min_shift=10)),
     )
     assert found.provenance["n_permutations"] == 31
 
@@ -233,13 +264,9 @@ def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():
     ("options", "says"),
     [
         ({"score": "aurok"}, "auroc"),
-        ({"tail": "gdp"}, "gpd"),
-        ({"alternative": "bigger"}, "two-sided"),
-        ({"correction": "hb"}, "bh"),
-        ({"n_permutations": 1}, "too few"),
-        ({"block": [0, 1]}, "shape"),
-        ({"block": "document"}, "bare array"),
-        ({"units": ["a"]}, "shape"),
+        ({"test": Test(null=MatchedUnits())}, "another question"),
+        ({"exchange": [0, 1]}, "shape"),
+        ({"exchange": "document"}, "bare array"),
     ],
 )
 def test_bad_options_are_refused(options, says):
@@ -261,7 +288,7 @@ def test_extreme_effects_reach_p_below_a_millionth_only_through_a_tail():
 
     exact = stats.ttest_ind(values[labels, 5], values[~labels, 5]).pvalue
     got = {
-        tail: quiet(values, labels, tail=tail, correction="bh").table.loc[5]
+        tail: quiet(values, labels, test=Test(tail=tail, correction="bh")).table.loc[5]
         for tail in ("permutation", "normal", "gpd")
     }
     assert got["permutation"]["p"] == pytest.approx(1 / 1001)
@@ -278,8 +305,11 @@ def test_products_of_torch_are_those_of_numpy():
     assert np.allclose(here["p"], there["p"])
 
 
-def test_a_recording_on_disk_is_read_in_blocks_of_units(tmp_path):
+def test_a_recording_on_disk_is_read_in_batches_of_units(tmp_path, monkeypatch):
     import xarray as xr
+
+    monkeypatch.setattr(permutation, "BATCH_BYTES", 1)
+    monkeypatch.setattr(permutation, "BATCH_UNITS", 6)
 
     rng = np.random.default_rng(0)
     rec = as_recording(rng.standard_normal((60, 20)), samples={"y": np.arange(60) % 2})
@@ -287,5 +317,17 @@ def test_a_recording_on_disk_is_read_in_blocks_of_units(tmp_path):
     bare.to_zarr(tmp_path / "rec.zarr", consolidated=False)
     lazy = xr.open_zarr(tmp_path / "rec.zarr", chunks=None, consolidated=False)["activity"]
     lazy = lazy.assign_coords(unit=rec["unit"].values)
-    a, b = (quiet(r, "y", n_permutations=99, batch_size=6).table for r in (rec, lazy))
+    a, b = (quiet(r, "y", test=Test(n_permutations=99)).table for r in (rec, lazy))
     assert a.equals(b)
+
+
+def test_without_a_test_there_are_scores_alone():
+    values, labels = np.random.default_rng(0).standard_normal((20, 3)), np.arange(20) % 2
+    scored, tested = quiet(values, labels, test=None, method="m"), quiet(values, labels)
+    assert scored.table["cohens_d"].tolist() == tested.table["cohens_d"].tolist()
+    assert not {"p", "q", "effect"} & set(scored.table)
+    assert (scored.method, scored.null) == ("m", "none")
+    with pytest.raises(NisslError, match="has no null"):
+        scored.significant()
+    # Nothing is permuted, so that nothing need be exchangeable.
+    assert len(quiet(values.cumsum(axis=0), np.arange(20) // 10, test=None)) == 3

@@ -3,7 +3,7 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.recording import as_recording
-from nissl.statistics import control_labels, cross_validate, probe
+from nissl.statistics import Test, control_labels, cross_validate, probe
 
 
 def tokens(n_documents=30, length=20, n_words=12, seed=0):
@@ -27,7 +27,13 @@ def test_selectivity_tells_what_is_encoded_from_what_is_memorised(kind):
         units={"site": ["plain"] * 3 + ["words"] * 12 + ["noise"] * 3, "index": range(18)},
     )
     found = probe(
-        rec, "label", block="document", types="word", kind=kind, n_controls=9, progress=False
+        rec,
+        "label",
+        groups="document",
+        types="word",
+        kind=kind,
+        test=Test(n_permutations=9),
+        progress=False,
     )
     table = found.table.set_index("unit")
     assert table.loc["plain", "accuracy"] > 0.9
@@ -36,17 +42,17 @@ def test_selectivity_tells_what_is_encoded_from_what_is_memorised(kind):
     assert abs(table.loc["words", "effect"]) < 0.05
     assert table.loc["noise", "accuracy"] < 0.6
     assert table.loc["plain", "p"] == 0.1
-    assert found.null == "ControlTask(n_controls=9)"
+    assert found.null == "control tasks"
 
 
-def test_blocks_are_not_in_both_parts():
+def test_groups_are_not_in_both_parts():
     # Each block has a signature and a label of its own: nothing to generalise.
     rng = np.random.default_rng(0)
     block = np.repeat(np.arange(40), 10)
     values = rng.standard_normal((40, 60))[block] + 0.01 * rng.standard_normal((400, 60))
     labels = (np.arange(40) % 2)[block]
-    leaky = cross_validate(values, labels, block=np.arange(400), kind="ridge")
-    honest = cross_validate(values, labels, block=block, kind="ridge")
+    leaky = cross_validate(values, labels, groups=np.arange(400), kind="ridge")
+    honest = cross_validate(values, labels, groups=block, kind="ridge")
     assert leaky > 0.95
     assert honest < 0.75
 
@@ -64,7 +70,7 @@ def test_equals_sklearn_with_the_same_folds():
     fold = (np.random.default_rng(7).permutation(30) % 5)[block]
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.5, max_iter=1000))
     theirs = (cross_val_predict(model, values, labels, cv=PredefinedSplit(fold)) == labels).mean()
-    ours = cross_validate(values, labels, block=block, penalty=2.0, seed=7)
+    ours = cross_validate(values, labels, groups=block, penalty=2.0, seed=7)
     assert ours == pytest.approx(theirs)
 
 
@@ -77,10 +83,10 @@ def test_control_labels_belong_to_types_and_keep_the_shares():
     assert not np.array_equal(drawn, control_labels(labels, word, seed=4))
 
 
-def test_without_types_there_is_no_null_and_it_says_so():
+def test_without_a_test_there_is_no_null_and_it_says_so():
     _, word, document = tokens()
     found = probe(
-        np.eye(12)[word], word % 3, block=document, types=None, kind="ridge", progress=False
+        np.eye(12)[word], word % 3, groups=document, test=None, kind="ridge", progress=False
     )
     assert found.null == "none"
     assert "p" not in found.table
@@ -90,13 +96,15 @@ def test_without_types_there_is_no_null_and_it_says_so():
 
 def test_bad_probes_are_refused():
     values, labels = np.random.default_rng(0).standard_normal((20, 2)), np.arange(20) % 2
-    with pytest.raises(NisslError, match="3 blocks cannot be dealt into 5 folds"):
-        cross_validate(values, labels, block=np.arange(20) % 3)
+    with pytest.raises(NisslError, match="3 groups cannot be divided into 5 folds"):
+        cross_validate(values, labels, groups=np.arange(20) % 3)
     with pytest.raises(NisslError, match="two types"):
         control_labels(labels, np.zeros(20))
     broken = values.copy()
     broken[0, 0] = np.nan
     with pytest.raises(NisslError, match="NaN"):
-        probe(broken, labels, block=np.arange(20), types=None, progress=False)
+        probe(broken, labels, groups=np.arange(20), test=None, progress=False)
+    with pytest.raises(NisslError, match="needs types"):
+        probe(values, labels, groups=np.arange(20), progress=False)
     with pytest.raises(NisslError, match="one label to learn"):
-        cross_validate(values, np.arange(20) == 3, block=np.arange(20), n_folds=20)
+        cross_validate(values, np.arange(20) == 3, groups=np.arange(20), n_folds=20)

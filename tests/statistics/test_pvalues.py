@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError
-from nissl.statistics import against_null
+from nissl.statistics import Test, against_null
 from nissl.statistics.pvalues import compare
 
 
@@ -69,7 +69,7 @@ def test_one_column_of_draws_serves_all_units():
         method="m",
         null="n",
         alternative="less",
-        correction="bh",
+        test=Test(correction="bh"),
     )
     assert found.significant().units == ["c"]
 

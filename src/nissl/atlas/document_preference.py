@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.statistics import Test
+
 __all__ = ["document_preference"]
 
 Array = NDArray[Any]
@@ -14,9 +16,7 @@ FEWEST = 4  # documents of a label, and of all others
 AT_ONCE = 16  # permutations in one product
 
 
-def document_preference(
-    means: Array, labels: Array, *, n_permutations: int = 1000, seed: int = 0
-) -> dict[str, Array]:
+def document_preference(means: Array, labels: Array, *, test: Test = Test()) -> dict[str, Array]:
     """Return for every unit the label of documents in which it is most active.
 
     Parameters
@@ -25,10 +25,8 @@ def document_preference(
         Mean activity of each unit in each document.
     labels : array of str, shape (n_documents,)
         Label of each document.
-    n_permutations : int
-        How often labels are exchanged between documents.
-    seed : int
-        Seed of the permutations.
+    test : Test
+        Draws (1,000 permutations of labels over documents) and seed.
 
     Returns
     -------
@@ -43,7 +41,7 @@ def document_preference(
     >>> rng = np.random.default_rng(0)
     >>> labels = np.repeat(["english", "german"], 20)
     >>> means = rng.standard_normal((40, 2)) + np.outer(labels == "german", [0, 5])
-    >>> found = document_preference(means, labels, n_permutations=99)
+    >>> found = document_preference(means, labels)
     >>> str(found["label"][1]), bool(found["q"][1] < 0.05), bool(found["q"][0] < 0.05)
     ('german', True, False)
     """
@@ -67,7 +65,7 @@ def document_preference(
     observed = weights.T @ z
     best = observed.argmax(axis=0)
     score = observed[best, np.arange(n_units)]
-    rng = np.random.default_rng(seed)
+    rng, n_permutations = np.random.default_rng(test.seed), test.draws(1000)
     highest = np.empty(n_permutations)
     for first in range(0, n_permutations, AT_ONCE):
         several = range(first, min(first + AT_ONCE, n_permutations))

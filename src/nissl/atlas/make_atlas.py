@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nissl.atlas.reader import Atlas, open_atlas
 from nissl.errors import NisslError
 from nissl.recording import Recording
+from nissl.statistics import Test
 
 if TYPE_CHECKING:
     from nissl.network import Network
@@ -26,15 +27,14 @@ def make_atlas(
     sites: str | Sequence[str] = "mlp.neurons",
     dictionary: Dictionary | None = None,
     labels: Sequence[str] | None = None,
-    block: str | Sequence[str] | None = None,
-    n_permutations: int = 1000,
+    exchange: str | Sequence[str] | None = None,
+    test: Test = Test(),
     top: int = 20,
     window: int | None = None,
     n_tokens: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
-    seed: int = 0,
     resume: bool = True,
     progress: bool = True,
 ) -> Atlas:
@@ -56,8 +56,11 @@ def make_atlas(
         Sites of a network.
     dictionary : Dictionary, optional
         Look at its features instead.
-    labels, block, n_permutations
+    labels, exchange
         For a recording, as for `nissl.atlas.tuning`.
+    test : Test
+        Of a recording, as for `nissl.atlas.tuning`; of a network, draws and seed. The seed is that
+        of everything random.
     top : int
         Extremes kept of each unit, at each end.
     window : int, optional
@@ -68,8 +71,6 @@ def make_atlas(
         Windows or items in one pass.
     device, dtype : str, optional
         Where and as what a network is loaded.
-    seed : int
-        Seed of everything random.
     resume : bool
         Go on where an earlier run was stopped; False begins anew.
     progress : bool
@@ -94,7 +95,7 @@ def make_atlas(
     >>> rec = as_recording(np.random.default_rng(0).standard_normal((30, 2)),
     ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
-    ...     made = make_atlas(rec, out=out, n_permutations=99, progress=False)
+    ...     made = make_atlas(rec, out=out, progress=False)
     ...     made.units["kind"].tolist()
     ['unexplained', 'unexplained']
     """
@@ -110,10 +111,9 @@ def make_atlas(
             out,
             name=name,
             labels=labels,
-            block=block,
-            n_permutations=n_permutations,
+            exchange=exchange,
+            test=test,
             n_examples=top,
-            seed=seed,
             batch_size=batch_size,
             resume=resume,
             progress=progress,
@@ -135,7 +135,7 @@ def make_atlas(
             batch_size=batch_size,
             window=window,
             n_tokens=n_tokens,
-            seed=seed,
+            test=test,
             resume=resume,
             progress=progress,
         )

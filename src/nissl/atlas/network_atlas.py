@@ -18,6 +18,7 @@ from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.atlas.network_tables import write_network_tables
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
+from nissl.statistics import Test
 
 if TYPE_CHECKING:
     from nissl.network import ItemPlan, Network, TextPlan
@@ -46,7 +47,7 @@ def network_atlas(
     batch_size: int | None = None,
     window: int | None = None,
     n_tokens: int | None = None,
-    seed: int = 0,
+    test: Test = Test(),
     resume: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -76,8 +77,8 @@ def network_atlas(
         As for `nissl.network.record`.
     n_tokens : int, optional
         How much of a text is read; by default all of it.
-    seed : int
-        Seed of the sample and of the permutations.
+    test : Test
+        Of the language of documents: draws (1,000), seed, which is that of the sample too.
     resume : bool
         Go on where an earlier run was stopped; False begins anew.
     progress : bool
@@ -99,7 +100,8 @@ def network_atlas(
 
     began = time.perf_counter()
     _make_folder(Path(out))
-    rules = rules or Rules()
+    rules, seed = rules or Rules(), test.seed
+    test.require(null=(None,), tail=("permutation",), correction=("max",))
     plan = plan_of(net, inputs, batch_size=batch_size, window=window, n_tokens=n_tokens)
     about: dict[str, Any] = {
         **provenance(net, plan, seed=seed),
@@ -124,7 +126,7 @@ def network_atlas(
         about,
         rules=rules,
         n_neighbours=n_neighbours,
-        seed=seed,
+        test=test,
         began=began,
         progress=progress,
     )

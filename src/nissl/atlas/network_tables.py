@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nissl.atlas.vocabulary import Vocabulary
     from nissl.atlas.writer import AtlasWriter
     from nissl.network import ItemPlan, Network, TextPlan
+    from nissl.statistics import Test
 
 __all__ = ["write_network_tables"]
 
@@ -40,7 +41,7 @@ def write_network_tables(
     *,
     rules: Rules,
     n_neighbours: int,
-    seed: int,
+    test: Test,
     began: float,
     progress: bool,
 ) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def write_network_tables(
         The thresholds of the kinds.
     n_neighbours : int
         Neighbours of each unit.
-    seed : int
-        Seed of the permutations.
+    test : Test
+        Of the language of documents.
     began : float
         When the whole began, by `time.perf_counter`.
     progress : bool
@@ -82,7 +83,7 @@ def write_network_tables(
         units, own, pair = _describe(net, accumulators, words, writer, progress=progress)
         counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
         units["dead"] = (_active(accumulators) == 0) & (counts >= rules.dead_tokens)
-        units = units.assign(**_languages(accumulators, seed=seed))
+        units = units.assign(**_languages(accumulators, test))
         units = units.assign(**_neighbours(accumulators, units, n=n_neighbours, progress=progress))
         units["kind"] = unit_kinds(units, rules, agreement=own, pair_agreement=pair)
         columns = UNITS if accumulators.corpus is None else (*UNITS, *NETWORK_UNITS)
@@ -234,7 +235,7 @@ def _weights(net: Network, site: str, promoted: PromotedTokens, n_units: int) ->
     return {**weight_columns(net, site, n_units), **promoted.columns(write, n_units)}
 
 
-def _languages(accumulators: Accumulators, *, seed: int) -> dict[str, Any]:
+def _languages(accumulators: Accumulators, test: Test) -> dict[str, Any]:
     from nissl.atlas.document_preference import document_preference
 
     corpus = accumulators.corpus
@@ -246,7 +247,7 @@ def _languages(accumulators: Accumulators, *, seed: int) -> dict[str, Any]:
     means = np.concatenate(
         [g.documents.result()["mean"] for g in accumulators.sites.values()], axis=1
     )
-    found = document_preference(means, corpus.language, seed=seed)
+    found = document_preference(means, corpus.language, test=test)
     return {
         "language": found["label"],
         "language_effect": found["effect"],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
+from nissl.statistics import Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +30,12 @@ def recording_atlas(
     *,
     name: str | None = None,
     labels: Sequence[str] | None = None,
-    block: str | Sequence[str] | None = None,
+    exchange: str | Sequence[str] | None = None,
     n_bins: int | None = None,
-    n_permutations: int = 1000,
-    correction: str = "max",
+    test: Test = Test(),
     q: float = 0.05,
     n_examples: int = 20,
     n_neighbours: int = 10,
-    seed: int = 0,
     batch_size: int | None = None,
     resume: bool = True,
     progress: bool = True,
@@ -55,22 +54,18 @@ def recording_atlas(
         What the recording is called; its attribute ``specimen`` where not given.
     labels : sequence of str, optional
         Sample coordinates to test; all that can be tested where not given.
-    block : str or sequence of str, optional
-        Coordinates that hold samples together, from large to small; found by name where not given.
+    exchange : str or sequence of str, optional
+        Coordinates of exchangeability blocks, from large to small; found by name where not given.
     n_bins : int, optional
         Bins of circular and continuous coordinates.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"}
-        Over all units and coordinates.
+    test : Test
+        As for `tuning`.
     q : float
         The corrected p at which a unit counts as tuned.
     n_examples : int
         Extremes kept at each end.
     n_neighbours : int
         Neighbours kept of each unit.
-    seed : int
-        Of the draws.
     batch_size : int, optional
         Units tested at a time.
     resume : bool
@@ -81,7 +76,7 @@ def recording_atlas(
     Returns
     -------
     dict
-        What ``atlas.json`` holds: the counts, the rules, what was exchanged for which coordinate,
+        What ``atlas.json`` holds: the counts, the rules, what was permuted for which coordinate,
         which were skipped and why, versions, seed and seconds.
 
     Raises
@@ -89,7 +84,7 @@ def recording_atlas(
     NotARecording
         `rec` is not a Recording.
     UnknownName
-        There is no such coordinate or correction.
+        There is no such coordinate.
     NisslError
         There is nothing in the recording, or the folder cannot be written.
 
@@ -100,9 +95,9 @@ def recording_atlas(
     >>> rec = as_recording(np.random.default_rng(0).standard_normal((30, 2)),
     ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
-    ...     made = recording_atlas(rec, out, n_permutations=99, progress=False)
+    ...     made = recording_atlas(rec, out, progress=False)
     >>> made["n_units"], made["skipped"]
-    (2, {'trial': 'it says what hangs together'})
+    (2, {'trial': 'its values are exchangeability blocks'})
     """
     from nissl.atlas.finished_batches import identity_of
     from nissl.atlas.neighbours import neighbours_of
@@ -125,11 +120,9 @@ def recording_atlas(
     moments, extremes, rule = summary(rec, k=min(n_examples, rec.sizes["sample"]))
     asked: dict[str, Any] = {
         "labels": labels,
-        "block": block,
+        "exchange": exchange,
         "n_bins": n_bins,
-        "n_permutations": n_permutations,
-        "correction": correction,
-        "seed": seed,
+        "test": test,
         "batch_size": batch_size,
     }
     finished = _finished(Path(out), identity_of(rec, moments, asked), resume=resume)
@@ -147,9 +140,9 @@ def recording_atlas(
             "unexplained": "no coordinate that was asked explains it",
         },
         "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
-        "n_permutations": n_permutations,
-        "correction": correction,
-        "seed": seed,
+        "n_permutations": test.draws(1000),
+        "correction": test.correction,
+        "seed": test.seed,
         **_versions(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - began, 1),

@@ -15,7 +15,8 @@ from nissl.atlas.tables import TUNING, conform
 from nissl.atlas.tuning_plan import PER_BIN, TuningPlan, plan_tuning
 from nissl.errors import NisslError
 from nissl.recording import Recording, check
-from nissl.statistics import Finding
+from nissl.statistics import Finding, Test
+from nissl.statistics.test import CORRECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,12 +55,9 @@ def tuning(
     rec: Recording,
     *,
     labels: Sequence[str] | None = None,
-    block: str | Sequence[str] | None = None,
+    exchange: str | Sequence[str] | None = None,
     n_bins: int | None = None,
-    n_permutations: int = 1000,
-    correction: str = "max",
-    tail: str = "permutation",
-    seed: int = 0,
+    test: Test = Test(),
     batch_size: int | None = None,
     finished: FinishedBatches | None = None,
     progress: bool = True,
@@ -67,7 +65,7 @@ def tuning(
     """Test every unit for tuning to every coordinate of the samples.
 
     The score is eta squared, the share of a unit's variance that lies between the levels of the
-    coordinate; inside each block where the null shifts inside blocks. Its null exchanges what
+    coordinate; inside each block where the null shifts inside blocks. Its null permutes what
     `nissl.atlas.tuning_plan` says may be exchanged, by the same draws for all units.
 
     Parameters
@@ -76,18 +74,13 @@ def tuning(
         In memory or lazy. Values that are not finite are left out, unit by unit.
     labels : sequence of str, optional
         Sample coordinates; all that can be tested where not given.
-    block : str or sequence of str, optional
-        Coordinates that hold samples together, from large to small; found by name where not given.
+    exchange : str or sequence of str, optional
+        Coordinates of exchangeability blocks, from large to small; found by name where not given.
     n_bins : int, optional
         Bins of circular and continuous coordinates; by default 24 and 12.
-    n_permutations : int
-        Draws of the null; fewer where it has fewer.
-    correction : {"max", "bh", "bonferroni"}
-        Over all units and coordinates.
-    tail : {"permutation", "gpd"}
-        How to go below 1 / (n_permutations + 1).
-    seed : int
-        Of the draws.
+    test : Test
+        Draws (1,000; fewer where the null has fewer), tail, correction over all units and
+        coordinates, seed. The null follows from the coordinate.
     batch_size : int, optional
         Units read at a time; as many as fit into 256 MB where not given.
     finished : FinishedBatches, optional
@@ -119,7 +112,7 @@ def tuning(
     NotARecording
         `rec` is not a Recording.
     UnknownName
-        There is no such coordinate, correction or tail.
+        There is no such coordinate.
     NisslError
         Fewer than 19 draws, by which no p-value can reach 0.05.
 
@@ -135,7 +128,7 @@ def tuning(
     >>> noise = np.random.default_rng(0).standard_normal((40, 2))
     >>> rec = as_recording(noise + np.c_[side == "left", np.zeros(40)] * 5,
     ...                 samples={"trial": range(40), "side": side})
-    >>> tuning(rec, n_permutations=99, progress=False).finding.significant().units
+    >>> tuning(rec, progress=False).finding.significant().units
     ['unit[0]']
     """
     import pandas as pd
@@ -144,9 +137,11 @@ def tuning(
     from nissl.statistics.pvalues import corrected
 
     check(rec)
+    test.require(null=(None,), alternative=(None, "greater"), correction=CORRECTIONS)
+    n_permutations = test.draws(1000)
     if n_permutations < 19:
         raise NisslError(f"{n_permutations} draws cannot give a p of 0.05", do="give 999 or more")
-    plans, skipped = plan_tuning(rec, labels=labels, block=block, n_bins=n_bins)
+    plans, skipped = plan_tuning(rec, labels=labels, exchange=exchange, n_bins=n_bins)
     tables: list[pd.DataFrame] = []
     extremity: list[NDArray[np.floating[Any]]] = []
     maxima = np.full(n_permutations, -np.inf)
@@ -158,7 +153,7 @@ def tuning(
                 name = f"{number}-{units.start}"
                 made = finished.get(name)
                 if made is None:
-                    made = _test(rec, plan, units, n_permutations, seed=seed, tail=tail)
+                    made = _test(rec, plan, units, n_permutations, test)
                     finished.put(name, made[0], **made[1])
                 tables.append(made[0])
                 extremity.append(made[1]["extremity"])
@@ -171,15 +166,15 @@ def tuning(
     )
     if tables:
         p = table["p"].to_numpy()
-        q = corrected(p, np.concatenate(extremity), maxima, correction=correction, tail=tail)
+        q = corrected(p, np.concatenate(extremity), maxima, test)
         table["q"] = np.where(table["note"] == "", q, 1.0)
     table = conform(table, TUNING)
     nulls = "; ".join(f"{plan.name}: {plan.null.name}" for plan in plans)
     provenance: dict[str, str | int | float] = {
         "n_permutations": n_permutations,
-        "seed": seed,
-        "correction": correction,
-        "tail": tail,
+        "seed": test.seed,
+        "correction": str(test.correction),
+        "tail": test.tail,
         "n_tests": len(table),
         "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
     }
@@ -193,15 +188,15 @@ def _batches(rec: Recording, plan: TuningPlan, n: int, batch_size: int | None) -
 
 
 def _test(
-    rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed: int, tail: str
+    rec: Recording, plan: TuningPlan, units: slice, n: int, test: Test
 ) -> tuple[pd.DataFrame, dict[str, NDArray[np.floating[Any]]]]:
     """Return the table of some units, their standardised scores, and the largest of each draw."""
     from nissl.statistics.pvalues import compare
 
     # A single stretch has no more shifts than samples; drawn twice they would make p too small.
     different = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
-    scores = eta_squared(rec, plan, units, min(n, round(different) - 1), seed=seed)
-    compared = compare(scores.eta2, scores.draws, alternative="greater", tail=tail)
+    scores = eta_squared(rec, plan, units, min(n, round(different) - 1), seed=test.seed)
+    compared = compare(scores.eta2, scores.draws, alternative="greater", tail=test.tail)
     table = _table(rec, plan, units, scores, compared)
     tested = (table["note"] == "").to_numpy()
     return table, {

@@ -1,7 +1,7 @@
-"""Which sample coordinates a unit may be tuned to, and what may be exchanged to find out.
+"""Which sample coordinates a unit may be tuned to, and what may be permuted to find out.
 
 A coordinate becomes **levels**: the labels of a category, or bins of an angle or a quantity. What
-is exchanged under the null follows from how samples hang together:
+is permuted under the null follows from which samples depend on each other:
 
 - the coordinate does not vary inside a block (the label of a trial): blocks are averaged, and
   their labels permuted, inside whatever larger block they lie in;
@@ -56,9 +56,9 @@ class TuningPlan:
     names : list of str
         What the levels are called.
     null : CircularShift or PermutedLabels
-        What is exchanged.
+        What is permuted.
     within : array of int, shape (n_observations,)
-        The stretch inside which it is exchanged.
+        The stretch inside which it is permuted.
     period : float
         Of a circular coordinate; 0 otherwise.
 
@@ -68,7 +68,7 @@ class TuningPlan:
     >>> rec = as_recording(np.zeros((8, 1)), samples={"trial": range(8), "side": ["l", "r"] * 4})
     >>> plans, skipped = plan_tuning(rec)
     >>> plans[0].name, plans[0].null.name, list(skipped)
-    ('side', "PermutedLabels(block='trial')", ['trial'])
+    ('side', "PermutedLabels(exchange='trial')", ['trial'])
     """
 
     name: str
@@ -91,7 +91,7 @@ def plan_tuning(
     rec: Recording,
     *,
     labels: Sequence[str] | None = None,
-    block: str | Sequence[str] | None = None,
+    exchange: str | Sequence[str] | None = None,
     n_bins: int | None = None,
 ) -> tuple[list[TuningPlan], dict[str, str]]:
     """Decide for every sample coordinate how tuning to it is tested, or why it cannot be.
@@ -102,11 +102,11 @@ def plan_tuning(
         The recording; its values are not read. A coordinate with an attribute ``period`` is
         circular.
     labels : sequence of str, optional
-        The coordinates; all where not given. Time, and what holds samples together, are tested
-        only where they are asked for.
-    block : str or sequence of str, optional
-        The coordinates that hold samples together, from large to small; found by name where
-        not given (`nissl.atlas.nesting.nesting_coordinates`).
+        The coordinates; all where not given. Time, and coordinates of blocks, are tested only
+        where they are asked for.
+    exchange : str or sequence of str, optional
+        The coordinates of exchangeability blocks, from large to small; found by name where not
+        given (`nissl.atlas.nesting.nesting_coordinates`).
     n_bins : int, optional
         Bins of circular and continuous coordinates; by default 24 and 12.
 
@@ -135,9 +135,8 @@ def plan_tuning(
     """
     known = [str(name) for name, c in rec.coords.items() if c.dims == ("sample",)]
     asked = known if labels is None else list(labels)
-    holds = (
-        nesting_coordinates(rec) if block is None else [block] if isinstance(block, str) else block
-    )
+    given = [exchange] if isinstance(exchange, str) else exchange
+    holds = nesting_coordinates(rec) if given is None else given
     for name in (*asked, *holds):
         if name not in known:
             raise UnknownName("sample coordinate", name, known)
@@ -150,7 +149,7 @@ def plan_tuning(
             if labels is None and name in TIME:
                 raise _Unsuitable("time itself")
             if labels is None and name in holds:
-                raise _Unsuitable("it says what hangs together")
+                raise _Unsuitable("its values are exchangeability blocks")
             plans.append(_plan(rec, name, list(holds), keys, n_bins))
         except _Unsuitable as why:
             skipped[name] = str(why)
@@ -187,7 +186,7 @@ def _plan(
         _, first, observation = np.unique(keys[depth][rows], return_index=True, return_inverse=True)
         above = keys[depth - 1] if depth else np.zeros(len(column), np.int64)
         within = above[rows][first]
-        null = PermutedLabels(block=holds[depth], within=holds[depth - 1] if depth else None)
+        null = PermutedLabels(exchange=holds[depth], within=holds[depth - 1] if depth else None)
     period = float(rec[name].attrs.get("period", 0.0))
     kind, codes, levels, names = _levels(column[rows][first], words, period, n_bins)
     if (codes < 0).any():  # levels too rare to be tested
@@ -196,7 +195,7 @@ def _plan(
         codes, within = codes[codes >= 0], within[codes >= 0]
     if kind == "categorical" and depth is not None and len(levels) == len(codes):
         raise _Unsuitable(f"every level is one {holds[depth]}, so that nothing can be exchanged")
-    if null.log_arrangements(codes, block=None, within=within) < np.log(1 / SMALLEST_P):
+    if null.log_arrangements(codes, exchange=None, within=within) < np.log(1 / SMALLEST_P):
         what = holds[depth] if depth is not None else "sample"
         raise _Unsuitable(f"too few {what}s to exchange: no p-value could reach {SMALLEST_P}")
     return TuningPlan(name, kind, rows, observation, codes, levels, names, null, within, period)

@@ -52,9 +52,11 @@ def _atlas(
         nissl atlas head-direction --out out/mouse
     """
     from nissl.atlas import make_atlas
+    from nissl.statistics import Test
 
     options = given(n_tokens=tokens, sites=sites, batch_size=batch_size, device=device, dtype=dtype)
-    made = make_atlas(network, text=text, out=out, seed=seed, progress=not quiet, **options)
+    test = Test(seed=seed)
+    made = make_atlas(network, text=text, out=out, test=test, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)
         return

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.selectivity.inputs.facts import NotKnown
-from nissl.statistics import paired_test
+from nissl.statistics import Test, paired_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,19 +37,17 @@ def comparative(
     *,
     edit: Any,
     sites: str | Iterable[str] = "mlp.neurons",
-    block: str | None = None,
-    exact: bool = False,
-    n_permutations: int = 999,
-    correction: str | None = "max",
+    exchange: str | None = None,
+    test: Test = Test(),
     batch_size: int = 16,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Compare what each neuron contributes to the answers with and without an edit.
 
     A neuron's increase is measured where the answer is read: the log probability of the answer with
-    the neuron's output added to the stream it is added to, less that without it. Its ``change`` is
-    by how much the increase falls under the edit, the mean over facts.
+    the neuron's output added to the stream it is added to, less that without it, to first order in
+    what the neuron writes (`log_increase`). Its ``change`` is by how much the increase falls under
+    the edit, the mean over facts.
 
     Parameters
     ----------
@@ -62,19 +59,13 @@ def comparative(
         What is compared with: the head that matters, ablated (`head_damage` finds it).
     sites : str or iterable of str
         Whose neurons: ``blocks.L.mlp.neurons``.
-    block : str, optional
+    exchange : str, optional
         A column of `facts`; those that share its value (the numbers that are added) are one sample.
-    exact : bool
-        Compute every increase in full, at the cost of a row of logits for each fact and neuron;
-        otherwise to first order in what the neuron writes.
-    n_permutations : int
-        Draws of the null: in each sample, the runs with and without the edit trade places.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all neurons.
+    test : Test
+        Draws (999), tail, correction over all neurons, seed. The null: in each sample, the runs
+        with and without the edit are swapped.
     batch_size : int
         Prompts in a call.
-    seed : int
-        The seed of the draws.
     progress : bool
         Show a bar.
 
@@ -87,10 +78,10 @@ def comparative(
 
     Raises
     ------
-    NotKnown
+    TooFewSamples
         There are fewer than five facts.
     NotExchangeable
-        They are of fewer than five blocks.
+        They are of fewer than five exchangeability blocks.
     NisslError
         A site is no MLP's, or edits are already in force.
 
@@ -113,7 +104,9 @@ def comparative(
     from nissl.network.weights import folded_weights
 
     if len(facts) < LEAST:
-        raise NotKnown(f"{len(facts)} facts are too few", do="give facts that the network knows")
+        raise TooFewSamples(
+            f"{len(facts)} facts are too few", do="give facts that the network knows"
+        )
     if net.edit_blocks:
         raise NisslError("edits are in force", do="compare outside of net.edit")
     found, read = net.find(sites), readout(net)
@@ -127,7 +120,7 @@ def comparative(
     before, after = [], []
     for w, one, other in zip(write, clean, edited, strict=True):
         both = [
-            log_increase(read, stream, activity, w.to(stream), answers, exact=exact)
+            log_increase(read, stream, activity, w.to(stream), answers)
             # Where the edit does not reach, the same must not seem to differ by rounding.
             for stream, activity in ([one] if _same(one, other) else [one, other])
         ]
@@ -140,22 +133,16 @@ def comparative(
         for i in range(len(w))
     ]
     table = pd.DataFrame(units, columns=["unit", "site", "layer", "index"])
-    said = {"network": net.name, "edit": repr(edit), "form": "exact" if exact else "first order"}
-    tested = paired_test(
+    return paired_test(
         increase,
         np.concatenate(after, axis=1),
         units=table,
-        block=None if block is None else facts[block],
+        exchange=None if exchange is None else facts[exchange],
         score="change",
         method="comparative",
-        said=said,
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
+        test=test,
         progress=progress,
-    )
-    tested.table["increase"] = increase.mean(axis=0)
-    return tested
+    ).assign({"network": net.name, "edit": repr(edit)}, increase=increase.mean(axis=0))
 
 
 def log_increase(

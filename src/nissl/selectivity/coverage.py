@@ -7,6 +7,7 @@ much.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import as_recording, samples_table, units_table
 from nissl.selectivity.activity.covered import BINS, FULL, Coverage, averaged
-from nissl.statistics import Finding, PermutedLabels, permutation_test
+from nissl.statistics import Finding, PermutedLabels, Test, permutation_test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -32,11 +33,7 @@ def coverage(
     by: Literal["unit", "site", "network"] = "unit",
     bins: int = BINS,
     full_density: float = FULL,
-    null: PermutedLabels = PermutedLabels(),  # noqa: B008
-    n_permutations: int = 1000,
-    tail: str = "permutation",
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
     progress: bool = True,
 ) -> Finding:
     """Tell by the coverage of their states inputs like those of training from others.
@@ -54,17 +51,10 @@ def coverage(
         Into how many states the range from 0 to 1 is cut.
     full_density : float
         The density at which a state counts as wholly covered; 1 is that of states spread evenly.
-    null : PermutedLabels
-        How "inside" and "outside" are moved among inputs. Sample coordinates that only one of
-        them has are not seen, and a block is either inside or outside.
-    n_permutations : int
-        Draws of the null.
-    tail : {"permutation", "normal", "gpd"}
-        How p goes below 1 / (n_permutations + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all rows.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null (`PermutedLabels`: "inside" and "outside" are permuted over inputs), draws (1,000),
+        tail, correction over all rows, seed. Sample coordinates that only one of them has are not
+        seen, and an exchangeability block is either inside or outside.
     progress : bool
         Show a bar.
 
@@ -110,9 +100,10 @@ def coverage(
         names = list(dict.fromkeys(site)) if by == "site" else ["network"]
         units = pd.DataFrame({"unit": [name or "all units" for name in names]})
     samples = [samples_table(rec) for rec in (inside, outside)]
+    block = test.null_or(PermutedLabels()).exchange
     for name, rows in zip(("inside", "outside"), samples, strict=True):
-        if null.block in rows:  # a number on one side is not the same block on the other
-            rows[null.block] = name + " " + rows[null.block].astype(str)
+        if block in rows:  # a number on one side is not the same block on the other
+            rows[block] = name + " " + rows[block].astype(str)
     both = as_recording(
         np.concatenate([here, there]),
         units=units,
@@ -122,15 +113,13 @@ def coverage(
         both,
         np.arange(len(both)) < len(here),
         score="auroc",
-        alternative="greater",
-        null=null,
-        n_permutations=n_permutations,
-        tail=tail,
-        correction=correction,
-        seed=seed,
+        test=replace(test, alternative=test.alternative or "greater"),
+        method="coverage",
         progress=progress,
     )
-    means = {"inside": here.mean(axis=0), "outside": there.mean(axis=0), "area": area}
-    table = found.table.merge(units[["unit"]].assign(**means), on="unit")
-    said = {**found.provenance, "bins": bins, "full_density": full_density, "n_train": len(train)}
-    return Finding(table, "coverage", found.null, said, found.score)
+    return found.assign(
+        {"bins": bins, "full_density": full_density, "n_train": len(train)},
+        inside=here.mean(axis=0),
+        outside=there.mean(axis=0),
+        area=area,
+    )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError, TooFewSamples, UnknownName
 from nissl.methods import method
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["erasing"]
 
 Array = NDArray[Any]
-LEAST = 5  # detectors without which their triggers cannot be exchanged
+LEAST = 5  # detectors without which their triggers cannot be permuted
 
 
 @method(system=160)
-def erasing(net: Network, found: Finding, *, n_permutations: int = 999, seed: int = 0) -> Finding:
+def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh")) -> Finding:
     """Measure how far each detector of tokens writes against the tokens that trigger it.
 
     What a detector adds to the stream when it fires (its output weights, with the sign of its
     activity there and the norms on the way folded in) is multiplied by the unembedding. Its score
     is the logit of its trigger in deviations of its logits over the vocabulary: below zero, it
-    erases. The null exchanges the triggers of all detectors: other tokens that are as frequent, and
+    erases. The null permutes the triggers of all detectors: other tokens that are as frequent, and
     as easily detected.
 
     Parameters
@@ -38,24 +38,24 @@ def erasing(net: Network, found: Finding, *, n_permutations: int = 999, seed: in
         The network of the finding.
     found : Finding
         Of `ngram`.
-    n_permutations : int
-        Exchanges of triggers.
-    seed : int
-        Of the exchanges.
+    test : Test
+        Draws (999 permutations of triggers), tail, correction, seed.
 
     Returns
     -------
     Finding
         One row for each detector of tokens: ``unit``, ``trigger_logit`` (the score), ``effect``,
-        ``null_mean``, ``null_sd``, ``p`` (two-sided), ``q`` (Benjamini and Hochberg), ``layer``,
+        ``null_mean``, ``null_sd``, ``p`` (two-sided), ``q``, ``layer``,
         ``trigger``, ``triggers`` and ``place`` (the share of the vocabulary that is suppressed more
         than the trigger). Its provenance holds the mean over detectors: ``mean``, ``null_mean``,
         ``mean_p`` (one-sided, of erasing), ``share_negative`` and ``null_share_negative``.
 
     Raises
     ------
+    TooFewSamples
+        There are fewer than five detectors.
     NisslError
-        There are fewer than five detectors, or the network has no unembedding.
+        The network has no unembedding.
     UnknownName
         The finding is not one of `ngram`.
 
@@ -85,10 +85,11 @@ def erasing(net: Network, found: Finding, *, n_permutations: int = 999, seed: in
     for name in ("kind", "trigger", "sign"):
         if name not in found.table:
             raise UnknownName("column", name, [str(c) for c in found.table.columns])
+    test.require(null=(None,))
     table = found.table[found.table["kind"] == "token"].reset_index(drop=True)
     if len(table) < LEAST:
-        raise NisslError(
-            f"{len(table)} detectors of tokens are too few to exchange their triggers",
+        raise TooFewSamples(
+            f"{len(table)} detectors of tokens are too few to permute their triggers",
             where=str(found.provenance.get("network", "")),
             do=f"find at least {LEAST}: read more text, or relax `coverage` of ngram",
         )
@@ -96,36 +97,32 @@ def erasing(net: Network, found: Finding, *, n_permutations: int = 999, seed: in
     if unembedding is None:
         raise NisslError(f"{net.name} has no unembedding", do="use a language model with a head")
     logits, place = _logits(net, table, unembedding)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(test.seed)
     n = len(table)
     rows = np.arange(n)
-    exchanged = np.stack([rng.permutation(n) for _ in range(n_permutations)])
-    draws = logits[rows, exchanged]
+    draws = logits[rows, np.stack([rng.permutation(n) for _ in range(test.draws(999))])]
     made = against_null(
         logits[rows, rows],
         draws,
         units=list(table["unit"]),
         score="trigger_logit",
         method="erasing",
-        null="triggers exchanged among detectors",
-        correction="bh",
+        null="triggers permuted over detectors",
+        test=test,
     )
     mean, drawn = logits[rows, rows].mean(), draws.mean(axis=1)
-    about = {
-        **made.provenance,
+    about: dict[str, str | int | float] = {
         "network": net.name,
-        "seed": seed,
+        "seed": test.seed,
         "n_detectors": n,
         "mean": float(mean),
         "null_mean": float(drawn.mean()),
-        "mean_p": float((1 + (drawn <= mean).sum()) / (1 + n_permutations)),
+        "mean_p": float((1 + (drawn <= mean).sum()) / (1 + len(drawn))),
         "share_negative": float((logits[rows, rows] < 0).mean()),
         "null_share_negative": float((draws < 0).mean()),
     }
     more = {name: table[name].to_numpy() for name in ("layer", "trigger", "triggers")}
-    return Finding(
-        made.table.assign(**more, place=place), "erasing", made.null, about, "trigger_logit"
-    )
+    return made.assign(about, **more, place=place)
 
 
 def _logits(net: Network, table: pd.DataFrame, unembedding: Any) -> tuple[Array, Array]:

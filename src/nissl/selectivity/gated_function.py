@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, require_known
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.selectivity.gated_classes import gated_classes
-from nissl.statistics import Finding
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,9 +40,7 @@ def gated_function(
     sites: str | Iterable[str] = "mlp.neurons",
     threshold: float = 0.5,
     fold: str = "before",
-    n_permutations: int = 200,
-    correction: str = "bh",
-    seed: int = 0,
+    test: Test = Test(correction="bh"),
     progress: bool = True,
 ) -> Finding:
     """Class every gated neuron by the cosines of its input, gate and output weights.
@@ -63,12 +61,9 @@ def gated_function(
     fold : {"before", "both"}
         Which norms are folded in: the one before the MLP, as the paper does, or also the one after
         it where there is one (Gemma), so that what is written is what enters the stream.
-    n_permutations : int
-        Other neurons of the layer with which each neuron's vectors are mismatched, at most.
-    correction : {"bh", "bonferroni"}
-        Over all neurons.
-    seed : int
-        Seed of the mismatching.
+    test : Test
+        Draws (200 other neurons of the layer, at most, with which each neuron's vectors are
+        mismatched), correction ("bh" or "bonferroni") over all neurons, seed.
     progress : bool
         Show a bar.
 
@@ -109,18 +104,28 @@ def gated_function(
     import pandas as pd
 
     from nissl.statistics import benjamini_hochberg, bonferroni
-    from nissl.statistics.pvalues import known_option
 
-    known_option("correction", correction, ("bh", "bonferroni"))
-    known_option("fold", fold, ("before", "both"))
-    _in_range(threshold, n_permutations)
+    test.require(
+        null=(None,),
+        tail=("permutation",),
+        alternative=(None, "two-sided"),
+        correction=("bh", "bonferroni"),
+    )
+    require_known("fold", fold, ("before", "both"))
+    if not 0 < threshold < 1:
+        raise NisslError(
+            f"a cosine cannot lie beyond {threshold:g} at either sign",
+            where="threshold",
+            do="give a number between 0 and 1",
+        )
+    n_permutations = test.draws(200)
     names = [site.name for site in net.find(sites)]
     parts: list[pd.DataFrame] = []
     with progress_bar(
         "Comparing weights", total=len(names), unit="layers", progress=progress
     ) as advance:
         for number, name in enumerate(names):
-            rng = np.random.default_rng([seed, number])
+            rng = np.random.default_rng([test.seed, number])
             vectors, silent = _directions(net, name, after=fold == "both")
             part = _layer(vectors, silent, threshold, n_permutations, rng)
             part.insert(0, "layer", net.find(name)[0].layer)
@@ -128,7 +133,7 @@ def gated_function(
             parts.append(part)
             advance(1)
     table = pd.concat(parts, ignore_index=True)
-    correct = benjamini_hochberg if correction == "bh" else bonferroni
+    correct = benjamini_hochberg if test.correction == "bh" else bonferroni
     tested = table["note"].to_numpy() == ""
     if tested.any():
         table.loc[tested, "q"] = correct(table["p"].to_numpy()[tested])
@@ -138,9 +143,9 @@ def gated_function(
         "threshold": threshold,
         "fold": fold,
         "n_permutations": n_permutations,
-        "correction": correction,
+        "correction": str(test.correction),
         "n_tests": int(tested.sum()),
-        "seed": seed,
+        "seed": test.seed,
     }
     return Finding(
         table, "gated_function", "weights of different neurons of a layer", about, "cos_in_out"
@@ -231,18 +236,3 @@ def _two_sided(scores: Array, null: Array) -> Array:
     below = np.searchsorted(ordered, scores, side="right")
     above = len(ordered) - np.searchsorted(ordered, scores, side="left")
     return np.asarray(np.minimum(2 * (1 + np.minimum(below, above)) / (1 + len(ordered)), 1.0))
-
-
-def _in_range(threshold: float, n_permutations: int) -> None:
-    if not 0 < threshold < 1:
-        raise NisslError(
-            f"a cosine cannot lie beyond {threshold:g} at either sign",
-            where="threshold",
-            do="give a number between 0 and 1",
-        )
-    if n_permutations < 1:
-        raise NisslError(
-            f"{n_permutations} mismatched neurons make no null",
-            where="n_permutations",
-            do="give at least 1; 200 by default",
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from nissl.methods import method
 from nissl.recording import units_table
 from nissl.recording.labels import coordinate
 from nissl.selectivity.sparse_probe import balanced, deviation, sparse_probe
-from nissl.selectivity.within_kind import auroc_within, traded
-from nissl.statistics import Finding, against_null
+from nissl.selectivity.within_kind import auroc_within, permuted
+from nissl.statistics import Finding, PermutedLabels, Test, against_null
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -35,9 +35,7 @@ def hallucination_neurons(
     kind: str | None = None,
     other_tokens: bool = True,
     share: float = 0.001,
-    n_permutations: int = 999,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
 ) -> Finding:
     """Find neurons that contribute more to wrong answers, and test them on other subjects.
 
@@ -66,13 +64,9 @@ def hallucination_neurons(
         answer. False tells them from right answers alone.
     share : float
         How many of all neurons may be H-neurons.
-    n_permutations : int
-        Draws of the null, in which subjects asked about in the same kinds trade their answers'
-        labels.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over the H-neurons.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Draws (999), tail, correction over the H-neurons, seed. The null: labels of answers are
+        permuted over subjects that were asked about in the same kinds.
 
     Returns
     -------
@@ -85,7 +79,7 @@ def hallucination_neurons(
 
     Raises
     ------
-    TooFewAnswers
+    TooFewSamples
         There are no right or no wrong answers, in one of the recordings or in every kind.
     NisslError
         A subject is in both recordings, units differ, contributions are not finite, or no neuron
@@ -111,6 +105,7 @@ def hallucination_neurons(
     >>> found.significant().units, found.provenance["probe_p"]
     (['unit[7]'], 0.001)
     """
+    test.require(null=(None,))
     train, held = (_Questions.of(r, labels, subject, kind) for r in (rec, tested))
     _require_apart(rec, tested, train, held)
     if not 0 < share < 1:
@@ -129,11 +124,12 @@ def hallucination_neurons(
         raise NisslError("no neuron contributes more to wrong answers", do="ask more questions")
     scale = deviation(np.concatenate([train.answers, *[train.others] * other_tokens]))
     probe = ((held.answers / scale) @ weight)[:, None]
-    draws = traded(held.wrong, held.subject, held.kind, n_permutations, seed=seed)
-    of_probe = _against(draws, probe, held, ["probe"], None)
+    n_permutations = test.draws(999)
+    draws = permuted(held.wrong, held.subject, held.kind, n_permutations, seed=test.seed)
+    of_probe = _against(draws, probe, held, ["probe"], replace(test, correction=None))
     table = units_table(rec)
     names = np.asarray(table["unit"]).astype(str)
-    of_units = _against(draws, held.answers[:, chosen], held, names[chosen].tolist(), correction)
+    of_units = _against(draws, held.answers[:, chosen], held, names[chosen].tolist(), test)
     score = auroc_within(held.answers, held.wrong, held.kind)
     silent = ~(train.answers.any(axis=0) | held.answers.any(axis=0))
     table = table.assign(
@@ -144,7 +140,7 @@ def hallucination_neurons(
         null_mean=0.5,
         p=1.0,
         note=np.where(silent, SILENT, NOT_CHOSEN),
-        **({} if correction is None else {"q": 1.0}),
+        **({} if test.correction is None else {"q": 1.0}),
     )
     for column in table.columns.intersection(["effect", "null_mean", "p", "q", "note"]):
         table.loc[chosen, column] = of_units.table[column].to_numpy()
@@ -152,7 +148,7 @@ def hallucination_neurons(
     said = {
         **of_units.provenance,
         "n_permutations": n_permutations,
-        "seed": seed,
+        "seed": test.seed,
         "share": share,
         "other_tokens": int(other_tokens),
         "penalty": penalty,
@@ -163,7 +159,7 @@ def hallucination_neurons(
         "n_questions": len(train.wrong),
         "n_tested": len(held.wrong),
     }
-    null = f"PermutedLabels(block={subject!r}, within={kind!r})"
+    null = PermutedLabels(exchange=subject, within=kind).name
     return Finding(table, "hallucination_neurons", null, said, "auroc")
 
 
@@ -205,9 +201,9 @@ def _against(
     values: Array,
     held: _Questions,
     units: list[str],
-    correction: str | None,
+    test: Test,
 ) -> Finding:
-    """Test by the labels that subjects trade whether each column is larger at wrong answers."""
+    """Test by permuted labels whether each column is larger at wrong answers."""
     return against_null(
         auroc_within(values, held.wrong, held.kind),
         auroc_within(values, draws, held.kind),
@@ -216,7 +212,7 @@ def _against(
         method="hallucination_neurons",
         null="",
         alternative="greater",
-        correction=correction,
+        test=test,
     )
 
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.members import joined
-from nissl.selectivity.specificity import against_exchanged, opened, over_bar, specificity
-from nissl.statistics import Finding, PermutedLabels
+from nissl.selectivity.specificity import against_permuted, opened, over_bar, specificity
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -29,10 +29,7 @@ def language_neurons(
     top: float = 0.01,
     bar: float = 0.95,
     weight: float | None = None,
-    null: PermutedLabels = PermutedLabels(),  # noqa: B008
-    n_permutations: int = 200,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
 ) -> Finding:
     """Class every unit as specific to a language, related to several, or agnostic.
 
@@ -53,15 +50,10 @@ def language_neurons(
     weight : float, optional
         Of how often a unit is open, against its entropy. By default the largest, up to 0.2, with
         which no language neuron is over the bar in all languages.
-    null : PermutedLabels
-        ``within="article"`` exchanges languages inside an article of a parallel text, so that what
-        is said cannot pass for the language in which it is said.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all units.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null, draws (200), tail, correction over all units, seed.
+        ``PermutedLabels(within="article")`` permutes languages inside an article of a parallel
+        text, so that what is said cannot pass for the language in which it is said.
 
     Returns
     -------
@@ -73,7 +65,7 @@ def language_neurons(
 
     Raises
     ------
-    TooFewDocuments
+    TooFewSamples
         There is one language only, or a language has fewer than two documents.
     NisslError
         The values are no shares, or `top` or `bar` is no share.
@@ -97,15 +89,7 @@ def language_neurons(
     if not 0 < top < 1:
         raise NisslError(f"top={top} is no share", do="give a number between 0 and 1")
     shares = opened(rec, labels)
-    found = against_exchanged(
-        rec,
-        shares,
-        method="language_neurons",
-        null=null,
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
-    )
+    found = against_permuted(rec, shares, method="language_neurons", test=test)
     over = over_bar(shares, bar)
     n_top = max(round(top * over.shape[1]), 1)
     weight = _weight(shares.share, over, n_top) if weight is None else weight
@@ -116,9 +100,11 @@ def language_neurons(
     kind[taken & (n_languages == 1)] = "specific"
     kind[taken & (n_languages > 1)] = "related"
     kind[n_languages == len(over)] = "agnostic"
-    table = found.table.assign(kind=kind, labels=joined(shares.kinds, over & (kind != "")))
-    said = {**found.provenance, "top": top, "bar": bar, "weight": weight}
-    return Finding(table, found.method, found.null, said, found.score)
+    return found.assign(
+        {"top": top, "bar": bar, "weight": weight},
+        kind=kind,
+        labels=joined(shares.kinds, over & (kind != "")),
+    )
 
 
 def _weight(share: NDArray[np.float64], over: NDArray[np.bool_], n_top: int) -> float:

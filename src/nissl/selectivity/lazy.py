@@ -13,7 +13,7 @@ from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.chunks import chunks
 from nissl.recording.units_by_site import units_by_site
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -24,9 +24,7 @@ NULL = "networks that were never trained"
 
 
 @method(system=69)
-def lazy(
-    rec: Recording, *, untrained: Sequence[Recording] | None, correction: str | None = "max"
-) -> Finding:
+def lazy(rec: Recording, *, untrained: Sequence[Recording] | None, test: Test = Test()) -> Finding:
     """Measure the share of nonzero activations of each layer, against networks without training.
 
     Parameters
@@ -38,8 +36,8 @@ def lazy(
         The same units of networks of the same architecture with fresh weights, on the same inputs
         (`ReinitialisedNetwork`); two or more. p cannot go below 1 / (n + 1). With None there is no
         null and no p.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over layers.
+    test : Test
+        Tail, correction over layers; the draws are `untrained`.
 
     Returns
     -------
@@ -100,17 +98,17 @@ def lazy(
             method="lazy",
             null=NULL,
             alternative="less",
-            correction=correction,
+            test=test,
         )
-    table = found.table.assign(
-        busiest=[share.max() for share in shares.values()],
-        dead=[(share == 0).mean() for share in shares.values()],
-        site=sites,
-    )
+    columns: dict[str, Any] = {
+        "busiest": [share.max() for share in shares.values()],
+        "dead": [(share == 0).mean() for share in shares.values()],
+        "site": sites,
+    }
     if "layer" in rec.coords:
-        table["layer"] = [int(rec["layer"].values[c[0]]) for c in units_by_site(rec).values()]
-    said = {**found.provenance, "n_samples": rec.sizes["sample"], "nonzero": float(score.mean())}
-    return Finding(table, "lazy", found.null, said, "nonzero")
+        columns["layer"] = [int(rec["layer"].values[c[0]]) for c in units_by_site(rec).values()]
+    said = {"n_samples": rec.sizes["sample"], "nonzero": float(score.mean())}
+    return found.assign(said, **columns)
 
 
 def _shares(rec: Recording) -> dict[str, NDArray[np.float64]]:

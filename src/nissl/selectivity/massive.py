@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.units_by_site import units_by_site
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.rotated import rotation
 
 if TYPE_CHECKING:
@@ -31,12 +32,10 @@ Array = NDArray[np.floating[Any]]
 def massive(
     rec: Recording,
     *,
-    block: str = "document",
+    document: str = "document",
     magnitude: float = MAGNITUDE,
     ratio: float = RATIO,
-    n_rotations: int = 19,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
 ) -> Finding:
     """Find dimensions of the residual stream that hold massive activations.
 
@@ -48,17 +47,14 @@ def massive(
     rec : Recording, shape (n_tokens, n_units)
         The residual stream: ``resid_post`` of one layer or several, told apart by the coordinate
         ``site``.
-    block : str
+    document : str
         Sample coordinate of the text.
     magnitude, ratio : float
         A value is massive beyond both: the first as it is, the second over the median.
-    n_rotations : int
-        Draws of the null: the same layer in bases rotated at random. Were the size spread over many
-        dimensions, they would hold as large values.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over the dimensions of each layer.
-    seed : int
-        The seed of the rotations.
+    test : Test
+        Draws (19), tail, correction over the dimensions of each layer, seed. The null: the same
+        layer in bases rotated at random. Were the size spread over many dimensions, they would hold
+        as large values.
 
     Returns
     -------
@@ -71,8 +67,10 @@ def massive(
 
     Raises
     ------
+    TooFewSamples
+        There is one text only.
     NisslError
-        There is one text only, or a layer whose median is zero.
+        A layer's median is zero.
     UnknownName
         The recording has no coordinate of the texts.
 
@@ -95,9 +93,10 @@ def massive(
     """
     import pandas as pd
 
-    texts = _texts(rec, block)
+    test.require(null=(None,))
+    texts = _texts(rec, document)
     if len(texts) < 2:
-        raise NisslError("one text does not tell chance from habit", do="record two texts or more")
+        raise TooFewSamples("one text gives no null", do="record two texts or more")
     tables: list[pd.DataFrame] = []
     turns: dict[int, list[NDArray[np.float32]]] = {}
     for site, columns in units_by_site(rec).items():
@@ -107,7 +106,7 @@ def massive(
         score = (largest / medians[:, None]).mean(axis=0)
         width = len(columns)
         if width not in turns:  # each layer is tested by itself: all can be turned alike
-            turns[width] = [rotation(width, (seed, width, draw)) for draw in range(n_rotations)]
+            turns[width] = [rotation(width, (test.seed, width, i)) for i in range(test.draws(19))]
         draws = _rotated(np.asarray(rec[:, columns].values), texts, turns[width])
         found = against_null(
             score,
@@ -117,40 +116,37 @@ def massive(
             method="massive",
             null="rotated basis",
             alternative="greater",
-            correction=correction,
+            test=test,
         )
         beyond = (largest > magnitude) & (largest >= ratio * medians[:, None])
         place = np.stack([values[rows].argmax(axis=0) for rows in texts])
         where = values.argmax(axis=0)
-        table = found.table.assign(
-            largest=values.max(axis=0), massive=beyond.mean(axis=0), first=(place == 0).mean(axis=0)
+        places = {"position": where, "token": where, "site": columns, "layer": columns}
+        found = found.assign(
+            largest=values.max(axis=0),
+            massive=beyond.mean(axis=0),
+            first=(place == 0).mean(axis=0),
+            **{name: rec[name].values[at] for name, at in places.items() if name in rec.coords},
         )
-        for name in ("position", "token"):
-            if name in rec.coords:
-                table[name] = rec[name].values[where]
-        for name in ("site", "layer"):
-            if name in rec.coords:
-                table[name] = rec[name].values[columns]
-        tables.append(table)
-    about = {
-        **found.provenance,
+        tables.append(found.table)
+    about: dict[str, str | int | float] = {
         "magnitude": magnitude,
         "least_ratio": ratio,
-        "seed": seed,
+        "seed": test.seed,
         "n_texts": len(texts),
         "n_tests": sum(map(len, tables)),
     }
-    return Finding(pd.concat(tables, ignore_index=True), "massive", "rotated basis", about, "ratio")
+    return replace(found, table=pd.concat(tables, ignore_index=True)).assign(about)
 
 
-def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
+def layer_ratios(rec: Recording, *, document: str = "document") -> pd.DataFrame:
     """Return for each layer how far its largest activation exceeds its median.
 
     Parameters
     ----------
     rec : Recording, shape (n_tokens, n_units)
         The residual stream, as for `massive`.
-    block : str
+    document : str
         Sample coordinate of the text.
 
     Returns
@@ -179,7 +175,7 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
     """
     import pandas as pd
 
-    texts, rows = _texts(rec, block), []
+    texts, rows = _texts(rec, document), []
     for site, columns in units_by_site(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
         medians = _medians(values, texts, site)
@@ -198,10 +194,10 @@ def layer_ratios(rec: Recording, *, block: str = "document") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _texts(rec: Recording, block: str) -> list[NDArray[np.integer[Any]]]:
+def _texts(rec: Recording, document: str) -> list[NDArray[np.integer[Any]]]:
     """Return the rows of each text."""
     check(rec)
-    number = word_codes(coordinate(rec, block))
+    number = word_codes(coordinate(rec, document))
     return [np.flatnonzero(number == n) for n in np.unique(number)]
 
 

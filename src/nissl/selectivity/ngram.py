@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.detectors import triggers
-from nissl.statistics import Finding
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,9 +22,62 @@ if TYPE_CHECKING:
     from nissl.recording import Chunk
     from nissl.selectivity.activity.firings import Firings
 
-__all__ = ["describe", "ngram"]
+__all__ = ["NgramRules", "describe", "ngram"]
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class NgramRules:
+    """The thresholds of `ngram`.
+
+    Parameters
+    ----------
+    active, firing : float
+        Shares of the layer's output beyond which a neuron is active, and fires.
+    most : int
+        N-grams that a detector may have.
+    coverage : float
+        Share of an n-gram's occurrences, and of a neuron's firings, that a detector must reach.
+    information : float
+        Nats shared with position beyond which a neuron is positional.
+    dead_tokens : int
+        Tokens without which nothing is called dead.
+    q : float
+        Corrected p that detectors and positional neurons must reach as well.
+    n_labels : tuple of int
+        How many tokens, pairs and triples are counted: those in the most documents.
+    min_documents : int
+        N-grams in fewer documents are not counted.
+
+    Raises
+    ------
+    NisslError
+        A share is not above 0 and at most 1.
+
+    Examples
+    --------
+    >>> NgramRules(most=2).coverage
+    0.95
+    """
+
+    active: float = 0.01
+    firing: float = 0.2
+    most: int = 5
+    coverage: float = 0.95
+    information: float = 0.05
+    dead_tokens: int = 100_000
+    q: float = 0.01
+    n_labels: tuple[int, ...] = (1000, 400, 200)
+    min_documents: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("active", "firing", "coverage"):
+            share = getattr(self, name)
+            if not 0 < share <= 1:
+                raise NisslError(
+                    f"{name} is a share, not {share:g}", do="give a number above 0, at most 1"
+                )
 
 
 @method(system=160)
@@ -32,24 +86,15 @@ def ngram(
     inputs: Any,
     *,
     sites: str | Iterable[str] = "mlp.neurons",
-    active: float = 0.01,
-    firing: float = 0.2,
-    most: int = 5,
-    coverage: float = 0.95,
-    information: float = 0.05,
-    dead_tokens: int = 100_000,
-    q: float = 0.01,
-    n_labels: tuple[int, ...] = (1000, 400, 200),
-    min_documents: int = 5,
-    n_permutations: int = 999,
+    rules: NgramRules = NgramRules(),
+    test: Test = Test(tail="gpd", correction="bh"),
     window: int | None = None,
     batch_size: int | None = None,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Say of every neuron whether it is dead, detects n-grams, or is positional.
 
-    A neuron is **dead** if it is never active in at least `dead_tokens` tokens. It **detects**
+    A neuron is **dead** if it is never active in at least 100,000 tokens. It **detects**
     tokens if it fires at 95% of the occurrences of at most five of them, and 95% of its firings are
     there; if not tokens then pairs, if not pairs then triples. It is **positional** if whether it
     is active shares more than 0.05 nats with the position in the window.
@@ -67,28 +112,12 @@ def ngram(
         depend on position.
     sites : str or iterable of str
         Names or globs.
-    active, firing : float
-        The two shares of the layer's output.
-    most : int
-        N-grams that a detector may have.
-    coverage : float
-        Share of an n-gram's occurrences, and of a neuron's firings, that a detector must reach.
-    information : float
-        Nats shared with position beyond which a neuron is positional.
-    dead_tokens : int
-        Tokens without which nothing is called dead.
-    q : float
-        Corrected p that detectors and positional neurons must reach as well.
-    n_labels : tuple of int
-        How many tokens, pairs and triples are counted: those in the most documents.
-    min_documents : int
-        N-grams in fewer documents are not counted.
-    n_permutations : int
-        Draws of the null of position.
+    rules : NgramRules
+        The thresholds.
+    test : Test
+        Of position: draws (999), tail, correction ("bh") over neurons, seed.
     window, batch_size : int, optional
         As for `nissl.network.record`.
-    seed : int
-        Of the draws.
     progress : bool
         Show a bar.
 
@@ -107,15 +136,16 @@ def ngram(
     Raises
     ------
     NisslError
-        Too little text: no token in `min_documents` documents; or a share is out of its range.
+        Too little text: no token in five documents.
 
     Notes
     -----
     Source: Voita, Ferrando and Nalmpantis 2023, sections 3 to 5, for OPT, whose ReLU is zero or
-    not; the two shares are ours, and so is that a window's positions are counted in 51 stretches at
-    most, which can only lose information. P-values, too: n-grams are turned round their documents
-    (`nissl.statistics.Preference`, a bound that errs on the large side, times all n-grams searched,
-    and for q times all neurons), positions by `position_test`.
+    not; the two shares of the layer's output are ours, and so is that a window's positions are
+    counted in 51 stretches at most, which can only lose information. P-values, too: n-grams are
+    shifted circularly in their documents (`nissl.statistics.Preference`, a bound that errs on the
+    large side, times all n-grams searched, and for q times all neurons), positions by
+    `position_test`.
 
     Examples
     --------
@@ -133,20 +163,22 @@ def ngram(
     from nissl.network.grid import grids_of
     from nissl.selectivity.activity.firings import Firings, read_ngrams
 
-    _in_range(active=active, firing=firing, coverage=coverage)
+    test.require(null=(None,), correction=("bh",))
     plan = plan_of(net, inputs, window=window, batch_size=batch_size)
     if not isinstance(plan, TextPlan):
         raise NisslError("n-grams are of text", do="give texts or token ids")
     special = getattr(net.tokenizer, "all_special_ids", ())
-    text = read_ngrams(plan, n_labels=n_labels, min_documents=min_documents, special=special)
+    text = read_ngrams(
+        plan, n_labels=rules.n_labels, min_documents=rules.min_documents, special=special
+    )
     grids = grids_of(net, plan, sites)
     names = [grid.site.name for grid in grids]
-    lows = active_above(net, names, plan, share=active)
+    lows = active_above(net, names, plan, share=rules.active)
     gathered: dict[str, Firings] = {}
     for grid in grids:
         zero = np.zeros(grid.width), np.full(grid.width, -np.inf)
         above, below = lows.get(grid.site.name, zero)
-        more = firing / active
+        more = rules.firing / rules.active
         gathered[grid.site.name] = Firings(
             grid.width, text, active=(above, below), firing=(more * above, more * below)
         )
@@ -156,32 +188,21 @@ def ngram(
 
     stream(net, plan, sites=names, consume=consume, progress=progress)
     layers = {grid.site.name: grid.site.layer for grid in grids}
-    table = describe(
-        gathered,
-        layers,
-        net.tokens,
-        most=most,
-        coverage=coverage,
-        information=information,
-        dead_tokens=dead_tokens,
-        q=q,
-        n_permutations=n_permutations,
-        seed=seed,
-    )
+    table = describe(gathered, layers, net.tokens, rules=rules, test=test)
     about: dict[str, str | int | float] = {
         "network": net.name,
         "weights": net.weights_hash,
         "text": plan.windows.fingerprint(),
         "n_tokens": int(text.keep.sum()),
         "n_ngrams": len(text.order),
-        "active": active,
-        "firing": firing,
-        "most": most,
-        "coverage": coverage,
-        "n_permutations": n_permutations,
-        "seed": seed,
+        "active": rules.active,
+        "firing": rules.firing,
+        "most": rules.most,
+        "coverage": rules.coverage,
+        "n_permutations": test.draws(999),
+        "seed": test.seed,
     }
-    return Finding(table, "ngram", "n-grams turned round documents", about, "covered")
+    return Finding(table, "ngram", "n-grams shifted circularly within documents", about, "covered")
 
 
 def describe(
@@ -189,13 +210,8 @@ def describe(
     layers: dict[str, int | None],
     texts: Any,
     *,
-    most: int,
-    coverage: float,
-    information: float,
-    dead_tokens: int,
-    q: float,
-    n_permutations: int,
-    seed: int,
+    rules: NgramRules,
+    test: Test,
 ) -> pd.DataFrame:
     """Make the table of `ngram` from what was gathered at each site."""
     import pandas as pd
@@ -210,34 +226,27 @@ def describe(
         shared: Array = np.zeros(n)
         p: Array = np.ones(n)
         if firings.by_stretch is not None:
-            shared, p = position_test(
-                *firings.stretches(), n_permutations=n_permutations, seed=seed + number
-            )
+            own = replace(test, seed=test.seed + number)
+            shared, p = position_test(*firings.stretches(), test=own)
         part = pd.DataFrame(
             {
                 "unit": [f"{site}[{i}]" for i in range(n)],
                 "layer": -1 if layers[site] is None else layers[site],
                 "index": np.arange(n),
-                **triggers(firings, texts, n_units, most=most, coverage=coverage, q=q),
+                **triggers(
+                    firings, texts, n_units, most=rules.most, coverage=rules.coverage, q=rules.q
+                ),
                 "density": firings.active / max(n_samples, 1),
                 "firing": firings.fired / max(n_samples, 1),
                 "information": shared,
                 "position_p": p,
             }
         )
-        dead = (firings.active == 0) & (n_samples >= dead_tokens)
+        dead = (firings.active == 0) & (n_samples >= rules.dead_tokens)
         part.loc[dead, "kind"] = "dead"
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     table["position_q"] = benjamini_hochberg(table["position_p"].to_numpy())
-    positional = (table["information"] > information) & (table["position_q"] < q)
+    positional = (table["information"] > rules.information) & (table["position_q"] < rules.q)
     table.loc[positional & (table["kind"] == "other"), "kind"] = "positional"
     return table
-
-
-def _in_range(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 < share <= 1:
-            raise NisslError(
-                f"{name} is a share, not {share:g}", do="give a number above 0, at most 1"
-            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ from nissl.methods import method
 from nissl.recording import units_table
 from nissl.recording.labels import coordinate
 from nissl.selectivity.members import joined
-from nissl.selectivity.specificity import require_documents
-from nissl.statistics import Finding, PermutedLabels, permutation_test
+from nissl.statistics import Finding, Test, permutation_test
+from nissl.statistics.exchangeability import require_samples
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -31,10 +32,7 @@ def plnd(
     *,
     labels: str = "language",
     share: float = 0.05,
-    null: PermutedLabels | None = PermutedLabels(),  # noqa: B008
-    n_permutations: int = 200,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test | None = Test(),
     progress: bool = True,
 ) -> Finding:
     """Find the units that every document of a language activates, and those of one language alone.
@@ -53,15 +51,10 @@ def plnd(
         Sample coordinate that says which documents are of one language.
     share : float
         Share of a layer's units that a document activates: those of largest impact.
-    null : PermutedLabels or None
-        ``within="article"`` exchanges documents inside an article of a parallel text. With None the
-        documents of a language are all that is looked at, and there is no p.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units and languages.
-    seed : int
-        The seed of the draws.
+    test : Test or None
+        Null, draws (200), tail, correction over units and languages, seed.
+        ``PermutedLabels(within="article")`` permutes languages inside an article of a parallel
+        text. None: the score is ``consistency``, which looks at one language at a time.
     progress : bool
         Show a bar.
 
@@ -73,12 +66,12 @@ def plnd(
         ``activated``: whether it is above 1 - `share`, so that all of them activate it; ``kind``:
         "specific" where that is so in this language alone, "related" in several, "agnostic" in all,
         else ""; ``labels``: those languages; ``impact``: the mean over the language's documents.
-        With a null, ``rank_excess``: by how much its mean rank exceeds that in other languages,
-        with effect, p and q.
+        ``rank_excess``: by how much its mean rank exceeds that in other languages, with effect, p
+        and q.
 
     Raises
     ------
-    TooFewDocuments
+    TooFewSamples
         There is one language only, or a language has fewer than two documents.
     NisslError
         An impact is negative or not finite, or `share` is no share.
@@ -112,8 +105,8 @@ def plnd(
             do="give document_activity(net, texts)['impact']",
         )
     names = coordinate(rec, labels).astype(str)
-    kinds, counts = np.unique(names, return_counts=True)
-    require_documents(kinds.tolist(), counts, labels)
+    require_samples(names, where=labels, item="document")
+    kinds = np.unique(names)
     units = units_table(rec)
     layer = np.asarray(units["site"] if "site" in units else np.zeros(len(units))).astype(str)
     rank = ranks(impact, layer)
@@ -125,21 +118,33 @@ def plnd(
         always.append((lowest[-1] > 1 - share + ROUNDING) & (impact[here].min(axis=0) > 0))
         mean.append(impact[here].mean(axis=0))
     activated = np.stack(always)
-    found = _tested(rec, rank, names, null, n_permutations, correction, seed, progress)
+    found = permutation_test(
+        rec.copy(data=rank),
+        names,
+        score="mean_difference",
+        test=test
+        and replace(
+            test,
+            n_permutations=test.draws(200),
+            alternative=test.alternative or "greater",
+        ),
+        method="plnd",
+        progress=progress,
+    ).renamed("rank_excess")
     # A row of the table is a unit and a language.
-    table = found.table.copy()
-    unit = pd.Index(units["unit"].astype(str)).get_indexer(pd.Index(table["unit"]))
-    row = np.searchsorted(kinds, np.asarray(table["label"]).astype(str)), unit
-    table["consistency"] = np.stack(lowest)[row]
-    table["activated"] = activated[row]
-    table["kind"] = np.where(table["activated"], _kinds(activated)[unit], "")
-    of_unit = np.asarray(joined(list(kinds), activated))
-    table["labels"] = np.where(table["activated"], of_unit[unit], "")
-    table["impact"] = np.stack(mean)[row]
-    if "note" in table:
-        table.loc[(impact == 0).all(axis=0)[unit], "note"] = SILENT
-    said = {**found.provenance, "share": share, "n_documents": len(names)}
-    return Finding(table, "plnd", found.null, said, found.score)
+    unit = pd.Index(units["unit"].astype(str)).get_indexer(pd.Index(found.table["unit"]))
+    row = np.searchsorted(kinds, np.asarray(found.table["label"]).astype(str)), unit
+    there = activated[row]
+    found = found.assign(
+        {"share": share, "n_documents": len(names)},
+        consistency=np.stack(lowest)[row],
+        activated=there,
+        kind=np.where(there, _kinds(activated)[unit], ""),
+        labels=np.where(there, np.asarray(joined(list(kinds), activated))[unit], ""),
+        impact=np.stack(mean)[row],
+        note=np.where((impact == 0).all(axis=0)[unit], SILENT, found.table["note"]),
+    )
+    return found if test else replace(found, score="consistency")
 
 
 def ranks(impact: Array, layer: NDArray[np.str_]) -> Array:
@@ -169,39 +174,6 @@ def ranks(impact: Array, layer: NDArray[np.str_]) -> Array:
         columns = np.flatnonzero(layer == name)
         rank[:, columns] = rankdata(impact[:, columns], method="min", axis=1) / len(columns)
     return rank
-
-
-def _tested(
-    rec: Recording,
-    rank: Array,
-    names: NDArray[np.str_],
-    null: PermutedLabels | None,
-    n_permutations: int,
-    correction: str | None,
-    seed: int,
-    progress: bool,
-) -> Finding:
-    """Return every unit and language, tested against documents exchanged where there is a null."""
-    import pandas as pd
-
-    kinds = np.unique(names)
-    if null is None:
-        units = pd.concat([units_table(rec).assign(label=k) for k in kinds], ignore_index=True)
-        table = units.assign(consistency=0.0)
-        return Finding(table, "plnd", "none", {}, "consistency")
-    found = permutation_test(
-        rec.copy(data=rank),
-        names,
-        score="mean_difference",
-        null=null,
-        alternative="greater",
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
-        progress=progress,
-    )
-    table = found.table.rename(columns={"mean_difference": "rank_excess"})
-    return Finding(table, "plnd", found.null, found.provenance, "rank_excess")
 
 
 def _kinds(activated: NDArray[np.bool_]) -> NDArray[np.str_]:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.statistics.test import Test
 
 __all__ = ["position_information", "position_test"]
 
@@ -53,7 +54,7 @@ def position_information(frequency: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 def position_test(
-    active: ArrayLike, samples: ArrayLike, *, n_permutations: int = 999, seed: int = 0
+    active: ArrayLike, samples: ArrayLike, *, test: Test = Test(tail="gpd")
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
     """Test whether how often units are active depends on the position.
 
@@ -70,17 +71,15 @@ def position_test(
         At how many samples of each stretch each unit was active, by set of windows.
     samples : array, shape (n_sets, n_stretches, 1)
         How many samples there were; the same for all stretches of a set.
-    n_permutations : int
-        Draws of each kind.
-    seed : int
-        Of the draws.
+    test : Test
+        Draws (999 of each kind), tail, seed. There is no correction.
 
     Returns
     -------
     information : array of float64, shape (n_units,)
         `position_information`.
     p : array of float64, shape (n_units,)
-        One-sided; beyond the draws by a generalised Pareto tail where it fits.
+        One-sided.
 
     Raises
     ------
@@ -101,6 +100,7 @@ def position_test(
     """
     from nissl.statistics.pvalues import compare
 
+    test.require(null=(None,), alternative=(None, "greater"))
     counts, total = np.asarray(active, dtype=float), np.asarray(samples, dtype=float)
     if counts.ndim != 3 or counts.shape[1] < 2 or (total != total[:, :1]).any():
         raise NisslError(
@@ -112,7 +112,7 @@ def position_test(
     # between stretches is the sum of their squares: no draw needs the counts themselves.
     waves = np.fft.rfft(counts, axis=1)[:, 1:].astype(np.complex64)
     n_sets, n_stretches, n_units = counts.shape
-    rng = np.random.default_rng(seed)
+    rng, n_permutations = np.random.default_rng(test.seed), test.draws(999)
     turns = rng.integers(0, n_stretches, (n_permutations, n_sets))
     signs = rng.choice(np.array([-1, 1], np.complex64), (n_permutations, n_sets))
     observed = np.zeros(n_units)
@@ -125,7 +125,8 @@ def position_test(
         turned += share * np.abs(phases @ wave) ** 2
         flipped += share * np.abs(signs @ wave) ** 2
     p = [
-        compare(observed, draws, alternative="greater", tail="gpd").p for draws in (turned, flipped)
+        compare(observed, draws, alternative="greater", tail=test.tail).p
+        for draws in (turned, flipped)
     ]
     frequency = counts.sum(axis=0) / np.maximum(total.sum(axis=0), 1)
     return position_information(frequency), np.maximum(*p)

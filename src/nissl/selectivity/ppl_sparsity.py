@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ppl_sparsity", "thresholded"]
 
 NULL = "a random choice of units for each token"
+SEED = 0  # of the random choice
 TOLERANCE = 0.05  # relative, of the square of the tail error, or of the loss that may be added
 # Squares of tail errors: where the search begins, the factor it goes on by at most, and its end.
 BEGIN, STEP, LEAST = 0.0025, 16, 1e-6
@@ -42,10 +43,7 @@ def ppl_sparsity(
     tail_error: float | None = None,
     sites: str | list[str] = "mlp.neurons",
     n_tokens: int = 256,
-    window: int | None = None,
-    every: int = 1,
     batch_size: int = 16,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Find the share of neurons that are active, where the others may cost p percent of perplexity.
@@ -69,10 +67,8 @@ def ppl_sparsity(
         Neurons, in the order of the layers.
     n_tokens : int
         Tokens at which tail errors are measured, spread over the texts.
-    window, every, batch_size
-        As in `losses`.
-    seed : int
-        Of the random choice.
+    batch_size : int
+        Windows in a call.
     progress : bool
         Show a bar.
 
@@ -109,13 +105,11 @@ def ppl_sparsity(
             f"p={p} and tail_error={tail_error} allow nothing",
             do="give p above 0, or a tail_error from 0 to 1",
         )
-    tails = _tails(net, texts, sites, n_tokens, window, batch_size, progress)
+    tails = _tails(net, texts, sites, n_tokens, batch_size, progress)
 
     def loss(*edits: Any) -> float:
         with net.edit(*edits):
-            lost = losses(
-                net, texts, window=window, every=every, batch_size=batch_size, progress=False
-            )
+            lost = losses(net, texts, batch_size=batch_size, progress=False)
         return float(lost.mean())
 
     @cache
@@ -134,9 +128,9 @@ def ppl_sparsity(
         "p_percent": p,
         "perplexity": math.exp(dense),
         "perplexity_thresholded": math.exp(without_tails(tail_error)),
-        "perplexity_random": math.exp(loss(_edit(net, thresholds, seed))),
+        "perplexity_random": math.exp(loss(_edit(net, thresholds, SEED))),
         "n_tokens": n_tokens,
-        "seed": seed,
+        "seed": SEED,
         "network": net.name,
     }
     return Finding(found, "ppl_sparsity", NULL, said, "ratio")
@@ -195,14 +189,13 @@ def _tails(
     texts: Any,
     sites: Any,
     n_tokens: int,
-    window: Any,
     batch_size: int,
     progress: bool,
 ) -> dict[str, Tails]:
     """Record some tokens of every layer, evenly spread over the texts."""
     from nissl.network import plan_of, stream
 
-    plan = plan_of(net, texts, window=window, batch_size=batch_size)
+    plan = plan_of(net, texts, batch_size=batch_size)
     step = max(1, getattr(plan, "n_samples", 1) // n_tokens)
     write = {site.name: net.output_weights(site.name).float().cpu() for site in net.find(sites)}
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in write}

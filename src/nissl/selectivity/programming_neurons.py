@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.members import joined
-from nissl.selectivity.specificity import against_exchanged, opened, over_bar, specificity
-from nissl.statistics import Finding, PermutedLabels
+from nissl.selectivity.specificity import against_permuted, opened, over_bar, specificity
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -27,10 +27,7 @@ def programming_neurons(
     labels: str = "language",
     n_per_label: int = 100,
     bar: float = 0.95,
-    null: PermutedLabels = PermutedLabels(),  # noqa: B008
-    n_permutations: int = 200,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
 ) -> Finding:
     """Find the neurons of each programming language, shared with others or its own alone.
 
@@ -49,14 +46,9 @@ def programming_neurons(
         Neurons of each language.
     bar : float
         The quantile of all shares, over units and languages.
-    null : PermutedLabels
-        ``block="file"`` exchanges whole files, where documents are parts of one.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all units.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null, draws (200), tail, correction over all units, seed.
+        ``PermutedLabels(exchange="file")`` permutes whole files, where documents are parts of one.
 
     Returns
     -------
@@ -68,7 +60,7 @@ def programming_neurons(
 
     Raises
     ------
-    TooFewDocuments
+    TooFewSamples
         There is one language only, or a language has fewer than two documents.
     NisslError
         The values are no shares, `bar` is no share, or `n_per_label` is less than one.
@@ -94,21 +86,12 @@ def programming_neurons(
     if n_per_label < 1:
         raise NisslError(f"n_per_label={n_per_label} takes no neurons", do="give 1 or more")
     shares = opened(rec, labels)
-    found = against_exchanged(
-        rec,
-        shares,
-        method="programming_neurons",
-        null=null,
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
-    )
+    found = against_permuted(rec, shares, method="programming_neurons", test=test)
     listed = _listed(shares, n_per_label, bar)
     n_languages = listed.sum(axis=0)
     kind = np.where(n_languages == 1, "exclusive", np.where(n_languages > 1, "shared", ""))
-    table = found.table.assign(kind=kind, labels=joined(shares.kinds, listed))
-    said = {**found.provenance, "n_per_label": n_per_label, "bar": bar}
-    return Finding(table, found.method, found.null, said, found.score)
+    said = {"n_per_label": n_per_label, "bar": bar}
+    return found.assign(said, kind=kind, labels=joined(shares.kinds, listed))
 
 
 def _listed(shares: Opened, n: int, bar: float) -> NDArray[np.bool_]:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError, TooFewSamples, UnknownName
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording.labels import coordinate
 from nissl.selectivity.inputs.pairs import check_pairs, encode_pairs, log_odds
-from nissl.statistics import Finding, PermutedLabels, permutation_test
+from nissl.statistics import Finding, PermutedLabels, Test, permutation_test
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nissl.network import Network
     from nissl.recording import Recording
 
-__all__ = ["TooFewQueries", "pair_conductance", "relevance"]
+__all__ = ["pair_conductance", "relevance"]
 
 Array = NDArray[np.float32]
-
-
-class TooFewQueries(NisslError):
-    """There are too few queries, or a query has no passage of one of the two kinds."""
 
 
 @method(system=146)
@@ -37,11 +33,7 @@ def relevance(
     *,
     labels: str = "relevant",
     query: str = "query",
-    null: PermutedLabels | None = None,
-    n_permutations: int = 1000,
-    tail: str = "permutation",
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test | None = Test(),
     progress: bool = True,
 ) -> Finding:
     """Score every unit by how much more it contributes to relevant pairs than to others.
@@ -54,16 +46,9 @@ def relevance(
         Sample coordinate that is true (or 1) where the passage is relevant.
     query : str
         Sample coordinate of the query; each has passages of both kinds.
-    null : PermutedLabels, optional
-        By default which of a query's passages are relevant is exchanged among them.
-    n_permutations : int
-        Draws of the null.
-    tail : {"permutation", "normal", "gpd"}
-        How p goes below 1 / (n_permutations + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units.
-    seed : int
-        The seed of the draws.
+    test : Test or None
+        Null (which of a query's passages are relevant is permuted among them), draws (1,000), tail,
+        correction over units, seed.
     progress : bool
         Show a bar.
 
@@ -76,7 +61,7 @@ def relevance(
 
     Raises
     ------
-    TooFewQueries
+    TooFewSamples
         There are fewer than two queries, or one has no relevant passage, or no other.
     NisslError
         A label is neither true nor false.
@@ -104,7 +89,7 @@ def relevance(
     n_right, n_all = np.bincount(kinds, right), np.bincount(kinds)
     lonely = (n_right == 0) | (n_right == n_all)
     if len(queries) < 2 or lonely.any():
-        raise TooFewQueries(
+        raise TooFewSamples(
             "a query needs a relevant passage and another"
             if lonely.any()
             else "one query does not tell chance from habit",
@@ -115,20 +100,16 @@ def relevance(
     values = np.asarray(rec.values, dtype=float)
     means = np.zeros((len(queries), values.shape[1]))
     np.add.at(means, kinds, values / n_all[kinds, None])
+    null = PermutedLabels(exchange=query, how="within")
     found = permutation_test(
         rec.copy(data=values - means[kinds]),
         right,
         score="mean_difference",
-        null=null or PermutedLabels(block=query, how="within"),
-        n_permutations=n_permutations,
-        tail=tail,
-        correction=correction,
-        seed=seed,
+        test=test and replace(test, null=test.null_or(null)),
+        method="relevance",
         progress=progress,
     )
-    table = found.table.rename(columns={"mean_difference": "relevance"})
-    said = {**found.provenance, "n_queries": len(queries)}
-    return Finding(table, "relevance", found.null, said, "relevance")
+    return found.renamed("relevance").assign({"n_queries": len(queries)})
 
 
 def pair_conductance(
@@ -136,7 +117,6 @@ def pair_conductance(
     pairs: pd.DataFrame,
     *,
     sites: str | Iterable[str] = "mlp.neurons",
-    score: Callable[[Tensor], Tensor] | None = None,
     blank: Literal["query", "pair"] = "query",
     steps: int = 20,
     window: int | None = None,
@@ -145,7 +125,8 @@ def pair_conductance(
 ) -> dict[str, Recording]:
     """Return what each unit contributes to a cross-encoder's score of each pair, by conductance.
 
-    The path goes from the pair with its query blotted out, which no passage answers, to the pair.
+    The score is `log_odds`. The path goes from the pair with its query masked, which no passage
+    answers, to the pair.
 
     Parameters
     ----------
@@ -155,8 +136,6 @@ def pair_conductance(
         Columns ``query``, ``passage`` and ``relevant``; others become coordinates too.
     sites : str or iterable of str
         Where.
-    score : callable, optional
-        As in `pair_scores`: by default `log_odds`.
     blank : {"query", "pair"}
         Where padding tokens take the place of words at the beginning of the path. Special tokens
         stay.
@@ -203,9 +182,7 @@ def pair_conductance(
     ) as advance:
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            made.append(
-                _batch(net, pairs.iloc[rows], names, score or log_odds, blank, steps, window)
-            )
+            made.append(_batch(net, pairs.iloc[rows], names, blank, steps, window))
             advance(len(rows))
     samples = {str(name): pairs[name].to_numpy() for name in pairs if name != "passage"}
     samples["relevant"] = _truth(pairs["relevant"].to_numpy(), "relevant")
@@ -242,7 +219,6 @@ def _batch(
     net: Network,
     pairs: pd.DataFrame,
     sites: list[str],
-    score: Callable[[Tensor], Tensor],
     blank: str,
     steps: int,
     window: int | None,
@@ -262,7 +238,7 @@ def _batch(
         net,
         inputs,
         sites=sites,
-        metric=lambda logits: score(logits).sum(),
+        metric=lambda logits: log_odds(logits).sum(),
         start="embed",
         baseline=net.run(silent, sites="embed")["embed"],
         steps=steps,

@@ -7,16 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import TooFewSamples
 
-__all__ = ["TooFewAnswers", "balanced", "probe_scores", "sparse_probe"]
+__all__ = ["balanced", "probe_scores", "sparse_probe"]
 
 Array = NDArray[np.floating[Any]]
 WEAKEST, STEPS = 0.01, 60  # of the penalty that leaves no unit, and steps down to it
-
-
-class TooFewAnswers(NisslError):
-    """Too few right or wrong answers for one to be told from the other."""
 
 
 def sparse_probe(
@@ -52,7 +48,7 @@ def sparse_probe(
 
     Raises
     ------
-    TooFewAnswers
+    TooFewSamples
         There are no right or no wrong answers, in every kind.
 
     Examples
@@ -111,7 +107,7 @@ def probe_scores(
 
     Raises
     ------
-    TooFewAnswers
+    TooFewSamples
         There are no right or no wrong answers, in every kind.
 
     Examples
@@ -148,7 +144,7 @@ def balanced(wrong: NDArray[np.bool_], kind: NDArray[Any]) -> Array:
 
     Raises
     ------
-    TooFewAnswers
+    TooFewSamples
         No kind has both.
 
     Examples
@@ -162,7 +158,7 @@ def balanced(wrong: NDArray[np.bool_], kind: NDArray[Any]) -> Array:
         for rows in cells:
             weight[rows] = min(map(len, cells)) / max(len(rows), 1)
     if not weight.any():
-        raise TooFewAnswers(
+        raise TooFewSamples(
             f"of {len(wrong)} questions {wrong.sum()} were answered wrongly, and no kind has both "
             "right and wrong answers",
             do="ask easier and harder questions of one kind",
@@ -186,7 +182,9 @@ def _lasso(
     while True:
         fitted, residual = np.zeros(x.shape[1]), weight * (y - 0.5)
         if active.any():
-            model = LogisticRegression(l1_ratio=1, solver="liblinear", C=1 / penalty, tol=1e-5)
+            model = LogisticRegression(
+                l1_ratio=1, solver="liblinear", C=1 / penalty, tol=1e-5, random_state=0
+            )
             model.fit(x[:, active], y, sample_weight=weight)
             fitted[active] = model.coef_[0]
             residual = weight * (y - model.predict_proba(x[:, active])[:, 1])

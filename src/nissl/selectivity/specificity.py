@@ -2,7 +2,7 @@
 
 The entropy of the labels, given that the unit is open, where every label counts alike (language
 activation probability entropy, Tang et al. 2024), one less its share of the largest possible; and
-whether documents would give as much if their labels were exchanged.
+whether documents would give as much if their labels were permuted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.recording import units_table
 from nissl.recording.labels import coordinate
-from nissl.statistics import Finding, PermutedLabels, against_null
+from nissl.statistics import Finding, PermutedLabels, Test, against_null
+from nissl.statistics.exchangeability import require_samples
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NEVER",
     "Opened",
-    "TooFewDocuments",
-    "against_exchanged",
+    "against_permuted",
     "opened",
     "over_bar",
     "specificity",
@@ -33,10 +33,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 NEVER = "never open in these documents"
-
-
-class TooFewDocuments(NisslError):
-    """A label has too few documents for its neurons to be told from others'."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
 
     Raises
     ------
-    TooFewDocuments
+    TooFewSamples
         There is one label only, or a label has fewer than `least` documents.
     NisslError
         The values are no shares.
@@ -103,44 +99,15 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
             where=str(rec.attrs.get("quantity", "")),
             do="give document_activity(net, texts)['open']",
         )
-    names, label, counts = np.unique(
-        coordinate(rec, labels).astype(str), return_inverse=True, return_counts=True
-    )
-    require_documents(names.tolist(), counts, labels, least=least)
+    given = coordinate(rec, labels).astype(str)
+    require_samples(given, where=labels, least=least, item="document")
+    names, label = np.unique(given, return_inverse=True)
     n_tokens = np.ones(len(values))
     if "n_tokens" in rec.coords:
         n_tokens = np.asarray(rec["n_tokens"].values, dtype=float)
     total = values * n_tokens[:, None]
     share = _by_label(total, n_tokens, label, len(names))
     return Opened(names.tolist(), share, total, n_tokens, label)
-
-
-def require_documents(kinds: list[str], counts: Any, labels: str, *, least: int = 2) -> None:
-    """Refuse labels of too few documents.
-
-    Parameters
-    ----------
-    kinds : list of str
-        The labels.
-    counts : array of int, shape (n_kinds,)
-        Documents of each.
-    labels : str
-        The coordinate's name.
-    least : int
-        Documents that each must have.
-
-    Raises
-    ------
-    TooFewDocuments
-        There is one label only, or a label has fewer than `least` documents.
-    """
-    few = [f"'{kind}' ({n})" for kind, n in zip(kinds, counts, strict=True) if n < least]
-    if few or len(kinds) < 2:
-        raise TooFewDocuments(
-            f"too few documents of {', '.join(few)}" if few else f"all documents are '{kinds[0]}'",
-            where=labels,
-            do=f"give at least {least} documents of each of two labels",
-        )
 
 
 def specificity(share: Array) -> Array:
@@ -199,17 +166,8 @@ def over_bar(shares: Opened, bar: float) -> NDArray[np.bool_]:
     return np.asarray(shares.share > ordered[max(round(bar * len(ordered)) - 1, 0)])
 
 
-def against_exchanged(
-    rec: Recording,
-    found: Opened,
-    *,
-    method: str,
-    null: PermutedLabels,
-    n_permutations: int,
-    correction: str | None,
-    seed: int,
-) -> Finding:
-    """Test whether units are more specific than with labels exchanged between documents.
+def against_permuted(rec: Recording, found: Opened, *, method: str, test: Test) -> Finding:
+    """Test whether units are more specific than with labels permuted over documents.
 
     Parameters
     ----------
@@ -219,15 +177,10 @@ def against_exchanged(
         What it returned.
     method : str
         The finding's method.
-    null : PermutedLabels
-        ``within`` names what labels are exchanged inside of, such as the article of a parallel
-        text; ``block`` what hangs together, such as a file.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all units.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null (`PermutedLabels`: ``within`` names what labels are permuted inside of, such as the
+        article of a parallel text; ``exchange`` what is one document, such as a file), draws (200),
+        tail, correction over all units, seed.
 
     Returns
     -------
@@ -240,9 +193,12 @@ def against_exchanged(
     UnknownName
         `null` names a coordinate that is not there.
     """
-    block = None if null.block is None else coordinate(rec, null.block)
+    null = test.null_or(PermutedLabels())
+    exchange = None if null.exchange is None else coordinate(rec, null.exchange)
     within = None if null.within is None else coordinate(rec, null.within)
-    index = null.draw(found.label, n_permutations, block=block, within=within, seed=seed)
+    index = null.draw(
+        found.label, test.draws(200), exchange=exchange, within=within, seed=test.seed
+    )
     n_kinds = len(found.kinds)
     drawn = np.stack(
         [
@@ -250,25 +206,24 @@ def against_exchanged(
             for row in index
         ]
     )
-    units = units_table(rec)
     made = against_null(
         specificity(found.share),
         drawn,
-        units=list(units["unit"].astype(str)),
+        units=units_table(rec),
         score="specificity",
         method=method,
         null=null.name,
         alternative="greater",
-        correction=correction,
+        test=test,
     )
-    table = made.table
-    for place, column in enumerate([c for c in units.columns if c != "unit"]):
-        table.insert(1 + place, column, np.asarray(units[column]))
-    table["label"] = np.asarray(found.kinds)[found.share.argmax(axis=0)]
-    table["open"] = found.share.max(axis=0)
-    table.loc[table["open"] == 0, ["label", "note"]] = ["", NEVER]
-    said = {**made.provenance, "seed": seed, "n_documents": len(found.label)}
-    return Finding(table, method, null.name, said, "specificity")
+    open_ = found.share.max(axis=0)
+    label = np.asarray(found.kinds)[found.share.argmax(axis=0)]
+    return made.assign(
+        {"seed": test.seed, "n_documents": len(found.label)},
+        label=np.where(open_ > 0, label, ""),
+        open=open_,
+        note=np.where(open_ > 0, made.table["note"], NEVER),
+    )
 
 
 def _by_label(counts: Array, n_tokens: Array, label: NDArray[Any], n_kinds: int) -> Array:

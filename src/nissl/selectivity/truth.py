@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +12,16 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import units_table
 from nissl.recording.labels import coordinate
-from nissl.statistics import Finding, paired_test
+from nissl.statistics import Finding, Test, paired_test
+from nissl.statistics.exchangeability import require_samples
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
 
-__all__ = ["TooFewStatements", "passes", "truth"]
+__all__ = ["passes", "truth"]
 
 Array = NDArray[np.float64]
 SILENT = "never contributes"
-
-
-class TooFewStatements(NisslError):
-    """There are too few statements, or subjects, for truth to be told from one subject's words."""
 
 
 @method(system=205)
@@ -31,13 +29,10 @@ def truth(
     rec: Recording,
     *,
     labels: str = "subject",
-    block: str = "couple",
+    exchange: str = "couple",
     share: float = 0.1,
     least: float = 0.1,
-    n_permutations: int = 999,
-    tail: str = "permutation",
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
     progress: bool = True,
 ) -> Finding:
     """Find the units that contribute to the truthful answer, whatever the subject.
@@ -53,22 +48,16 @@ def truth(
         (`choice_attributions`): ``quantity`` is "attribution".
     labels : str
         Sample coordinate that names the subject.
-    block : str
-        Sample coordinate of what is exchanged together under the null: the questions that share
-        their answers.
+    exchange : str
+        Sample coordinate of the exchangeability blocks: the questions that share their answers.
     share : float
         A unit passes in a question beyond this share of the question's largest contribution.
     least : float
         In how many of the questions, as a share, a truth neuron passes.
-    n_permutations : int
-        Draws of the null: in each block at random, truthful and untruthful trade places, so that
-        the signs of its contributions are flipped.
-    tail : {"permutation", "normal", "gpd"}
-        How p goes below 1 / (n_permutations + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Draws (999), tail, correction over units, alternative (two-sided), seed. The null: in each
+        block at random, truthful and untruthful are swapped, so that the signs of its
+        contributions are flipped.
     progress : bool
         Show a bar.
 
@@ -83,7 +72,7 @@ def truth(
 
     Raises
     ------
-    TooFewStatements
+    TooFewSamples
         There is one subject only, or a subject has fewer than two blocks.
     NisslError
         The recording holds no attributions or a contribution is not finite, a block lies in several
@@ -113,20 +102,17 @@ def truth(
         if not 0 <= value <= 1:
             raise NisslError(f"{name}={value} is no share", do="give a number between 0 and 1")
     values = _contributions(rec)
-    subjects, blocks = coordinate(rec, labels).astype(str), coordinate(rec, block)
-    by_block, subject_of = _blocks(values, subjects, blocks, labels, block)
-    # Flipping a sign is trading places with nothing.
+    subjects, blocks = coordinate(rec, labels).astype(str), coordinate(rec, exchange)
+    by_block, subject_of = _blocks(values, subjects, blocks, exchange)
+    require_samples(subject_of, where=labels, item="block")
+    # Flipping a sign is swapping with nothing.
     found = paired_test(
         by_block,
         np.zeros_like(by_block),
         units=units_table(rec),
         score="contribution",
         method="truth",
-        n_permutations=n_permutations,
-        alternative="two-sided",
-        tail=tail,
-        correction=correction,
-        seed=seed,
+        test=replace(test, alternative=test.alternative or "two-sided"),
         progress=progress,
     )
     whole = by_block.mean(axis=0)
@@ -135,21 +121,14 @@ def truth(
     agree = (np.sign(own) == np.sign(whole)).mean(axis=0)
     passed = np.where(whole > 0, passes(values, share), passes(-values, share))
     often = (agree == 1) & (whole != 0) & (passed >= least)
-    table = found.table.assign(
+    said = {"share": share, "least": least, "n_questions": len(values), "n_subjects": len(kinds)}
+    return found.assign(
+        said,
         passes=passed,
         agree=np.where(whole != 0, agree, 0.0),
         kind=np.where(often, np.where(whole > 0, "truthful", "untruthful"), ""),
+        note=np.where((values == 0).all(axis=0), SILENT, found.table["note"]),
     )
-    table.loc[(values == 0).all(axis=0), "note"] = SILENT
-    said = {
-        **found.provenance,
-        "share": share,
-        "least": least,
-        "n_questions": len(values),
-        "n_blocks": len(by_block),
-        "n_subjects": len(kinds),
-    }
-    return Finding(table, "truth", f"flipped signs (block={block!r})", said, "contribution")
 
 
 def passes(values: Array, share: float) -> Array:
@@ -191,22 +170,14 @@ def _contributions(rec: Recording) -> Array:
 
 
 def _blocks(
-    values: Array, subjects: NDArray[Any], blocks: NDArray[Any], labels: str, block: str
+    values: Array, subjects: NDArray[Any], blocks: NDArray[Any], exchange: str
 ) -> tuple[Array, NDArray[Any]]:
     """Return the mean of each block, shape (n_blocks, n_units), and the subject of each."""
     names, first, code = np.unique(blocks, return_index=True, return_inverse=True)
     of_block = subjects[first]
     if (of_block[code] != subjects).any():
         raise NisslError(
-            "a block lies in several subjects", where=block, do="give blocks inside subjects"
-        )
-    kinds, counts = np.unique(of_block, return_counts=True)
-    few = [f"'{kind}' ({n})" for kind, n in zip(kinds, counts, strict=True) if n < 2]
-    if few or len(kinds) < 2:
-        raise TooFewStatements(
-            f"too few blocks of {', '.join(few)}" if few else f"every question is of '{kinds[0]}'",
-            where=labels,
-            do="give at least two blocks of each of two subjects; a dozen make a finding",
+            "a block lies in several subjects", where=exchange, do="give blocks inside subjects"
         )
     sums = np.zeros((len(names), values.shape[1]))
     np.add.at(sums, code, values)

@@ -13,7 +13,7 @@ from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import align, check
 from nissl.recording.units_by_site import units_by_site
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.rotated import rotation
 from nissl.statistics.standardised import ROWS, standardised
 
@@ -34,10 +34,7 @@ def universal(
     others: Mapping[str, Recording],
     *,
     on: str | None = None,
-    n_rotations: int = 19,
-    tail: str = "permutation",
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
     dtype: Literal["float32", "bfloat16"] = "float32",
     progress: bool = True,
 ) -> Finding:
@@ -56,14 +53,9 @@ def universal(
         are a layer; without it all of them are.
     on : str, optional
         Sample coordinate on which to align first; by default samples correspond row by row.
-    n_rotations : int
-        Rotations of each layer, the same for all units; the paper has one.
-    tail : {"permutation", "normal", "gpd"}
-        How p goes below 1 / (n_rotations + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units.
-    seed : int
-        The seed of the rotations.
+    test : Test
+        Draws (19 rotations of each layer, the same for all units; the paper has one), tail,
+        correction over units, seed.
     dtype : {"float32", "bfloat16"}
         In what layers are rotated. bfloat16 takes half the time; correlations of the null are then
         right to about 0.003.
@@ -105,10 +97,11 @@ def universal(
     [['unit[2]', 'unit[5]']]
     """
     pairs = {name: _corresponding(rec, other, on, name) for name, other in others.items()}
-    if not pairs or n_rotations < 2:
+    test.require(null=(None,))
+    n_rotations = test.draws(19)
+    if not pairs:
         raise NisslError(
-            "no other network is given" if not pairs else f"{n_rotations} rotations make no null",
-            do="give others={'name': recording} on the same samples, and at least two rotations",
+            "no other network is given", do="give others={'name': recording} on the same samples"
         )
     scores, partners, signed = {}, {}, {}
     draws = np.zeros((n_rotations, rec.sizes["unit"]))
@@ -123,7 +116,7 @@ def universal(
             for columns in units_by_site(b).values():
                 width = len(columns)
                 if width not in turns:  # a draw turns all layers of a network alike
-                    keys = [(seed, number, width, draw) for draw in range(n_rotations)]
+                    keys = [(test.seed, number, width, i) for i in range(n_rotations)]
                     turns[width] = [rotation(width, key) for key in keys]
                 _compare(sides, len(a), columns, turns[width], dtype, r, best, drawn)
                 advance(len(columns))
@@ -139,22 +132,19 @@ def universal(
         method="universal",
         null="rotated basis",
         alternative="greater",
-        tail=tail,
-        correction=correction,
+        test=test,
     )
-    table = found.table.assign(
-        lowest=every.min(axis=0), universal=found.table["effect"] > UNIVERSAL
-    )
-    table["note"] = np.where(every.max(axis=0) > 0, table["note"], "does not vary: no partner")
+    by_network: dict[str, Any] = {}
     for name in pairs:
-        table[f"partner {name}"], table[f"r {name}"] = partners[name], signed[name]
-    about = {
-        **found.provenance,
-        "networks": len(pairs),
-        "seed": seed,
-        "n_samples": rec.sizes["sample"],
-    }
-    return Finding(table, "universal", found.null, about, "correlation")
+        by_network |= {f"partner {name}": partners[name], f"r {name}": signed[name]}
+    note = found.table["note"]
+    return found.assign(
+        {"networks": len(pairs), "seed": test.seed, "n_samples": rec.sizes["sample"]},
+        lowest=every.min(axis=0),
+        universal=found.table["effect"] > UNIVERSAL,
+        note=np.where(every.max(axis=0) > 0, note, "does not vary: no partner"),
+        **by_network,
+    )
 
 
 def correlation_with_partners(

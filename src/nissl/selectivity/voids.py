@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.recording import check
 from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.units_by_site import units_by_site
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ALPHA", "stream_norms", "void_layers", "voids"]
 
 ALPHA = 0.8  # of the range of earlier changes: what the paper's code takes
-NULL = "layers exchanged within texts; for differences, labels exchanged within texts"
+NULL = "layers permuted within texts; for differences, signs flipped by text"
 
 Array = NDArray[np.floating[Any]]
 
@@ -36,10 +36,8 @@ def voids(
     *,
     alpha: float = ALPHA,
     labels: str | None = None,
-    block: str = "document",
-    n_permutations: int = 199,
-    correction: str | None = "max",
-    seed: int = 0,
+    document: str = "document",
+    test: Test = Test(),
 ) -> Finding:
     """Find the layers that are voids of more tokens, or of fewer, than their place explains.
 
@@ -52,14 +50,11 @@ def voids(
         The share of the range of earlier changes that a layer must reach (`void_layers`).
     labels : str, optional
         Sample coordinate that divides the tokens: whether they are of the prompt or the response.
-    block : str
-        Sample coordinate of the text; tokens of one hang together.
-    n_permutations : int
-        Draws of the null.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over layers and labels together.
-    seed : int
-        The seed of the draws.
+    document : str
+        Sample coordinate of the text, whose tokens are not independent.
+    test : Test
+        Draws (199), tail, correction over layers and labels together, seed. The null: layers are
+        permuted within texts; for differences of labels, their signs are flipped by text.
 
     Returns
     -------
@@ -73,7 +68,9 @@ def voids(
     ------
     NisslError
         The recording is not the residual stream of all layers in their order, a norm is not
-        finite, there are fewer than two texts, or a text lacks one of two labels.
+        finite, or a text lacks one of two labels.
+    TooFewSamples
+        There are fewer than two texts.
     UnknownName
         The recording has no such coordinate.
 
@@ -97,15 +94,17 @@ def voids(
     >>> found[["unit", "share"]].values.tolist()[2:]
     [['blocks.2', 1.0], ['blocks.3', 0.0]]
     """
-    texts = _rows(rec, block)
+    test.require(null=(None,))
+    n_permutations = test.draws(199)
+    texts = _rows(rec, document)
     if len(texts) < 2:
-        raise NisslError("one text does not tell chance from habit", do="record two texts or more")
+        raise TooFewSamples("one text gives no null", do="record two texts or more")
     names, kind = _kinds(rec, labels)
     member = np.stack([kind == number for number in range(len(names))])
     counts = member.sum(axis=1)
     norms = stream_norms(rec)
     void = void_layers(norms, alpha=alpha)
-    changes, rng, draws = np.diff(norms, axis=1), np.random.default_rng(seed), []
+    changes, rng, draws = np.diff(norms, axis=1), np.random.default_rng(test.seed), []
     n_layers = changes.shape[1]
     observed = [*(member.astype(float) @ void / counts[:, None])]
     for _ in range(n_permutations):
@@ -127,15 +126,14 @@ def voids(
         score="share",
         method="voids",
         null=NULL,
-        correction=correction,
+        test=test,
     )
-    table = found.table.assign(
+    return found.assign(
+        {"alpha": alpha, "seed": test.seed, "n_texts": len(texts)},
         layer=np.tile(np.arange(n_layers), len(names)),
         label=np.repeat(names, n_layers),
         n_tokens=np.repeat(counts, n_layers),
     )
-    said = {**found.provenance, "alpha": alpha, "seed": seed, "n_texts": len(texts)}
-    return Finding(table, "voids", NULL, said, "share")
 
 
 def void_layers(norms: ArrayLike, *, alpha: float = ALPHA) -> NDArray[np.bool_]:
@@ -261,9 +259,9 @@ def _differences(
     return np.asarray(shares[1] - shares[0])
 
 
-def _rows(rec: Recording, block: str) -> list[NDArray[np.integer[Any]]]:
+def _rows(rec: Recording, document: str) -> list[NDArray[np.integer[Any]]]:
     check(rec)
-    number = word_codes(coordinate(rec, block))
+    number = word_codes(coordinate(rec, document))
     return [np.flatnonzero(number == n) for n in np.unique(number)]
 
 

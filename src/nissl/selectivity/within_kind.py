@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["auroc_within", "traded"]
+__all__ = ["auroc_within", "permuted"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -46,10 +46,10 @@ def auroc_within(values: ArrayLike, wrong: ArrayLike, kind: ArrayLike) -> Array:
     return np.asarray(above / pairs)
 
 
-def traded(
+def permuted(
     wrong: ArrayLike, subject: ArrayLike, kind: ArrayLike, n: int, *, seed: int = 0
 ) -> NDArray[np.bool_]:
-    """Let subjects that were asked about in the same kinds trade all their labels.
+    """Permute labels over subjects that were asked about in the same kinds.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def traded(
 
     Examples
     --------
-    >>> traded([1, 0, 0], ["a", "b", "c"], ["x", "x", "y"], 50)[:, 2].any()
+    >>> permuted([1, 0, 0], ["a", "b", "c"], ["x", "x", "y"], 50)[:, 2].any()
     np.False_
     """
     y, subjects, kinds = np.asarray(wrong, dtype=bool), np.asarray(subject), np.asarray(kind)

@@ -14,9 +14,8 @@ from .effects import auroc as auroc
 from .effects import average_precision as average_precision
 from .effects import cohens_d as cohens_d
 from .effects import mutual_information as mutual_information
-from .exchange import NotExchangeable as NotExchangeable
-from .exchange import autocorrelation as autocorrelation
-from .exchanged import exchanged as exchanged
+from .exchangeability import NotExchangeable as NotExchangeable
+from .exchangeability import autocorrelation as autocorrelation
 from .extremes import Extremes as Extremes
 from .finding import Finding as Finding
 from .finding import load_finding as load_finding
@@ -34,6 +33,7 @@ from .nulls import PermutedLabels as PermutedLabels
 from .paired import paired_test as paired_test
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
+from .permute_labels import permute_labels as permute_labels
 from .preference import Preference as Preference
 from .probes import control_labels as control_labels
 from .probes import cross_validate as cross_validate
@@ -45,3 +45,4 @@ from .shift import CircularShift as CircularShift
 from .summary import Summary as Summary
 from .tails import gpd_tail as gpd_tail
 from .tails import normal_tail as normal_tail
+from .test import Test as Test

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over blocks, percentile and BCa."""
+"""Bootstrap intervals over groups of samples, percentile and BCa."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.statistics.nulls import codes
-from nissl.statistics.pvalues import known_option
 
 __all__ = ["Interval", "bootstrap_interval"]
 
@@ -47,13 +46,13 @@ def bootstrap_interval(
     labels: ArrayLike | None = None,
     *,
     statistic: Callable[..., Any],
-    block: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     level: float = 0.95,
     kind: str = "bca",
     n_resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:
-    """Return an interval for a statistic by drawing blocks with replacement.
+    """Return an interval for a statistic by drawing groups with replacement.
 
     Parameters
     ----------
@@ -63,8 +62,8 @@ def bootstrap_interval(
         Drawn together with the values.
     statistic : callable
         ``statistic(values)``, or ``statistic(values, labels)``: a number or an array.
-    block : array, shape (n_samples,), optional
-        Samples of a block are drawn together; None where every sample stands alone.
+    groups : array, shape (n_samples,), optional
+        Samples of a group are drawn together; None where every sample is independent.
     level : float
         Nominal coverage.
     kind : {"bca", "percentile"}
@@ -81,8 +80,10 @@ def bootstrap_interval(
 
     Raises
     ------
+    TooFewSamples
+        There are fewer than eight groups.
     NisslError
-        Fewer than eight blocks, a level that is not between 0 and 1, or shapes that do not fit.
+        A level is not between 0 and 1, or shapes do not fit.
 
     Notes
     -----
@@ -95,19 +96,19 @@ def bootstrap_interval(
     >>> bool(found.low[0] < found.estimate[0] < found.high[0])
     True
     """
-    known_option("kind", kind, ("bca", "percentile"))
+    require_known("kind", kind, ("bca", "percentile"))
     if not 0 < level < 1:
         raise NisslError(f"a level of {level} is no coverage", do="use 0.95")
     x = np.asarray(values)
     given = (x,) if labels is None else (x, np.asarray(labels))
-    group = np.arange(len(x)) if block is None else codes(block)
+    group = np.arange(len(x)) if groups is None else codes(groups)
     if len(group) != len(x) or len(given[-1]) != len(x):
-        raise NisslError("values, labels and block differ in length", do="one of each a sample")
+        raise NisslError("values, labels and groups differ in length", do="one of each a sample")
     rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    n_blocks = len(rows)
-    if n_blocks < 8:
-        raise NisslError(
-            f"{n_blocks} blocks are too few to draw from", do="record more, or use smaller blocks"
+    n_groups = len(rows)
+    if n_groups < 8:
+        raise TooFewSamples(
+            f"{n_groups} groups are too few to draw from", do="record more, or use smaller groups"
         )
 
     def on(chosen: NDArray[np.int64]) -> Array:
@@ -117,13 +118,13 @@ def bootstrap_interval(
     rng = np.random.default_rng(seed)
     draws = np.empty((n_resamples, *estimate.shape))
     for i in range(n_resamples):
-        draws[i] = on(np.concatenate([rows[b] for b in rng.integers(0, n_blocks, n_blocks)]))
+        draws[i] = on(np.concatenate([rows[g] for g in rng.integers(0, n_groups, n_groups)]))
     ends = np.array([(1 - level) / 2, (1 + level) / 2])
     if kind == "percentile":
         low, high = np.quantile(draws, ends, axis=0)
     else:
-        every = np.arange(n_blocks)
-        without = [np.concatenate([rows[b] for b in every[every != i]]) for i in range(n_blocks)]
+        every = np.arange(n_groups)
+        without = [np.concatenate([rows[g] for g in every[every != i]]) for i in range(n_groups)]
         low, high = _bca(estimate, draws, np.stack([on(w) for w in without]), ends)
     return Interval(estimate, low, high, draws.std(axis=0, ddof=1), level)
 

@@ -59,7 +59,7 @@ def rate(p: ArrayLike, *, alpha: float = 0.05, level: float = 0.99) -> Rate:
     Parameters
     ----------
     p : array, any shape
-        P-values of tests that do not hang together.
+        P-values of independent tests.
     alpha : float
         The nominal level.
     level : float
@@ -97,7 +97,7 @@ def rate(p: ArrayLike, *, alpha: float = 0.05, level: float = 0.99) -> Rate:
 
 
 def false_positive_rate(
-    test: Callable[..., Finding | ArrayLike],
+    procedure: Callable[..., Finding | ArrayLike],
     data: Callable[[np.random.Generator], Any],
     *,
     n_repeats: int = 1,
@@ -106,14 +106,15 @@ def false_positive_rate(
     column: str = "p",
     seed: int = 0,
 ) -> Rate:
-    """Run a test on data that hold nothing, and count what it finds.
+    """Run a test procedure on data that hold nothing, and count what it finds.
 
     Parameters
     ----------
-    test : callable
-        ``test(*data)``: a Finding, or p-values. Each null unit is a test: 2,000 units, 2,000 tests.
+    procedure : callable
+        ``procedure(*data)``: a Finding, or p-values. Each null unit is a test: 2,000 units, 2,000
+        tests.
     data : callable
-        ``data(rng)``: the arguments of the test, a tuple, with no effect in them.
+        ``data(rng)``: its arguments, a tuple, with no effect in them.
     n_repeats : int
         Fresh data sets.
     alpha : float
@@ -137,13 +138,13 @@ def false_positive_rate(
     """
     found = []
     for i in range(n_repeats):
-        p = _p_of(test(*data(np.random.default_rng([seed, i]))), column)
+        p = _p_of(procedure(*data(np.random.default_rng([seed, i]))), column)
         found.append(p if column == "p" else np.atleast_1d(p.min()))
     return rate(np.concatenate(found), alpha=alpha, level=level)
 
 
 def power(
-    test: Callable[..., Finding | ArrayLike],
+    procedure: Callable[..., Finding | ArrayLike],
     data: Callable[[np.random.Generator], tuple[tuple[Any, ...], ArrayLike]],
     *,
     n_repeats: int = 1,
@@ -152,14 +153,14 @@ def power(
     column: str = "p",
     seed: int = 0,
 ) -> Rate:
-    """Run a test on data with planted effects, and count how many it finds.
+    """Run a test procedure on data with planted effects, and count how many it finds.
 
     Parameters
     ----------
-    test : callable
-        ``test(*data)``: a Finding with one row for each unit, or p-values.
+    procedure : callable
+        ``procedure(*data)``: a Finding with one row for each unit, or p-values.
     data : callable
-        ``data(rng)``: the arguments of the test, and which rows hold an effect.
+        ``data(rng)``: its arguments, and which rows hold an effect.
     n_repeats : int
         Fresh data sets.
     alpha : float
@@ -184,7 +185,7 @@ def power(
     found = []
     for i in range(n_repeats):
         given, planted = data(np.random.default_rng([seed, i]))
-        found.append(_p_of(test(*given), column)[np.asarray(planted, dtype=bool)])
+        found.append(_p_of(procedure(*given), column)[np.asarray(planted, dtype=bool)])
     return rate(np.concatenate(found), alpha=alpha, level=level)
 
 

@@ -17,6 +17,7 @@ from nissl.statistics.nulls import LabelNull, PermutedLabels
 from nissl.statistics.permutation import permutation_test
 from nissl.statistics.pvalues import against_null
 from nissl.statistics.reinitialise import ReinitialisedNetwork
+from nissl.statistics.test import CORRECTIONS, Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -31,19 +32,15 @@ def dead_salmon(
     labels: str | ArrayLike,
     *,
     score: str = "auroc",
-    block: str | ArrayLike | None = None,
-    null: LabelNull = PermutedLabels(),
-    networks: ReinitialisedNetwork = ReinitialisedNetwork(),  # noqa: B008
-    n_networks: int = 19,
-    n_permutations: int = 1000,
-    correction: str = "max",
-    seed: int = 0,
+    exchange: str | ArrayLike | None = None,
+    test: Test = Test(),
+    training: Test = Test(),
     progress: bool = True,
 ) -> Finding:
     """Test each unit of a network against permuted labels and against networks never trained.
 
     Two questions, both of which a finding must answer. *Does the unit respond to the label?* is
-    asked by moving labels. A unit of a random network may do so too, since it sees the input; so
+    asked by permuting labels. A unit of a random network may do so too, since it sees the input; so
     *did training make this?* asks whether the unit's effect exceeds that of the same place in
     networks with fresh weights, and after correction that of all their units. A row's p is the
     larger of the two (an intersection-union test, which holds the level of each).
@@ -59,20 +56,13 @@ def dead_salmon(
         One test a unit: True and False, 1 and 0, or numbers with score "correlation".
     score : str
         As for `permutation_test`.
-    block : str or array, shape (n_samples,), optional
-        The exchangeable block of each sample.
-    null : PermutedLabels or CircularShift
-        How labels are moved.
-    networks : ReinitialisedNetwork
-        How networks are drawn.
-    n_networks : int
-        How many; no p can be below 1 / (n_networks + 1).
-    n_permutations : int
-        Draws of the labels, for the trained and for each random network.
-    correction : {"max", "bh", "bonferroni"}
-        Over units.
-    seed : int
-        The seed of labels and networks.
+    exchange : str or array, shape (n_samples,), optional
+        The exchangeability block of each sample.
+    test : Test
+        Of labels, as for `permutation_test`: for the trained and for each random network.
+    training : Test
+        Of training: null (`ReinitialisedNetwork`), draws (19 networks), tail, correction over
+        units, seed. No p can be below 1 / (draws + 1).
     progress : bool
         Show a bar.
 
@@ -83,12 +73,12 @@ def dead_salmon(
         as the larger of both. Provenance: ``random_share``, the mean share of units that a random
         network shows as responding (q <= 0.05); ``random_rate``, how many random networks show
         any; and ``dead_rate`` with ``dead_low`` and ``dead_high``: how many still do when labels
-        are moved once before the test, the salmon itself, with the exact 99% interval.
+        are permuted once before the test, the salmon itself, with the exact 99% interval.
 
     Raises
     ------
     NisslError
-        Several tests a unit, fewer than two networks, or networks whose units differ in number.
+        Several tests a unit, no correction, or networks whose units differ in number.
 
     Notes
     -----
@@ -99,27 +89,28 @@ def dead_salmon(
     >>> import torch
     >>> x = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     >>> found = dead_salmon(lambda net: net(x).detach().numpy(), torch.nn.Linear(4, 3),
-    ...                     x[:, 0].numpy() > 0, n_networks=3, n_permutations=99, progress=False)
+    ...                     x[:, 0].numpy() > 0, test=Test(n_permutations=99),
+    ...                     training=Test(n_permutations=3), progress=False)
     >>> found.provenance["n_networks"], bool((found.table["p"] >= 0.25).all())
     (3, True)
     """
-    if n_networks < 2:
-        raise NisslError(f"{n_networks} random networks are too few", do="use at least 19")
+    test.require(correction=CORRECTIONS)
+    training.require(correction=CORRECTIONS)
+    networks = training.null_or(ReinitialisedNetwork())
+    n_networks = training.draws(19)
 
-    def test(values: Any, y: Any, block: Any = block) -> Finding:
+    def tested(values: Any, y: Any, exchange: Any = exchange) -> Finding:
         return permutation_test(
             values,
             y,
             score=score,
-            block=block,
-            null=null,
-            n_permutations=n_permutations,
-            correction=correction,
-            seed=seed,
+            exchange=exchange,
+            test=test,
+            method="dead_salmon",
             progress=False,
         )
 
-    trained = test(activity(network), labels)
+    trained = tested(activity(network), labels)
     if "label" in trained.table:
         raise NisslError("several labels make several tests a unit", do="give one label: y == name")
     table = trained.table.rename(columns={"p": "p_labels", "q": "q_labels"})
@@ -128,9 +119,9 @@ def dead_salmon(
     with progress_bar(
         "Drawing networks", total=n_networks, unit="networks", progress=progress
     ) as advance:
-        for i, drawn in enumerate(networks.draw(network, n_networks, seed=seed)):
+        for i, drawn in enumerate(networks.draw(network, n_networks, seed=training.seed)):
             values = activity(drawn)
-            found = test(values, labels).table
+            found = tested(values, labels).table
             if len(found) != len(table):
                 raise NisslError(
                     f"a random network has {len(found)} units and the trained {len(table)}",
@@ -138,11 +129,10 @@ def dead_salmon(
                 )
             effects[i] = found["effect"]
             shares[i] = np.mean(found["q"] <= 0.05)
-            smallest[i] = (
-                test(values, *_moved(values, labels, block, null, seed, i)).table["q"].min()
-            )
+            permuted = _permuted(values, labels, exchange, test, i)
+            smallest[i] = tested(values, *permuted).table["q"].min()
             advance(1)
-    training = against_null(
+    of_training = against_null(
         np.abs(np.asarray(table["effect"])),
         np.abs(effects),
         units=list(table["unit"]),
@@ -150,27 +140,29 @@ def dead_salmon(
         method="dead_salmon",
         null=networks.name,
         alternative="greater",
-        correction=correction,
+        test=training,
     ).table
-    return _both(trained, table, training, shares, smallest, networks.name)
+    return _both(trained, table, of_training, shares, smallest, networks.name)
 
 
-def _moved(
-    values: Any, labels: Any, block: Any, null: LabelNull, seed: int, draw: int
+def _permuted(
+    values: Any, labels: Any, exchange: Any, test: Test, draw: int
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Return labels moved once as the null moves them, apart from the draws of the test."""
+    """Return labels permuted once as the null does, apart from the draws of the test."""
     from nissl.statistics.design import Design
 
-    design = Design.of(values, labels, None, block, null)
+    usual: LabelNull = PermutedLabels()
+    null = test.null_or(usual, LabelNull)
+    design = Design.of(values, labels, exchange, null)
     index = null.draw(
         design.labels,
         1,
-        block=design.block,
+        exchange=design.exchange,
         within=design.within,
-        seed=seed + 1_000_003,
+        seed=test.seed + 1_000_003,
         start=draw,
     )
-    return design.labels[index[0]], design.block
+    return design.labels[index[0]], design.exchange
 
 
 def _both(

@@ -1,8 +1,7 @@
-"""What a test is made of: activity by blocks of units, labels, blocks and strata."""
+"""The design of a test: activity in batches of units, labels, exchangeability blocks, strata."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.statistics import pvalues
-from nissl.statistics.exchange import refuse_if_hanging_together
+from nissl.statistics.exchangeability import require_exchangeable
 from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
+from nissl.statistics.test import Test
 
 __all__ = ["CONSTANT", "NOT_FINITE", "Design", "column_of"]
 
@@ -24,7 +24,7 @@ CONSTANT = "not tested: does not vary"
 
 @dataclass
 class Design:
-    """What a test is made of, read from a Recording or from bare arrays.
+    """The design of a test, read from a Recording or from bare arrays.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Design:
         Activity.
     labels : array, shape (n_samples,)
         The labels.
-    block, within : array, shape (n_samples,), optional
-        The exchangeable block of every sample, and the stratum out of which no label moves.
+    exchange, within : array, shape (n_samples,), optional
+        The exchangeability block of every sample, and the stratum within which labels are permuted.
     coords : dict of str to array
         The other sample coordinates.
     about : dict of str to array
@@ -43,17 +43,17 @@ class Design:
     single : bool
         One test a unit.
     aggregated : bool
-        Labels are constant in blocks that move whole: sums by block are enough.
+        Labels of whole blocks are permuted, and constant in each: sums by block are enough.
 
     Examples
     --------
-    >>> Design.of(np.eye(4), [0, 0, 1, 1], None, None, PermutedLabels()).tested
+    >>> Design.of(np.eye(4), [0, 0, 1, 1], None, PermutedLabels()).tested
     [1]
     """
 
     values: Any
     labels: NDArray[Any]
-    block: NDArray[Any] | None
+    exchange: NDArray[Any] | None
     within: NDArray[Any] | None
     coords: dict[str, NDArray[Any]]
     about: dict[str, NDArray[Any]]
@@ -62,9 +62,7 @@ class Design:
     aggregated: bool = False
 
     @classmethod
-    def of(
-        cls, values: Any, labels: Any, units: Sequence[str] | None, block: Any, null: LabelNull
-    ) -> Design:
+    def of(cls, values: Any, labels: Any, exchange: Any, null: LabelNull) -> Design:
         """Read a design from what a user gives; strings name sample coordinates of a Recording."""
         rec = values if hasattr(values, "coords") else None
         coords, about = _sides(rec)
@@ -72,24 +70,22 @@ class Design:
         if values.ndim != 2:
             raise NisslError(f"values have shape {values.shape}", do="give (n_samples, n_units)")
         n, n_units = values.shape
-        if units is not None:
-            about = {"unit": column_of("units", units, n_units, None)}
-        elif rec is None:
+        if rec is None:
             about = {"unit": np.asarray([f"unit[{i}]" for i in range(n_units)])}
-        block = getattr(null, "block", None) if block is None else block
+        exchange = getattr(null, "exchange", None) if exchange is None else exchange
         y = column_of("labels", labels, n, rec)
-        b = None if block is None else column_of("block", block, n, rec)
+        b = None if exchange is None else column_of("exchange", exchange, n, rec)
         within = getattr(null, "within", None)
         strata = None if within is None else column_of("within", within, n, rec)
         design = cls(values, y, b, strata, coords, about, *_contrasts(y))
-        if b is not None and isinstance(null, PermutedLabels) and null.moves_whole(y, b):
+        if b is not None and isinstance(null, PermutedLabels) and null.permutes_blocks(y, b):
             design.aggregated = bool(np.array_equal(y[design.first][design.group], y))
         return design
 
     @property
     def group(self) -> NDArray[np.int64]:
         """The block of every sample as 0, 1, ...; each sample its own where there is none."""
-        return np.arange(len(self.labels)) if self.block is None else codes(self.block)
+        return np.arange(len(self.labels)) if self.exchange is None else codes(self.exchange)
 
     @property
     def first(self) -> NDArray[np.int64]:
@@ -107,10 +103,10 @@ class Design:
         return int(self.values.shape[1])
 
     def symmetric(self, null: LabelNull) -> bool:
-        """Say whether two labels of equally many samples or blocks could trade places."""
+        """Say whether two labels of equally many samples or blocks could be swapped."""
         if not isinstance(null, PermutedLabels) or self.within is not None:
             return False
-        if self.block is not None and not self.aggregated:
+        if self.exchange is not None and not self.aggregated:
             return False
         counts = np.unique(self.labels[self.first], return_counts=True)[1]
         return len(counts) == 2 and counts[0] == counts[1] and self.tested != [None]
@@ -132,26 +128,26 @@ class Design:
         note[~finite] = NOT_FINITE
         return x, note
 
-    def refuse_hanging(self, null: LabelNull) -> None:
-        """Refuse to exchange single samples that hang together."""
+    def require_exchangeable(self, null: LabelNull) -> None:
+        """Refuse to permute dependent samples one by one."""
         if not isinstance(null, PermutedLabels):
             return
-        if self.block is not None and null.moves_whole(self.labels, self.block):
+        if self.exchange is not None and null.permutes_blocks(self.labels, self.exchange):
             return
         # Four stretches of 64 neighbouring units: on disk these are few chunks.
         starts = np.linspace(0, max(self.n_units - 64, 0), 4).astype(int)
         some = np.unique(starts[:, None] + np.arange(64))
         some = some[some < self.n_units]
         part = self.values[:, some]
-        refuse_if_hanging_together(
-            getattr(part, "values", part), self.labels, coords=self.coords, block=self.block
+        require_exchangeable(
+            getattr(part, "values", part), self.labels, coords=self.coords, exchange=self.exchange
         )
 
     def draw(self, null: LabelNull, n: int, seed: int) -> NDArray[Any]:
         """Return the labels and n labellings of the null, one a row; of blocks where whole."""
-        labels, block, within = self.labels, self.block, self.within
+        labels, exchange, within = self.labels, self.exchange, self.within
         if self.aggregated:
-            labels, block = labels[self.first], None
+            labels, exchange = labels[self.first], None
             within = None if within is None else within[self.first]
         y = labels if self.tested == [None] else codes(labels).astype(np.int16)
         need = (n + 1) * len(y) * y.dtype.itemsize
@@ -164,21 +160,19 @@ class Design:
         drawn[0] = y
         for a in range(0, n, 256):
             m = min(256, n - a)
-            index = null.draw(labels, m, block=block, within=within, seed=seed, start=a)
+            index = null.draw(labels, m, exchange=exchange, within=within, seed=seed, start=a)
             drawn[a + 1 : a + 1 + m] = y[index]
         return drawn
 
-    def spread(self, drawn: NDArray[Any]) -> NDArray[Any]:
+    def of_samples(self, drawn: NDArray[Any]) -> NDArray[Any]:
         """Return labellings of blocks as labellings of samples."""
         return np.asarray(drawn[:, self.group]) if self.aggregated else drawn
 
     def table(
         self,
         rows: list[list[dict[str, NDArray[Any]]]],
-        name: str,
-        correction: str | None,
         maxima: Array,
-        tail: str,
+        test: Test | None,
     ) -> Any:
         """Put the parts together, corrected over all that was tested."""
         import pandas as pd
@@ -191,16 +185,17 @@ class Design:
                 about["label"] = np.unique(self.labels)[label]
             parts.append(pd.DataFrame({**about, **columns}))
         table = pd.concat(parts, ignore_index=True)
+        if test is None:
+            return table
         extremity = np.asarray(table.pop("extremity"))
-        if correction is not None:
+        if test.correction is not None:
             tested = np.asarray(table["note"] == "")
             q = np.ones(len(table))
             q[tested] = pvalues.corrected(
                 np.asarray(table["p"])[tested],
                 extremity[tested],
                 maxima,
-                correction=correction,
-                tail=tail,
+                test,
             )
             table.insert(list(table.columns).index("p") + 1, "q", q)
         return table

@@ -139,7 +139,7 @@ class Finding:
             raise NisslError(
                 f"this finding {why}, so that nothing in it is significant",
                 where=self.method,
-                do="give the method a `null` and a `correction`",
+                do="give the method a test with a correction",
             )
         return self._with(self.table[self.table["q"] <= q].sort_values("q", kind="stable"))
 
@@ -172,6 +172,49 @@ class Finding:
         else:
             key = -np.asarray(self.table[by], dtype=float)
         return self._with(self.table.iloc[np.argsort(key, kind="stable")[:n]])
+
+    def assign(
+        self, provenance: Mapping[str, str | int | float] | None = None, /, **columns: Any
+    ) -> Finding:
+        """Return the finding with more columns, and more said of where it came from.
+
+        Parameters
+        ----------
+        provenance : mapping of str to str, int or float, optional
+            More provenance.
+        **columns : array, shape (n_rows,), or one value
+            More columns, or others of the same name.
+
+        Returns
+        -------
+        Finding
+            The same rows, in the same order.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> found = Finding(pd.DataFrame({"unit": ["a"], "r": [0.5]}), method="m", null="none")
+        >>> found.assign({"n_texts": 3}, kind="sharp").table["kind"].tolist()
+        ['sharp']
+        """
+        about = {**self.provenance, **(provenance or {})}
+        return Finding(self.table.assign(**columns), self.method, self.null, about, self.score)
+
+    def renamed(self, score: str) -> Finding:
+        """Return the finding with its score called something else.
+
+        Parameters
+        ----------
+        score : str
+            The name.
+
+        Returns
+        -------
+        Finding
+            The same numbers.
+        """
+        table = self.table.rename(columns={self.score: score})
+        return Finding(table, self.method, self.null, self.provenance, score)
 
     def plot(self, q: float = 0.05) -> Figure:
         """Draw the ranked effects with their null band, and by layer where the layer is known.

@@ -18,17 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 
-__all__ = ["LabelNull", "PermutedLabels", "codes"]
+__all__ = ["LabelNull", "Null", "PermutedLabels", "codes"]
 
 
-@runtime_checkable
-class LabelNull(Protocol):
-    """What `permutation_test` needs of a null: a name, draws, and how many differ.
+class Null(Protocol):
+    """What every null has: a name, and the question that it answers.
 
     Examples
     --------
-    >>> isinstance(PermutedLabels(), LabelNull)
-    True
+    >>> null: Null = PermutedLabels()
+    >>> null.question
+    'does this unit respond to that label?'
     """
 
     question: ClassVar[str]
@@ -38,12 +38,23 @@ class LabelNull(Protocol):
         """How the null is called in a Finding."""
         ...
 
+
+@runtime_checkable
+class LabelNull(Null, Protocol):
+    """What `permutation_test` needs of a null: draws of labels, and how many differ.
+
+    Examples
+    --------
+    >>> isinstance(PermutedLabels(), LabelNull)
+    True
+    """
+
     def draw(
         self,
         labels: ArrayLike,
         n: int,
         *,
-        block: ArrayLike | None,
+        exchange: ArrayLike | None,
         within: ArrayLike | None,
         seed: int,
         start: int,
@@ -52,7 +63,7 @@ class LabelNull(Protocol):
         ...
 
     def log_arrangements(
-        self, labels: ArrayLike, *, block: ArrayLike | None, within: ArrayLike | None
+        self, labels: ArrayLike, *, exchange: ArrayLike | None, within: ArrayLike | None
     ) -> float:
         """Return the natural logarithm of the number of different null labellings."""
         ...
@@ -60,19 +71,19 @@ class LabelNull(Protocol):
 
 @dataclass(frozen=True)
 class PermutedLabels:
-    """Permute labels over exchangeable blocks.
+    """Permute labels over exchangeability blocks.
 
     Parameters
     ----------
-    block : str, optional
-        Sample coordinate whose values hang together and may be exchanged for each other under the
-        null (document, fact, stimulus, trial). None where every sample stands alone.
+    exchange : str, optional
+        Sample coordinate whose values may be exchanged under the null (document, fact, stimulus,
+        trial): samples of one value are a block. None where every sample is independent.
     within : str, optional
         Sample coordinate across which nothing is exchanged (subject, run).
     how : {"auto", "whole", "within"}
-        Whole blocks trade their labels, or samples trade labels inside their block. "auto": whole
-        where labels are constant in a block, or where blocks are equally long (they then trade
-        their whole sequence of labels); inside the block otherwise.
+        Permute the labels of whole blocks, or of samples within each block. "auto": whole where
+        labels are constant in a block, or where blocks are equally long (their sequences of labels
+        are then permuted); within blocks otherwise.
 
     Notes
     -----
@@ -81,13 +92,13 @@ class PermutedLabels:
 
     Examples
     --------
-    >>> null = PermutedLabels(block="fact")
-    >>> index = null.draw(["a", "a", "b", "b"], 2, block=[0, 0, 1, 1], seed=0)
+    >>> null = PermutedLabels(exchange="fact")
+    >>> index = null.draw(["a", "a", "b", "b"], 2, exchange=[0, 0, 1, 1], seed=0)
     >>> index.shape, null.name
-    ((2, 4), "PermutedLabels(block='fact')")
+    ((2, 4), "PermutedLabels(exchange='fact')")
     """
 
-    block: str | None = None
+    exchange: str | None = None
     within: str | None = None
     how: Literal["auto", "whole", "within"] = "auto"
     question: ClassVar[str] = "does this unit respond to that label?"
@@ -95,38 +106,38 @@ class PermutedLabels:
     @property
     def name(self) -> str:
         """How the null is called in a Finding."""
-        said = {"block": self.block, "within": self.within}
+        said = {"exchange": self.exchange, "within": self.within}
         parts = [f"{k}={v!r}" for k, v in said.items() if v is not None]
         parts += [f"how={self.how!r}"] if self.how != "auto" else []
         return f"PermutedLabels({', '.join(parts)})"
 
-    def moves_whole(self, labels: ArrayLike, block: ArrayLike | None) -> bool:
-        """Say whether blocks trade their labels whole, or samples inside their block.
+    def permutes_blocks(self, labels: ArrayLike, exchange: ArrayLike | None) -> bool:
+        """Say whether labels of whole blocks are permuted, or of samples within each block.
 
         Parameters
         ----------
         labels : array, shape (n_samples,)
             The labels.
-        block : array, shape (n_samples,), optional
-            The block of every sample.
+        exchange : array, shape (n_samples,), optional
+            The exchangeability block of every sample.
 
         Returns
         -------
         bool
-            True where whole blocks move.
+            True where it is whole blocks.
 
         Raises
         ------
         NisslError
             Whole blocks were asked for, but labels vary in blocks of different lengths.
         """
-        if block is None:
+        if exchange is None:
             return True
-        y, b = codes(labels), codes(block)
+        y, b = codes(labels), codes(exchange)
         able = _constant(y, b) or len(np.unique(np.bincount(b))) == 1
         if self.how == "whole" and not able:
             raise NisslError(
-                "labels vary inside blocks of different lengths, which cannot trade whole",
+                "labels vary within blocks of different lengths, which cannot be permuted whole",
                 do="use how='within', CircularShift(within=...) or blocks with one label each",
             )
         return self.how == "whole" or (self.how == "auto" and able)
@@ -136,7 +147,7 @@ class PermutedLabels:
         labels: ArrayLike,
         n: int,
         *,
-        block: ArrayLike | None = None,
+        exchange: ArrayLike | None = None,
         within: ArrayLike | None = None,
         seed: int = 0,
         start: int = 0,
@@ -149,8 +160,8 @@ class PermutedLabels:
             The labels.
         n : int
             How many draws.
-        block, within : array, shape (n_samples,), optional
-            The block of every sample, and the stratum out of which no label moves.
+        exchange, within : array, shape (n_samples,), optional
+            The block of every sample, and the stratum within which labels are permuted.
         seed : int
             The seed.
         start : int
@@ -164,12 +175,12 @@ class PermutedLabels:
         Raises
         ------
         NisslError
-            Blocks lie across strata, or cannot trade whole.
+            Blocks lie across strata, or cannot be permuted whole.
         """
         y = codes(labels)
-        b = np.arange(len(y)) if block is None else codes(block)
+        b = np.arange(len(y)) if exchange is None else codes(exchange)
         strata = np.zeros(len(y), dtype=np.int64) if within is None else codes(within)
-        if not self.moves_whole(labels, block):
+        if not self.permutes_blocks(labels, exchange):
             # Inside a block and a stratum, every sample is a block of its own.
             strata = codes(b * (strata.max() + 1) + strata)
             b = np.arange(len(y))
@@ -183,18 +194,22 @@ class PermutedLabels:
         order = np.argsort(b, kind="stable") if not constant else None
         home = np.argsort(of_block, kind="stable")
         index = np.empty((n, len(y)), dtype=np.int32)
-        trade = np.empty(len(first), dtype=np.int64)
+        moved = np.empty(len(first), dtype=np.int64)
         for d in range(n):
             rng = np.random.default_rng([seed, start + d])
-            trade[home] = np.argsort(of_block + rng.random(len(first)))
+            moved[home] = np.argsort(of_block + rng.random(len(first)))
             if order is None:
-                index[d] = first[trade][b]
+                index[d] = first[moved][b]
             else:
-                index[d, order] = order.reshape(len(first), -1)[trade].ravel()
+                index[d, order] = order.reshape(len(first), -1)[moved].ravel()
         return index
 
     def log_arrangements(
-        self, labels: ArrayLike, *, block: ArrayLike | None = None, within: ArrayLike | None = None
+        self,
+        labels: ArrayLike,
+        *,
+        exchange: ArrayLike | None = None,
+        within: ArrayLike | None = None,
     ) -> float:
         """Count the different labellings that a draw can give.
 
@@ -202,7 +217,7 @@ class PermutedLabels:
         ----------
         labels : array, shape (n_samples,)
             The labels.
-        block, within : array, shape (n_samples,), optional
+        exchange, within : array, shape (n_samples,), optional
             As for `draw`.
 
         Returns
@@ -212,10 +227,10 @@ class PermutedLabels:
         """
         y = codes(labels)
         strata = np.zeros(len(y), dtype=np.int64) if within is None else codes(within)
-        if block is not None and not self.moves_whole(labels, block):
-            strata = codes(codes(block) * (strata.max() + 1) + strata)
-        elif block is not None:
-            b = codes(block)
+        if exchange is not None and not self.permutes_blocks(labels, exchange):
+            strata = codes(codes(exchange) * (strata.max() + 1) + strata)
+        elif exchange is not None:
+            b = codes(exchange)
             first = np.unique(b, return_index=True)[1]
             strata = strata[first]
             if _constant(y, b):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from nissl.recording import as_recording
 from nissl.statistics.finding import Finding
 from nissl.statistics.nulls import PermutedLabels
 from nissl.statistics.permutation import permutation_test
+from nissl.statistics.test import Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,18 +25,13 @@ def paired_test(
     after: NDArray[np.floating[Any]],
     *,
     units: pd.DataFrame,
-    block: ArrayLike | None = None,
+    exchange: ArrayLike | None = None,
     score: str = "fall",
     method: str = "paired_test",
-    said: Mapping[str, str | int | float] | None = None,
-    n_permutations: int = 999,
-    alternative: str = "greater",
-    tail: str = "permutation",
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test = Test(),
     progress: bool = True,
 ) -> Finding:
-    """Test by how much each unit's number falls, against the two runs trading places.
+    """Test by how much each unit's number falls, against the two runs swapped at random.
 
     Parameters
     ----------
@@ -43,24 +39,15 @@ def paired_test(
         The numbers without and with the change.
     units : DataFrame, n_units rows
         ``unit`` and what else is known of each.
-    block : array, shape (n_samples,), optional
-        Samples that share its value hang together: their mean is one sample.
+    exchange : array, shape (n_samples,), optional
+        The exchangeability block of each sample: the mean of a block is one sample.
     score : str
         What the fall is called.
     method : str
         The finding's method.
-    said : mapping, optional
-        For the provenance.
-    n_permutations : int
-        Draws of the null: each sample's two numbers trade places, or not.
-    alternative : {"greater", "two-sided", "less"}
-        What a fall is tested for.
-    tail : {"permutation", "normal", "gpd"}
-        How p goes below 1 / (n_permutations + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Draws (999), tail, correction over units, alternative ("greater": it falls), seed. The null
+        is that the two numbers of each sample are swapped, or not.
     progress : bool
         Show a bar.
 
@@ -84,7 +71,8 @@ def paired_test(
     ...             progress=False).significant().units
     ['a']
     """
-    sample = np.arange(len(before)) if block is None else np.asarray(block)
+    test.require(null=(None,))
+    sample = np.arange(len(before)) if exchange is None else np.asarray(exchange)
     names, code = np.unique(sample.astype(str), return_inverse=True)
     share = (code == np.arange(len(names))[:, None]) / np.bincount(code)[:, None]
     n = len(names)
@@ -97,19 +85,17 @@ def paired_test(
         samples={"pair": np.tile(np.arange(n), 2), "before": np.repeat([True, False], n)},
         units={"unit": np.asarray(units["unit"]).astype(str), **columns},
     )
-    null = PermutedLabels(block="pair", how="within")
     found = permutation_test(
         rec,
         "before",
         score="mean_difference",
-        null=null,
-        alternative=alternative,
-        n_permutations=n_permutations,
-        tail=tail,
-        correction=correction,
-        seed=seed,
+        test=replace(
+            test,
+            null=PermutedLabels(exchange="pair", how="within"),
+            n_permutations=test.draws(999),
+            alternative=test.alternative or "greater",
+        ),
+        method=method,
         progress=progress,
     )
-    table = found.table.rename(columns={"mean_difference": score})
-    provenance = {**found.provenance, **(said or {}), "n_samples": len(before), "n_blocks": n}
-    return Finding(table, method, null.name, provenance, score)
+    return found.renamed(score).assign({"n_samples": len(before), "n_blocks": n})

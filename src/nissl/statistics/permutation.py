@@ -1,20 +1,21 @@
-"""Permutation test of every unit against labels, over exchangeable blocks."""
+"""Permutation test of every unit against labels, over exchangeability blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, require_known
 from nissl.progress import progress_bar
 from nissl.statistics import pvalues, scores
 from nissl.statistics.design import NOT_FINITE, Design
-from nissl.statistics.exchange import NotExchangeable
+from nissl.statistics.exchangeability import NotExchangeable
 from nissl.statistics.finding import Finding
 from nissl.statistics.nulls import LabelNull, PermutedLabels
+from nissl.statistics.test import Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -24,7 +25,8 @@ __all__ = ["permutation_test"]
 Array = NDArray[np.floating[Any]]
 Score = Callable[[Array, NDArray[Any]], Array]
 
-BLOCK_BYTES = 64 * 2**20  # of activity, in float64, looked at together
+# Activity, in float64, that is looked at together; and units at least, however long they are.
+BATCH_BYTES, BATCH_UNITS = 64 * 2**20, 64
 
 
 def permutation_test(
@@ -32,53 +34,34 @@ def permutation_test(
     labels: str | ArrayLike,
     *,
     score: str | Score = "cohens_d",
-    units: Sequence[str] | None = None,
-    block: str | ArrayLike | None = None,
-    null: LabelNull = PermutedLabels(),
-    n_permutations: int = 1000,
-    tail: str = "permutation",
-    correction: str | None = "max",
-    alternative: str | None = None,
-    smallest_p: float = 0.05,
-    seed: int = 0,
+    exchange: str | ArrayLike | None = None,
+    test: Test | None = Test(),
+    method: str = "permutation_test",
     device: str | None = None,
-    batch_size: int | None = None,
     progress: bool = True,
 ) -> Finding:
-    """Test whether each unit responds to labels, against labels moved as the null moves them.
+    """Test whether each unit responds to labels, against labels permuted as the null permits.
 
     Parameters
     ----------
     values : Recording or array, shape (n_samples, n_units)
-        Activity. A Recording on disk is read in blocks of units.
+        Activity. A Recording on disk is read in batches of units.
     labels : str or array, shape (n_samples,)
         A sample coordinate, or the labels. True and False (or 1 and 0) are one test a unit; other
         labels are tested each against the rest; numbers go with correlation and spearman.
     score : str or callable
         "mean_difference", "cohens_d", "correlation", "spearman", "auroc", "average_precision", or
         ``score(values, labels) -> (n_units,)``, which is called once a draw.
-    units : sequence of str, optional
-        Addresses, where `values` is an array.
-    block : str or array, shape (n_samples,), optional
-        The exchangeable block of each sample, where the null does not name it.
-    null : PermutedLabels or CircularShift
-        How labels are moved.
-    n_permutations : int
-        Draws of the null; fewer where a circular shift has fewer.
-    tail : {"permutation", "normal", "gpd"}
-        How to go below 1 / (n_permutations + 1); named in each row's ``tail``.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over units and labels together.
-    alternative : {"two-sided", "greater", "less"}, optional
-        Two-sided by default; "greater" for average precision and for functions.
-    smallest_p : float
-        Refuse where the null has too few arrangements to reach this p.
-    seed : int
-        The seed of the draws.
+    exchange : str or array, shape (n_samples,), optional
+        The exchangeability block of each sample, where the null does not name it.
+    test : Test or None
+        Null (`PermutedLabels` or `CircularShift`), draws (1,000; fewer where a circular shift has
+        fewer), tail, correction over units and labels together, seed. Two-sided by default;
+        "greater" for average precision and for functions. None: scores alone.
+    method : str
+        The finding's method.
     device : str, optional
         A torch device for the matrix products.
-    batch_size : int, optional
-        Units looked at together; by default as many as 64 MB hold. Changes nothing else.
     progress : bool
         Show a bar.
 
@@ -91,9 +74,10 @@ def permutation_test(
     Raises
     ------
     NotExchangeable
-        Samples hang together and no block says how.
+        Samples are not independent and no exchangeability blocks were declared, or there are too
+        few for the test's ``smallest_p``.
     NisslError
-        Too few blocks for `smallest_p`, labels without contrast, shapes or options that do not fit.
+        Labels without contrast, shapes or options that do not fit.
 
     Notes
     -----
@@ -107,16 +91,19 @@ def permutation_test(
     >>> permutation_test(values, label, progress=False).significant().units
     ['unit[1]']
     """
-    data = Design.of(values, labels, units, block, null)
+    usual: LabelNull = PermutedLabels()
+    null = usual if test is None else test.null_or(usual, LabelNull)
+    data = Design.of(values, labels, exchange, null)
     kernel, name, sided = _kernel(score, data, device)
-    pvalues.known_option("tail", tail, pvalues.TAILS)
-    alternative = alternative or sided
-    least, n_permutations = _attainable(data, null, n_permutations, smallest_p, tail, alternative)
-    data.refuse_hanging(null)
-    drawn = data.draw(null, n_permutations, seed)
-    step = batch_size or max(64, BLOCK_BYTES // (8 * max(len(drawn), len(data.labels))))
+    said: dict[str, str | int | float] = {}
+    if test is not None:
+        said = _options(data, null, test, test.alternative or sided)
+        data.require_exchangeable(null)
+    n = int(said.get("n_permutations", 0))
+    drawn = data.draw(null, n, test.seed if test else 0)
+    step = max(BATCH_UNITS, BATCH_BYTES // (8 * max(len(drawn), len(data.labels))))
     rows: list[list[dict[str, NDArray[Any]]]] = [[] for _ in data.tested]
-    maxima = np.full(n_permutations, -np.inf)
+    maxima = np.full(n, -np.inf)
     with progress_bar(
         f"Testing {name}", total=data.n_units, unit="units", progress=progress
     ) as advance:
@@ -125,52 +112,37 @@ def permutation_test(
             scored = kernel(x)
             for k, label in enumerate(data.tested):
                 made = scored(drawn, label)
-                out = pvalues.compare(made[0], made[1:], alternative=alternative, tail=tail)
-                p, extremity, notes = _untested(out, note)
-                rows[k].append(
-                    {
-                        name: np.where(note == NOT_FINITE, np.nan, made[0]),
-                        "effect": made[0] - out.null_mean,
-                        "null_mean": out.null_mean,
-                        "null_sd": out.null_sd,
-                        "p": p,
-                        "tail": out.tail,
-                        "note": notes,
-                        "extremity": extremity,
-                    }
-                )
-                if (notes == "").any():
-                    np.maximum(maxima, out.drawn[:, notes == ""].max(axis=1), out=maxima)
+                row = {name: np.where(note == NOT_FINITE, np.nan, made[0])}
+                if test is None:
+                    row["note"] = note
+                else:
+                    row |= _compared(made, note, test, str(said["alternative"]), maxima)
+                rows[k].append(row)
             advance(x.shape[1])
-    table = data.table(rows, name, correction, maxima, tail)
-    said: dict[str, str | int | float] = {
-        "n_permutations": n_permutations,
-        "seed": seed,
-        "tail": tail,
-        "alternative": alternative,
-        "correction": correction or "none",
+    table = data.table(rows, maxima, test)
+    about: dict[str, str | int | float] = {
+        **said,
         "searched": "units" if data.single else "units x labels",
-        "n_tests": int((table["note"] == "").sum()),
+        "n_tests": int((table["note"] == "").sum()) if test else 0,
         "n_samples": len(data.labels),
         "n_blocks": data.n_blocks,
-        "least_p": least,
     }
-    return Finding(table, "permutation_test", null.name, said, name)
+    return Finding(table, method, null.name if test else "none", about, name)
 
 
 def _kernel(
     score: str | Score, data: Design, device: str | None
 ) -> tuple[Callable[[Array], Callable[[NDArray[Any], Any], Array]], str, str]:
-    """Return what makes of a block of units what scores draws; its name and usual alternative."""
+    """Return what makes of a batch of units what scores draws; its name and usual alternative."""
     if callable(score):
         function = score
         name = getattr(score, "__name__", "score")
         return (
-            lambda x: lambda d, k: scores.slow_scores(function, x, data.spread(d), k),
+            lambda x: lambda d, k: scores.slow_scores(function, x, data.of_samples(d), k),
             name,
             "greater",
         )
-    pvalues.known_option("score", score, [*scores.LINEAR, "average_precision"])
+    require_known("score", score, [*scores.LINEAR, "average_precision"])
     linear = scores.LINEAR.get(score)
     if data.labels.dtype.kind in "iuf" and linear is not None and linear.numeric:
         data.tested, data.single = [None], True
@@ -185,7 +157,7 @@ def _kernel(
 
         def ranked(x: Array) -> Callable[[NDArray[Any], Any], Array]:
             order = scores.retrieval_order(x)  # once for all labels
-            return lambda d, k: scores.average_precisions(order, data.spread(d), k)
+            return lambda d, k: scores.average_precisions(order, data.of_samples(d), k)
 
         return ranked, score, "greater"
     form, group = linear, data.group if data.aggregated else None
@@ -196,20 +168,19 @@ def _kernel(
     )
 
 
-def _attainable(
-    data: Design, null: LabelNull, n: int, smallest_p: float, tail: str, alternative: str
-) -> tuple[float, int]:
-    """Return the least p that draws can reach and the draws to make, or refuse."""
-    if n < 2:
-        raise NisslError(f"{n} permutations are too few", do="use at least 99")
-    log_count = null.log_arrangements(data.labels, block=data.block, within=data.within)
+def _options(
+    data: Design, null: LabelNull, test: Test, alternative: str
+) -> dict[str, str | int | float]:
+    """Return the options of the test, the draws to make and the least p they can reach."""
+    n, tail = test.draws(1000), test.tail
+    log_count = null.log_arrangements(data.labels, exchange=data.exchange, within=data.within)
     count = float(np.exp(min(log_count, 50.0)))
-    # Groups of equal size may trade their labels, which is as extreme on the other side.
+    # Groups of equal size may be swapped, which is as extreme on the other side.
     least = (2 if alternative == "two-sided" and data.symmetric(null) else 1) / count
-    if least > smallest_p * (1 + 1e-9):
+    if least > test.smallest_p * (1 + 1e-9):
         raise NotExchangeable(
             f"the null has only {count:.0f} different arrangements, so that no p can be below "
-            f"{least:.2g}, and {smallest_p:g} is asked for",
+            f"{least:.2g}, and {test.smallest_p:g} is asked for",
             where=f"{data.n_blocks} blocks",
             do="record more blocks, choose smaller blocks that are still exchangeable, "
             "or accept a larger smallest_p",
@@ -221,13 +192,35 @@ def _attainable(
             f"a {tail} tail needs many different arrangements, and the null has {count:.0f}",
             do="use tail='permutation', or record more blocks",
         )
-    return max(1 / (n + 1), least) if tail == "permutation" else least, n
+    return {
+        "n_permutations": n,
+        "seed": test.seed,
+        "tail": tail,
+        "alternative": alternative,
+        "correction": test.correction or "none",
+        "least_p": max(1 / (n + 1), least) if tail == "permutation" else least,
+    }
 
 
-def _untested(
-    out: pvalues.Compared, note: NDArray[np.str_]
-) -> tuple[Array, Array, NDArray[np.str_]]:
-    """Return p, extremity and notes, with 1 and 0 where nothing could be tested."""
+def _compared(
+    made: Array, note: NDArray[np.str_], test: Test, alternative: str, maxima: Array
+) -> dict[str, NDArray[Any]]:
+    """Compare scores with their draws, and let `maxima` hold the largest of each draw.
+
+    What could not be tested has p of 1, extremity of 0 and a note.
+    """
+    out = pvalues.compare(made[0], made[1:], alternative=alternative, tail=test.tail)
     flat = (note == "") & ~(out.null_sd > 0)
     notes = np.where(flat, "not tested: the null does not vary or is not finite", note)
-    return np.where(notes == "", out.p, 1.0), np.where(notes == "", out.extremity, 0.0), notes
+    tested = notes == ""
+    if tested.any():
+        np.maximum(maxima, out.drawn[:, tested].max(axis=1), out=maxima)
+    return {
+        "effect": made[0] - out.null_mean,
+        "null_mean": out.null_mean,
+        "null_sd": out.null_sd,
+        "p": np.where(tested, out.p, 1.0),
+        "tail": out.tail,
+        "note": notes,
+        "extremity": np.where(tested, out.extremity, 0.0),
+    }

@@ -1,4 +1,4 @@
-"""Linear probes, cross-validated by block, with control tasks."""
+"""Linear probes, cross-validated over groups of samples, with control tasks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.progress import progress_bar
 from nissl.statistics.finding import Finding
 from nissl.statistics.nulls import codes
-from nissl.statistics.pvalues import against_null, known_option
+from nissl.statistics.pvalues import against_null
+from nissl.statistics.test import Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -26,14 +27,11 @@ def probe(
     values: Recording | ArrayLike,
     labels: str | ArrayLike,
     *,
-    block: str | ArrayLike,
-    types: str | ArrayLike | None,
+    groups: str | ArrayLike,
+    types: str | ArrayLike | None = None,
     kind: str = "logistic",
     penalty: float = 1.0,
-    n_folds: int = 5,
-    n_controls: int = 19,
-    correction: str | None = "max",
-    seed: int = 0,
+    test: Test | None = Test(),
     progress: bool = True,
 ) -> Finding:
     """Ask how well labels can be read from activity, and how much better than a control task.
@@ -47,23 +45,18 @@ def probe(
         Activity; each site of a Recording is probed on its own.
     labels : str or array, shape (n_samples,)
         A sample coordinate, or the labels, discrete.
-    block : str or array, shape (n_samples,)
-        No block is in both the fitted and the tested part.
-    types : str or array, shape (n_samples,), or None
-        What a control label belongs to. Types must recur across blocks, else nothing can be
-        memorised and the control is chance. None: no control, and no p-values.
+    groups : str or array, shape (n_samples,)
+        No group is in both the fitted and the tested part, in each of five folds.
+    types : str or array, shape (n_samples,), optional
+        What a control label belongs to; needed where there is a test. Types must recur across
+        groups, else nothing can be memorised and the control is chance.
     kind : {"logistic", "ridge"}
         Logistic regression or ridge classification, on standardised units.
     penalty : float
         Strength of the squared penalty.
-    n_folds : int
-        Parts the blocks are dealt into.
-    n_controls : int
-        Control tasks; p cannot be below 1 / (n_controls + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over sites.
-    seed : int
-        The seed of folds and control tasks.
+    test : Test or None
+        Draws (19 control tasks), tail, correction over sites, seed of folds and control tasks.
+        None: no control, and no p-values.
     progress : bool
         Show a bar.
 
@@ -75,8 +68,10 @@ def probe(
 
     Raises
     ------
+    TooFewSamples
+        There are fewer groups than folds.
     NisslError
-        Fewer blocks than folds, a single label, or activity that is not finite.
+        There is a single label or no type, or activity is not finite.
 
     Notes
     -----
@@ -87,14 +82,14 @@ def probe(
     >>> rng = np.random.default_rng(0)
     >>> word = rng.integers(0, 10, 200)
     >>> values = np.stack([word % 2 + 0.1 * rng.standard_normal(200), rng.standard_normal(200)], 1)
-    >>> found = probe(values, word % 2, block=np.arange(200) // 10, types=word, kind="ridge",
-    ...               n_controls=4, progress=False)
+    >>> found = probe(values, word % 2, groups=np.arange(200) // 10, types=word, kind="ridge",
+    ...               test=Test(n_permutations=4), progress=False)
     >>> bool(found.table["accuracy"][0] > 0.95 > found.table["null_mean"][0])
     True
     """
     from nissl.statistics.design import column_of
 
-    known_option("kind", kind, KINDS)
+    require_known("kind", kind, KINDS)
     rec = values if hasattr(values, "coords") else None
     x = np.asarray(getattr(values, "values", values), dtype=float)
     if x.ndim != 2:
@@ -102,19 +97,22 @@ def probe(
     if not np.isfinite(x).all():
         raise NisslError("activity holds NaN or infinity", do="leave those samples or units out")
     y = codes(column_of("labels", labels, len(x), rec))
-    b = column_of("block", block, len(x), rec)
-    words = None if types is None else codes(column_of("types", types, len(x), rec))
+    group = column_of("groups", groups, len(x), rec)
     sites = _sites(rec, x.shape[1])
+    seed = 0 if test is None else test.seed
     said: dict[str, str | int | float] = {
         "kind": kind,
         "penalty": penalty,
-        "n_folds": n_folds,
         "seed": seed,
-        "n_blocks": len(np.unique(b)),
+        "n_groups": len(np.unique(group)),
     }
     tasks = [y]
-    if words is not None:
-        tasks += [control_labels(y, words, seed=seed + 1 + i) for i in range(n_controls)]
+    if test is not None:
+        test.require(null=(None,))
+        if types is None:
+            raise NisslError("a control task needs types", do="give types=, or test=None")
+        words = codes(column_of("types", types, len(x), rec))
+        tasks += [control_labels(y, words, seed=seed + 1 + i) for i in range(test.draws(19))]
     accuracy = np.empty((len(tasks), len(sites)))
     total = len(tasks) * len(sites)
     with progress_bar("Probing", total=total, unit="fits", progress=progress) as advance:
@@ -123,21 +121,18 @@ def probe(
                 accuracy[t, s] = cross_validate(
                     x[:, members],
                     task,
-                    block=b,
+                    groups=group,
                     kind=kind,
                     penalty=penalty,
-                    n_folds=n_folds,
                     seed=seed,
                 )
                 advance(1)
     majority = np.bincount(y).max() / len(y)
-    if words is None:
+    if test is None:
         import pandas as pd
 
-        table = pd.DataFrame(
-            {"unit": list(sites), "accuracy": accuracy[0], "effect": accuracy[0] - majority}
-        )
-        table["majority"] = majority
+        columns = {"accuracy": accuracy[0], "effect": accuracy[0] - majority, "majority": majority}
+        table = pd.DataFrame({"unit": list(sites), **columns})
         return Finding(table, "probe", "none", said, "accuracy")
     found = against_null(
         accuracy[0],
@@ -145,25 +140,24 @@ def probe(
         units=list(sites),
         score="accuracy",
         method="probe",
-        null=f"ControlTask(n_controls={n_controls})",
+        null="control tasks",
         alternative="greater",
-        correction=correction,
+        test=test,
     )
-    table = found.table.assign(majority=majority)
-    return Finding(table, "probe", found.null, {**found.provenance, **said}, "accuracy")
+    return found.assign(said, majority=majority)
 
 
 def cross_validate(
     values: ArrayLike,
     labels: ArrayLike,
     *,
-    block: ArrayLike,
+    groups: ArrayLike,
     kind: str = "logistic",
     penalty: float = 1.0,
     n_folds: int = 5,
     seed: int = 0,
 ) -> float:
-    """Return the accuracy of a linear probe on blocks it was not fitted to.
+    """Return the accuracy of a linear probe on groups it was not fitted to.
 
     Parameters
     ----------
@@ -171,14 +165,14 @@ def cross_validate(
         Activity.
     labels : array, shape (n_samples,)
         Discrete labels.
-    block : array, shape (n_samples,)
-        No block is in both parts.
+    groups : array, shape (n_samples,)
+        No group is in both parts.
     kind : {"logistic", "ridge"}
         Which probe.
     penalty : float
         Strength of the squared penalty.
     n_folds : int
-        Parts the blocks are dealt into, at random.
+        Parts the groups are divided into, at random.
     seed : int
         The seed.
 
@@ -189,32 +183,33 @@ def cross_validate(
 
     Raises
     ------
-    NisslError
-        Fewer blocks than folds, or a fold without two labels to learn from.
+    TooFewSamples
+        There are fewer groups than folds, or a fold without two labels to learn from.
 
     Examples
     --------
     >>> values = np.repeat([[-1.0], [1.0]], 10, axis=0)
-    >>> cross_validate(values, values[:, 0] > 0, block=np.arange(20), kind="ridge")
+    >>> cross_validate(values, values[:, 0] > 0, groups=np.arange(20), kind="ridge")
     1.0
     """
     from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
-    known_option("kind", kind, KINDS)
-    x, y, b = np.asarray(values, dtype=float), codes(labels), codes(block)
-    n_blocks = int(b.max()) + 1
-    if n_blocks < n_folds or n_folds < 2:
-        raise NisslError(
-            f"{n_blocks} blocks cannot be dealt into {n_folds} folds", do="use fewer folds"
+    require_known("kind", kind, KINDS)
+    x, y, group = np.asarray(values, dtype=float), codes(labels), codes(groups)
+    n_groups = int(group.max()) + 1
+    if n_groups < n_folds or n_folds < 2:
+        raise TooFewSamples(
+            f"{n_groups} groups cannot be divided into {n_folds} folds",
+            do="use more groups, or fewer folds in cross_validate",
         )
-    fold = (np.random.default_rng(seed).permutation(n_blocks) % n_folds)[b]
+    fold = (np.random.default_rng(seed).permutation(n_groups) % n_folds)[group]
     right = 0
     for f in range(n_folds):
         held = fold == f
         if len(np.unique(y[~held])) < 2:
-            raise NisslError(
+            raise TooFewSamples(
                 "a fold leaves only one label to learn from",
-                do="use more folds, or blocks that hold more than one label",
+                do="use more folds, or groups that hold more than one label",
             )
         mean, deviation = x[~held].mean(axis=0), x[~held].std(axis=0)
         scaled = (x - mean) / np.where(deviation > 0, deviation, 1.0)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError, require_known
 from nissl.statistics.finding import Finding
+from nissl.statistics.test import ALTERNATIVES, TAILS, Test
 
-__all__ = ["ALTERNATIVES", "CORRECTIONS", "TAILS", "Compared", "against_null", "compare"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Compared", "against_null", "compare", "corrected"]
 
 Array = NDArray[np.floating[Any]]
-TAILS = ("permutation", "normal", "gpd")
-ALTERNATIVES = ("two-sided", "greater", "less")
-CORRECTIONS = ("max", "bh", "bonferroni")
 TOLERANCE = 1e-4  # of the null's deviation: far above float32 rounding, far below what matters
 
 
@@ -97,8 +98,8 @@ def compare(
     >>> compare([0.0, 9.0], rng.standard_normal((999, 2))).p.round(3).tolist()
     [0.974, 0.001]
     """
-    known_option("tail", tail, TAILS)
-    known_option("alternative", alternative, ALTERNATIVES)
+    require_known("tail", tail, TAILS)
+    require_known("alternative", alternative, ALTERNATIVES)
     scores, null = np.asarray(observed, dtype=float), np.asarray(draws, dtype=float)
     if null.ndim != 2 or null.shape[1:] != scores.shape or len(null) < 2:
         raise NisslError(
@@ -131,13 +132,12 @@ def against_null(
     observed: ArrayLike,
     draws: ArrayLike,
     *,
-    units: Sequence[str],
+    units: Sequence[str] | pd.DataFrame,
     score: str,
     method: str,
     null: str,
     alternative: str = "two-sided",
-    tail: str = "permutation",
-    correction: str | None = "max",
+    test: Test = Test(),
 ) -> Finding:
     """Make a Finding of scores and their draws under any null: networks, directions, units.
 
@@ -147,16 +147,14 @@ def against_null(
         The scores.
     draws : array, shape (n_draws, n_units)
         The same scores under the null. A single column serves units that share a null.
-    units : sequence of str
-        Addresses.
+    units : sequence of str, or DataFrame of n_units rows
+        Addresses, or ``unit`` and what else is known of each.
     score, method, null : str
         What the score, the method and the null are called.
     alternative : {"two-sided", "greater", "less"}
-        Which scores are extreme.
-    tail : {"permutation", "normal", "gpd"}
-        As for `compare`.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all rows.
+        Which scores are extreme, where the test does not say.
+    test : Test
+        Tail, correction over all rows, alternative; the draws are made.
 
     Returns
     -------
@@ -166,7 +164,7 @@ def against_null(
     Raises
     ------
     NisslError
-        Shapes do not fit, or an option is not known.
+        Shapes do not fit.
 
     Examples
     --------
@@ -182,39 +180,41 @@ def against_null(
     null_draws = np.asarray(draws, dtype=float)
     if null_draws.ndim == 2 and null_draws.shape[1] == 1:
         null_draws = np.broadcast_to(null_draws, (len(null_draws), len(scores)))
-    made = compare(scores, null_draws, alternative=alternative, tail=tail)
+    alternative = test.alternative or alternative
+    made = compare(scores, null_draws, alternative=alternative, tail=test.tail)
     tested = made.null_sd > 0
-    table = pd.DataFrame(
-        {
-            "unit": list(units),
-            score: scores,
-            "effect": scores - made.null_mean,
-            "null_mean": made.null_mean,
-            "null_sd": made.null_sd,
-            "p": made.p,
-            "tail": made.tail,
-            "note": np.where(tested, "", "not tested: the draws do not vary or are not finite"),
-        }
+    known = units if isinstance(units, pd.DataFrame) else pd.DataFrame({"unit": list(units)})
+    table = known.reset_index(drop=True).assign(
+        **{score: scores},
+        effect=scores - made.null_mean,
+        null_mean=made.null_mean,
+        null_sd=made.null_sd,
+        p=made.p,
+        tail=made.tail,
+        note=np.where(tested, "", "not tested: the draws do not vary or are not finite"),
     )
-    if correction is not None:
+    if test.correction is not None:
         q = np.ones(len(scores))
         if tested.any():
             maxima = made.drawn[:, tested].max(axis=1)
             q[tested] = corrected(
-                made.p[tested], made.extremity[tested], maxima, correction=correction, tail=tail
+                made.p[tested],
+                made.extremity[tested],
+                maxima,
+                test,
             )
         table["q"] = q
     said: dict[str, str | int | float] = {
         "n_draws": len(null_draws),
         "alternative": alternative,
-        "tail": tail,
-        "correction": correction or "none",
+        "tail": test.tail,
+        "correction": test.correction or "none",
         "n_tests": int(tested.sum()),
     }
     return Finding(table, method, null, said, score)
 
 
-def corrected(p: Array, extremity: Array, maxima: Array, *, correction: str, tail: str) -> Array:
+def corrected(p: Array, extremity: Array, maxima: Array, test: Test) -> Array:
     """Correct p-values of a whole search.
 
     Parameters
@@ -225,61 +225,29 @@ def corrected(p: Array, extremity: Array, maxima: Array, *, correction: str, tai
         Standardised scores, larger is more extreme.
     maxima : array, shape (n_draws,)
         The largest standardised score of each draw.
-    correction : {"max", "bh", "bonferroni"}
-        Which.
-    tail : {"permutation", "normal", "gpd"}
-        Any but "permutation" lets the maximum go beyond its draws by a generalised Pareto tail.
+    test : Test
+        Which correction. A tail other than "permutation" lets the maximum go beyond its draws by a
+        generalised Pareto tail.
 
     Returns
     -------
     array of float64, shape (n_tests,)
         Corrected p-values, never below p.
 
-    Raises
-    ------
-    UnknownName
-        There is no such correction.
-
     Examples
     --------
-    >>> corrected(np.array([0.5]), np.array([0.0]), np.array([1.0]), correction="bh",
-    ...           tail="permutation").tolist()
-    [0.5]
+    >>> p = np.array([0.5, 0.01])
+    >>> corrected(p, np.array([0.0, 3.0]), np.array([1.0]), Test(correction="bh")).tolist()
+    [0.5, 0.02]
     """
     from nissl.statistics.correction import benjamini_hochberg, bonferroni, max_statistic
 
-    known_option("correction", correction, CORRECTIONS)
-    if correction == "bh":
+    if test.correction == "bh":
         return benjamini_hochberg(p)
-    if correction == "bonferroni":
+    if test.correction == "bonferroni":
         return bonferroni(p)
-    far = "permutation" if tail == "permutation" else "gpd"
+    far = "permutation" if test.tail == "permutation" else "gpd"
     return np.maximum(p, max_statistic(extremity, maxima, tail=far, tolerance=TOLERANCE))
-
-
-def known_option(kind: str, name: str, known: Sequence[str]) -> None:
-    """Refuse an option that is not one of those known, with the nearest.
-
-    Parameters
-    ----------
-    kind : str
-        What is chosen: "tail".
-    name : str
-        What was given.
-    known : sequence of str
-        What may be given.
-
-    Raises
-    ------
-    UnknownName
-        It is not known.
-
-    Examples
-    --------
-    >>> known_option("tail", "gpd", TAILS)
-    """
-    if name not in known:
-        raise UnknownName(kind, str(name), known, do=f"choose one of {', '.join(known)}")
 
 
 def _orient(z: Array, alternative: str) -> Array:

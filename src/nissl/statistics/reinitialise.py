@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from nissl.errors import NisslError
-from nissl.statistics.pvalues import known_option
+from nissl.errors import NisslError, require_known
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +79,7 @@ class ReinitialisedNetwork:
         """
         import torch
 
-        known_option("how", self.how, ("reset", "moments"))
+        require_known("how", self.how, ("reset", "moments"))
         if not isinstance(network, torch.nn.Module) and not callable(network):
             raise NisslError(
                 f"a {type(network).__name__} is no network",

@@ -56,7 +56,7 @@ class CircularShift:
         labels: ArrayLike,
         n: int,
         *,
-        block: ArrayLike | None = None,
+        exchange: ArrayLike | None = None,
         within: ArrayLike | None = None,
         seed: int = 0,
         start: int = 0,
@@ -69,7 +69,7 @@ class CircularShift:
             The labels, in order of time.
         n : int
             How many draws.
-        block, within : array, shape (n_samples,), optional
+        exchange, within : array, shape (n_samples,), optional
             The stretch in which each sample lies; either name will do.
         seed : int
             The seed.
@@ -86,7 +86,7 @@ class CircularShift:
         NisslError
             A stretch is shorter than twice the least shift.
         """
-        starts, lengths, order = self._stretches(len(np.asarray(labels)), block, within)
+        starts, lengths, order = self._stretches(len(np.asarray(labels)), exchange, within)
         n_shifts = np.maximum(lengths - 2 * self.min_shift + 1, 1)
         owner = np.repeat(np.arange(len(lengths)), lengths)
         place = np.arange(len(order)) - starts[owner]
@@ -104,7 +104,11 @@ class CircularShift:
         return index
 
     def log_arrangements(
-        self, labels: ArrayLike, *, block: ArrayLike | None = None, within: ArrayLike | None = None
+        self,
+        labels: ArrayLike,
+        *,
+        exchange: ArrayLike | None = None,
+        within: ArrayLike | None = None,
     ) -> float:
         """Count the different shifts, and the unshifted labels.
 
@@ -112,7 +116,7 @@ class CircularShift:
         ----------
         labels : array, shape (n_samples,)
             The labels.
-        block, within : array, shape (n_samples,), optional
+        exchange, within : array, shape (n_samples,), optional
             As for `draw`.
 
         Returns
@@ -120,15 +124,15 @@ class CircularShift:
         float
             Natural logarithm of the number.
         """
-        lengths = self._stretches(len(np.asarray(labels)), block, within)[1]
+        lengths = self._stretches(len(np.asarray(labels)), exchange, within)[1]
         shifts = float(np.log(np.maximum(lengths - 2 * self.min_shift + 1, 1)).sum())
         return float(np.logaddexp(0.0, shifts))
 
     def _stretches(
-        self, n: int, block: ArrayLike | None, within: ArrayLike | None
+        self, n: int, exchange: ArrayLike | None, within: ArrayLike | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return where stretches start in sorted order, their lengths, and the order."""
-        inside = block if within is None else within
+        inside = exchange if within is None else within
         group = np.zeros(n, dtype=np.int64) if inside is None else codes(inside)
         order = np.argsort(group, kind="stable")
         lengths = np.bincount(group)

@@ -9,6 +9,7 @@ from torch import nn
 import nissl
 from nissl import NisslError
 from nissl.selectivity import damage, weighed
+from nissl.statistics import Test
 from tiny import inputs, tiny
 
 KINDS, PER_KIND, N_NEURONS, VOCABULARY = 3, 4, 60, 30
@@ -77,7 +78,9 @@ def planted():
 def test_the_neurons_that_carry_a_kind_hurt_it_and_no_other(planted):
     net, facts, units = planted
     groups = {f"k{kind}": list(units.unit[10 * kind : 10 * kind + 10]) for kind in range(KINDS)}
-    found = damage(net, groups, facts, labels="kind", units=units, n_draws=39, progress=False)
+    found = damage(
+        net, groups, facts, labels="kind", units=units, test=Test(n_permutations=39), progress=False
+    )
     table = found.table.set_index(["unit", "label"])
     for kind in groups:
         for other in groups:
@@ -101,9 +104,7 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
             facts,
             labels="kind",
             units=units.iloc[30:],
-            n_draws=19,
-            correction=None,
-            seed=draw,
+            test=Test(n_permutations=19, correction=None, seed=draw),
             progress=False,
         )
         below += found.table.set_index("label").loc["own - others", "p"] <= 0.05

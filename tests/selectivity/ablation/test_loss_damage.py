@@ -10,6 +10,7 @@ import nissl
 from nissl import NisslError
 from nissl.network import ablate, losses
 from nissl.selectivity import loss_damage
+from nissl.statistics import Test
 
 KINDS, N_NEURONS, VOCABULARY = 3, 60, 30
 
@@ -65,7 +66,9 @@ def planted():
 def test_the_neurons_of_a_kind_hurt_it_and_no_other(planted):
     net, texts, units = planted
     groups = {f"k{k}": list(units.unit[10 * k : 10 * k + 10]) for k in range(KINDS)}
-    found = loss_damage(net, groups, texts, labels="kind", units=units, n_draws=39, progress=False)
+    found = loss_damage(
+        net, groups, texts, labels="kind", units=units, test=Test(n_permutations=39), progress=False
+    )
     table = found.table.set_index(["unit", "label"])
     before = losses(net, list(texts["text"]), progress=False)
     for kind in groups:
@@ -90,8 +93,7 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
             texts,
             labels="kind",
             units=units.iloc[30:],
-            correction=None,
-            seed=draw,
+            test=Test(correction=None, seed=draw),
             progress=False,
         )
         below += found.table.set_index("label").loc["own - others", "p"] <= 0.05

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nissl.network.questions import Questions
 from nissl.selectivity.ablation.groups import ablated_groups
-from nissl.statistics import Finding, MatchedUnits, output_weight
+from nissl.statistics import Finding, Test, output_weight
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,8 @@ def damage(
     *,
     labels: str,
     units: pd.DataFrame,
-    null: MatchedUnits = MatchedUnits(),  # noqa: B008
-    n_draws: int = 19,
-    correction: str | None = "max",
+    test: Test = Test(),
     batch_size: int = 64,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Ablate each group of units, and measure how much less likely the answers of each label get.
@@ -54,16 +51,11 @@ def damage(
         The column that names the kind of fact.
     units : DataFrame
         All units that may be drawn: ``unit``, ``layer`` and ``weight`` (`weighed`).
-    null : MatchedUnits
-        How random units are matched.
-    n_draws : int
-        How many random groups each is compared with; p cannot go below 1 / (n_draws + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all groups and labels.
+    test : Test
+        Null (`MatchedUnits`), draws (19 random groups for each), tail, correction over all groups
+        and labels, seed.
     batch_size : int
         Rows in a call: prompts times the groups that are ablated together.
-    seed : int
-        The seed of the draws.
     progress : bool
         Show a bar.
 
@@ -99,10 +91,7 @@ def damage(
         ask,
         facts[labels],
         units=units,
-        null=null,
-        n_draws=n_draws,
-        correction=correction,
-        seed=seed,
+        test=test,
         progress=progress,
         method="damage",
         item="fact",

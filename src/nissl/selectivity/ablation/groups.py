@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.statistics import Finding, MatchedUnits, against_null
+from nissl.statistics import Finding, MatchedUnits, Test, against_null
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,7 @@ def ablated_groups(
     kind_of: ArrayLike,
     *,
     units: pd.DataFrame,
-    null: MatchedUnits,
-    n_draws: int,
-    correction: str | None,
-    seed: int,
+    test: Test,
     progress: bool,
     method: str,
     item: str = "item",
@@ -52,14 +49,9 @@ def ablated_groups(
         The kind of each item.
     units : DataFrame
         All units that may be drawn: ``unit``, ``layer`` and ``weight``.
-    null : MatchedUnits
-        How random units are matched.
-    n_draws : int
-        How many random groups each is compared with.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all groups and kinds.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null (`MatchedUnits`), draws (19 random groups for each), tail, correction over all groups
+        and kinds, seed.
     progress : bool
         Show a bar.
     method : str
@@ -82,6 +74,8 @@ def ablated_groups(
     -----
     The random groups of a group are drawn anew for each, and ablated with zero, as it is.
     """
+    import pandas as pd
+
     labels = np.asarray(kind_of).astype(str)
     kinds = list(dict.fromkeys(labels.tolist()))
     for name, members in groups.items():
@@ -89,11 +83,12 @@ def ablated_groups(
             raise NisslError("a group has no units", where=name, do="find some, or leave it out")
         if name not in kinds:
             raise NisslError(f"no {item} is of kind '{name}'", do=f"kinds are {', '.join(kinds)}")
+    null, n_draws = test.null_or(MatchedUnits()), test.draws(19)
     membership = np.stack([labels == kind for kind in kinds])
     names = np.asarray(units["unit"]).astype(str)
     every: list[list[str]] = []  # each group, and what is drawn for it
     for number, members in enumerate(groups.values()):
-        drawn = null.draw(units, list(members), n_draws, seed=seed + number)
+        drawn = null.draw(units, list(members), n_draws, seed=test.seed + number)
         every += [list(members), *(list(names[row]) for row in drawn)]
     lost = np.empty((len(every), len(labels)))
     with progress_bar("Ablating", total=len(every), unit="groups", progress=progress) as advance:
@@ -117,15 +112,11 @@ def ablated_groups(
     found = against_null(
         np.concatenate(observed),
         np.concatenate(draws, axis=1),
-        units=[r[0] for r in rows],
+        units=pd.DataFrame(rows, columns=["unit", "label", "n_units"]),
         score="damage",
         method=method,
         null=null.name,
         alternative="greater",
-        correction=correction,
+        test=test,
     )
-    table = found.table
-    table.insert(1, "label", [row[1] for row in rows])
-    table.insert(2, "n_units", [row[2] for row in rows])
-    said = {**found.provenance, "seed": seed, f"n_{item}s": len(labels), "network": net.name}
-    return Finding(table, method, null.name, said, "damage")
+    return found.assign({"seed": test.seed, f"n_{item}s": len(labels), "network": net.name})

@@ -13,7 +13,7 @@ from nissl.network.asked import Asked
 from nissl.network.bundles import same_length, together
 from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.statistics import paired_test
+from nissl.statistics import Test, paired_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +34,9 @@ def head_damage(
     *,
     sites: str | Iterable[str] = "attn.z",
     last: int | None = None,
-    block: str | None = None,
-    n_permutations: int = 999,
-    correction: str | None = "max",
+    exchange: str | None = None,
+    test: Test = Test(),
     batch_size: int = 64,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Ablate each head by itself, and measure how much less likely the answers get.
@@ -54,16 +52,13 @@ def head_damage(
     last : int, optional
         Ablate at so many tokens at the end of each prompt, with what comes before as it was (the
         examples of a few-shot prompt), and compute these alone; by default everywhere.
-    block : str, optional
+    exchange : str, optional
         A column of `facts`; those that share its value are one sample.
-    n_permutations : int
-        Draws of the null: in each sample, the runs with and without the head trade places.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all heads.
+    test : Test
+        Draws (999), tail, correction over all heads, seed. The null: in each sample, the runs with
+        and without the head are swapped.
     batch_size : int
         Prompts in a call; they are of one length.
-    seed : int
-        The seed of the draws.
     progress : bool
         Show a bar.
 
@@ -127,20 +122,16 @@ def head_damage(
                     some = np.ix_(np.asarray(batch), columns[heads])
                     before[some], after[some] = said[:1].T, said[1:].T
                     advance(len(heads))
-    about: dict[str, str | int | float] = {"network": net.name, "last": last or "all"}
     return paired_test(
         before,
         after,
         units=units,
         score="damage",
-        block=None if block is None else facts[block],
+        exchange=None if exchange is None else facts[exchange],
         method="head_damage",
-        said=about,
-        n_permutations=n_permutations,
-        correction=correction,
-        seed=seed,
+        test=test,
         progress=progress,
-    )
+    ).assign({"network": net.name, "last": last or "all"})
 
 
 def _units(site: Site, head: int) -> list[str]:

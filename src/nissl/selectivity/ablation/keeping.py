@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.network.asked import asked_in_bundles
 from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
-from nissl.statistics import Finding, MatchedUnits
+from nissl.statistics import Finding, MatchedUnits, Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,10 +29,8 @@ def keeping(
     *,
     units: pd.DataFrame,
     values: ArrayLike | None = None,
-    null: MatchedUnits = MatchedUnits(),  # noqa: B008
-    n_draws: int = 19,
+    test: Test = Test(),
     batch_size: int = 64,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Prune all units but a few, and measure what is still answered, against keeping others.
@@ -50,14 +48,11 @@ def keeping(
         ``weight`` (`weighed`).
     values : array, shape (n_units,), optional
         What takes the place of each of `units` where it is pruned: its mean. Zero by default.
-    null : MatchedUnits
-        How the units are matched that are kept instead.
-    n_draws : int
-        How many random groups are kept instead; p cannot go below 1 / (n_draws + 1).
+    test : Test
+        Null (`MatchedUnits`, of units that are kept instead), draws (19 random groups), seed. P is
+        by rank, and there is no correction.
     batch_size : int
         Prompts in a call.
-    seed : int
-        The seed of the draws.
     progress : bool
         Show a bar.
 
@@ -84,6 +79,8 @@ def keeping(
 
     from nissl.network import ablate, readout, site_of_unit
 
+    test.require(tail=("permutation",), alternative=(None, "greater"))
+    null, n_draws = test.null_or(MatchedUnits()), test.draws(19)
     names = np.asarray(units["unit"]).astype(str)
     level = np.zeros(len(names)) if values is None else np.asarray(values, dtype=float)
     if level.shape != names.shape:
@@ -93,7 +90,7 @@ def keeping(
             f"{len(kept)} of {len(names)} units are kept", do="keep some, and prune the others"
         )
     prompts, first = encoded(net, list(facts["text"]), list(facts["answer"]))
-    drawn = null.draw(units, list(kept), n_draws, seed=seed)
+    drawn = null.draw(units, list(kept), n_draws, seed=test.seed)
     site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
     by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
     at, read = str(site[int(np.argmin(units["layer"]))]), readout(net)
@@ -141,6 +138,6 @@ def keeping(
         "n_kept": len(kept),
         "n_units": len(names),
         "n_draws": n_draws,
-        "seed": seed,
+        "seed": test.seed,
     }
     return Finding(table, "keeping", null.name, said, "kept")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nissl.columns import require_columns
 from nissl.network.losses import Predicted
 from nissl.selectivity.ablation.groups import ablated_groups
-from nissl.statistics import Finding, MatchedUnits
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +28,10 @@ def loss_damage(
     *,
     labels: str,
     units: pd.DataFrame,
-    null: MatchedUnits = MatchedUnits(),  # noqa: B008
-    n_draws: int = 19,
-    correction: str | None = "max",
+    test: Test = Test(),
     window: int | None = None,
     every: int = 1,
     batch_size: int = 16,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Ablate each group of units, and measure how much worse texts of each label are predicted.
@@ -51,16 +48,11 @@ def loss_damage(
         The column that names the kind of text, such as its language.
     units : DataFrame
         All units that may be drawn: ``unit``, ``layer`` and ``weight`` (`weighed`).
-    null : MatchedUnits
-        How random units are matched.
-    n_draws : int
-        How many random groups each is compared with; p cannot go below 1 / (n_draws + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all groups and labels.
+    test : Test
+        Null (`MatchedUnits`), draws (19 random groups for each), tail, correction over all groups
+        and labels, seed.
     window, every, batch_size
         As in `losses`.
-    seed : int
-        The seed of the draws.
     progress : bool
         Show a bar.
 
@@ -93,10 +85,7 @@ def loss_damage(
         ask,
         texts[labels],
         units=units,
-        null=null,
-        n_draws=n_draws,
-        correction=correction,
-        seed=seed,
+        test=test,
         progress=progress,
         method="loss_damage",
         item="text",

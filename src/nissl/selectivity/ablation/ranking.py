@@ -12,7 +12,7 @@ from nissl.columns import require_columns
 from nissl.errors import NisslError
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.selectivity.inputs.pairs import check_pairs, pair_scores
-from nissl.statistics import Finding, MatchedUnits
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +33,8 @@ def ranking_damage(
     score: Callable[[Tensor], Tensor] | None = None,
     at: int = 10,
     window: int | None = None,
-    null: MatchedUnits = MatchedUnits(),  # noqa: B008
-    n_draws: int = 19,
-    correction: str | None = "max",
+    test: Test = Test(),
     batch_size: int = 64,
-    seed: int = 0,
     progress: bool = True,
 ) -> Finding:
     """Ablate each group of units, and measure how much worse queries of each label are answered.
@@ -59,14 +56,9 @@ def ranking_damage(
         As in `pair_scores`.
     at : int
         As in `reciprocal_ranks`.
-    null : MatchedUnits
-        How random units are matched.
-    n_draws : int
-        How many random groups each is compared with; p cannot go below 1 / (n_draws + 1).
-    correction : {"max", "bh", "bonferroni"} or None
-        Over all groups and labels.
-    seed : int
-        The seed of the draws.
+    test : Test
+        Null (`MatchedUnits`), draws (19 random groups for each), tail, correction over all groups
+        and labels, seed.
     progress : bool
         Show a bar.
 
@@ -112,10 +104,7 @@ def ranking_damage(
         ask,
         of_query.first(),
         units=units,
-        null=null,
-        n_draws=n_draws,
-        correction=correction,
-        seed=seed,
+        test=test,
         progress=progress,
         method="ranking_damage",
         item="query",

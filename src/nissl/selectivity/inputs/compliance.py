@@ -13,7 +13,7 @@ from nissl.errors import NisslError
 from nissl.network.prompts import first_tokens
 from nissl.network.questions import Questions
 from nissl.progress import progress_bar
-from nissl.statistics import Finding, against_null
+from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def over_compliance(preference: ArrayLike, *, null: str = "MatchedUnits()") -> F
         method="over_compliance",
         null=null,
         alternative="greater",
-        correction=None,
+        test=Test(correction=None),
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from nissl import NisslError
 from nissl.recording import as_recording
 from nissl.selectivity import language_neurons
-from nissl.statistics import PermutedLabels, exchanged
+from nissl.statistics import PermutedLabels, Test, permute_labels
 
 
 def rec_of(n_articles=12):
@@ -20,17 +20,17 @@ def rec_of(n_articles=12):
 
 def test_what_was_there_is_found_no_longer():
     rec, null = rec_of(), PermutedLabels(within="article")
-    other = exchanged(rec, labels="language", null=null, seed=3)
+    other = permute_labels(rec, labels="language", null=null, seed=3)
     np.testing.assert_array_equal(other.values, rec.values)
     names = other["language"].values
     assert (names != rec["language"].values).any()
     for article in np.unique(rec["article"].values):
         here = rec["article"].values == article
         assert sorted(names[here]) == ["french", "german", "thai"]
-    assert len(language_neurons(rec, null=null).significant().table) == 1
-    assert "unit[7]" not in language_neurons(other, null=null).significant().units
+    assert len(language_neurons(rec, test=Test(null=null)).significant().table) == 1
+    assert "unit[7]" not in language_neurons(other, test=Test(null=null)).significant().units
 
 
 def test_a_coordinate_that_is_not_there_is_refused():
     with pytest.raises(NisslError, match="artcle"):
-        exchanged(rec_of(), labels="language", null=PermutedLabels(within="artcle"))
+        permute_labels(rec_of(), labels="language", null=PermutedLabels(within="artcle"))

@@ -1,26 +1,26 @@
-"""A recording in which there is nothing to find: labels exchanged as under the null."""
+"""A recording in which there is nothing to find: its labels permuted as under the null."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from nissl.recording.labels import coordinate
-from nissl.statistics import PermutedLabels
+from nissl.statistics.nulls import PermutedLabels
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
 
-__all__ = ["exchanged"]
+__all__ = ["permute_labels"]
 
 
-def exchanged(
+def permute_labels(
     rec: Recording,
     *,
     labels: str,
-    null: PermutedLabels = PermutedLabels(),  # noqa: B008
+    null: PermutedLabels = PermutedLabels(),
     seed: int = 0,
 ) -> Recording:
-    """Return a recording whose samples have each other's labels.
+    """Return a recording with its labels permuted once.
 
     A method that is given it finds what it finds by chance; and what is planted in it is all there
     is to be found.
@@ -30,9 +30,9 @@ def exchanged(
     rec : Recording, shape (n_samples, n_units)
         Activity.
     labels : str
-        Sample coordinate that is exchanged.
+        Sample coordinate that is permuted.
     null : PermutedLabels
-        ``within`` and ``block`` name the coordinates that say what may be exchanged.
+        ``within`` and ``exchange`` name the coordinates that say what may be exchanged.
     seed : int
         The seed.
 
@@ -51,12 +51,12 @@ def exchanged(
     >>> import numpy as np
     >>> from nissl.recording import as_recording
     >>> rec = as_recording(np.zeros((4, 1)), samples={"kind": list("aabb"), "text": [0, 1, 0, 1]})
-    >>> other = exchanged(rec, labels="kind", null=PermutedLabels(within="text"))
+    >>> other = permute_labels(rec, labels="kind", null=PermutedLabels(within="text"))
     >>> sorted(other["kind"].values.tolist())
     ['a', 'a', 'b', 'b']
     """
     names = coordinate(rec, labels)
-    block = None if null.block is None else coordinate(rec, null.block)
+    exchange = None if null.exchange is None else coordinate(rec, null.exchange)
     within = None if null.within is None else coordinate(rec, null.within)
-    order = null.draw(names, 1, block=block, within=within, seed=seed)[0]
+    order = null.draw(names, 1, exchange=exchange, within=within, seed=seed)[0]
     return rec.assign_coords({labels: rec[labels].variable[order]})

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from nissl.errors import TooFewSamples
 from nissl.statistics import NotExchangeable, autocorrelation
-from nissl.statistics.exchange import refuse_if_hanging_together
+from nissl.statistics.exchangeability import require_exchangeable, require_samples
 
 
 @pytest.mark.parametrize("memory", [-0.5, 0.0, 0.4, 0.9])
@@ -28,8 +29,8 @@ def test_only_neighbours_in_a_block_count():
     rng = np.random.default_rng(0)
     values = np.repeat(rng.standard_normal((200, 10)), 2, axis=0)
     pair = np.arange(400) // 2
-    assert autocorrelation(values, block=pair) == pytest.approx(1, abs=0.1)
-    assert abs(autocorrelation(values, block=(np.arange(400) + 1) // 2)) < 0.1
+    assert autocorrelation(values, exchange=pair) == pytest.approx(1, abs=0.1)
+    assert abs(autocorrelation(values, exchange=(np.arange(400) + 1) // 2)) < 0.1
 
 
 def test_what_cannot_be_measured_is_no_autocorrelation():
@@ -43,9 +44,9 @@ def test_coordinates_that_hold_samples_together_are_seen(name):
     labels = np.arange(20) % 2
     coords = {name: np.arange(20) // (1 if name == "time" else 2)}
     with pytest.raises(NotExchangeable, match=f"'{name}'") as error:
-        refuse_if_hanging_together(values, labels, coords=coords, block=None)
+        require_exchangeable(values, labels, coords=coords, exchange=None)
     assert "CircularShift" in str(error.value)
-    refuse_if_hanging_together(values, labels, coords={name: np.zeros(20)}, block=None)
+    require_exchangeable(values, labels, coords={name: np.zeros(20)}, exchange=None)
 
 
 def test_independent_samples_are_hardly_ever_refused():
@@ -54,9 +55,19 @@ def test_independent_samples_are_hardly_ever_refused():
     for n in (12, 50, 400):
         for _ in range(200):
             try:
-                refuse_if_hanging_together(
-                    rng.standard_normal((n, 1)), np.arange(n) % 2, coords={}, block=None
+                require_exchangeable(
+                    rng.standard_normal((n, 1)), np.arange(n) % 2, coords={}, exchange=None
                 )
             except NotExchangeable:
                 refused += 1
     assert refused <= 3  # of 600: three standard errors
+
+
+def test_labels_of_too_few_samples_are_refused():
+    require_samples(list("aabb"), where="relation")
+    with pytest.raises(TooFewSamples, match=r"too few facts of 'b' \(1\)"):
+        require_samples(list("aab"), where="relation", item="fact")
+    with pytest.raises(TooFewSamples, match="every fact is of 'a'"):
+        require_samples(list("aaa"), where="relation", item="fact")
+    with pytest.raises(TooFewSamples, match="'a'"):
+        require_samples(list("aaabbbb"), where="relation", least=4)
