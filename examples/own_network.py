@@ -37,13 +37,13 @@ net = nissl.load(model)
 # %% [markdown]
 # Record the last channels (module 7) on a thousand images that were kept from it. A sample is one
 # place of an image; the largest activity over the places stands for the image. How well does each
-# channel rank the images of a garment, beyond what it does when labels are exchanged between
+# channel rank the images of a garment, beyond what it does when labels are permuted over
 # images? Below, what the best channel of each garment likes most.
 
 # %%
 seen, unseen = slice(60000, 61000), slice(61000, 63000)
 rec = aggregate(nissl.record(net, pixels[seen], sites="7"), how="max")
-found = permutation_test(rec, names[labels[seen]], score="average_precision", block="stimulus")
+found = permutation_test(rec, names[labels[seen]], score="average_precision", exchange="stimulus")
 best = {name: found.table[found.table["label"] == name].nlargest(3, "effect") for name in names}
 figure, axes = plt.subplots(5, 2, figsize=(11, 5), layout="constrained")
 for axis, (name, channels) in zip(axes.flat, best.items(), strict=True):
