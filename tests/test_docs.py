@@ -13,6 +13,8 @@ import pytest
 import nissl
 from nissl.claims import read_claims
 from nissl.claims_run import claims_table
+from nissl.methods import system
+from nissl.rules import primary_figure
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
@@ -102,3 +104,15 @@ def test_scripts_use_public_names_only(path: Path) -> None:
             assert {alias.name for alias in node.names} <= set(room.__all__), node.module
     for name in re.findall(r"\bnissl\.([\w.]*\w)(?=\()", path.read_text()):
         assert callable(operator.attrgetter(name)(nissl)), name
+
+
+@pytest.mark.parametrize("path", REPLICATIONS, ids=lambda p: p.stem)
+def test_a_replication_ends_in_a_claim_of_its_name_with_a_rule_as_text(path: Path) -> None:
+    last = ast.parse(path.read_text()).body[-1]
+    assert isinstance(last, ast.Expr)
+    assert isinstance(last.value, ast.Call)
+    assert ast.unparse(last.value.func) == "nissl.claim"
+    assert ast.literal_eval(last.value.args[0]) == path.stem
+    given = {keyword.arg: keyword.value for keyword in last.value.keywords}
+    assert system(ast.literal_eval(given["system"])).room == path.parent.name
+    assert primary_figure(ast.literal_eval(given["rule"]))

@@ -84,14 +84,23 @@ def _claims(
 ) -> None:
     """Show which claims of the papers held here, failed, or stayed open.
 
+    A claim is stale where the code that measured it has changed since.
+
     For example:
 
         nissl claims
         nissl claims --run --room circuits
     """
-    from nissl.claims import read_claims
+    from pathlib import Path
+
+    from nissl.claims import read_claims, stale
     from nissl.claims_run import run_claims
 
     records = run_claims(room, everything=everything) if run else read_claims(room=room)
-    short = ("verdict", "room", "system", "name", "says")
-    emit(records if json else [{key: r[key] for key in short} for r in records], json=json)
+    if not json:
+        short = ("verdict", "room", "name", "says")
+        old = [bool(stale(r, Path())) for r in records]
+        records = [{key: r[key] for key in short} for r in records]
+        for record, is_old in zip(records, old, strict=True):
+            record["verdict"] += ", stale" * is_old
+    emit(records, json=json)
