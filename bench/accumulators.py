@@ -20,7 +20,8 @@ from bench.record import BATCH, LENGTH, Subject
 from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.network import TextPlan, plan_of, stream
 from nissl.recording import Chunk
-from nissl.statistics import GroupMeans, Preference, best_partners
+from nissl.statistics import GroupMeans, best_partners
+from nissl.statistics.preference import Preference
 
 SITES, WIDTH, N_UNITS = "mlp.neurons", 1536, 30 * 1536
 N_TOKENS, N_BIGRAMS, N_SAMPLED = 2650, 1140, 2048  # what the atlas keeps of this network

@@ -75,7 +75,7 @@ are the methods that score units, heads or layers. The networks are Llamas of th
 for `lazy` OPTs, whose neurons are ReLUs, for `relevance` BERTs that score pairs, for `coverage`
 convolutional. Inputs and labels are such that a network can tell them apart, and none was taught
 to. The interval is of 99.9%, since there are many methods. *Scores* counts the p-values. Where
-units of one network hang together, few of them count.
+units of one network are not independent, few of them count.
 
 """
 TARGETS = 12  # untrained networks, each with nineteen others

@@ -79,7 +79,7 @@ def _relation(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
         test=Test(n_permutations=199, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
     ).table
-    # One row a unit: rows of one unit hang together.
+    # One row a unit: rows of one unit are not independent.
     table = table[table["label"] == "a"].reset_index(drop=True)
     return split(table, 40, size)
 
@@ -366,7 +366,7 @@ CASES = [
         160,
         "erasing",
         "200 detectors over 64 dimensions",
-        "cosine of what is written and the trigger's unembedding, turned round",
+        "cosine of what is written and the trigger's unembedding, its sign changed",
         (0.2, 0.4, 0.6),
         erasing_case,
         bound=True,

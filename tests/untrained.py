@@ -62,7 +62,7 @@ class Untrained:
 
     score: Callable[[Network], Array]
     every: int = 1
-    """Which units count, every so many: where units of one network hang together, few do."""
+    """Which units count, every so many: where units of one network are not independent, few do."""
     kind: str = "llama"
     tokenizer: Callable[[], Any] = Words
 

@@ -277,9 +277,9 @@ def test_what_cannot_be_asked_is_refused(net):
 
 
 def test_positions_of_unequal_stretches_are_refused():
-    with pytest.raises(NisslError, match="cannot be turned round"):
+    with pytest.raises(NisslError, match="cannot be shifted circularly"):
         position_test(np.ones((3, 4, 2)), np.arange(12.0).reshape(3, 4, 1))
-    with pytest.raises(NisslError, match="cannot be turned round"):
+    with pytest.raises(NisslError, match="cannot be shifted circularly"):
         position_test(np.ones((4, 2)), np.ones((4, 1)))
 
 

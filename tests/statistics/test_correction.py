@@ -3,7 +3,8 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from nissl.errors import NisslError, UnknownName
-from nissl.statistics import Test, against_null, benjamini_hochberg, bonferroni, max_statistic
+from nissl.statistics import Test, against_null, benjamini_hochberg, bonferroni
+from nissl.statistics.correction import max_statistic
 
 
 def test_benjamini_hochberg_equals_scipy():

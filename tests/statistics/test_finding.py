@@ -35,6 +35,16 @@ def test_selects_significant_rows_by_q_and_top_rows_by_size_of_effect(found):
     assert found.score == "auroc"
 
 
+def test_more_is_said_of_a_finding_without_changing_it(found):
+    more = found.assign({"n_texts": 3}, kind=np.arange(len(found)), note="seen").renamed("gain")
+    assert (more.score, more.method, more.null) == ("gain", found.method, found.null)
+    assert more.table["gain"].tolist() == found.table[found.score].tolist()
+    assert more.table["kind"].tolist() == list(range(len(found)))
+    assert dict(more.provenance) == {**found.provenance, "n_texts": 3}
+    assert "kind" not in found.table
+    assert "gain" not in found.table
+
+
 def test_is_saved_and_loaded_without_loss(found, tmp_path):
     again = load_finding(found.save(tmp_path / "deep" / "found"))
     pd.testing.assert_frame_equal(again.table, found.table)

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.statistics import MatchedUnits, RandomDirections, against_null, output_weight, rate
+from nissl.statistics import MatchedUnits, RandomDirections, against_null, rate
+from nissl.statistics.matched import output_weight
 
 
 @pytest.fixture

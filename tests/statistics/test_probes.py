@@ -3,7 +3,8 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.recording import as_recording
-from nissl.statistics import Test, control_labels, cross_validate, probe
+from nissl.statistics import Test, cross_validate, probe
+from nissl.statistics.probes import control_labels
 
 
 def tokens(n_documents=30, length=20, n_words=12, seed=0):

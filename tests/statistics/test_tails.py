@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nissl.statistics import gpd_tail, normal_tail
 from nissl.statistics import tails as module
+from nissl.statistics.tails import gpd_tail, normal_tail
 
 LEVELS = (1e-3, 1e-4, 1e-5, 1e-6)
 

@@ -1,4 +1,4 @@
-"""Copy activity around new extremes out of a block."""
+"""Copy activity around new extremes out of a chunk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def update_contexts(
     places: Array,
     kept: Array,
 ) -> None:
-    """Bring `places` and `kept` from the extremes of before the block to those of `now`."""
+    """Bring `places` and `kept` from the extremes of before the chunk to those of `now`."""
     n_units, n = now.shape
     n_rows = len(values)
     old_places = np.empty(n, np.int64)

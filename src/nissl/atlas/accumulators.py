@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from nissl.atlas.contexts import Contexts
 from nissl.atlas.corpus import Corpus
 from nissl.recording import Chunk
-from nissl.statistics import GroupMeans, Preference, Summary
+from nissl.statistics import GroupMeans, Summary
+from nissl.statistics.preference import Preference
 
 __all__ = ["Accumulators", "SiteAccumulators"]
 

@@ -28,7 +28,7 @@ class Contexts:
 
     Notes
     -----
-    A window is never cut by a block, so a context is whole when its sample is seen; what has left
+    A window is never cut by a chunk, so a context is whole when its sample is seen; what has left
     the list of extremes is overwritten.
 
     Examples
@@ -49,16 +49,16 @@ class Contexts:
     def update(
         self, values: Array, start: int, extremes: Extremes, *, first_row: Array, end_row: Array
     ) -> None:
-        """Follow the extremes after they have seen the same block.
+        """Follow the extremes after they have seen the same chunk.
 
         Parameters
         ----------
         values : array, shape (n_rows, n_units)
-            The block.
+            The chunk.
         start : int
             Place of its first row among all samples.
         extremes : Extremes
-            What has just been updated with the block.
+            What has just been updated with the chunk.
         first_row, end_row : array of int, shape (n_rows,)
             Context of each row, in places among all samples.
         """

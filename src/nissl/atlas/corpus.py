@@ -8,12 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.statistics import (
-    document_weights,
-    frequent_labels,
-    pooled_documents,
-    position_groups,
-)
+from nissl.statistics.groups import position_groups
+from nissl.statistics.labels import document_weights, frequent_labels, pooled_documents
 
 if TYPE_CHECKING:
     from nissl.network import TextPlan

@@ -60,7 +60,7 @@ def eta_squared(rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed:
     rec : Recording, shape (n_samples, n_units)
         The recording, of which these units alone are read.
     plan : TuningPlan
-        The levels, and what is exchanged.
+        The levels, and what is permuted.
     units : slice
         The units.
     n : int

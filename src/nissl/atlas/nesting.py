@@ -1,4 +1,4 @@
-"""Which samples hang together: subjects, runs, trials, found by the names of coordinates."""
+"""Nested exchangeability blocks: subjects, runs, trials, found by the names of coordinates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRESENTED = ("stimulus", "image")
 
 
 def nesting_coordinates(rec: Recording) -> list[str]:
-    """Name the sample coordinates that say what hangs together, from large to small.
+    """Name the sample coordinates of exchangeability blocks, from large to small.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
 
 
 def innermost_groups(rec: Recording) -> NDArray[np.int64]:
-    """Number the smallest stretches that hang together, found by the names of coordinates.
+    """Number the smallest exchangeability blocks, found by the names of coordinates.
 
     Parameters
     ----------

@@ -310,7 +310,7 @@ def _counts(
             "n_labels": {"tokens": len(corpus.tokens), "bigrams": len(corpus.bigrams)},
             "left_out": f"{int((~corpus.keep).sum()):,} first positions of windows",
             "null": (
-                "labels turned round each document by a random amount of its own; p by Chernoff's "
+                "labels shifted circularly in each document by a random amount; p by Chernoff's "
                 "bound, times all units and labels searched"
             ),
         }

@@ -45,7 +45,7 @@ def recording_atlas(
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        In memory or lazy; read in blocks of samples or of units.
+        In memory or lazy; read in batches of samples or of units.
     out : path
         The folder, made if it is missing; `nissl.atlas.tables` says what is in it. Tables of an
         earlier atlas there are replaced when the new ones are whole. What was stopped goes on

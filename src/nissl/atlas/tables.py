@@ -183,7 +183,7 @@ auroc            float64  preferred category against all others; NaN where there
 vector_length    float64  0 (flat) to 1 (one direction); NaN but for angles and spikes
 information      float64  bits per spike; NaN where activity is not spikes
 n                int64    observations
-null             str      what was exchanged
+null             str      what was permuted
 levels           list     code of each category or centre of each bin
 level_names      list     what they are called
 level_n          list     observations at each level

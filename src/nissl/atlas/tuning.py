@@ -100,7 +100,7 @@ def tuning(
         - ``auroc`` of the preferred category against all others, in the observations that chose it;
           of spikes ``vector_length`` of an angle's curve and ``information`` in bits per spike; NaN
           elsewhere;
-        - ``n`` observations, and ``null``, what was exchanged;
+        - ``n`` observations, and ``null``, what was permuted;
         - lists: ``levels``, ``level_names``, ``level_n`` (observations at each), ``curve`` (mean
           count of spikes; of other quantities the mean departure from the unit's mean, inside
           blocks where the null shifts inside them), ``null_low`` and ``null_high`` (2.5th and

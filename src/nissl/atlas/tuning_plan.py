@@ -169,7 +169,7 @@ def _plan(
     clock = next((rec[t].values for t in TIME if t in rec.coords), np.arange(len(column)))
     rows = np.lexsort((clock, smallest))
     rows = rows[valid[rows]]
-    # The largest block in which the coordinate does not vary is what is exchanged.
+    # The largest block in which the coordinate does not vary is what is permuted.
     depth = next((d for d, key in enumerate(keys) if _constant(column[rows], key[rows])), None)
     if depth is None:
         rows = _long_enough(rows, smallest)

@@ -62,7 +62,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh"))
     Notes
     -----
     Source: Voita, Ferrando and Nalmpantis 2023, section 4.4: for over 80% of token detectors of OPT
-    the logit is negative. The null is ours: logits of frequent tokens hang together.
+    the logit is negative. The null is ours: logits of frequent tokens are correlated.
 
     Examples
     --------

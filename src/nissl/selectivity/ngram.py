@@ -143,7 +143,7 @@ def ngram(
     Source: Voita, Ferrando and Nalmpantis 2023, sections 3 to 5, for OPT, whose ReLU is zero or
     not; the two shares of the layer's output are ours, and so is that a window's positions are
     counted in 51 stretches at most, which can only lose information. P-values, too: n-grams are
-    shifted circularly in their documents (`nissl.statistics.Preference`, a bound that errs on the
+    shifted circularly in their documents (`nissl.statistics.preference`, a bound that errs on the
     large side, times all n-grams searched, and for q times all neurons), positions by
     `position_test`.
 

@@ -59,11 +59,11 @@ def position_test(
     """Test whether how often units are active depends on the position.
 
     The statistic is the variance of a unit's frequencies between stretches of the window. It is
-    compared with sets of windows that are each turned round by a random number of stretches, and
-    with the same sets, the signs of whose deviations from their means are flipped at random; the
-    larger p counts. Turning supposes that a window's end may join its beginning, which is wrong of
-    units that drift slowly; flipping that deviations are symmetric, which is wrong of those that
-    are rarely active.
+    compared with sets of windows that are each shifted circularly by a random number of stretches,
+    and with the same sets, the signs of whose deviations from their means are flipped at random;
+    the larger p counts. Shifting supposes that a window's end may join its beginning, which is
+    wrong of units that drift slowly; flipping that deviations are symmetric, which is wrong of
+    those that are rarely active.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def position_test(
     counts, total = np.asarray(active, dtype=float), np.asarray(samples, dtype=float)
     if counts.ndim != 3 or counts.shape[1] < 2 or (total != total[:, :1]).any():
         raise NisslError(
-            "positions cannot be turned round",
+            "positions cannot be shifted circularly",
             where=f"counts of shape {counts.shape}",
             do="give (n_sets, n_stretches, n_units), and stretches of equal lengths",
         )

@@ -200,8 +200,8 @@ def _tails(
     write = {site.name: net.output_weights(site.name).float().cpu() for site in net.find(sites)}
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in write}
 
-    def consume(block: Any) -> None:
-        kept[block.site].append(block.values[-block.start % step :: step].copy())
+    def consume(chunk: Any) -> None:
+        kept[chunk.site].append(chunk.values[-chunk.start % step :: step].copy())
 
     stream(net, plan, sites=list(write), consume=consume, progress=progress)
     return {name: Tails(np.concatenate(rows), write[name], name) for name, rows in kept.items()}

@@ -92,7 +92,7 @@ def relevance(
         raise TooFewSamples(
             "a query needs a relevant passage and another"
             if lonely.any()
-            else "one query does not tell chance from habit",
+            else "one query gives no null",
             where=f"{query} {queries[int(np.argmax(lonely))]}",
             do="give two queries at least, each with passages of both kinds",
         )

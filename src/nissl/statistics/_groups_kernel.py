@@ -1,16 +1,16 @@
-"""Sums of a block by group of its rows."""
+"""Sums of a chunk by group of its rows."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["add_groups"]
 
 TILE = 256  # units
-STRETCH = 64  # rows whose squares are summed in the block's own precision
+STRETCH = 64  # rows whose squares are summed in the chunk's own precision
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["take_best"]
 

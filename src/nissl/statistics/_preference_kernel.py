@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["HIGHEST", "STEPS", "add_preferences", "bound_labels", "search_labels"]
 
@@ -26,7 +26,7 @@ def add_preferences(
     sums: Array,
     exponentials: Array,
 ) -> None:
-    """Add a block.
+    """Add a chunk.
 
     `windows` holds the first row of each window and the end of the last; `sums` is (labels, units)
     and `exponentials` (groups, 2 * STEPS, units), the second half of which is for the other sign.

@@ -1,7 +1,7 @@
-"""One reading of a block for its moments, extremes and histogram.
+"""One reading of a chunk for its moments, extremes and histogram.
 
 Units are taken in tiles so that all running sums stay in the first-level cache, and rows in
-stretches short enough that sums in the block's own precision are exact to a few units in the last
+stretches short enough that sums in the chunk's own precision are exact to a few units in the last
 place; the sums of a stretch go into float64. A stretch with values that are not finite, or whose
 fourth powers leave the range of the type, is read again slowly, unit by unit.
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["insert_column", "summarise"]
 
@@ -216,7 +216,7 @@ def summarise(
     counts: Array,
     base: int,
 ) -> None:
-    """Add a block to power sums about `shift`, extremes (bottom negated) and histogram counts."""
+    """Add a chunk to power sums about `shift`, extremes (bottom negated) and histogram counts."""
     n_rows, n_units = values.shape
     k = top.shape[1]
     sums = np.empty((4, TILE), values.dtype)

@@ -22,7 +22,7 @@ def max_statistic(
 ) -> Array:
     """Correct by the distribution of the largest score of the whole search, in one step.
 
-    Controls the chance of even one false row, whatever hangs together with what.
+    Controls the chance of even one false row, whatever depends on what.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array, as_block, same_shape
+from nissl.statistics._chunk import Array, as_chunk, same_shape
 
 __all__ = ["Correlation"]
 
@@ -16,7 +16,7 @@ FLUSH = 8192  # rows summed in float32 before they go into float64
 
 
 class Correlation:
-    """Pearson correlation of units, gathered block by block.
+    """Pearson correlation of units, gathered chunk by chunk.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ class Correlation:
 
     Notes
     -----
-    Products are taken about the mean of the first block, by the BLAS's symmetric product where
-    there is one array. float32 blocks are multiplied in float32 and summed in float64 after every
+    Products are taken about the mean of the first chunk, by the BLAS's symmetric product where
+    there is one array. float32 chunks are multiplied in float32 and summed in float64 after every
     8,192 rows: correlations are right to about 1e-6. Memory is 12 bytes a pair; for all pairs of
     many units use `best_partners`. A unit with a value that is not finite has no correlation: the
     others are left as they are.
@@ -53,7 +53,7 @@ class Correlation:
         self._recent_rows = 0
 
     def update(self, x: Any, y: Any = None, start: int = 0) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -64,9 +64,9 @@ class Correlation:
         start : int
             Place of the first row among all samples.
         """
-        x = as_block(x, self.n_x)
+        x = as_chunk(x, self.n_x)
         if self.n_y is not None:
-            y = as_block(y, self.n_y)
+            y = as_chunk(y, self.n_y)
             same_shape(len(x), len(y), "rows")
         for first in range(0, len(x), ROWS):
             rows = slice(first, first + ROWS)
@@ -218,7 +218,7 @@ class _Side:
         self.seen = np.array(False)
         self.nonfinite = np.zeros(n_units, np.int64)
         self.first_nonfinite = np.full(n_units, -1, np.int64)
-        # Fresh memory for every block would cost more than the subtraction.
+        # Fresh memory for every chunk would cost more than the subtraction.
         self._buffer: Array = np.empty((0, 0))
 
     def centred(self, values: Array, start: int) -> Array:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 
 __all__ = ["Extremes"]
 
 
 class Extremes:
-    """The k highest and k lowest finite values of every unit, gathered block by block.
+    """The k highest and k lowest finite values of every unit, gathered chunk by chunk.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Extremes:
 
     Notes
     -----
-    Among equal values the earliest sample is kept, so the result depends neither on the blocks nor
+    Among equal values the earliest sample is kept, so the result depends neither on the chunks nor
     on the order in which accumulators are merged, as long as no sample is given twice.
 
     Examples
@@ -46,7 +46,7 @@ class Extremes:
         self.bottom_places = np.full((n_units, k), -1, np.int64)
 
     def update(self, values: Any, start: int = 0, *, keep: Any = None) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class Extremes:
         keep : array of bool, shape (n_rows,), optional
             Rows to look at; the others are passed over.
         """
-        values = as_block(values, self.n_units).astype(np.float64)
+        values = as_chunk(values, self.n_units).astype(np.float64)
         places = start + np.arange(len(values))
         if keep is not None:
             kept = as_column(keep, len(values), "keep", bool)

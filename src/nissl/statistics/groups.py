@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 
 __all__ = ["GroupMeans", "position_groups"]
 
 
 class GroupMeans:
-    """Means by group and the share of variance between groups, gathered block by block.
+    """Means by group and the share of variance between groups, gathered chunk by chunk.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class GroupMeans:
         self.nonfinite = np.zeros(n_units, np.int64)
 
     def update(self, values: Any, start: int = 0, *, groups: Any, keep: Any = None) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class GroupMeans:
         """
         from nissl.statistics._groups_kernel import add_groups
 
-        values = as_block(values, self.n_units)
+        values = as_chunk(values, self.n_units)
         codes = as_column(groups, len(values), "groups", np.int64)
         if keep is not None:
             codes = np.where(as_column(keep, len(values), "keep", bool), codes, -1)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 
 __all__ = ["Histogram"]
 
@@ -67,7 +67,7 @@ class Histogram:
         return 2 * (self.lowest + 127) - 1
 
     def update(self, values: Any, start: int = 0, *, keep: Any = None) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class Histogram:
         keep : array of bool, shape (n_rows,), optional
             Rows to count; the others are passed over.
         """
-        values = as_block(values, self.n_units)
+        values = as_chunk(values, self.n_units)
         if keep is not None:
             values = values[as_column(keep, len(values), "keep", bool)]
         with np.errstate(over="ignore"):

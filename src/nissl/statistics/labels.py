@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["document_weights", "frequent_labels", "pooled_documents"]
 

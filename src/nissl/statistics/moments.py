@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 
 __all__ = ["Moments"]
 
 
 class Moments:
-    """The first four moments of every unit, gathered block by block.
+    """The first four moments of every unit, gathered chunk by chunk.
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ class Moments:
 
     Notes
     -----
-    Blocks are joined by the central moments of Chan, Golub and LeVeque (1979) and Pébay (2008),
-    so that neither a large mean nor the number of blocks costs accuracy. Values that are not
+    Chunks are joined by the central moments of Chan, Golub and LeVeque (1979) and Pébay (2008),
+    so that neither a large mean nor the number of chunks costs accuracy. Values that are not
     finite are counted for each unit, with the sample of the first, and left out.
 
     Examples
@@ -53,7 +53,7 @@ class Moments:
         self.high = np.full(n_units, -np.inf)
 
     def update(self, values: Any, start: int = 0, *, keep: Any = None) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -64,7 +64,7 @@ class Moments:
         keep : array of bool, shape (n_rows,), optional
             Rows to count; the others are passed over.
         """
-        values = as_block(values, self.n_units)
+        values = as_chunk(values, self.n_units)
         rows = np.arange(len(values))
         if keep is not None:
             rows = np.flatnonzero(as_column(keep, len(values), "keep", bool))
@@ -167,12 +167,12 @@ class Moments:
         return moments
 
     def join_powers(self, count: Array, shift: Array, power: Array) -> None:
-        """Add a block given as sums of the powers 1 to 4 of its values less a shift.
+        """Add a chunk given as sums of the powers 1 to 4 of its values less a shift.
 
         Parameters
         ----------
         count : array of int, shape (n_units,)
-            Finite values in the block.
+            Finite values in the chunk.
         shift : array, shape (n_units,)
             What was taken from each value before it was raised.
         power : array, shape (4, n_units)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 from nissl.statistics.standardised import ROWS, standardised
 
 __all__ = ["best_partners"]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 
 __all__ = ["Preference"]
 
@@ -22,7 +22,7 @@ LEAST = 8  # rows without which a window has no deviation worth the name
 
 
 class Preference:
-    """The labels each unit prefers, with effect and p-value, gathered block by block.
+    """The labels each unit prefers, with effect and p-value, gathered chunk by chunk.
 
     Within each window a unit's activity is standardised (mean 0, deviation 1; held within 32
     deviations). The mean over a document's occurrences of a label is the document's contrast, and
@@ -30,9 +30,9 @@ class Preference:
     deviations within documents the unit is above (below, if negative) its mean at that label.
 
     The **null** is that labels have nothing to do with activity but where they lie: each document's
-    labels are turned round that document by a random amount of its own. Then an occurrence meets
-    every moment of its document equally often; so, exponentials being convex, the expectation of
-    ``exp(s * contrast)`` is at most the mean of ``exp(s * activity)`` over the document, and by
+    labels are shifted circularly in that document by a random amount of its own. Then an occurrence
+    meets every moment of its document equally often; so, exponentials being convex, the expectation
+    of ``exp(s * contrast)`` is at most the mean of ``exp(s * activity)`` over the document, and by
     Chernoff's inequality the sum S of the contrasts reaches its value with probability at most
     ``exp(-s * S) * product of these means``, for any s. The least over s = 1/8, 1/4, 1/2, 1 and 2
     is the p-value, doubled because both signs are looked at. It holds for few documents, for
@@ -61,7 +61,7 @@ class Preference:
 
     Examples
     --------
-    >>> from nissl.statistics import document_weights
+    >>> from nissl.statistics.labels import document_weights
     >>> rng = np.random.default_rng(0)
     >>> activity = rng.standard_normal((900, 2)).astype(np.float32)
     >>> documents = np.arange(900) // 30
@@ -99,7 +99,7 @@ class Preference:
         groups: Any,
         keep: Any = None,
     ) -> None:
-        """Add a block of whole windows.
+        """Add a chunk of whole windows.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class Preference:
         """
         from nissl.statistics._preference_kernel import add_preferences
 
-        values = as_block(values, self.n_units)
+        values = as_chunk(values, self.n_units)
         n = len(values)
         if not n:
             return

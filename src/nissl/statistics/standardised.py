@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array
+from nissl.statistics._chunk import Array
 
 __all__ = ["ROWS", "standardised"]
 

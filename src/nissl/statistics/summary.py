@@ -1,4 +1,4 @@
-"""Moments, extremes and histogram of every unit in one reading of each block."""
+"""Moments, extremes and histogram of every unit in one reading of each chunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.statistics._block import Array, as_block, as_column, same_shape
+from nissl.statistics._chunk import Array, as_chunk, as_column, same_shape
 from nissl.statistics.extremes import Extremes
 from nissl.statistics.histogram import Histogram
 from nissl.statistics.moments import Moments
@@ -18,9 +18,9 @@ __all__ = ["Summary"]
 class Summary:
     """`Moments`, `Extremes` and `Histogram` of the same units, read together.
 
-    The result is theirs; a block is read once, while it is hot in the cache, which takes about
-    a nanosecond a value. float32 blocks are summed in float32 over short stretches, which leaves
-    moments accurate to about a millionth; float64 blocks are summed in float64.
+    The result is theirs; a chunk is read once, while it is hot in the cache, which takes about
+    a nanosecond a value. float32 chunks are summed in float32 over short stretches, which leaves
+    moments accurate to about a millionth; float64 chunks are summed in float64.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Summary:
         self.histogram = Histogram(n_units, lowest=lowest, octaves=octaves)
 
     def update(self, values: Any, start: int = 0, *, keep: Any = None) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class Summary:
         """
         from nissl.statistics._summary_kernel import summarise
 
-        values = as_block(values, self.n_units)
+        values = as_chunk(values, self.n_units)
         n = len(values)
         kept = np.ones(n, bool) if keep is None else as_column(keep, n, "keep", bool)
         if not kept.any():

@@ -26,7 +26,7 @@ NOTES = {
             "Mean activity at the token (or pair) less the mean around it, in standard deviations "
             "around it; averaged over documents. Negative where the unit is lowest there.",
         ),
-        ("p and q", "Over documents, never over single tokens, which hang together."),
+        ("p and q", "Over documents, never over single tokens, which are not independent."),
         (
             "Shading",
             "Violet where activity is positive, teal where it is negative, in proportion to the "
@@ -48,8 +48,8 @@ NOTES = {
         (
             "Tuning",
             "Mean activity at each value of a coordinate; eta² is the share of variance it "
-            "explains. Grey is the middle 95% of the null: labels permuted over the blocks that "
-            "may be exchanged, or shifted circularly in time.",
+            "explains. Grey is the middle 95% of the null: labels permuted over exchangeability "
+            "blocks, or shifted circularly in time.",
         ),
         ("q", "Corrected over all units and all coordinates that were tested."),
         ("Neighbours", "By correlation of activity."),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from nissl.network.questions import Questions
 from nissl.selectivity.ablation.groups import ablated_groups
-from nissl.statistics import Finding, Test, output_weight
+from nissl.statistics import Finding, Test
+from nissl.statistics.matched import output_weight
 
 if TYPE_CHECKING:
     import pandas as pd

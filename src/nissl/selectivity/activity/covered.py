@@ -1,4 +1,4 @@
-"""Which states of units are covered by data, gathered block by block."""
+"""Which states of units are covered by data, gathered chunk by chunk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BINS, FULL = 50, 0.05  # the paper's on CIFAR-10: 50 of 50,000 images in one of 
 
 
 class Coverage:
-    """How densely data fill the states of units, gathered block by block.
+    """How densely data fill the states of units, gathered chunk by chunk.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Coverage:
         self.n_samples = 0
 
     def update(self, states: ArrayLike, start: int = 0) -> None:
-        """Add a block.
+        """Add a chunk.
 
         Parameters
         ----------

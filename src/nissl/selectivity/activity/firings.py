@@ -1,6 +1,6 @@
 """Where units fire: counted by token, by n-gram and by position, while a network reads.
 
-A text is looked through once, before it is read (`read_ngrams`); then every block of activity is
+A text is looked through once, before it is read (`read_ngrams`); then every chunk of activity is
 counted (`Firings`), and nothing else of it is kept.
 """
 
@@ -13,13 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
-from nissl.statistics import (
-    GroupMeans,
-    Preference,
-    document_weights,
-    frequent_labels,
-    pooled_documents,
-)
+from nissl.statistics import GroupMeans
+from nissl.statistics.labels import document_weights, frequent_labels, pooled_documents
+from nissl.statistics.preference import Preference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,7 +143,7 @@ def read_ngrams(
 
 
 class Firings:
-    """What the units of one site do at tokens, n-grams and positions, gathered block by block.
+    """What the units of one site do at tokens, n-grams and positions, gathered chunk by chunk.
 
     A unit is *active* beyond one activity, and *fires* beyond a larger one (the same for ReLU).
 
@@ -187,7 +183,7 @@ class Firings:
         self.preference = Preference(n_units, n_labels, int(text.group.max()) + 1)
 
     def update(self, values: Array, start: int = 0) -> None:
-        """Add a block of whole windows.
+        """Add a chunk of whole windows.
 
         Parameters
         ----------
@@ -256,8 +252,8 @@ def _ngrams(token: Array, window: Array, n: int) -> tuple[Array, Array]:
 def _stretches(position: Array, window: Array) -> tuple[Array, int]:
     """Return pool and stretch of every sample of whole windows, and the stretches of a window.
 
-    All stretches are equally long, so that a window can be turned round by any number of them. The
-    first position is left out, and what is left over at the end.
+    All stretches are equally long, so that a window can be shifted circularly by any number of them.
+    The first position is left out, and what is left over at the end.
     """
     n_windows = int(window.max()) + 1
     last = np.zeros(n_windows, np.int64)

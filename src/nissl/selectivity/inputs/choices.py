@@ -48,7 +48,7 @@ def choices(
     facts : DataFrame
         Columns ``text``, ``answer`` and `labels`; others are kept.
     labels : str
-        The column that names the kind of fact; answers are exchanged inside a kind.
+        The column that names the kind of fact; answers are swapped within a kind.
     frame : str
         How a choice is put: ``{first}`` and ``{second}`` are the answers, ``{text}`` the prompt.
     n_couples : int, optional
