@@ -252,8 +252,8 @@ def _ngrams(token: Array, window: Array, n: int) -> tuple[Array, Array]:
 def _stretches(position: Array, window: Array) -> tuple[Array, int]:
     """Return pool and stretch of every sample of whole windows, and the stretches of a window.
 
-    All stretches are equally long, so that a window can be shifted circularly by any number of them.
-    The first position is left out, and what is left over at the end.
+    All stretches are equally long, so that a window can be shifted circularly by any number of
+    them. The first position is left out, and what is left over at the end.
     """
     n_windows = int(window.max()) + 1
     last = np.zeros(n_windows, np.int64)
