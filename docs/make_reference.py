@@ -12,7 +12,7 @@ import nissl
 
 SOURCE = Path(nissl.__file__).parent
 # What is public beside what packages export: modules that have no folder.
-MODULES = ("nissl.methods", "nissl.claims", "nissl.errors")
+MODULES = ("nissl.methods", "nissl.claims", "nissl.errors", "nissl.statistics.figure")
 ENTRY = """
 ::: {address}
     options:

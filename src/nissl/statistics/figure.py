@@ -1,82 +1,392 @@
-"""The picture of a Finding: ranked effects over their null band, and effects by layer."""
+"""Figures: ranked effects, effects by layer, bars, curves and heatmaps, each beside its null.
+
+Each function takes numbers first and draws into ``axes=``, or else into a new pyplot figure; it
+returns the axes, for labels, limits and titles. `Finding.plot` draws a finding by them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from nissl.statistics.finding import Finding
+__all__ = ["bar", "by_layer", "curve", "heatmap", "panels", "ranked", "save_figure"]
 
-__all__ = ["draw_finding"]
+FOUND, REST, BAND, NULL = "#c2410c", "#94a3b8", "#e2e8f0", "#475569"
+COLOURS = ("#2f5d8a", "#c8553d", "#57a773", "#8a6db1", "#e3a23c", "#5b8fb9", "#777777")
 
-_FOUND, _REST, _BAND = "#c2410c", "#94a3b8", "#e2e8f0"
 
-
-def draw_finding(finding: Finding, *, q: float = 0.05) -> Figure:
-    """Draw ranked effects with their null band, and by layer where the layer is known.
+def ranked(
+    effect: ArrayLike,
+    *,
+    null_sd: ArrayLike | None = None,
+    found: ArrayLike | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw effects from the largest to the smallest, over the band that the null fills.
 
     Parameters
     ----------
-    finding : Finding
-        What was found.
-    q : float
-        Rows with a corrected p of at most this are coloured.
+    effect : array, shape (n_units,)
+        By how much each score exceeds its null.
+    null_sd : array, shape (n_units,), optional
+        The deviation of each unit's null: the band is the middle 95%.
+    found : array of bool, shape (n_units,), optional
+        Which are coloured.
+    axes : matplotlib Axes, optional
+        Where.
 
     Returns
     -------
-    matplotlib Figure
-        One panel, or two where the table has a column ``layer``; on no screen until shown.
+    matplotlib Axes
+        The axes.
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> from nissl.statistics.finding import Finding
-    >>> table = pd.DataFrame({"unit": ["a", "b"], "r": [0.5, 0.1]})
-    >>> found = Finding(table, method="m", null="none")
-    >>> len(draw_finding(found).axes)
-    1
+    >>> ranked([0.5, 0.1], found=[True, False]).get_xlabel()
+    'rank'
     """
-    from matplotlib.figure import Figure
-
-    table = finding.table
-    layered = "layer" in table and len(table) > 0
-    figure = Figure(figsize=(10 if layered else 5.5, 3.6), layout="constrained")
-    axes = figure.subplots(1, 2 if layered else 1, squeeze=False)[0]
-    name = "effect" if "effect" in table else finding.score
-    effect = np.asarray(table[name], dtype=float)
-    found = np.asarray(table["q"]) <= q if "q" in table else np.zeros(len(table), dtype=bool)
-    _ranked(axes[0], finding, effect, found)
-    axes[0].set_ylabel(f"{finding.score}, above its null" if name == "effect" else finding.score)
-    if layered:
-        layer = np.asarray(table["layer"], dtype=float)
-        # Spread by rank inside the layer, so that the picture is the same at every drawing.
-        spread = (np.argsort(np.argsort(effect)) * 0.618) % 1 - 0.5
-        axes[1].scatter(layer + 0.7 * spread, effect, s=4, color=_REST, rasterized=True)
-        axes[1].scatter((layer + 0.7 * spread)[found], effect[found], s=7, color=_FOUND)
-        axes[1].set_xlabel("layer")
-    figure.suptitle(repr(finding), fontsize=9)
-    return figure
-
-
-def _ranked(ax: Axes, finding: Finding, effect: NDArray[Any], found: NDArray[Any]) -> None:
-    order = np.argsort(-effect, kind="stable")
+    axes = _axes(axes)
+    values, hits = np.asarray(effect, dtype=float), _mask(found, effect)
+    order = np.argsort(-values, kind="stable")
     rank = np.arange(1, len(order) + 1)
-    if "null_sd" in finding.table:
-        band = 1.96 * np.asarray(finding.table["null_sd"], dtype=float)[order]
-        ax.fill_between(rank, -band, band, color=_BAND, label="95% of the null", linewidth=0)
-    ax.scatter(rank, effect[order], s=5, color=_REST, rasterized=True)
-    if found.any():
-        hits = found[order]
-        ax.scatter(
-            rank[hits], effect[order][hits], s=9, color=_FOUND, label=f"{found.sum():,} found"
-        )
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize=8)
-    ax.axhline(0, color="black", linewidth=0.6)
-    ax.set_xlabel("rank")
+    if null_sd is not None:
+        band = 1.96 * np.asarray(null_sd, dtype=float)[order]
+        axes.fill_between(rank, -band, band, color=BAND, label="95% of the null", linewidth=0)
+    axes.scatter(rank, values[order], s=5, color=REST, rasterized=True)
+    if hits.any():
+        own, label = hits[order], f"{hits.sum():,} found"
+        axes.scatter(rank[own], values[order][own], s=9, color=FOUND, label=label)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xlabel("rank")
+    return _legend(axes)
+
+
+def by_layer(
+    effect: ArrayLike, layer: ArrayLike, *, found: ArrayLike | None = None, axes: Axes | None = None
+) -> Axes:
+    """Draw effects of units by their layer.
+
+    Parameters
+    ----------
+    effect : array, shape (n_units,)
+        Any number of each unit.
+    layer : array, shape (n_units,)
+        Its layer.
+    found : array of bool, shape (n_units,), optional
+        Which are coloured.
+    axes : matplotlib Axes, optional
+        Where.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes.
+
+    Examples
+    --------
+    >>> by_layer([0.5, 0.1], [0, 1]).get_xlabel()
+    'layer'
+    """
+    axes = _axes(axes)
+    values, hits = np.asarray(effect, dtype=float), _mask(found, effect)
+    # Spread by rank inside the layer, so that the picture is the same at every drawing.
+    spread = (np.argsort(np.argsort(values)) * 0.618) % 1 - 0.5
+    place = np.asarray(layer, dtype=float) + 0.7 * spread
+    axes.scatter(place, values, s=4, color=REST, rasterized=True)
+    axes.scatter(place[hits], values[hits], s=7, color=FOUND)
+    axes.axhline(0, color="black", linewidth=0.6)
+    axes.set_xlabel("layer")
+    return axes
+
+
+def bar(
+    heights: Mapping[str, float] | pd.Series[float] | pd.DataFrame,
+    *,
+    interval: tuple[Any, Any] | None = None,
+    null: Any = None,
+    null_sd: Any = None,
+    found: ArrayLike | None = None,
+    stacked: bool = False,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw bars, each beside the mean and two deviations of its null.
+
+    Parameters
+    ----------
+    heights : mapping of str to float, Series, or DataFrame
+        A bar for each row; of a DataFrame one for each column, side by side or stacked.
+    interval : tuple of two, each like `heights`, optional
+        The lower and the upper end of an interval about each bar.
+    null, null_sd : like `heights`, optional
+        The mean of each bar's null, and its deviation.
+    found : array of bool, like `heights`, optional
+        Bars that are dark; the others are pale.
+    stacked : bool
+        Whether columns stand on each other.
+    axes : matplotlib Axes, optional
+        Where.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes.
+
+    Examples
+    --------
+    >>> len(bar({"trained": 0.9, "random": 0.5}, null=[0.5, 0.5], null_sd=[0.1, 0.1]).patches)
+    2
+    """
+    from matplotlib.patheffects import withStroke
+
+    axes, table, halo = _axes(axes), _table(heights), [withStroke(linewidth=3, foreground="white")]
+    low, high = interval or (None, None)
+    ends = [_like(table, given) for given in (low, high, null, null_sd)]
+    dark = np.ones(table.shape, bool) if found is None else _like(table, found).astype(bool)
+    place, n = np.arange(len(table)), table.shape[1]
+    width = 0.8 if stacked or n == 1 else 0.8 / n
+    base = np.zeros(len(table))
+    for k, name in enumerate(table):
+        own, colour = table[name].to_numpy(float), COLOURS[k % len(COLOURS)]
+        at = place if stacked else place + width * (k - (n - 1) / 2)
+        label = str(name) if n > 1 else ""
+        drawn = axes.bar(at, own, 0.92 * width, base, color=colour, label=label)
+        for patch, strong in zip(drawn, dark[:, k], strict=True):
+            patch.set_alpha(1.0 if strong else 0.35)
+        below, above, mean, sd = (e[:, k] if e.size else None for e in ends)
+        if below is not None and above is not None:
+            axes.errorbar(at, own, np.abs([own - below, above - own]), fmt="none", ecolor="black")
+        if mean is not None:
+            label = ("null, 2 sd" if sd is not None else "null") if k == 0 else ""
+            two = None if sd is None else 2 * sd
+            style: Any = {"color": "black", "capsize": 2, "path_effects": halo}
+            axes.errorbar(at, mean, two, fmt="_", label=label, **style)
+        base = base + own if stacked else base
+    axes.axhline(0, color="black", linewidth=0.6)
+    names = [str(name) for name in table.index]
+    long: Any = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(place, names, **(long if max(map(len, names), default=0) > 8 else {}))
+    return _legend(axes)
+
+
+def curve(
+    lines: Mapping[str, Any] | pd.Series[float] | pd.DataFrame,
+    *,
+    interval: tuple[Any, Any] | None = None,
+    null: ArrayLike | None = None,
+    null_sd: ArrayLike | None = None,
+    levels: Mapping[str, float] | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw lines over layers, positions or amounts, over the band that the null fills.
+
+    Parameters
+    ----------
+    lines : Series, DataFrame, or mapping of str to array
+        The index is what they go over; a line for each column.
+    interval : tuple of two, each like `lines`, optional
+        The lower and the upper end of a band about each line.
+    null, null_sd : array, shape (n_points,), optional
+        Mean and deviation of the null: a dashed line, and its middle 95%.
+    levels : mapping of str to float, optional
+        Horizontal lines by name: chance, the whole network.
+    axes : matplotlib Axes, optional
+        Where.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes.
+
+    Examples
+    --------
+    >>> axes = curve({"kept": [0.2, 0.6], "matched": [0.1, 0.2]}, levels={"chance": 0.1})
+    >>> [text.get_text() for text in axes.get_legend().get_texts()]
+    ['kept', 'matched']
+    """
+    axes, table = _axes(axes), _table(lines)
+    x = table.index.to_numpy()
+    if null is not None:
+        mean = np.asarray(null, dtype=float)
+        if null_sd is not None:
+            band = 1.96 * np.asarray(null_sd, dtype=float)
+            axes.fill_between(x, mean - band, mean + band, color=BAND, linewidth=0)
+        axes.plot(x, mean, "--", color=NULL, linewidth=1, label="null")
+    low, high = (_like(table, given) for given in interval or (None, None))
+    for k, name in enumerate(table):
+        colour = COLOURS[k % len(COLOURS)]
+        if low.size:
+            axes.fill_between(x, low[:, k], high[:, k], color=colour, alpha=0.2, linewidth=0)
+        label = str(name) if table.shape[1] > 1 else ""
+        axes.plot(x, table[name].to_numpy(float), "o-", ms=3, color=colour, label=label)
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="black", linewidth=0.8, ls=":")
+        place: Any = {"xy": (1, level), "xycoords": ("axes fraction", "data")}
+        axes.annotate(name, ha="right", va="bottom", fontsize=8, **place)
+    axes.set_xlabel(str(table.index.name or ""))
+    return _legend(axes)
+
+
+def heatmap(
+    matrix: pd.DataFrame | ArrayLike,
+    *,
+    label: str = "",
+    limit: float | None = None,
+    numbers: bool = False,
+    found: ArrayLike | None = None,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw a matrix in colours: white is zero, red above it and blue below.
+
+    Parameters
+    ----------
+    matrix : DataFrame or array, shape (n_rows, n_columns)
+        Heads or units by layers or positions, groups by labels. NaN is left white.
+    label : str
+        What the numbers are, said at the colour bar.
+    limit : float, optional
+        Of the colours, at both sides; by default the largest absolute number.
+    numbers : bool
+        Write each number into its cell.
+    found : array of bool, shape (n_rows, n_columns), optional
+        Cells that have a frame.
+    axes : matplotlib Axes, optional
+        Where.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes; a colour bar stands beside them.
+
+    Examples
+    --------
+    >>> heatmap([[1.0, -2.0]], label="nats").images[0].get_clim()
+    (-2.0, 2.0)
+    """
+    axes, table = _axes(axes), _table(matrix)
+    values = table.to_numpy(float)
+    limit = float(np.nanmax(np.abs(values), initial=0.0)) if limit is None else limit
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    digits = 1 if limit >= 1 else 2
+    for (row, column), number in np.ndenumerate(values if numbers else np.zeros((0, 0))):
+        strong = "white" if abs(number) > 0.6 * limit else "black"
+        text = f"{round(number, digits) + 0.0:.{digits}f}"  # no -0.0
+        axes.text(column, row, text, fontsize=7, ha="center", va="center", color=strong)
+    for row, column in np.argwhere(_mask(found, values)):
+        x, y = np.array([0, 1, 1, 0, 0]) + column - 0.5, np.array([0, 0, 1, 1, 0]) + row - 0.5
+        axes.plot(x, y, color="black", linewidth=1)
+    _ticks(axes, table)
+    axes.figure.colorbar(image, ax=axes, label=label)
+    return axes
+
+
+def panels(n_columns: int, n_rows: int = 1, *, size: float = 4.4) -> tuple[Figure, Any]:
+    """Make a figure of several axes, without the upper and the right spine.
+
+    Parameters
+    ----------
+    n_columns, n_rows : int
+        How many.
+    size : float
+        The height of one, in inches; it is a tenth wider.
+
+    Returns
+    -------
+    figure : matplotlib Figure
+        Of pyplot.
+    axes : array of Axes, shape (n_columns,) or (n_rows, n_columns)
+        The axes.
+
+    Examples
+    --------
+    >>> len(panels(3)[1])
+    3
+    """
+    import matplotlib.pyplot as plt
+
+    figsize = (1.1 * size * n_columns, size * n_rows)
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=figsize, layout="constrained")
+    for one in np.ravel(axes):
+        one.spines[["top", "right"]].set_visible(False)
+    return figure, np.atleast_1d(axes)
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure, and make the folder that it goes to.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+        The figure.
+    path : path
+        Where to; the suffix says in which format.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_figure(panels(1)[0], folder + "/out/empty.png").exists()
+    True
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    return path
+
+
+def _axes(axes: Axes | None) -> Axes:
+    return panels(1)[1][0] if axes is None else axes
+
+
+def _table(given: Any) -> pd.DataFrame:
+    """Return a Series, a mapping or an array as a table of columns."""
+    import pandas as pd
+
+    if isinstance(given, Mapping) and all(np.ndim(value) == 0 for value in given.values()):
+        given = pd.Series(given)
+    if isinstance(given, pd.Series):
+        return given.to_frame()
+    return given if isinstance(given, pd.DataFrame) else pd.DataFrame(given)
+
+
+def _like(table: pd.DataFrame, given: Any) -> NDArray[Any]:
+    """Return numbers in the shape of a table; of none, none."""
+    if given is None:
+        return np.zeros(0)
+    if isinstance(given, Mapping):
+        given = _table(given)
+    return np.asarray(given).reshape(table.shape)
+
+
+def _mask(found: ArrayLike | None, like: ArrayLike) -> NDArray[np.bool_]:
+    return np.zeros(np.shape(like), bool) if found is None else np.asarray(found, dtype=bool)
+
+
+def _legend(axes: Axes) -> Axes:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8)
+    return axes
+
+
+def _ticks(axes: Axes, table: pd.DataFrame) -> None:
+    """Name rows and columns; of many, some."""
+    for index, axis in ((table.index, axes.yaxis), (table.columns, axes.xaxis)):
+        names = [str(name) for name in index]
+        step = -(-len(names) // 20)
+        axis.set_ticks(range(0, len(names), step), names[::step])
+        axis.set_label_text(str(index.name or ""))
+        if axis is axes.xaxis and max(map(len, names), default=0) > 3:
+            axes.tick_params("x", rotation=35)

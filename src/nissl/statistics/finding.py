@@ -15,6 +15,7 @@ from nissl.errors import NisslError, UnknownName
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["Finding", "load_finding"]
@@ -216,22 +217,52 @@ class Finding:
         table = self.table.rename(columns={self.score: score})
         return Finding(table, self.method, self.null, self.provenance, score)
 
-    def plot(self, q: float = 0.05) -> Figure:
-        """Draw the ranked effects with their null band, and by layer where the layer is known.
+    def plot(
+        self,
+        kind: str = "effects",
+        *,
+        by: str | tuple[str, str] | None = None,
+        value: str | None = None,
+        q: float = 0.05,
+        axes: Axes | None = None,
+    ) -> Figure:
+        """Draw the finding beside its null.
 
         Parameters
         ----------
+        kind : {"effects", "layers", "bars", "curve", "heatmap"}
+            Ranked effects over the band of the null, with a second panel by layer where layers are
+            known; effects by layer alone; a bar for each row, beside the mean and two deviations of
+            its null; the mean score over layers or positions; or a matrix in colours, where what is
+            found has a frame.
+        by : str or tuple of str, optional
+            Columns: whose values bars stand for, and those side by side; what a curve goes over,
+            and its lines; rows and columns of a heatmap. By default units and labels; layers (or
+            positions) and labels; heads and layers, layers and positions, or units and labels.
+        value : str, optional
+            The column that is drawn: by default the effect, or the score where bars and curves have
+            the null beside them.
         q : float
-            Rows with a corrected p of at most this are coloured.
+            Rows with a corrected p (or p, where none is corrected) of at most this are marked.
+        axes : matplotlib Axes, optional
+            Where; by default a figure of its own, on no screen until shown.
 
         Returns
         -------
         matplotlib Figure
-            One panel, or two where the table has a column ``layer``.
-        """
-        from nissl.statistics.figure import draw_finding
+            That of the axes, or the new one.
 
-        return draw_finding(self, q=q)
+        Raises
+        ------
+        UnknownName
+            There is no such kind or column.
+        NisslError
+            The table has no columns that the kind could be drawn over.
+        """
+        from nissl.statistics.finding_figure import finding_figure
+
+        options: dict[str, Any] = {"kind": kind, "by": by, "value": value, "q": q, "axes": axes}
+        return finding_figure(self.table, self.score, **options, title=repr(self))
 
     def save(self, path: str | Path) -> Path:
         """Write the table and its provenance as one parquet file.
