@@ -22,3 +22,4 @@ from .network import scale as scale
 from .recording import Recording as Recording
 from .specimens import fetch as fetch
 from .specimens import read as read
+from .statistics import Test as Test
