@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # Two threads: more only spin against each other on a small machine.
 export OMP_NUM_THREADS ?= 2
+# Threads that wait sleep: spinning would take the core from what is summed meanwhile.
+export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 ROOM   ?=
 

@@ -1,6 +1,7 @@
 """The atlas of a network whose every unit was built to be something, and of nothing."""
 
 import json
+import signal
 from importlib import import_module
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from nissl.atlas.network_atlas import network_atlas
 from nissl.atlas.tables import BIGRAMS, EXAMPLES, NETWORK_UNITS, TOKENS, UNITS
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
-from nissl.network import Network
+from nissl.network import Network, plan_of
 
 TOKEN, PAIR, POSITION, LANGUAGE, DEAD, BROKEN, NOISE = 0, 1, 2, 3, 4, 5, 6
 WORD, FIRST, SECOND = 7, 11, 12
@@ -179,7 +180,8 @@ class _Numbers:
 
 def test_batches_change_nothing(planted, tmp_path):
     net = Network(Planted(), name="planted")
-    network_atlas(net, texts(), tmp_path, sites="neurons", rules=FEW, batch_size=7, progress=False)
+    plan = plan_of(net, texts(), batch_size=7)
+    network_atlas(net, plan, tmp_path, sites="neurons", rules=FEW, progress=False)
     _same(planted.path, tmp_path)
 
 
@@ -188,7 +190,6 @@ def test_killed_and_resumed_gives_the_same(planted, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "LEAST", 0.0)
     monkeypatch.setattr(checkpoint, "SHARE", 1e9)
-    options = {"sites": "neurons", "rules": FEW, "batch_size": 10, "progress": False}
     model = Planted()
     calls = 0
 
@@ -201,16 +202,66 @@ def test_killed_and_resumed_gives_the_same(planted, tmp_path, monkeypatch):
 
     hook = model.neurons.register_forward_hook(stop)
     with pytest.raises(KeyboardInterrupt):
-        network_atlas(Network(model, name="planted"), texts(), tmp_path, **options)
+        _in_six_batches(model, tmp_path)
     hook.remove()
     assert not (tmp_path / "atlas.json").exists()
     assert (tmp_path / "atlas.state").exists()
     counted = []
     model.neurons.register_forward_hook(lambda *_: counted.append(1))
-    network_atlas(Network(model, name="planted"), texts(), tmp_path, **options)
+    _in_six_batches(model, tmp_path)
     assert len(counted) == 2 + 4
     assert not (tmp_path / "atlas.state").exists()
     _same(planted.path, tmp_path)
+
+
+def _in_six_batches(model, out):
+    net = Network(model, name="planted")
+    plan = plan_of(net, texts(), batch_size=10)
+    network_atlas(net, plan, out, sites="neurons", rules=FEW, progress=False)
+
+
+def test_ctrl_c_saves_the_batch_that_is_under_way(planted, tmp_path):
+    model, calls = Planted(), []
+
+    def press(*_):
+        calls.append(1)
+        if len(calls) == 4:  # in the second batch, after two looks at the shapes
+            signal.raise_signal(signal.SIGINT)
+
+    model.neurons.register_forward_hook(press)
+    with pytest.raises(KeyboardInterrupt):
+        _in_six_batches(model, tmp_path)
+    assert len(calls) == 4
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    _in_six_batches(model, tmp_path)
+    assert len(calls) == 4 + 2 + 4
+    _same(planted.path, tmp_path)
+
+
+def test_stopped_while_tables_are_written_nothing_is_read_again(planted, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    model, calls = Planted(), []
+    with monkeypatch.context() as patch:
+        patch.setattr("nissl.atlas.network_tables._neighbours", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _in_six_batches(model, tmp_path)
+    model.neurons.register_forward_hook(lambda *_: calls.append(1))
+    _in_six_batches(model, tmp_path)
+    assert len(calls) == 1  # a look at the shapes
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        p.name for p in planted.path.iterdir()
+    )
+    _same(planted.path, tmp_path)
+
+
+def test_nothing_but_the_atlas_is_written(tmp_path, monkeypatch):
+    def write(*_):
+        raise AssertionError("a state was written in a short run")
+
+    monkeypatch.setattr("nissl.atlas.checkpoint.Checkpoint.save", write)
+    _in_six_batches(Planted(), tmp_path)
 
 
 def test_a_state_of_another_text_is_refused(tmp_path, monkeypatch):
@@ -220,7 +271,7 @@ def test_a_state_of_another_text_is_refused(tmp_path, monkeypatch):
     net = Network(Planted(), name="planted")
     monkeypatch.setattr(import_module("nissl.atlas.network_atlas"), "write_network_tables", stop)
     with pytest.raises(KeyboardInterrupt):
-        network_atlas(net, texts(), tmp_path, sites="neurons", batch_size=7, progress=False)
+        network_atlas(net, texts(), tmp_path, sites="neurons", progress=False)
     with pytest.raises(NisslError, match="of another network, text or with other settings"):
         network_atlas(net, texts(seed=1), tmp_path, sites="neurons", progress=False)
 
@@ -259,7 +310,8 @@ def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
     bias = torch.tensor([-2.0, -2.0])
     features = LinearDictionary("neurons", encoder, bias, encoder.T, torch.zeros(N_UNITS))
     net = Network(Planted(), name="planted")
-    made = make_atlas(net, texts(), out=tmp_path, dictionary=features, progress=False)
+    net = net.with_dictionary(features)
+    made = make_atlas(net, texts(), out=tmp_path, sites="neurons.sae", progress=False)
     units = made.units
     assert units["unit"].tolist() == ["neurons.sae[0]", "neurons.sae[1]"]
     assert units["kind"].tolist() == ["token", "bigram"]
@@ -273,6 +325,8 @@ def test_nothing_to_read_is_an_error(tmp_path):
 
     with pytest.raises(NisslError, match="nothing for the network to read"):
         make_atlas(Network(Planted()), out=tmp_path)
+    with pytest.raises(NisslError, match="no option is called 'n_token'"):
+        make_atlas(Network(Planted()), texts(), out=tmp_path, n_token=7)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

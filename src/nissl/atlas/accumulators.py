@@ -134,10 +134,6 @@ class SiteAccumulators:
             }
             setattr(self, name, kind.from_state(part))
 
-    def release(self) -> None:
-        """Give back the memory of the sums of preferences, once they have been read."""
-        del self.preference
-
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"summary": Summary, "contexts": Contexts}
         if self.corpus is not None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "deferred_interrupt"]
 
 Array = NDArray[Any]
 
 SHARE = 0.03  # of the time, at most, is spent saving
-LEAST = 45.0  # seconds between two savings
+LEAST = 600.0  # seconds between two savings, which are many times as large as the atlas
 
 
 class Checkpoint:
@@ -46,6 +48,7 @@ class Checkpoint:
     def __init__(self, path: Path, identity: Mapping[str, Any]):
         self.path = path
         self.identity = json.dumps(identity, sort_keys=True, default=str)
+        self._partial = path.with_name(f"{path.name}.partial")
         self._due = time.monotonic() + LEAST
 
     def load(self) -> tuple[int, dict[str, Array]]:
@@ -75,14 +78,14 @@ class Checkpoint:
                         "an atlas was begun here of another network, text or with other settings: "
                         + self._difference(about.get("identity", "{}")),
                         where=str(self.path),
-                        do="choose another folder, or resume=False to begin anew",
+                        do="choose another folder, or remove the file to begin anew",
                     )
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise NisslError(
                 f"what was saved of an atlas cannot be read: {error}",
                 where=str(self.path),
-                do="begin anew with resume=False",
+                do="remove the file to begin anew",
             ) from error
         return int(about["batch"]), state
 
@@ -120,7 +123,7 @@ class Checkpoint:
         from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
-        partial = self.path.with_suffix(".partial")
+        partial = self._partial
         arrays = {name: np.asarray(array, order="C") for name, array in state().items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,9 +141,45 @@ class Checkpoint:
     def clear(self) -> None:
         """Remove what was saved."""
         self.path.unlink(missing_ok=True)
-        self.path.with_suffix(".partial").unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
 
     def _difference(self, theirs: str) -> str:
         mine, other = json.loads(self.identity), json.loads(theirs)
         names = [k for k in sorted({*mine, *other}) if mine.get(k) != other.get(k)]
         return ", ".join(f"{k} {other.get(k)!r}, now {mine.get(k)!r}" for k in names)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C wait until a batch is whole, so that what it leaves can be saved.
+
+    Yields
+    ------
+    callable
+        Returns whether Ctrl-C was pressed. Pressed again, it stops at once.
+
+    Examples
+    --------
+    >>> with deferred_interrupt() as interrupted:
+    ...     signal.raise_signal(signal.SIGINT)
+    ...     interrupted()
+    True
+    """
+    pressed: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    handler = signal.getsignal(signal.SIGINT)
+    # Only the main thread may set handlers; one that is not Python's own is somebody else's wish.
+    own = threading.current_thread() is threading.main_thread()
+    own = own and handler is signal.default_int_handler
+    try:
+        if own:
+            signal.signal(signal.SIGINT, note)
+        yield lambda: bool(pressed)
+    finally:
+        if own:
+            signal.signal(signal.SIGINT, handler)

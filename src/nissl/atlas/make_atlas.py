@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nissl.atlas.reader import Atlas, open_atlas
-from nissl.errors import NisslError
+from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording
-from nissl.statistics import Test
 
 if TYPE_CHECKING:
     from nissl.network import Network
-    from nissl.network.dictionary import Dictionary
 
 __all__ = ["make_atlas"]
+
+PLANNED = ("window", "n_tokens", "batch_size")  # options of `nissl.network.plan_of`
 
 
 def make_atlas(
@@ -23,22 +23,14 @@ def make_atlas(
     inputs: Any = None,
     *,
     out: str | Path,
-    text: str | Sequence[str] | None = None,
-    sites: str | Sequence[str] = "mlp.neurons",
-    dictionary: Dictionary | None = None,
-    labels: Sequence[str] | None = None,
-    exchange: str | Sequence[str] | None = None,
-    test: Test = Test(),
-    top: int = 20,
-    window: int | None = None,
-    n_tokens: int | None = None,
-    batch_size: int | None = None,
     device: str | None = None,
-    dtype: str | None = None,
-    resume: bool = True,
+    dtype: str = "auto",
     progress: bool = True,
+    **options: Any,
 ) -> Atlas:
     """Look at every unit of a network or a recording, and make tables and a page of it.
+
+    Stopped with Ctrl-C, the same call goes on where it was.
 
     Parameters
     ----------
@@ -50,31 +42,16 @@ def make_atlas(
         the documents.
     out : path
         The folder, made if it is missing.
-    text : str or sequence of str, optional
-        Instead of `inputs`: files, folders or specimens of text, by name.
-    sites : str or sequence of str
-        Sites of a network.
-    dictionary : Dictionary, optional
-        Look at its features instead.
-    labels, exchange
-        For a recording, as for `nissl.atlas.tuning`.
-    test : Test
-        Of a recording, as for `nissl.atlas.tuning`; of a network, draws and seed. The seed is that
-        of everything random.
-    top : int
-        Extremes kept of each unit, at each end.
-    window : int, optional
-        Tokens of a window of a long text.
-    n_tokens : int, optional
-        How much of a text is read, to the end of a window; by default all of it.
-    batch_size : int, optional
-        Windows or items in one pass.
     device, dtype : str, optional
-        Where and as what a network is loaded.
-    resume : bool
-        Go on where an earlier run was stopped; False begins anew.
+        Where and as what a network is loaded by name; by default as bfloat16 where the processor
+        multiplies that much faster than float32. A Network stays as it is.
     progress : bool
-        Show bars.
+        Show bars, and the type that was chosen.
+    **options
+        Of a network: ``window``, ``n_tokens`` (how much of a text is read) and ``batch_size`` as
+        in `nissl.network.plan_of`, and the options of `nissl.atlas.network_atlas`, such as
+        ``sites``. Of a recording: those of `nissl.atlas.recording_atlas`, such as ``labels``. Of
+        both: ``test``, whose seed is that of everything random.
 
     Returns
     -------
@@ -83,6 +60,8 @@ def make_atlas(
 
     Raises
     ------
+    UnknownName
+        There is no such option.
     NisslError
         There is nothing to read; the source is not known; the folder cannot be written, or holds an
         unfinished atlas of something else.
@@ -93,77 +72,65 @@ def make_atlas(
     >>> import numpy as np
     >>> from nissl.recording import as_recording
     >>> rec = as_recording(np.random.default_rng(0).standard_normal((30, 2)),
-    ...                 samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
+    ...                    samples={"trial": range(30), "side": np.tile(["left", "right"], 15)})
     >>> with TemporaryDirectory() as out:
-    ...     made = make_atlas(rec, out=out, progress=False)
-    ...     made.units["kind"].tolist()
+    ...     atlas = make_atlas(rec, out=out, progress=False)
+    ...     atlas.units["kind"].tolist()
     ['unexplained', 'unexplained']
     """
+    from nissl.atlas.network_atlas import network_atlas
     from nissl.atlas.page import write_page
     from nissl.atlas.recording_atlas import recording_atlas
 
-    out = Path(out)
-    opened = _opened(source, device=device, dtype=dtype, progress=progress)
+    opened: Any = source
+    if isinstance(source, (str, Path)):
+        opened = _open(source, device=device, dtype=dtype, progress=progress)
     if isinstance(opened, Recording):
-        name = source if isinstance(source, str) else None
-        recording_atlas(
-            opened,
-            out,
-            name=name,
-            labels=labels,
-            exchange=exchange,
-            test=test,
-            n_examples=top,
-            batch_size=batch_size,
-            resume=resume,
-            progress=progress,
-        )
+        if isinstance(source, (str, Path)):
+            opened = opened.assign_attrs(name=str(source))
+        if inputs is not None:
+            raise NisslError("a recording reads nothing", do="give inputs to a network alone")
+        _check(options, recording_atlas)
+        recording_atlas(opened, out, progress=progress, **options)
     else:
-        from nissl.atlas.network_atlas import network_atlas
+        from nissl.network import plan_of
 
-        names = [text] if isinstance(text, str) else list(text or ())
-        if dictionary is not None:
-            opened = opened.with_dictionary(dictionary)
-            sites = f"{opened.find(dictionary.site_in)[0].name}.{dictionary.name}"
-        network_atlas(
-            opened,
-            _inputs(inputs, names),
-            out,
-            sites=sites if isinstance(sites, str) else list(sites),
-            name=", ".join(names),
-            top=top,
-            batch_size=batch_size,
-            window=window,
-            n_tokens=n_tokens,
-            test=test,
-            resume=resume,
-            progress=progress,
-        )
+        if inputs is None:
+            raise NisslError(
+                "there is nothing for the network to read",
+                do="give texts, or --text: a file, a folder or a specimen such as reader",
+            )
+        _check(options, network_atlas, *PLANNED)
+        planned = {name: options.pop(name) for name in PLANNED if name in options}
+        plan = plan_of(opened, inputs, **planned) if planned else inputs
+        network_atlas(opened, plan, out, progress=progress, **options)
     write_page(out)
     return open_atlas(out)
 
 
-def _opened(source: Any, *, device: str | None, dtype: str | None, progress: bool) -> Any:
-    """Return the Network or Recording that is meant."""
-    if not isinstance(source, (str, Path)):
-        return source
-    if _is_recording(source):
-        from nissl.specimens import read
+def _check(options: dict[str, Any], function: Any, *more: str) -> None:
+    known = [*list(inspect.signature(function).parameters)[2:], *more]
+    for option in options:
+        if option not in known:
+            raise UnknownName("option", option, known, do=f"there are {', '.join(known)}")
 
-        opened = read(source)
-        if isinstance(opened, dict):
-            raise NisslError(
-                f"this store holds {len(opened)} recordings whose samples differ",
-                where=str(source),
-                do=f"open it and give one: nissl.read(...)['{next(iter(opened))}']",
-            )
-        return opened
-    from nissl.network import load
 
-    options: dict[str, Any] = {
-        k: v for k, v in {"device": device, "dtype": dtype}.items() if v is not None
-    }
-    return load(source, progress=progress, **options)
+def _open(source: str | Path, *, device: str | None, dtype: str, progress: bool) -> Any:
+    """Return the Network or Recording of a name or path."""
+    if not _is_recording(source):
+        from nissl.network import load
+
+        return load(source, device=device, dtype=dtype, progress=progress)
+    from nissl.specimens import read
+
+    found = read(source)
+    if isinstance(found, dict):
+        raise NisslError(
+            f"this store holds {len(found)} recordings whose samples differ",
+            where=str(source),
+            do=f"open it and give one: nissl.read(...)['{next(iter(found))}']",
+        )
+    return found
 
 
 def _is_recording(source: str | Path) -> bool:
@@ -177,29 +144,3 @@ def _is_recording(source: str | Path) -> bool:
 
     known = specimens()
     return bool(((known["name"] == str(source)) & (known["kind"] == "recording")).any())
-
-
-def _inputs(inputs: Any, names: Sequence[str]) -> Any:
-    """Return what a network reads, from texts by name where they are given so."""
-    if inputs is not None and not names:
-        return inputs
-    if inputs is not None or not names:
-        raise NisslError(
-            "there is nothing for the network to read"
-            if inputs is None
-            else "texts were given twice, as `inputs` and by name",
-            do="give texts, or text= (--text): a file, a folder or a specimen such as reader",
-        )
-    import pandas as pd
-
-    from nissl.specimens import load, read_texts
-
-    read = [read_texts(n) if Path(n).expanduser().exists() else load(n) for n in names]
-    if len(read) == 1:
-        return read[0]
-    for name, table in zip(names, read, strict=True):
-        if "text" not in getattr(table, "columns", ()):
-            raise NisslError(
-                "only texts can be read one after another", where=name, do="give it alone"
-            )
-    return pd.concat(read, ignore_index=True)

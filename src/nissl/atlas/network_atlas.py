@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.atlas.accumulators import Accumulators, SiteAccumulators
-from nissl.atlas.checkpoint import Checkpoint
+from nissl.atlas.checkpoint import Checkpoint, deferred_interrupt
 from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.atlas.network_tables import write_network_tables
 from nissl.atlas.unit_kinds import Rules
@@ -31,6 +32,8 @@ Array = NDArray[Any]
 #: Memory for the sums of preferences, by which the number of tokens and pairs is chosen.
 LABEL_BYTES = 700e6
 TOKENS_OF_LABELS = 0.7  # the rest are pairs
+TOP = 20  # extremes kept at each end
+N_SAMPLED = 2048  # samples on which the neighbours rest
 
 
 def network_atlas(
@@ -40,47 +43,31 @@ def network_atlas(
     *,
     sites: str | list[str] = "mlp.neurons",
     name: str = "",
-    top: int = 20,
-    n_sampled: int = 2048,
-    n_neighbours: int = 5,
     rules: Rules | None = None,
-    batch_size: int | None = None,
-    window: int | None = None,
-    n_tokens: int | None = None,
     test: Test = Test(),
-    resume: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Read once, and write what each unit of a network is.
+
+    Stopped with Ctrl-C, the same call goes on where it was.
 
     Parameters
     ----------
     net : Network
         The network; edits that are active are seen.
-    inputs : texts, token ids, images, tensor, or DataFrame
+    inputs : texts, token ids, images, tensor, DataFrame, or a plan
         What it reads. A DataFrame has its texts in ``text``; a column ``language`` labels them.
+        `nissl.network.plan_of` makes a plan with other windows or batches.
     out : path
         The folder; `nissl.atlas.tables` says what will be in it.
     sites : str or list of str
         Names, globs or module paths.
     name : str
         What the text is called.
-    top : int
-        Extremes kept at each end.
-    n_sampled : int
-        Samples on which the neighbours rest.
-    n_neighbours : int
-        Neighbours of each unit.
     rules : Rules, optional
         The thresholds of the kinds.
-    batch_size, window : int, optional
-        As for `nissl.network.record`.
-    n_tokens : int, optional
-        How much of a text is read; by default all of it.
     test : Test
         Of the language of documents: draws (1,000), seed, which is that of the sample too.
-    resume : bool
-        Go on where an earlier run was stopped; False begins anew.
     progress : bool
         Show bars.
 
@@ -95,41 +82,43 @@ def network_atlas(
         As for `nissl.network.record`; or an atlas of something else was begun in the folder; or it
         cannot be written.
     """
-    from nissl.network import plan_of
+    from nissl.network import ItemPlan, TextPlan, plan_of
     from nissl.network.record import provenance
 
     began = time.perf_counter()
     _make_folder(Path(out))
     rules, seed = rules or Rules(), test.seed
     test.require(null=(None,), tail=("permutation",), correction=("max",))
-    plan = plan_of(net, inputs, batch_size=batch_size, window=window, n_tokens=n_tokens)
+    plan = inputs if isinstance(inputs, (TextPlan, ItemPlan)) else plan_of(net, inputs)
     about: dict[str, Any] = {
         **provenance(net, plan, seed=seed),
         "sites": [site.name for site in net.find(sites)],
-        "top": top,
-        "n_sampled": n_sampled,
+        "top": TOP,
+        "n_sampled": N_SAMPLED,
         "batches": len(plan.batches),
     }
     about["text_hash"] = about.pop("text", "")
     checkpoint = Checkpoint(Path(out) / "atlas.state", about)
-    if not resume:
-        checkpoint.clear()
-    accumulators, first = _begin(net, plan, checkpoint, sites, top=top, n=n_sampled, seed=seed)
+    accumulators, first = _begin(net, plan, checkpoint, sites, seed=seed)
     _read(net, plan, accumulators, checkpoint, sites, first=first, progress=progress)
     about["text"] = name
     about["seconds_reading"] = round(time.perf_counter() - began, 1)
-    made = write_network_tables(
-        net,
-        plan,
-        accumulators,
-        Path(out),
-        about,
-        rules=rules,
-        n_neighbours=n_neighbours,
-        test=test,
-        began=began,
-        progress=progress,
-    )
+    try:
+        made = write_network_tables(
+            net,
+            plan,
+            accumulators,
+            Path(out),
+            about,
+            rules=rules,
+            test=test,
+            began=began,
+            progress=progress,
+        )
+    except BaseException:  # Ctrl-C or a full disk: what was read is not read again
+        with suppress(NisslError):
+            checkpoint.save(len(plan.batches), accumulators.state)
+        raise
     checkpoint.clear()
     return made
 
@@ -155,8 +144,6 @@ def _begin(
     checkpoint: Checkpoint,
     sites: str | list[str],
     *,
-    top: int,
-    n: int,
     seed: int,
 ) -> tuple[Accumulators, int]:
     """Make the accumulators, or fill them with what was saved."""
@@ -172,7 +159,8 @@ def _begin(
     thresholds = {}
     if not state and isinstance(plan, TextPlan) and corpus is not None:
         thresholds = active_above(net, list(counts), plan)
-    samples, views = _samples(grids, counts, corpus, n=min(n, min(counts.values())), seed=seed)
+    n = min(N_SAMPLED, *counts.values())
+    samples, views = _samples(grids, counts, corpus, n=n, seed=seed)
     found = {}
     for grid in grids:
         site, width = grid.site.name, grid.width
@@ -181,7 +169,7 @@ def _begin(
         found[site] = SiteAccumulators(
             width,
             corpus,
-            top=min(top, counts[site]),
+            top=min(TOP, counts[site]),
             active_above=above,
             active_below=below,
             sampled=sampled,
@@ -236,14 +224,15 @@ def _read(
 
     if first >= len(plan.batches):
         return
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(1) as thread, deferred_interrupt() as interrupted:
 
         def consume(chunk: Chunk) -> None:
             accumulators.sites[chunk.site].update(chunk, thread)
 
         def after(batch: int) -> None:
+            if interrupted():
+                checkpoint.save(batch + 1, accumulators.state)
+                raise KeyboardInterrupt
             checkpoint.save_if_due(batch + 1, accumulators.state)
 
         stream(net, plan, sites=sites, consume=consume, first=first, after=after, progress=progress)
-    # What follows takes a while too; a run stopped there does not read again.
-    checkpoint.save(len(plan.batches), accumulators.state)

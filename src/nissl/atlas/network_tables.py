@@ -28,6 +28,7 @@ __all__ = ["write_network_tables"]
 
 Array = NDArray[Any]
 PROMOTED = 5  # tokens at each end of a unit's output
+N_NEIGHBOURS = 5  # of each unit
 PREFERRED = 5  # tokens and pairs listed for a unit
 NOT_ZERO = 1e-300  # p-values are bounds; what underflows is not zero
 
@@ -40,7 +41,6 @@ def write_network_tables(
     about: dict[str, Any],
     *,
     rules: Rules,
-    n_neighbours: int,
     test: Test,
     began: float,
     progress: bool,
@@ -54,15 +54,13 @@ def write_network_tables(
     plan : TextPlan or ItemPlan
         What was read.
     accumulators : Accumulators
-        What was accumulated; its sums are given up on the way.
+        What was accumulated; unchanged.
     out : Path
         The folder.
     about : dict
         Settings and provenance so far.
     rules : Rules
         The thresholds of the kinds.
-    n_neighbours : int
-        Neighbours of each unit.
     test : Test
         Of the language of documents.
     began : float
@@ -84,7 +82,7 @@ def write_network_tables(
         counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
         units["dead"] = (_active(accumulators) == 0) & (counts >= rules.dead_tokens)
         units = units.assign(**_languages(accumulators, test))
-        units = units.assign(**_neighbours(accumulators, units, n=n_neighbours, progress=progress))
+        units = units.assign(**_neighbours(accumulators, units, progress=progress))
         units["kind"] = unit_kinds(units, rules, agreement=own, pair_agreement=pair)
         columns = UNITS if accumulators.corpus is None else (*UNITS, *NETWORK_UNITS)
         writer.units(conform(units, columns))
@@ -132,7 +130,6 @@ def _describe(
                     addresses=addresses,
                 )
                 part = part.assign(**preferred)
-                at_site.release()
             part = part.assign(**_weights(net, site, promoted, len(part)))
             writer.examples(at_site, addresses, row=row)
             parts.append(part)
@@ -256,7 +253,7 @@ def _languages(accumulators: Accumulators, test: Test) -> dict[str, Any]:
 
 
 def _neighbours(
-    accumulators: Accumulators, units: pd.DataFrame, *, n: int, progress: bool
+    accumulators: Accumulators, units: pd.DataFrame, *, progress: bool
 ) -> dict[str, list[Any]]:
     from nissl.statistics import best_partners
 
@@ -270,7 +267,7 @@ def _neighbours(
         rows = np.flatnonzero(units["site"].isin(mine))
         if len(sample) < 3:
             continue
-        partners, r = best_partners(sample, k=n, progress=progress)
+        partners, r = best_partners(sample, k=N_NEIGHBOURS, progress=progress)
         for row, best, size in zip(rows, partners, r, strict=True):
             there = best >= 0
             names[row] = addresses[rows[best[there]]].tolist()

@@ -23,21 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["recording_atlas"]
 
+Q = 0.05  # the corrected p at which a unit counts as tuned
+N_EXAMPLES = 20  # extremes kept at each end
+N_NEIGHBOURS = 10  # of each unit
+
 
 def recording_atlas(
     rec: Recording,
     out: str | Path,
     *,
-    name: str | None = None,
     labels: Sequence[str] | None = None,
     exchange: str | Sequence[str] | None = None,
     n_bins: int | None = None,
     test: Test = Test(),
-    q: float = 0.05,
-    n_examples: int = 20,
-    n_neighbours: int = 10,
     batch_size: int | None = None,
-    resume: bool = True,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Look at every unit of a recording and write what each one is.
@@ -50,8 +49,6 @@ def recording_atlas(
         The folder, made if it is missing; `nissl.atlas.tables` says what is in it. Tables of an
         earlier atlas there are replaced when the new ones are whole. What was stopped goes on
         with the same call: finished tests are kept in ``tuning.partial``.
-    name : str, optional
-        What the recording is called; its attribute ``specimen`` where not given.
     labels : sequence of str, optional
         Sample coordinates to test; all that can be tested where not given.
     exchange : str or sequence of str, optional
@@ -60,16 +57,8 @@ def recording_atlas(
         Bins of circular and continuous coordinates.
     test : Test
         As for `tuning`.
-    q : float
-        The corrected p at which a unit counts as tuned.
-    n_examples : int
-        Extremes kept at each end.
-    n_neighbours : int
-        Neighbours kept of each unit.
     batch_size : int, optional
         Units tested at a time.
-    resume : bool
-        Go on where an earlier run was stopped; False begins anew.
     progress : bool
         Show a bar.
 
@@ -117,7 +106,7 @@ def recording_atlas(
             do="give at least one sample and one unit",
         )
     began = time.perf_counter()
-    moments, extremes, rule = summary(rec, k=min(n_examples, rec.sizes["sample"]))
+    moments, extremes, rule = summary(rec, k=min(N_EXAMPLES, rec.sizes["sample"]))
     asked: dict[str, Any] = {
         "labels": labels,
         "exchange": exchange,
@@ -125,18 +114,18 @@ def recording_atlas(
         "test": test,
         "batch_size": batch_size,
     }
-    finished = _finished(Path(out), identity_of(rec, moments, asked), resume=resume)
+    finished = _finished(Path(out), identity_of(rec, moments, asked))
     found = tuning(rec, **asked, finished=finished, progress=progress)
     tuned = found.finding.table
-    neighbours, r, inside = neighbours_of(rec, k=min(n_neighbours, rec.sizes["unit"]))
-    units = unit_table(rec, moments, tuned, neighbours, r, q=q)
+    neighbours, r, inside = neighbours_of(rec, k=min(N_NEIGHBOURS, rec.sizes["unit"]))
+    units = unit_table(rec, moments, tuned, neighbours, r, q=Q)
     about = {
-        **_about(rec, units, tuned, name=name, q=q),
+        **_about(rec, units, tuned),
         "skipped": found.skipped,
         "rules": {
             "active": rule,
             "dead": f"its activity never changes, over at least {ENOUGH} samples",
-            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {q:g}",
+            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {Q:g}",
             "unexplained": "no coordinate that was asked explains it",
         },
         "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
@@ -153,28 +142,24 @@ def recording_atlas(
     return about
 
 
-def _about(
-    rec: Recording, units: pd.DataFrame, tuned: pd.DataFrame, *, name: str | None, q: float
-) -> dict[str, Any]:
+def _about(rec: Recording, units: pd.DataFrame, tuned: pd.DataFrame) -> dict[str, Any]:
     """Say what was looked at, and count what was found."""
     by_coordinate = tuned.groupby(tuned["coordinate"].astype(str), sort=False)
     return {
-        "name": name or str(rec.attrs.get("specimen", "recording")),
+        "name": str(rec.attrs.get("specimen", "recording")),
         **{str(key): _plain(value) for key, value in rec.attrs.items()},
         "n_samples": rec.sizes["sample"],
         "n_units": rec.sizes["unit"],
         "kinds": {str(kind): int(n) for kind, n in units["kind"].value_counts().items()},
-        "tuned": {c: int((part["q"] <= q).sum()) for c, part in by_coordinate},
+        "tuned": {c: int((part["q"] <= Q).sum()) for c, part in by_coordinate},
         "nulls": {c: str(part["null"].iloc[0]) for c, part in by_coordinate},
     }
 
 
-def _finished(out: Path, identity: str, *, resume: bool) -> FinishedBatches:
+def _finished(out: Path, identity: str) -> FinishedBatches:
     from nissl.atlas.finished_batches import FinishedBatches
 
     with _writing(out):
-        if not resume:
-            FinishedBatches(out / "tuning.partial", identity).remove()
         return FinishedBatches(out / "tuning.partial", identity)
 
 

@@ -22,9 +22,7 @@ Sites = Annotated[
 Device = Annotated[
     str | None, typer.Option(help="cpu, cuda, cuda:1, ...; the best there is if not given.")
 ]
-Dtype = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, ...; the model's own if not given.")
-]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...; float32 if not given.")]
 Batch = Annotated[
     int | None, typer.Option(min=1, help="Texts in one pass. Fewer need less memory.")
 ]

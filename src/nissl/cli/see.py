@@ -34,7 +34,12 @@ def _atlas(
     sites: Sites = None,
     batch_size: Batch = None,
     device: Device = None,
-    dtype: Dtype = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="float32, bfloat16, ...; if not given, what this processor multiplies faster."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -55,8 +60,10 @@ def _atlas(
     from nissl.statistics import Test
 
     options = given(n_tokens=tokens, sites=sites, batch_size=batch_size, device=device, dtype=dtype)
-    test = Test(seed=seed)
-    made = make_atlas(network, text=text, out=out, test=test, progress=not quiet, **options)
+    inputs, options["test"] = None, Test(seed=seed)
+    if text:
+        inputs, options["name"] = _texts(text), ", ".join(text)
+    made = make_atlas(network, inputs, out=out, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)
         return
@@ -152,16 +159,18 @@ def _sites(
 
 
 def _texts(names: Sequence[str]) -> Any:
-    """Read files, folders and specimens into one table with a column of texts."""
+    """Read files, folders and specimens: several, into one table with a column of texts."""
     import pandas as pd
 
     from nissl.errors import NisslError
     from nissl.specimens import load, read_texts
 
-    tables = [read_texts(n) if Path(n).exists() else load(n) for n in names]
+    tables = [read_texts(n) if Path(n).expanduser().exists() else load(n) for n in names]
+    if len(tables) == 1:
+        return tables[0]
     for name, table in zip(names, tables, strict=True):
         if "text" not in getattr(table, "columns", ()):
             raise NisslError(
-                "this specimen is not a text", where=name, do="see `nissl specimens --kind text`"
+                "only texts can be read one after another", where=name, do="give it alone"
             )
     return pd.concat(tables, ignore_index=True)

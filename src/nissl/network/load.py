@@ -49,9 +49,11 @@ def load(
     device_map : optional
         Spread it over devices, as in transformers.
     dtype : str or torch.dtype
-        Type of its weights; a module that is given keeps its own.
+        Type of its weights; a module that is given keeps its own. "auto" is float32, or bfloat16
+        for a model of transformers where the processor multiplies that much faster: a short probe
+        finds out, and says what was chosen.
     progress : bool
-        Show what is fetched.
+        Show what is fetched, and the type that was chosen.
 
     Returns
     -------
@@ -82,18 +84,19 @@ def load(
         model = source if device is None else source.to(device)
         return Network(model, name=type(source).__name__, **options)
     name = str(source)
+    place = {"tokenizer": tokenizer, "device": device, "device_map": device_map, "say": progress}
     found = _specimen(name, progress)
     if isinstance(found, Path):
-        model, options["tokenizer"] = _pretrained(found, tokenizer, dtype, device_map)
+        model, options["tokenizer"] = _pretrained(found, dtype, **place)
     elif isinstance(found, nn.Module):
         model = found.to(_dtype(dtype))
     elif found is not None:
         model = found.module.to(_dtype(dtype))
         options["transform"] = transform or found.transform
     elif Path(name).suffix == ".gguf" or Path(name).exists():
-        model, options["tokenizer"] = _pretrained(Path(name), tokenizer, dtype, device_map)
+        model, options["tokenizer"] = _pretrained(Path(name), dtype, **place)
     else:
-        model, options["tokenizer"] = _pretrained(name, tokenizer, dtype, device_map)
+        model, options["tokenizer"] = _pretrained(name, dtype, **place)
     if device is not None:
         model = model.to(device)
     return Network(model, name=Path(name).name, **options)
@@ -121,7 +124,13 @@ def _specimen(name: str, progress: bool) -> Any:
 
 
 def _pretrained(
-    source: str | Path, tokenizer: Any, dtype: str | torch.dtype, device_map: Any
+    source: str | Path,
+    dtype: str | torch.dtype,
+    *,
+    tokenizer: Any,
+    device: str | None,
+    device_map: Any,
+    say: bool,
 ) -> tuple[nn.Module, Any]:
     import transformers
     from safetensors import SafetensorError
@@ -138,8 +147,9 @@ def _pretrained(
     try:
         config = transformers.AutoConfig.from_pretrained(where, **extra)
         kind = _class_of(transformers, config)
+        number = _probed(config, device, say=say) if dtype == "auto" else _dtype(dtype)
         with _quiet(transformers):
-            model = kind.from_pretrained(where, dtype=_dtype(dtype), device_map=device_map, **extra)
+            model = kind.from_pretrained(where, dtype=number, device_map=device_map, **extra)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise NisslError(
             f"the model cannot be loaded: {str(error).splitlines()[0]}",
@@ -193,9 +203,29 @@ def _check_gguf(path: Path) -> None:
         raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")
 
 
+def _probed(config: Any, device: str | None, *, say: bool) -> torch.dtype:
+    """Return the faster type for a model of transformers, and say which it is."""
+    import sys
+
+    from nissl.network.precision import faster_dtype
+
+    width = getattr(config, "hidden_size", None) or 1024
+    chosen, ratio = faster_dtype(
+        width, getattr(config, "intermediate_size", None) or 4 * width, device=device
+    )
+    if say:
+        print(
+            f"computing in {str(chosen).removeprefix('torch.')}: bfloat16 is multiplied "
+            f"{ratio:.1f} times as fast as float32 here (dtype= or --dtype to choose)",
+            file=sys.stderr,
+        )
+    return chosen
+
+
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
     import torch
 
+    dtype = "float32" if dtype == "auto" else dtype
     found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype):
         raise NisslError(
