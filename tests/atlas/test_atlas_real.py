@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real
 def stories(tmp_path_factory: pytest.TempPathFactory, reader_texts: pd.DataFrame) -> Atlas:
     out = tmp_path_factory.mktemp("stories")
     texts = reader_texts.iloc[np.linspace(0, len(reader_texts) - 1, 24).astype(int)]
-    return make_atlas("stories15m", texts, out=out, progress=False)
+    return make_atlas("stories15m", texts, out=out, dtype="float32", progress=False)
 
 
 def test_every_neuron_has_its_row(stories: Atlas) -> None:

@@ -44,13 +44,13 @@ class CentredRecording:
     """
 
     def __init__(self, rec: Recording) -> None:
-        holds = [n for n in CONTINUOUS if n in rec.coords and rec[n].dims == ("sample",)]
-        keys = nested_groups(rec, holds)
-        self.inside = holds[-1] if holds else ""
-        self.stretch = keys[-1] if keys else np.zeros(rec.sizes["sample"], np.int64)
+        nesting = [n for n in CONTINUOUS if n in rec.coords and rec[n].dims == ("sample",)]
+        keys = nested_groups(rec, nesting)
+        self.inside = nesting[-1] if nesting else ""
+        self.group = keys[-1] if keys else np.zeros(rec.sizes["sample"], np.int64)
         self.rec = rec
         self.shape = rec.shape
-        total = np.zeros((int(self.stretch.max()) + 1, rec.sizes["unit"]))
+        total = np.zeros((int(self.group.max()) + 1, rec.sizes["unit"]))
         count = np.zeros_like(total)
         for chunk in chunks(rec):
             here = self._of(chunk)
@@ -60,12 +60,12 @@ class CentredRecording:
                 total[s] += np.where(kept, chunk.values[here == s], 0).sum(0, dtype=np.float64)
                 count[s] += kept.sum(axis=0)
         self.means = total / np.maximum(count, 1)
-        self.complete = bool(np.all(np.bincount(self.stretch)[:, None] == count))
+        self.complete = bool(np.all(np.bincount(self.group)[:, None] == count))
 
     def __getitem__(self, at: tuple[slice, slice]) -> Array:
         rows, units = at
         values = np.asarray(self.rec.variable[rows, units].values, np.float64)
-        return np.asarray(values - self.means[:, units][self.stretch[rows]])
+        return np.asarray(values - self.means[:, units][self.group[rows]])
 
     def chunks(self) -> Iterator[Array]:
         """Yield the values chunk by chunk.
@@ -79,4 +79,4 @@ class CentredRecording:
             yield chunk.values - self.means[self._of(chunk)]
 
     def _of(self, chunk: Chunk) -> NDArray[np.int64]:
-        return self.stretch[chunk.start : chunk.start + len(chunk.values)]
+        return self.group[chunk.start : chunk.start + len(chunk.values)]

@@ -180,11 +180,11 @@ def _mean(values: Array, finite: NDArray[np.bool_]) -> Array:
 
 
 def _centred(values: Array, finite: NDArray[np.bool_], plan: TuningPlan) -> Array:
-    """Take out each stretch's mean, which no draw can change; what is missing becomes 0."""
-    stretch = np.unique(plan.within, return_inverse=True)[1]
+    """Take out each group's mean, which no draw can change; what is missing becomes 0."""
+    group = np.unique(plan.within, return_inverse=True)[1]
     centred = np.where(finite, values, 0.0)
-    for s in range(stretch.max() + 1):
-        here = stretch == s
+    for g in range(group.max() + 1):
+        here = group == g
         centred[here] -= _mean(values[here], finite[here])
     return np.where(finite, centred, 0.0)
 

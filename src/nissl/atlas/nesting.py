@@ -15,7 +15,7 @@ __all__ = ["CONTINUOUS", "innermost_groups", "nested_groups", "nesting_coordinat
 #: Between these the level of a whole recording may differ.
 CONTINUOUS = ("subject", "session", "day", "epoch", "run")
 REPETITIONS = ("document", "trial", "interval")
-#: What holds samples together where no repetition does.
+#: Innermost groups of samples where there are no repetitions.
 PRESENTED = ("stimulus", "image")
 
 
@@ -46,14 +46,14 @@ def nesting_coordinates(rec: Recording) -> list[str]:
     return [name for name in names if rec[name].dims == ("sample",)]
 
 
-def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64]]:
+def nested_groups(rec: Recording, nesting: Sequence[str]) -> list[NDArray[np.int64]]:
     """Number the blocks at every level, those of one level inside those of the level above.
 
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
         The recording; its values are not read.
-    holds : sequence of str
+    nesting : sequence of str
         Sample coordinates that hold samples together, from large to small.
 
     Returns
@@ -70,7 +70,7 @@ def nested_groups(rec: Recording, holds: Sequence[str]) -> list[NDArray[np.int64
     """
     keys: list[NDArray[np.int64]] = []
     above = np.zeros(rec.sizes["sample"], np.int64)
-    for name in holds:
+    for name in nesting:
         own = np.unique(word_codes(coordinate(rec, name)), return_inverse=True)[1]
         above = np.unique(above * (own.max() + 1) + own, return_inverse=True)[1]
         keys.append(above)

@@ -193,7 +193,7 @@ def _test(
     """Return the table of some units, their standardised scores, and the largest of each draw."""
     from nissl.statistics.pvalues import compare
 
-    # A single stretch has no more shifts than samples; drawn twice they would make p too small.
+    # A single group has no more shifts than samples; drawn twice they would make p too small.
     different = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
     scores = eta_squared(rec, plan, units, min(n, round(different) - 1), seed=test.seed)
     compared = compare(scores.eta2, scores.draws, alternative="greater", tail=test.tail)

@@ -58,7 +58,7 @@ class TuningPlan:
     null : CircularShift or PermutedLabels
         What is permuted.
     within : array of int, shape (n_observations,)
-        The stretch inside which it is permuted.
+        The group inside which it is permuted.
     period : float
         Of a circular coordinate; 0 otherwise.
 
@@ -136,28 +136,28 @@ def plan_tuning(
     known = [str(name) for name, c in rec.coords.items() if c.dims == ("sample",)]
     asked = known if labels is None else list(labels)
     given = [exchange] if isinstance(exchange, str) else exchange
-    holds = nesting_coordinates(rec) if given is None else given
-    for name in (*asked, *holds):
+    nesting = nesting_coordinates(rec) if given is None else given
+    for name in (*asked, *nesting):
         if name not in known:
             raise UnknownName("sample coordinate", name, known)
     if n_bins is not None and n_bins < 3:
         raise NisslError(f"{n_bins} bins cannot hold a tuning curve", do="give three or more")
-    keys = nested_groups(rec, list(holds))
+    keys = nested_groups(rec, list(nesting))
     plans, skipped = [], {}
     for name in asked:
         try:
             if labels is None and name in TIME:
                 raise _Unsuitable("time itself")
-            if labels is None and name in holds:
+            if labels is None and name in nesting:
                 raise _Unsuitable("its values are exchangeability blocks")
-            plans.append(_plan(rec, name, list(holds), keys, n_bins))
+            plans.append(_plan(rec, name, list(nesting), keys, n_bins))
         except _Unsuitable as why:
             skipped[name] = str(why)
     return plans, skipped
 
 
 def _plan(
-    rec: Recording, name: str, holds: list[str], keys: list[NDArray[np.int64]], n_bins: int | None
+    rec: Recording, name: str, nesting: list[str], keys: list[NDArray[np.int64]], n_bins: int | None
 ) -> TuningPlan:
     given = coordinate(rec, name)
     words = list(dict.fromkeys(given.tolist())) if is_words(given) else None
@@ -178,7 +178,7 @@ def _plan(
         null: CircularShift | PermutedLabels = CircularShift(
             # Every shift but none at all: with the +1 rule the p-value is then exact for a
             # stationary unit, which leaving out near shifts would make too small.
-            within=holds[-1] if holds else None,
+            within=nesting[-1] if nesting else None,
             min_shift=1,
         )
     else:
@@ -186,7 +186,7 @@ def _plan(
         _, first, observation = np.unique(keys[depth][rows], return_index=True, return_inverse=True)
         above = keys[depth - 1] if depth else np.zeros(len(column), np.int64)
         within = above[rows][first]
-        null = PermutedLabels(exchange=holds[depth], within=holds[depth - 1] if depth else None)
+        null = PermutedLabels(exchange=nesting[depth], within=nesting[depth - 1] if depth else None)
     period = float(rec[name].attrs.get("period", 0.0))
     kind, codes, levels, names = _levels(column[rows][first], words, period, n_bins)
     if (codes < 0).any():  # levels too rare to be tested
@@ -194,9 +194,9 @@ def _plan(
         rows, observation = rows[kept], np.unique(observation[kept], return_inverse=True)[1]
         codes, within = codes[codes >= 0], within[codes >= 0]
     if kind == "categorical" and depth is not None and len(levels) == len(codes):
-        raise _Unsuitable(f"every level is one {holds[depth]}, so that nothing can be exchanged")
+        raise _Unsuitable(f"every level is one {nesting[depth]}, so that nothing can be exchanged")
     if null.log_arrangements(codes, exchange=None, within=within) < np.log(1 / SMALLEST_P):
-        what = holds[depth] if depth is not None else "sample"
+        what = nesting[depth] if depth is not None else "sample"
         raise _Unsuitable(f"too few {what}s to exchange: no p-value could reach {SMALLEST_P}")
     return TuningPlan(name, kind, rows, observation, codes, levels, names, null, within, period)
 

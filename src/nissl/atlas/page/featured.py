@@ -1,4 +1,4 @@
-"""Which units the page tells about in full: the most telling of each kind."""
+"""Which units the page tells about in full: those with the largest effect of each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARES = {"token": 0.34, "bigram": 0.2, "language": 0.14, "positional": 0.1, "de
 
 
 def effect_size(units: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """Return how telling each unit is among those of its kind.
+    """Return the size of the effect by which the kind of each unit was decided.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def effect_size(units: pd.DataFrame) -> np.ndarray[Any, Any]:
 
 
 def featured_units(units: pd.DataFrame, *, n: int = 320) -> list[int]:
-    """Choose the units that get a card, the most telling first.
+    """Choose the units that get a card, the largest effects first.
 
     Parameters
     ----------

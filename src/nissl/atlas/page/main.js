@@ -8,7 +8,7 @@ function writeHead() {
   byId("title").textContent = data.title;
   byId("layers-title").textContent = `${data.group[0].toUpperCase()}${data.group.slice(1)} by ${data.group}`;
   if (!units.token) byId("search").placeholder = "Find a unit by its address";
-  byId("lede").textContent = data.lede;
+  byId("intro").textContent = data.intro;
   byId("facts").append(...data.facts.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
   byId("provenance").append(...data.provenance.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
   byId("notes-list").append(...data.notes.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));

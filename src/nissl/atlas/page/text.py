@@ -83,14 +83,14 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``what``, ``title``, ``lede``, ``facts``, ``provenance``, ``notes``, ``kinds``,
+        ``what``, ``title``, ``intro``, ``facts``, ``provenance``, ``notes``, ``kinds``,
         ``selective`` and ``silent``.
 
     Examples
     --------
     >>> import pandas as pd
     >>> table = pd.DataFrame({"kind": ["dead", "token"], "site": "mlp", "token": ["", "a"]})
-    >>> page_text(table, {"network": "toy", "n_tokens": 12})["lede"]
+    >>> page_text(table, {"network": "toy", "n_tokens": 12})["intro"]
     '2 neurons of one site, over 12 tokens. 1 prefers a token or a pair; 1 was never active.'
     """
     is_network = "token" in units
@@ -101,7 +101,7 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "group": _group(units),
         "what": "a network" if is_network else "a recording",
         "title": str(about.get("network") or about.get("name") or "unnamed"),
-        "lede": _lede(units, counts, about, is_network),
+        "intro": _intro(units, counts, about, is_network),
         "facts": _facts(flat, about),
         "provenance": [[k, _value(k, v)] for k, v in flat.items()],
         "notes": _notes(about, is_network),
@@ -169,15 +169,15 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}".rstrip(".") + "." if text else ""
 
 
-def _lede(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], network: bool) -> str:
+def _intro(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], network: bool) -> str:
     n, sites = len(units), units["site"].nunique()
     where = "one site" if sites == 1 else f"{sites} sites"
     n_read = about.get("n_tokens") or about.get("n_samples")
     read = f", over {n_read:,} {'tokens' if network else 'samples'}" if n_read else ""
-    telling = counts.get("token", 0) + counts.get("bigram", 0)
+    selective = counts.get("token", 0) + counts.get("bigram", 0)
     tuned, dead = counts.get("tuned", 0), counts.get("dead", 0)
     first = (
-        f"{telling:,} {'prefers' if telling == 1 else 'prefer'} a token or a pair"
+        f"{selective:,} {'prefers' if selective == 1 else 'prefer'} a token or a pair"
         if network
         else f"{tuned:,} {'is' if tuned == 1 else 'are'} tuned to what was asked"
     )
