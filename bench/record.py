@@ -25,7 +25,7 @@ import nissl
 from bench.measure import Row, one_thread, ratio
 from nissl.cache import cache_dir
 from nissl.network import Network, stream
-from nissl.network.windows import windows_of
+from nissl.network.run.windows import windows_of
 
 SITES = ["mlp.neurons", "resid_post"]
 LENGTH, BATCH = 256, 8  # tokens of a window, windows of a batch
@@ -233,7 +233,7 @@ def record(subject: Subject, n_batches: int, **where: Any) -> None:
 
 def _widths(net: Network, sites: str | list[str] | None = None) -> list[tuple[str, int]]:
     from nissl.network import plan_of
-    from nissl.network.grid import grids_of
+    from nissl.network.record.site_samples import grids_of
 
     plan = plan_of(net, [np.arange(4)], bos="never")
     return [(g.site.name, g.width) for g in grids_of(net, plan, sites or SITES)]

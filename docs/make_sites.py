@@ -9,11 +9,11 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from nissl.cli.printing import markdown
-from nissl.network.architectures import ARCHITECTURES, Architecture
-from nissl.network.attention import Pattern, Rotated
-from nissl.network.experts import Expert
-from nissl.network.site import sites_of
-from nissl.network.tap import Heads, Input, Middle, Output, Part
+from nissl.network.sites.architectures import ARCHITECTURES, Architecture
+from nissl.network.sites.attention import Pattern, Rotated
+from nissl.network.sites.experts import Expert
+from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid
+from nissl.network.sites.site import sites_of
 
 MEANINGS = {
     "embed": ("what enters the first block", "d_model"),
@@ -104,7 +104,7 @@ def rows_of(architecture: Architecture) -> list[dict[str, Any]]:
     for name, site in sites_of(smallest(architecture), architecture).items():
         short = name.removeprefix("blocks.0.").replace("experts[0]", "experts[e]")
         if "experts[1]" not in short:
-            rows[short] = {"site": f"`{short}`", "tensor": where(site.tap, architecture)}
+            rows[short] = {"site": f"`{short}`", "tensor": where(site.hook_point, architecture)}
     return [rows[name] for name in MEANINGS if name in rows]
 
 
@@ -120,20 +120,20 @@ def smallest(architecture: Architecture) -> Any:
         return maker.from_config(config)
 
 
-def where(tap: Any, architecture: Architecture) -> str:
-    """Say which tensor a tap reaches."""
-    short = short_path(tap.path, architecture)
+def where(point: Any, architecture: Architecture) -> str:
+    """Say which tensor a hook point reaches."""
+    short = short_path(point.path, architecture)
     path = short if short.startswith("the ") else f"`{short}`"
-    match tap:
+    match point:
         case Output(item=None):
             return f"output of {path}"
         case Output(item=item):
             return f"output of {path}, item `{item}`"
         case Input():
             return f"input of {path}"
-        case Part(index=index, of=of):
+        case FusedPart(index=index, of=of):
             return f"part {index + 1} of {of} of the output of {path}"
-        case Middle():
+        case ResidMid():
             return f"what {path} reads"
         case Heads():
             return f"each head's share of the output of {path}"
@@ -143,7 +143,7 @@ def where(tap: Any, architecture: Architecture) -> str:
             return f"the attention of {path}"
         case Expert():
             return f"the hidden activity of an expert of {path}"
-    raise TypeError(f"a tap without words: {tap}")
+    raise TypeError(f"a hook point without words: {point}")
 
 
 def short_path(path: str, architecture: Architecture) -> str:

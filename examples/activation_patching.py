@@ -10,7 +10,8 @@
 import matplotlib.pyplot as plt
 
 import nissl
-from nissl.network import Behaviour, restart
+from nissl.behaviour import Behaviour
+from nissl.network import restart
 
 net = nissl.load("smollm2")
 text = "When {} and {} went to the store, {} gave a drink to"

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 import nissl
-from nissl.network import readout
+from nissl.network import logit_lens
 
 net = nissl.load("smollm2")
 text = "The Eiffel Tower is in Paris. The Colosseum is in"
 streams = net.run(text, sites="blocks.*.resid_post")
 stream = torch.stack([streams[f"blocks.{layer}.resid_post"][0] for layer in range(net.n_layers)])
-said = readout(net)(stream).softmax(-1)  # a probability for each block, position and token
+said = logit_lens(net)(stream).softmax(-1)  # a probability for each block, position and token
 
 # %% [markdown]
 # A column of the picture is one position of the text, read from the bottom: the token that the lens

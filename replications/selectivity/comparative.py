@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.network.weights import folded_unembedding
+from nissl.network.sites.weights import folded_unembedding
 from nissl.selectivity import comparative, damage, halves, head_damage, keeping, known, weighed
 from nissl.statistics import Test
 

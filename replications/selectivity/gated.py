@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest, fisher_exact
 
 import nissl
-from nissl.network.weights import folded_weights
+from nissl.network.sites.weights import folded_weights
 from nissl.selectivity import GATED_CLASSES, gated_class_shares, gated_function
 from nissl.statistics import ReinitialisedNetwork, Test
 

@@ -23,9 +23,11 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
 import nissl
+from nissl.behaviour import encoded, first_tokens, logit_difference
 from nissl.cache import cache_dir
-from nissl.network import WeightEdit, encoded, first_tokens, gradients, logit_difference
-from nissl.network.calls import sequence_call
+from nissl.network import WeightEdit
+from nissl.network.gradients import gradients
+from nissl.network.run.calls import sequence_call
 from nissl.recording import units_table
 from nissl.selectivity import (
     answer_contributions,

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import beginnings
+from nissl.behaviour import beginnings
 from nissl.selectivity import (
     damage_matrix,
     document_activity,

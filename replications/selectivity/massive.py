@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network, losses
+from nissl.behaviour import losses
+from nissl.network import Network
 from nissl.selectivity import Growth, growth, layer_ratios, massive
 from nissl.statistics import Test
 from nissl.training import (

@@ -23,7 +23,7 @@ import torch
 
 import nissl
 from nissl.cache import cache_dir
-from nissl.network.weights import folded_unembedding, folded_weights
+from nissl.network.sites.weights import folded_unembedding, folded_weights
 from nissl.selectivity import NgramRules, erasing, ngram
 from nissl.statistics import Test, load_finding
 

@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import Network, beginnings, losses
+from nissl.behaviour import beginnings, losses
+from nissl.network import Network
 from nissl.selectivity import SparsingLaw, ppl_sparsity, sparsing_law, thresholded
 from nissl.training import (
     Batches,

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 
 import nissl
-from nissl.network import beginnings
+from nissl.behaviour import beginnings
 from nissl.selectivity import (
     damage_matrix,
     document_activity,

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.network import answered
+from nissl.behaviour import answered
 from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
 from nissl.statistics import Test
 

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.stats import combine_pvalues, norm
 
 import nissl
-from nissl.network.losses import Predicted
+from nissl.behaviour.losses import Predicted
 from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import Test

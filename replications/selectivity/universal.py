@@ -16,7 +16,7 @@ import pandas as pd
 
 import nissl
 from nissl.network import Architecture, Matrices, with_places
-from nissl.network.tap import Input
+from nissl.network.sites.hook_points import Input
 from nissl.recording import align
 from nissl.selectivity import (
     correlation_with_partners,

@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 import nissl
-from nissl.network import Network, last_logits, readout
+from nissl.behaviour import last_logits
+from nissl.network import Network, logit_lens
 from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
 from nissl.statistics import Test
 
@@ -84,7 +85,7 @@ def skipping(net, facts):
 def leaving(net, facts):
     """The same where each token leaves at the last layer it uses: all from one reading."""
     rec = nissl.record(net, list(facts["text"]), sites=STREAM, bos="never", progress=False)
-    norms, read, choices = stream_norms(rec), readout(net), np.stack(facts["choices"])
+    norms, read, choices = stream_norms(rec), logit_lens(net), np.stack(facts["choices"])
     end = np.flatnonzero(np.diff(rec["document"].values, append=-1))
     stream = torch.from_numpy(rec.values[end].reshape(len(end), norms.shape[1], -1))
 

@@ -1,4 +1,5 @@
 from . import atlas as atlas
+from . import behaviour as behaviour
 from . import network as network
 from . import recording as recording
 from . import selectivity as selectivity
@@ -17,8 +18,8 @@ from .network import gate as gate
 from .network import load as load
 from .network import patch as patch
 from .network import project as project
-from .network import record as record
 from .network import scale as scale
+from .network.record.recorder import record as record
 from .recording import Recording as Recording
 from .specimens import fetch as fetch
 from .specimens import read as read

@@ -15,7 +15,7 @@ from nissl.atlas.unit_kinds import Rules, unit_kinds
 from nissl.atlas.unit_weights import PromotedTokens, weight_columns
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
-from nissl.network.active import SHARE, active_above
+from nissl.network.record.activation_threshold import SHARE, active_above
 from nissl.selectivity import gated_function
 from nissl.statistics import Extremes, Test
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nissl import record
 from nissl.atlas import Atlas, make_atlas
-from nissl.network import load, record
+from nissl.network import load
 
 pytestmark = pytest.mark.real
 

@@ -302,7 +302,7 @@ def test_images_have_an_atlas_too(tmp_path):
 
 def test_features_of_a_dictionary_are_looked_at_as_units_are(tmp_path):
     from nissl.atlas import make_atlas
-    from nissl.network.dictionary import LinearDictionary
+    from nissl.network.sites.dictionary import LinearDictionary
 
     # Feature 0 reads the token's unit, feature 1 the pair's, with its sign turned.
     encoder = torch.zeros(N_UNITS, 2)

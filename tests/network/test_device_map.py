@@ -5,7 +5,8 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.network import WeightEdit, ablate, gradients, restart, scale
+from nissl.network import WeightEdit, ablate, restart, scale
+from nissl.network.gradients import gradients
 from tiny import ids, tiny
 
 SITES = ["blocks.1.mlp.neurons", "blocks.1.attn.heads", "blocks.1.attn.q_rot", "blocks.2.resid_mid"]

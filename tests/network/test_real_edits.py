@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from nissl.network import Behaviour, ablate, patch, restart, scale
+from nissl.behaviour import Behaviour
+from nissl.network import ablate, patch, restart, scale
 
 FRANCE, ITALY = "The capital of France is", "The capital of Italy is"
 SITES = ["blocks.9.mlp.neurons", "blocks.9.attn.z", "blocks.20.resid_post"]

@@ -6,7 +6,7 @@ import torch
 
 from nissl.errors import NisslError, UnknownName
 from nissl.network import Network
-from nissl.network.weights import folded_unembedding, folded_weights
+from nissl.network.sites.weights import folded_unembedding, folded_weights
 from nissl.selectivity import (
     GATED_CLASSES,
     gated_class_shares,

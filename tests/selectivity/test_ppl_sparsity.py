@@ -9,9 +9,9 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.network import losses
-from nissl.network.architectures import Architecture, Matrices
-from nissl.network.tap import Input
+from nissl.behaviour import losses
+from nissl.network.sites.architectures import Architecture, Matrices
+from nissl.network.sites.hook_points import Input
 from nissl.selectivity import ppl_sparsity, thresholded
 from nissl.selectivity.ppl_sparsity import _searched
 from nissl.selectivity.tails import Tails

@@ -23,7 +23,7 @@ from nissl.statistics import Test
 
 if TYPE_CHECKING:
     from nissl.network import ItemPlan, Network, TextPlan
-    from nissl.network.grid import Grid
+    from nissl.network.record.site_samples import Grid
     from nissl.recording import Chunk
 
 __all__ = ["network_atlas"]
@@ -83,7 +83,7 @@ def network_atlas(
         cannot be written.
     """
     from nissl.network import ItemPlan, TextPlan, plan_of
-    from nissl.network.record import provenance
+    from nissl.network.record.recorder import provenance
 
     began = time.perf_counter()
     _make_folder(Path(out))
@@ -148,8 +148,8 @@ def _begin(
 ) -> tuple[Accumulators, int]:
     """Make the accumulators, or fill them with what was saved."""
     from nissl.network import TextPlan
-    from nissl.network.active import active_above
-    from nissl.network.grid import grids_of
+    from nissl.network.record.activation_threshold import active_above
+    from nissl.network.record.site_samples import grids_of
 
     grids = grids_of(net, plan, sites)
     counts = {grid.site.name: grid.n_samples(plan) for grid in grids}

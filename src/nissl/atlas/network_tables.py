@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.tables import NETWORK_UNITS, UNITS, conform
 from nissl.atlas.unit_kinds import Rules, unit_kinds
-from nissl.network.active import SHARE
+from nissl.network.record.activation_threshold import SHARE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,7 +226,7 @@ def _agreement(
 
 def _weights(net: Network, site: str, promoted: PromotedTokens, n_units: int) -> dict[str, Any]:
     from nissl.atlas.unit_weights import weight_columns
-    from nissl.network.weights import output_weights_of
+    from nissl.network.sites.weights import output_weights_of
 
     write = output_weights_of(net, site)
     return {**weight_columns(net, site, n_units), **promoted.columns(write, n_units)}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nissl.network.weights import asked, folded_unembedding, folded_weights, output_weights_of
+from nissl.network.sites.weights import asked, folded_unembedding, folded_weights, output_weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor

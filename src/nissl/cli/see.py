@@ -98,7 +98,8 @@ def _record(
         nissl record smollm2 --text book.txt --sites mlp.neurons --store acts.zarr
         nissl record smollm2 --text reader -s resid_post -s blocks.3.attn.out --store acts.zarr
     """
-    from nissl.network import load, record
+    from nissl import record
+    from nissl.network import load
     from nissl.recording import info
 
     options = given(window=window, stride=stride, batch_size=batch_size)

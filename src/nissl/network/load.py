@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from nissl.network.architectures import Architecture
     from nissl.network.network import Network
+    from nissl.network.sites.architectures import Architecture
 
 __all__ = ["load"]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.behaviour.prompts import encoded
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
-from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
 from nissl.statistics import Test, paired_test
 
@@ -100,8 +100,8 @@ def comparative(
     import pandas as pd
     import torch
 
-    from nissl.network import readout
-    from nissl.network.weights import folded_weights
+    from nissl.network import logit_lens
+    from nissl.network.sites.weights import folded_weights
 
     if len(facts) < LEAST:
         raise TooFewSamples(
@@ -109,7 +109,7 @@ def comparative(
         )
     if net.edit_blocks:
         raise NisslError("edits are in force", do="compare outside of net.edit")
-    found, read = net.find(sites), readout(net)
+    found, read = net.find(sites), logit_lens(net)
     prompts, first = encoded(net, list(facts["text"]), list(facts["answer"]))
     answers = torch.from_numpy(first).to(net.device)
     write = [folded_weights(net, site.name).write for site in found]
@@ -159,7 +159,7 @@ def log_increase(
     Parameters
     ----------
     read : callable
-        Logits of a stream: `nissl.network.readout`.
+        Logits of a stream: `nissl.network.run.logit_lens`.
     stream : Tensor, shape (n_facts, d_model)
         The stream that the neurons are added to.
     activity : Tensor, shape (n_facts, n_neurons)
@@ -225,7 +225,7 @@ def _added(
     """Return for each site, at the last position, the stream and the activity added to it."""
     import torch
 
-    from nissl.network.calls import sequence_call
+    from nissl.network.run.calls import sequence_call
 
     post_norm = net.architecture is not None and net.architecture.norms[1] is not None
     needed = {site.name: _needed(net, site, post_norm) for site in found}

@@ -80,7 +80,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh"))
     >>> bool((erasing(net, Finding(table, "ngram", "none")).table["trigger_logit"] < -2).all())
     True
     """
-    from nissl.network.weights import folded_unembedding
+    from nissl.network.sites.weights import folded_unembedding
 
     for name in ("kind", "trigger", "sign"):
         if name not in found.table:
@@ -131,7 +131,7 @@ def _logits(net: Network, table: pd.DataFrame, unembedding: Any) -> tuple[Array,
     Both as arrays: shape (n_detectors, n_detectors) and (n_detectors,).
     """
     from nissl.network import site_of_unit
-    from nissl.network.weights import folded_weights
+    from nissl.network.sites.weights import folded_weights
 
     triggers = table["trigger"].to_numpy(int)
     logits, place = np.empty((len(table), len(table))), np.empty(len(table))

@@ -192,7 +192,7 @@ def _layer(
 
 def _directions(net: Network, site: str, *, after: bool) -> tuple[list[Array], NDArray[np.bool_]]:
     """Return input, gate and output weights of length 1, and which neurons lack one of them."""
-    from nissl.network.weights import folded_weights
+    from nissl.network.sites.weights import folded_weights
 
     weights = folded_weights(net, site, after=after)
     if weights.gate is None:

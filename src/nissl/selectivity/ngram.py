@@ -159,8 +159,8 @@ def ngram(
     np.True_
     """
     from nissl.network import TextPlan, plan_of, stream
-    from nissl.network.active import active_above
-    from nissl.network.grid import grids_of
+    from nissl.network.record.activation_threshold import active_above
+    from nissl.network.record.site_samples import grids_of
     from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     test.require(null=(None,), correction=("bh",))

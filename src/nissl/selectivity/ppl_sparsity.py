@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.losses import losses
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.network.losses import losses
 from nissl.progress import progress_bar
 from nissl.selectivity.tails import Tails
 from nissl.statistics import Finding
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from nissl.network import Network
-    from nissl.network.edit import Change
-    from nissl.network.values import PerUnit
+    from nissl.network.edits.edit import Change
+    from nissl.network.edits.values import PerUnit
 
 __all__ = ["ppl_sparsity", "thresholded"]
 
@@ -171,7 +171,7 @@ class AsMany:
     values: PerUnit
     generator: Generator
 
-    def bind(self, net: Network, chosen: Mapping[str, Any]) -> AsMany:
+    def bind(self, net: Any, chosen: Mapping[str, Any]) -> AsMany:
         """Look the thresholds up."""
         return replace(self, values=self.values.bind(net, chosen))
 
@@ -216,7 +216,7 @@ def _edit(net: Network, thresholds: Mapping[str, float], seed: int | None = None
     import torch
 
     from nissl.network import threshold
-    from nissl.network.values import PerUnit
+    from nissl.network.edits.values import PerUnit
 
     above = {
         site: level / torch.linalg.vector_norm(net.output_weights(site).float(), dim=1)

@@ -226,7 +226,7 @@ def _batch(
     """Return each site's contributions and mean absolute activity, shape (2, n_pairs, n_units)."""
     import torch
 
-    from nissl.network import integrated_gradients
+    from nissl.network.gradients import integrated_gradients
 
     inputs, queries = encode_pairs(net, pairs, window=window)
     tokenizer = net.require_tokenizer()

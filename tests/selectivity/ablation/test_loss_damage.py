@@ -8,7 +8,8 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.network import ablate, losses
+from nissl.behaviour import losses
+from nissl.network import ablate
 from nissl.selectivity import loss_damage
 from nissl.statistics import Test
 

@@ -7,7 +7,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.network import answered
+from nissl.behaviour import answered
 from nissl.selectivity import NotKnown, halves, known
 from tiny import VOCABULARY, Letters, tiny
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.network.questions import Questions
+from nissl.behaviour.questions import Questions
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import Finding, Test
 from nissl.statistics.matched import output_weight

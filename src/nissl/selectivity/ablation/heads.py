@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nissl.behaviour.asked import Asked
+from nissl.behaviour.prefix_sharing import same_length, together
+from nissl.behaviour.prompts import encoded
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.network.asked import Asked
-from nissl.network.bundles import same_length, together
-from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
 from nissl.statistics import Test, paired_test
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
-    from nissl.network.site import Site
+    from nissl.network.sites.site import Site
     from nissl.statistics import Finding
 
 __all__ = ["head_damage"]
@@ -85,7 +85,7 @@ def head_damage(
     """
     import pandas as pd
 
-    from nissl.network import ablated_together, readout
+    from nissl.network import ablated_together, logit_lens
 
     found = net.find(sites)
     for site in found:
@@ -100,7 +100,7 @@ def head_damage(
     ids, first = encoded(net, list(facts["text"]), list(facts["answer"]))
     after = np.empty((len(ids), len(units)))
     before = np.empty_like(after)
-    batches, read = same_length(ids, range(len(ids)), batch_size), readout(net)
+    batches, read = same_length(ids, range(len(ids)), batch_size), logit_lens(net)
     with progress_bar(
         "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
     ) as advance:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.behaviour.asked import asked_in_bundles
+from nissl.behaviour.prompts import encoded
 from nissl.errors import NisslError
-from nissl.network.asked import asked_in_bundles
-from nissl.network.prompts import encoded
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, MatchedUnits, Test
 
@@ -77,7 +77,7 @@ def keeping(
     """
     import pandas as pd
 
-    from nissl.network import ablate, readout, site_of_unit
+    from nissl.network import ablate, logit_lens, site_of_unit
 
     test.require(tail=("permutation",), alternative=(None, "greater"))
     null, n_draws = test.null_or(MatchedUnits()), test.draws(19)
@@ -93,7 +93,7 @@ def keeping(
     drawn = null.draw(units, list(kept), n_draws, seed=test.seed)
     site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
     by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
-    at, read = str(site[int(np.argmin(units["layer"]))]), readout(net)
+    at, read = str(site[int(np.argmin(units["layer"]))]), logit_lens(net)
     asked = asked_in_bundles(net, prompts, first, read=read, at=at, batch_size=batch_size)
 
     def ask() -> tuple[float, float]:

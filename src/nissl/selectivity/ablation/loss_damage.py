@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.losses import Predicted
 from nissl.columns import require_columns
-from nissl.network.losses import Predicted
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import Finding, Test
 

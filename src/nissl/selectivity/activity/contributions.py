@@ -156,9 +156,9 @@ def _read(
 
     What all prompts share comes first, one row for all questions.
     """
-    from nissl.network.caches import copied, keeps_cache
-    from nissl.network.calls import sequence_call
-    from nissl.network.restart import cut
+    from nissl.network.run.caches import copied, keeps_cache
+    from nissl.network.run.calls import sequence_call
+    from nissl.network.run.restart import cut
 
     shared, cache, lengths = 0, None, np.asarray([len(one) for one in ids])
     # Other edits may act at one position or item: what they see must stay as it is.

@@ -74,8 +74,9 @@ def influence(
     >>> influence(net, torch.randn(5, 4), sites="0", progress=False).shape
     (5, 4)
     """
-    from nissl.network import TextPlan, gradients, plan_of
-    from nissl.network.plan import steps
+    from nissl.network import TextPlan, plan_of
+    from nissl.network.gradients import gradients
+    from nissl.network.run.plan import steps
 
     found = net.find(sites)
     plan = plan_of(net, inputs, batch_size=batch_size)

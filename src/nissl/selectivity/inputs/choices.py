@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.prompts import first_tokens
+from nissl.behaviour.questions import Questions
 from nissl.errors import NisslError
-from nissl.network.prompts import first_tokens
-from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.selectivity.inputs.facts import require_facts
 
@@ -214,9 +214,9 @@ def choice_attributions(
     --------
     >>> choice_attributions(net, choices(facts, labels="relation"))  # doctest: +SKIP
     """
-    from nissl.network import integrated_gradients
-    from nissl.network.caches import keeps_cache
-    from nissl.network.calls import sequence_call
+    from nissl.network.gradients import integrated_gradients
+    from nissl.network.run.caches import keeps_cache
+    from nissl.network.run.calls import sequence_call
     from nissl.recording import as_recording
 
     true, false = _first_tokens(net, asked)
@@ -293,7 +293,7 @@ def _differences(true: NDArray[Any], false: NDArray[Any]) -> Callable[[Tensor], 
     """Return the function from logits to how far each choice's true answer is preferred."""
     import torch
 
-    from nissl.network import logit_difference
+    from nissl.behaviour import logit_difference
 
     right, wrong = torch.from_numpy(true), torch.from_numpy(false)
     return lambda logits: logit_difference(logits, right, wrong)

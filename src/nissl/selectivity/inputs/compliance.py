@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.behaviour.prompts import first_tokens
+from nissl.behaviour.questions import Questions
 from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.network.prompts import first_tokens
-from nissl.network.questions import Questions
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, against_null
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.behaviour.answers import last_logits
+from nissl.behaviour.prompts import first_tokens
 from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.network.answers import last_logits
-from nissl.network.prompts import first_tokens
 
 if TYPE_CHECKING:
     import pandas as pd

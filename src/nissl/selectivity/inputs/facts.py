@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nissl.behaviour.answers import answered
 from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.network.answers import answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

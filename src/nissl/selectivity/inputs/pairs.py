@@ -69,7 +69,7 @@ def pair_scores(
     """
     import torch
 
-    from nissl.network.calls import call_model, tensor_call
+    from nissl.network.run.calls import call_model, tensor_call
 
     check_pairs(pairs, needed=("query", "passage"))
     of = score or log_odds

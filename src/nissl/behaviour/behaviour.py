@@ -1,0 +1,278 @@
+"""Behaviour: clean and corrupted inputs, and a metric that tells one answer from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.behaviour.metrics import kl, log_probability, logit_difference
+from nissl.errors import NisslError
+from nissl.network.run.calls import Call, call_model, sequence_call
+from nissl.network.run.windows import windows_of
+
+if TYPE_CHECKING:
+    from nissl.network.network import Network
+
+__all__ = ["Behaviour"]
+
+Ids = list[np.ndarray[Any, Any]]
+
+
+class Behaviour:
+    """What a network does with clean inputs and not with corrupted ones, and how much of it.
+
+    The answer is read after the last token of each input.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    clean, corrupted : sequence of text or token ids
+        As many of each; the first of one belongs to the first of the other.
+    metric : {"logit_difference", "log_probability", "kl"} or callable
+        The callable is given logits, shape (batch, vocabulary), and returns shape (batch,).
+        "kl" is the divergence from what the network says of the clean inputs.
+    right, wrong : sequence of str, ids, or lists of them, optional
+        The answers for each input; a text is one token.
+    aligned : bool
+        Refuse pairs of different lengths, whose positions do not correspond.
+    batch_size : int, optional
+        Inputs of a call; by default all.
+
+    Raises
+    ------
+    NisslError
+        Pairs do not align, an answer is not one token, or edits are in force.
+
+    Attributes
+    ----------
+    clean_value, corrupted_value : Tensor, shape (batch,)
+        The metric without edits.
+
+    Examples
+    --------
+    A model that says the token it reads, which is 3 or 4:
+
+    >>> from nissl.network import Network
+    >>> class Echo(torch.nn.Module):
+    ...     def forward(self, input_ids):
+    ...         one_hot = torch.nn.functional.one_hot(input_ids, 5).float()
+    ...         return type("Output", (), {"logits": one_hot})
+    >>> net = Network(Echo())
+    >>> echo = Behaviour(net, [[3]], [[4]], right=[3], wrong=[4])
+    >>> echo.clean().tolist(), echo.corrupted().tolist(), echo.normalised(torch.zeros(1))
+    ([1.0], [-1.0], 0.5)
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        clean: Sequence[Any],
+        corrupted: Sequence[Any],
+        *,
+        metric: Literal["logit_difference", "log_probability", "kl"]
+        | Callable[[Tensor], Tensor] = "logit_difference",
+        right: Sequence[Any] | None = None,
+        wrong: Sequence[Any] | None = None,
+        aligned: bool = True,
+        batch_size: int | None = None,
+    ) -> None:
+        self.net, self.metric, self.batch_size = net, metric, batch_size
+        self.clean_ids, self.corrupted_ids = _ids(net, clean), _ids(net, corrupted)
+        self._check(aligned)
+        self.right = None if right is None else self._answers(right)
+        self.wrong = None if wrong is None else self._answers(wrong)
+        self._check_metric()
+        if net.edit_blocks:
+            raise NisslError(
+                "a behaviour is measured first without edits", do="make it outside of net.edit"
+            )
+        with torch.no_grad():
+            self.reference = torch.cat([self._logits(ids) for ids in self._batches(self.clean_ids)])
+        self.clean_value = self.clean()
+        self.corrupted_value = self.corrupted()
+
+    def __len__(self) -> int:
+        return len(self.clean_ids)
+
+    @property
+    def clean_call(self) -> Call:
+        """The clean inputs as one call, for ``run``, ``restart`` and ``gradients``."""
+        return sequence_call(self.net, self.clean_ids)
+
+    @property
+    def corrupted_call(self) -> Call:
+        """The corrupted inputs as one call."""
+        return sequence_call(self.net, self.corrupted_ids)
+
+    @property
+    def differing(self) -> Tensor:
+        """Where the tokens of a pair differ, shape (batch, position), bool; aligned pairs only."""
+        longest = max(map(len, self.clean_ids))
+        where = torch.zeros(len(self), longest, dtype=torch.bool)
+        for row, (a, b) in enumerate(zip(self.clean_ids, self.corrupted_ids, strict=True)):
+            where[row, : len(a)] = torch.from_numpy(a != b)
+        return where
+
+    def clean(self) -> Tensor:
+        """Measure the clean inputs, with the edits that are in force.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            The metric.
+        """
+        return self._measure(self.clean_ids)
+
+    def corrupted(self) -> Tensor:
+        """Measure the corrupted inputs, with the edits that are in force.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            The metric.
+        """
+        return self._measure(self.corrupted_ids)
+
+    def score(self, logits: Tensor, *, of: Literal["clean", "corrupted"] = "clean") -> Tensor:
+        """Measure logits: the metric for ``gradients``, and for runs of one's own.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (batch, position, vocabulary)
+            Of all inputs, padded on the right, or of their last positions alone.
+        of : {"clean", "corrupted"}
+            Of which inputs; of no importance where pairs align.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            The metric, with its graph.
+        """
+        ids = self.clean_ids if of == "clean" else self.corrupted_ids
+        return self._metric(_last(logits, ids), slice(None))
+
+    def normalised(self, value: Tensor) -> float:
+        """Return how much of the behaviour a value is: 0 as corrupted, 1 as clean.
+
+        Parameters
+        ----------
+        value : Tensor, shape (batch,)
+            What was measured under an edit.
+
+        Returns
+        -------
+        float
+            Of the means over the batch.
+
+        Raises
+        ------
+        NisslError
+            Clean and corrupted inputs do not differ in the metric.
+        """
+        clean, corrupted = float(self.clean_value.mean()), float(self.corrupted_value.mean())
+        if clean == corrupted:
+            raise NisslError(
+                f"clean and corrupted inputs both measure {clean:.4g}",
+                do="choose inputs that the network answers differently",
+            )
+        return (float(value.detach().mean()) - corrupted) / (clean - corrupted)
+
+    def _measure(self, ids: Ids) -> Tensor:
+        with torch.no_grad():
+            parts, start = [], 0
+            for batch in self._batches(ids):
+                rows = slice(start, start + len(batch))
+                parts.append(self._metric(self._logits(batch), rows))
+                start += len(batch)
+        return torch.cat(parts)
+
+    def _batches(self, ids: Ids) -> list[Ids]:
+        size = self.batch_size or len(ids)
+        return [ids[i : i + size] for i in range(0, len(ids), size)]
+
+    def _logits(self, ids: Ids) -> Tensor:
+        """Return logits after the last token, shape (batch, vocabulary)."""
+        output = call_model(self.net, sequence_call(self.net, ids))
+        if not isinstance(getattr(output, "logits", None), Tensor):
+            raise NisslError(
+                f"{type(self.net.model).__name__} gives no logits", do="load a language model"
+            )
+        return _last(output.logits, ids)
+
+    def _metric(self, logits: Tensor, rows: slice) -> Tensor:
+        if callable(self.metric):
+            return self.metric(logits)
+        if self.metric == "kl":
+            return kl(logits, self.reference[rows].to(logits.device))
+        right = self.right[rows] if self.right is not None else logits.new_zeros(0).long()
+        if self.metric == "log_probability" or self.wrong is None:
+            return log_probability(logits, right)
+        return logit_difference(logits, right, self.wrong[rows])
+
+    def _check(self, aligned: bool) -> None:
+        if len(self.clean_ids) != len(self.corrupted_ids):
+            raise NisslError(
+                f"there are {len(self.clean_ids)} clean inputs and {len(self.corrupted_ids)} "
+                "corrupted ones",
+                do="give them in pairs",
+            )
+        for number, (a, b) in enumerate(zip(self.clean_ids, self.corrupted_ids, strict=True)):
+            if aligned and len(a) != len(b):
+                raise NisslError(
+                    f"the clean input has {len(a)} tokens, the corrupted one {len(b)}",
+                    where=f"pair {number}: {self.net.tokens(a)} and {self.net.tokens(b)}",
+                    do="choose words of as many tokens, or aligned=False",
+                )
+
+    def _check_metric(self) -> None:
+        needs = {"logit_difference": ("right", "wrong"), "log_probability": ("right",), "kl": ()}
+        if callable(self.metric):
+            return
+        if self.metric not in needs:
+            raise NisslError(f"a metric is callable or one of {', '.join(needs)}")
+        for name in needs[self.metric]:
+            if getattr(self, name) is None:
+                raise NisslError(f"{self.metric} needs the {name} answers", do=f"give {name}=")
+
+    def _answers(self, given: Sequence[Any]) -> Tensor:
+        if len(given) != len(self):
+            raise NisslError(f"there are {len(given)} answers for {len(self)} inputs")
+        rows = [
+            [self._token(a) for a in (g if isinstance(g, (list, tuple)) else [g])] for g in given
+        ]
+        if len({len(row) for row in rows}) > 1:
+            raise NisslError("inputs have different numbers of answers")
+        return torch.tensor(rows, device=self.net.device)
+
+    def _token(self, answer: Any) -> int:
+        if not isinstance(answer, str):
+            return int(answer)
+        ids = self.net.require_tokenizer().encode(answer, add_special_tokens=False)
+        if len(ids) != 1:
+            raise NisslError(
+                f"the answer {answer!r} is {len(ids)} tokens, not one",
+                where=str(self.net.tokens(ids)),
+                do="begin it with a space if the text does, or choose another word",
+            )
+        return int(ids[0])
+
+
+def _ids(net: Network, inputs: Sequence[Any]) -> Ids:
+    given = [inputs] if isinstance(inputs, str) else inputs
+    windows = windows_of(net, given, window=net.context or 1 << 20)
+    if len(windows.ids) > len(given):
+        raise NisslError(f"an input is longer than the model's context of {net.context} tokens")
+    return windows.ids
+
+
+def _last(logits: Tensor, ids: Ids) -> Tensor:
+    """Return what is said after the last token of each item, shape (batch, vocabulary)."""
+    # Where only the last positions were computed, the last is the last of all.
+    ends = torch.tensor([len(row) for row in ids], device=logits.device)
+    ends = ends - (int(ends.max()) - logits.shape[1]) - 1
+    return logits[torch.arange(len(ids), device=logits.device), ends]

@@ -1,0 +1,1 @@
+"""Edits: changes to activity and weights while a network runs."""

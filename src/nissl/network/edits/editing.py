@@ -1,0 +1,197 @@
+"""Edits in force: attached for the length of a ``with`` block, and always taken away again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.network.edits.edit import Edit, as_edits
+from nissl.network.edits.weight_edit import WeightEdit
+from nissl.network.run.caches import check_cache, tag_cache
+from nissl.network.sites.attention import Pattern
+from nissl.network.sites.batch import Batch, watch_batch
+from nissl.network.sites.hooks import Fired, visiting
+from nissl.network.sites.site import Site, body_path
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nissl.network.sites.base import BaseNetwork
+
+__all__ = ["editing"]
+
+
+@contextmanager
+def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
+    """Apply edits to every call of a model inside the block: see `Network.edit`.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    *edits : Edit, WeightEdit, or lists of them
+        At one site they act in the order given, those of an outer block before those of an inner.
+
+    Yields
+    ------
+    None
+        The edits are in force in ``net.run``, ``record``, ``generate`` and the model's own calls.
+
+    Raises
+    ------
+    NisslError
+        On entering: a site or unit is not in the network, or cannot be changed. Inside: a cache of
+        keys and values was filled under other edits, or an edit changed a tensor's shape. On
+        leaving, where the model ran: an edit was never applied.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network, ablate
+    >>> net = Network(nn.Sequential(nn.Linear(2, 3)))
+    >>> with editing(net, ablate(sites="0")):
+    ...     net.model(torch.ones(1, 2)).tolist()
+    [[0.0, 0.0, 0.0]]
+    """
+    given = as_edits(edits)
+    _refuse_compiled(net.model)
+    bound = [e.bind(net) if hasattr(e, "bind") else e for e in given]
+    block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)])
+    before = len(net.editing)
+    with ExitStack() as stack:
+        for edit in bound:
+            if isinstance(edit, WeightEdit):
+                stack.enter_context(edit.applied(net))
+        stack.enter_context(watch_batch(net.model, net.body, block.begin))
+        for module in dict.fromkeys((net.model, net.body)):
+            stack.callback(module.register_forward_hook(block.end, with_kwargs=True).remove)
+        fired = stack.enter_context(visiting(net.model, block.visits(), batch=lambda: block.batch))
+        net.editing += [site for site, _ in block.visits()]
+        net.edit_blocks.append(block)
+        try:
+            yield
+            block.require(fired)
+        finally:
+            del net.editing[before:]
+            net.edit_blocks.remove(block)
+
+
+class Block:
+    """What one ``with`` block knows: its edits, the call under way, how many prompts were read."""
+
+    def __init__(self, net: BaseNetwork, edits: list[Edit]) -> None:
+        self.net = net
+        self.edits = edits
+        self.batch: Batch | None = None
+        self.calls = 0
+        self.prompts = 0
+        self.sites = [_sites(net, edit) for edit in edits]
+        self.body = body_path(net.model)
+
+    def __repr__(self) -> str:
+        return f"[{', '.join(map(repr, self.edits))}]"
+
+    def begin(self, batch: Batch) -> None:
+        """Note the call that begins; tell the edits where it begins a prompt."""
+        if batch.phase == "decode":
+            check_cache(self.net, batch.cache)
+            self.batch = batch
+            return
+        self.batch = replace(batch, prompt=self._told(batch))
+        self.prompts += 1
+        for edit in self.edits:
+            edit.begin(self.batch)
+
+    def _told(self, batch: Batch) -> Tensor | None:
+        """Return the prompts' lengths that `generate` tells, one for each row (beams, samples)."""
+        if not self.net.prompt_lengths or batch.positions is None:
+            return None
+        told = self.net.prompt_lengths[-1]
+        return told.repeat_interleave(len(batch.positions) // len(told))
+
+    def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Count the call that succeeded, and mark the cache that it filled."""
+        self.calls += 1
+        tag_cache(self.net, kwargs.get("past_key_values"))
+        tag_cache(self.net, getattr(output, "past_key_values", None))
+
+    def visits(self) -> Iterator[tuple[Site, Callable[[Site, Tensor], Tensor]]]:
+        """Yield a visitor for each site of each edit, edit by edit."""
+        for edit, (sites, written) in zip(self.edits, self.sites, strict=True):
+            for site in sites:
+                yield site, self._visitor(edit, site.name in written)
+
+    def require(self, fired: Fired) -> None:
+        """Raise where the model ran and an edit was never applied."""
+        if not self.calls:
+            return
+        fired.require(why="edited")
+        for edit in self.edits:
+            if getattr(edit, "missed", False):
+                raise NisslError(
+                    "the positions or items that an edit chooses never came by",
+                    where=repr(edit),
+                    do="positions are counted from 0, without padding, in every item",
+                )
+
+    def _visitor(self, edit: Edit, writes: bool) -> Callable[[Site, Tensor], Tensor]:
+        def visit(site: Site, x: Tensor) -> Tensor:
+            phase = "prefill" if self.batch is None else self.batch.phase
+            new = edit.apply(site.name, x, self._positions(site, x), phase)
+            if new is None or new is x or not writes:
+                return x
+            if new.shape != x.shape:
+                raise NisslError(
+                    f"an edit made {tuple(new.shape)} of {tuple(x.shape)}",
+                    where=f"{edit!r} at {site.name}",
+                )
+            new = new.to(x)
+            # What changes nothing must not even be summed in another order. Where there is a graph
+            # an equal value can still have another gradient.
+            if not (new.requires_grad or x.requires_grad) and torch.equal(new, x):
+                return x
+            return new
+
+        return visit
+
+    def _positions(self, site: Site, x: Tensor) -> Tensor | None:
+        positions = None if self.batch is None else self.batch.positions
+        if positions is None or x.ndim < 3 or len(x) != len(positions):
+            return None
+        positions, length = positions.to(x.device), x.shape[1]
+        if length == positions.shape[1]:
+            return positions
+        # Generation asks for the last logits only.
+        outside = not f"{site.hook_point.path}.".startswith(f"{self.body}.")
+        return positions[:, -length:] if outside and length < positions.shape[1] else None
+
+
+def _sites(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
+    """Return the sites an edit is shown, and the names of those it may change."""
+    written = net.find(edit.writes) if edit.writes else []
+    for site in written:
+        if isinstance(site.hook_point, Pattern):
+            raise NisslError(
+                "attention patterns can be read, not changed",
+                where=site.name,
+                do="edit attn.q_rot, attn.k_rot or attn.v, from which attention is computed",
+            )
+    read = net.find(edit.reads) if edit.reads else []
+    every = {site.name: site for site in [*read, *written]}
+    return list(every.values()), {site.name for site in written}
+
+
+def _refuse_compiled(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise NisslError(
+                "a compiled model keeps no hooks, so that no edit would be applied",
+                where=path or type(module).__name__,
+                do="give the model from before torch.compile",
+            )

@@ -1,0 +1,273 @@
+"""The edits: ablate, clamp, scale, add and project. `patch` and `gate` have files of their own.
+
+Each says which units (by address or by site) and where (positions, items of the batch), works out
+of place, keeps the graph, and does nothing until ``with net.edit(...)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from nissl.errors import NisslError
+from nissl.network.edits.edit import Change, Rule
+from nissl.network.edits.rules import Added, Bounded, Mean, Projected, Resample, Scaled, SetTo
+from nissl.network.edits.selection import Items, Places, PositionsLike, Units, UnitsLike
+from nissl.network.edits.values import PerUnit, ValuesLike
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ablate", "add", "clamp", "project", "scale"]
+
+
+def ablate(
+    units: UnitsLike = None,
+    *,
+    sites: str | Iterable[str] | None = None,
+    indices: Any = None,
+    heads: int | Sequence[int] | None = None,
+    with_: Literal["zero", "mean", "resample"] = "zero",
+    values: ValuesLike | None = None,
+    reference: Any = None,
+    positions: PositionsLike = None,
+    items: Items = None,
+    seed: int = 0,
+) -> Change:
+    """Take units out: set them to zero, to a mean, or to their activity at random samples.
+
+    Parameters
+    ----------
+    units : Finding, address, or iterable of addresses, optional
+        Which units: ``blocks.3.mlp.neurons[812]``, or anything with ``.units``.
+    sites : str or iterable of str, optional
+        Whole sites instead.
+    indices : sequence of int or boolean mask, optional
+        Which units of each of `sites`.
+    heads : int or sequence of int, optional
+        Which heads of each of `sites`.
+    with_ : {"zero", "mean", "resample"}
+        What takes their place.
+    values : number, tensor of shape (n_units,), or mapping of site to either, optional
+        The means, for ``with_="mean"``.
+    reference : Recording, mapping of site to Tensor, or inputs, optional
+        Samples for ``"mean"`` (in place of `values`) and ``"resample"``. Inputs are run as one
+        batch when the edit is entered; padding is left out.
+    positions : int, ints, slice, boolean mask or callable, optional
+        Where; negative ones count from the end of the prompt (`Places`).
+    items : int, ints, slice or boolean mask, optional
+        Which items of the batch.
+    seed : int
+        Of the samples drawn by ``"resample"``: one for each item and position, the same at every
+        site.
+
+    Returns
+    -------
+    Change
+        An edit for ``net.edit``.
+
+    Raises
+    ------
+    NisslError
+        Neither or both of units and sites are given, or what the means are of is missing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from nissl.network import Network
+    >>> net = Network(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()))
+    >>> with net.edit(ablate("0[1]")):
+    ...     float(net.run(torch.ones(1, 2), sites="1")["1"][0, 1].detach())
+    0.0
+    """
+    rule: Rule
+    if with_ == "zero":
+        rule = SetTo(PerUnit(0.0))
+    elif with_ == "mean" and values is not None:
+        rule = SetTo(PerUnit(values))
+    elif with_ in ("mean", "resample") and reference is not None:
+        rule = Mean(reference) if with_ == "mean" else Resample(reference, seed)
+    elif with_ in ("mean", "resample"):
+        raise NisslError(
+            f"ablation with_='{with_}' needs samples to take activity from",
+            do="give reference= (a Recording, or inputs to run)"
+            + (", or values= (the means)" * (with_ == "mean")),
+        )
+    else:
+        raise NisslError(f"with_ is 'zero', 'mean' or 'resample', not {with_!r}")
+    return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "ablate")
+
+
+def clamp(
+    units: UnitsLike = None,
+    *,
+    sites: str | Iterable[str] | None = None,
+    to: ValuesLike | None = None,
+    minimum: ValuesLike | None = None,
+    maximum: ValuesLike | None = None,
+    indices: Any = None,
+    heads: int | Sequence[int] | None = None,
+    positions: PositionsLike = None,
+    items: Items = None,
+) -> Change:
+    """Hold units at values, or within bounds.
+
+    Parameters
+    ----------
+    units : Finding, address, or iterable of addresses, optional
+        Which units.
+    sites : str or iterable of str, optional
+        Whole sites instead.
+    to : number, tensor of shape (n_units,), or mapping of site to either, optional
+        The values to hold them at.
+    minimum, maximum : as `to`, optional
+        Or the bounds to keep them within.
+    indices, heads, positions, items
+        As in `ablate`.
+
+    Returns
+    -------
+    Change
+        An edit for ``net.edit``.
+
+    Raises
+    ------
+    NisslError
+        Neither a value nor a bound is given, or both.
+
+    Examples
+    --------
+    >>> clamp("blocks.3.mlp.neurons[812]", to=10.0)
+    clamp(blocks.3.mlp.neurons)
+    """
+    bounds = minimum is not None or maximum is not None
+    if (to is None) != bounds:
+        raise NisslError("clamp is given either to=, or minimum= and maximum=")
+    rule: Rule
+    if to is not None:
+        rule = SetTo(PerUnit(to))
+    else:
+        low = None if minimum is None else PerUnit(minimum)
+        rule = Bounded(low, None if maximum is None else PerUnit(maximum))
+    return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "clamp")
+
+
+def scale(
+    units: UnitsLike = None,
+    *,
+    by: ValuesLike,
+    sites: str | Iterable[str] | None = None,
+    indices: Any = None,
+    heads: int | Sequence[int] | None = None,
+    positions: PositionsLike = None,
+    items: Items = None,
+) -> Change:
+    """Multiply units.
+
+    Parameters
+    ----------
+    units : Finding, address, or iterable of addresses, optional
+        Which units.
+    by : number, tensor of shape (n_units,), or mapping of site to either
+        The factors.
+    sites : str or iterable of str, optional
+        Whole sites instead.
+    indices, heads, positions, items
+        As in `ablate`.
+
+    Returns
+    -------
+    Change
+        An edit for ``net.edit``.
+
+    Examples
+    --------
+    >>> scale(sites="blocks.3.attn.z", heads=2, by=0.5)
+    scale(blocks.3.attn.z)
+    """
+    rule = Scaled(PerUnit(by))
+    return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "scale")
+
+
+def add(
+    units: UnitsLike = None,
+    *,
+    values: ValuesLike,
+    coefficient: float | Tensor = 1.0,
+    sites: str | Iterable[str] | None = None,
+    indices: Any = None,
+    heads: int | Sequence[int] | None = None,
+    positions: PositionsLike = None,
+    items: Items = None,
+) -> Change:
+    """Add to units: a direction to a site, to steer, or a number to each unit.
+
+    Parameters
+    ----------
+    units : Finding, address, or iterable of addresses, optional
+        Which units.
+    values : number, tensor of shape (n_units,), or mapping of site to either
+        What is added. A direction at a site is one number for each of its units. Its graph is kept.
+    coefficient : float or Tensor
+        Multiplies `values`.
+    sites : str or iterable of str, optional
+        Whole sites instead.
+    indices, heads, positions, items
+        As in `ablate`.
+
+    Returns
+    -------
+    Change
+        An edit for ``net.edit``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> add(sites="blocks.3.resid_post", values=torch.ones(576), coefficient=4.0)
+    add(blocks.3.resid_post)
+    """
+    rule = Added(PerUnit(values), coefficient)
+    return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "add")
+
+
+def project(
+    directions: Tensor,
+    *,
+    sites: str | Iterable[str],
+    onto: bool = False,
+    indices: Any = None,
+    heads: int | Sequence[int] | None = None,
+    positions: PositionsLike = None,
+    items: Items = None,
+) -> Change:
+    """Take a subspace out of activity at sites, or keep it alone.
+
+    Parameters
+    ----------
+    directions : Tensor, shape (n_units,) or (n_directions, n_units)
+        They span the subspace, and need be neither orthogonal nor of length one.
+    sites : str or iterable of str
+        Where.
+    onto : bool
+        Keep what lies in the subspace, not what lies outside.
+    indices, heads, positions, items
+        As in `ablate`.
+
+    Returns
+    -------
+    Change
+        An edit for ``net.edit``.
+
+    Raises
+    ------
+    NisslError
+        On entering the block: the directions are zero, or of another width than the site.
+
+    Examples
+    --------
+    >>> import torch
+    >>> project(torch.ones(576), sites="resid_post")
+    project(resid_post)
+    """
+    rule = Projected(directions, onto)
+    return Change(Units(None, sites, indices, heads), Places(positions, items), rule, "project")

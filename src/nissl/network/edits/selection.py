@@ -1,0 +1,320 @@
+"""Which units, positions and batch items an edit changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.network.sites.site import Site, site_of_unit
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.batch import Batch, Phase
+
+__all__ = ["Chosen", "HasUnits", "Items", "Places", "PositionsLike", "Units", "UnitsLike"]
+
+
+class HasUnits(Protocol):
+    """Anything that names units: a Finding."""
+
+    @property
+    def units(self) -> list[str]:
+        """Addresses, such as ``blocks.3.mlp.neurons[812]``."""
+
+
+UnitsLike: TypeAlias = "HasUnits | str | Iterable[str] | None"
+Numbers: TypeAlias = "Sequence[int] | Tensor | np.ndarray[Any, Any]"
+PositionsLike: TypeAlias = "int | slice | Numbers | Callable[[Tensor], Tensor] | None"
+Items: TypeAlias = "int | slice | Numbers | None"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The units chosen at one site.
+
+    Parameters
+    ----------
+    index : Tensor or None, shape (n_chosen,), int64
+        Their indices; None is every unit.
+    order : Tensor or None, shape (n_chosen,), int64
+        Their places in the list that the user gave, which values per unit follow.
+    """
+
+    index: Tensor | None = None
+    order: Tensor | None = None
+
+    def of(self, x: Tensor, site: str) -> Tensor:
+        """Return the chosen units of a site's tensor, shape (batch, place..., n_chosen)."""
+        if self.index is None:
+            return x
+        _check_index(self.index, x.shape[-1], site)
+        return x.index_select(-1, self.index.to(x.device))
+
+    def into(self, x: Tensor, new: Tensor) -> Tensor:
+        """Return a site's tensor with the chosen units replaced, out of place."""
+        if self.index is None:
+            return new
+        return x.index_copy(-1, self.index.to(x.device), new)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units as the user names them: by address, or by site with indices or heads.
+
+    Parameters
+    ----------
+    units : Finding, address, or iterable of addresses, optional
+        Anything with ``.units``, or addresses.
+    sites : str or iterable of str, optional
+        Whole sites instead.
+    indices : sequence of int or boolean mask, optional
+        Which units of each of `sites`; by default all.
+    heads : int or sequence of int, optional
+        Which heads of each of `sites`.
+    """
+
+    units: UnitsLike = None
+    sites: str | Iterable[str] | None = None
+    indices: Any = None
+    heads: int | Sequence[int] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the sites, as the user wrote them, each once."""
+        if self.units is not None:
+            return tuple(dict.fromkeys(site for site, _ in self._addresses()))
+        return (self.sites,) if isinstance(self.sites, str) else tuple(self.sites or ())
+
+    def check(self) -> Units:
+        """Return itself, or say what is missing or given twice."""
+        if (self.units is None) == (self.sites is None):
+            raise NisslError(
+                "an edit is given either units or sites",
+                do="ablate(['blocks.3.mlp.neurons[812]']), or ablate(sites='blocks.3.mlp.neurons')",
+            )
+        if self.units is not None and (self.indices is not None or self.heads is not None):
+            raise NisslError("indices and heads go with sites, not with units")
+        if not self.names():
+            raise NisslError("no unit was given", do="a Finding without rows names none")
+        return self
+
+    def resolve(self, net: BaseNetwork) -> dict[str, Chosen]:
+        """Return what is chosen at each site, by full name.
+
+        Raises
+        ------
+        NisslError
+            A unit's index is beyond its site's width.
+        UnknownName
+            A site is not known.
+        """
+        if self.units is None:
+            found = net.find(self.names())
+            return {site.name: Chosen(self._of_site(site)) for site in found}
+        grouped: dict[str, dict[int, int]] = {}
+        sites: dict[str, list[Site]] = {name: net.find(name) for name in self.names()}
+        for order, (name, index) in enumerate(self._addresses()):
+            for site in sites[name]:
+                grouped.setdefault(site.name, {}).setdefault(index, order)
+        widths = {site.name: site.width for found in sites.values() for site in found}
+        chosen = {}
+        for name, places in grouped.items():
+            at = torch.tensor(list(places))
+            _check_index(at, widths[name], name)
+            chosen[name] = Chosen(at, torch.tensor(list(places.values())))
+        return chosen
+
+    def _addresses(self) -> list[tuple[str, int]]:
+        given: Any = getattr(self.units, "units", self.units)
+        return [site_of_unit(str(a)) for a in ([given] if isinstance(given, str) else given)]
+
+    def _of_site(self, site: Site) -> Tensor | None:
+        if self.heads is not None:
+            if not site.heads or not site.width:
+                raise NisslError(f"the units of '{site.name}' do not fall into heads")
+            wanted = torch.as_tensor(self.heads).flatten()
+            if int(wanted.min()) < 0 or int(wanted.max()) >= site.heads:
+                raise NisslError(f"'{site.name}' has {site.heads} heads, not {wanted.tolist()}")
+            size = site.width // site.heads
+            return (wanted[:, None] * size + torch.arange(size)).flatten()
+        if self.indices is None:
+            return None
+        index = torch.as_tensor(self.indices).flatten()
+        if index.dtype == torch.bool:
+            if site.width is not None and len(index) != site.width:
+                raise NisslError(
+                    f"the mask has {len(index)} places, but '{site.name}' has {site.width} units"
+                )
+            index = index.nonzero().flatten()
+        _check_index(index, site.width, site.name)
+        return index.long()
+
+
+class Places:
+    """Where an edit acts: positions of a sequence (or places of a map), and items of the batch.
+
+    Parameters
+    ----------
+    positions : optional
+        ``None``: everywhere. An int or ints: positions without padding, counted from the beginning
+        of the prompt, also while decoding; negative ones from the end of the prompt. A slice of
+        such; with an open end it goes on while decoding. A boolean mask, of shape (position,) over
+        positions or (batch, place...) as the prompt's tensors lie, padding counted. A callable
+        that is given positions, shape (batch, position), -1 at padding, and returns a mask.
+    items : int, slice, ints or boolean mask, optional
+        Items of the batch; by default all.
+    """
+
+    def __init__(self, positions: PositionsLike = None, items: Items = None) -> None:
+        self.positions = _as_tensor(positions)
+        self.items = _as_tensor(items)
+        self.lengths: Tensor | None = None
+        self.width: int | None = None
+        self.generated = 0
+        self.hit = positions is None and items is None
+
+    def fresh(self) -> Places:
+        """Return a copy that has met no prompt."""
+        return Places(self.positions, self.items)
+
+    def begin(self, batch: Batch) -> None:
+        """Note where the prompt of each item ends."""
+        self.lengths = batch.prompt_lengths
+        if self.lengths is not None and batch.positions is not None:
+            beyond = batch.positions.amax(1) + 1 - self.lengths.to(batch.positions.device)
+            self.generated = int(beyond.max())
+            self.width = batch.positions.shape[1] - self.generated
+
+    def mask(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor | None:
+        """Return where to act, bool, broadcast to (batch, place...); None is everywhere."""
+        if self.positions is None and self.items is None:
+            return None
+        mask = torch.ones((), dtype=torch.bool, device=x.device)
+        if self.positions is not None:
+            mask = self._of_positions(x, positions, phase, site).to(x.device)
+            mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 1 - mask.ndim))
+        if self.items is not None:
+            chosen = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+            try:
+                chosen[self.items] = True
+            except IndexError as error:
+                raise NisslError(f"the batch has {len(x)} items: {error}", where=site) from None
+            mask = mask & chosen.reshape(-1, *[1] * (x.ndim - 2))
+        self.hit = self.hit or bool(mask.any())
+        return mask
+
+    def _of_positions(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor:
+        wanted: Any = self.positions
+        lengths = self.lengths
+        if isinstance(wanted, Tensor) and wanted.dtype == torch.bool and wanted.ndim > 1:
+            return self._of_map(wanted, x, positions, phase, site)
+        if positions is None:
+            if x.ndim != 3:
+                raise NisslError(
+                    f"a tensor of shape {tuple(x.shape)} has no positions",
+                    where=site,
+                    do="give a boolean mask of shape (batch, place...), or leave positions out",
+                )
+            # Time steps of a recurrent net and patches of an image are counted like tokens.
+            positions = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        real = positions >= 0
+        if callable(wanted):
+            called: Tensor = wanted(positions).bool() & real
+            return called
+        if isinstance(wanted, slice):
+            return _in_slice(positions, wanted, _need(lengths, wanted, site)) & real
+        at = self.resolved(positions, lengths, site)
+        return (positions[:, :, None] == at[:, None, :]).any(-1) & real
+
+    def resolved(self, positions: Tensor, lengths: Tensor | None, site: str) -> Tensor:
+        """Return the positions that ints mean in each item, shape (batch, n_positions)."""
+        wanted: Tensor = self.positions
+        if wanted.dtype == torch.bool:
+            wanted = wanted.nonzero().flatten()
+        at = wanted.to(positions.device).expand(len(positions), -1)
+        if bool((at < 0).any()):
+            ends = _need(lengths, wanted.tolist(), site).to(at.device)[:, None]
+            at = torch.where(at < 0, at + ends, at)
+            if bool((at < 0).any()):
+                raise NisslError(
+                    f"position {int(wanted.min())} lies before the beginning of a prompt of "
+                    f"{int(ends.min())} tokens",
+                    where=site,
+                )
+        return at
+
+    def _of_map(
+        self, wanted: Tensor, x: Tensor, positions: Tensor | None, phase: Phase, site: str
+    ) -> Tensor:
+        if phase == "decode":
+            return torch.zeros((), dtype=torch.bool)
+        fits = self.width is None or positions is None or wanted.shape[1] in (1, self.width)
+        if fits and positions is not None and self.lengths is not None:
+            # The mask is of the prompt. Generation without a cache gives what follows it too, and
+            # asks for the last logits alone.
+            wanted = wanted.expand(-1, self.width or -1)
+            wanted = torch.nn.functional.pad(wanted, (0, self.generated))[:, -x.shape[1] :]
+        wanted = wanted.reshape(*wanted.shape, *[1] * (x.ndim - 1 - wanted.ndim))
+        same = all(a in (1, b) for a, b in zip(wanted.shape, x.shape[:-1], strict=False))
+        if not fits or not same or wanted.ndim >= x.ndim:
+            raise NisslError(
+                f"a mask of shape {tuple(self.positions.shape)} does not fit (batch, place...) = "
+                f"{tuple(x.shape[:-1])}",
+                where=site,
+            )
+        return wanted
+
+
+def _check_index(index: Tensor, width: int | None, site: str) -> None:
+    if width is None or not len(index):
+        return
+    low, high = int(index.min()), int(index.max())
+    if low < 0 or high >= width:
+        bad = low if low < 0 else high
+        raise NisslError(
+            f"there is no unit {bad}",
+            where=site,
+            do=f"the site has {width} units, 0 to {width - 1}",
+        )
+
+
+def _need(lengths: Tensor | None, wanted: Any, site: str) -> Tensor:
+    if lengths is None:
+        raise NisslError(
+            f"positions {wanted} are counted from the end of a prompt, but none was read here",
+            where=site,
+            do="read the prompt inside the same `with` block",
+        )
+    return lengths
+
+
+def _in_slice(positions: Tensor, wanted: slice, lengths: Tensor) -> Tensor:
+    ends = lengths.to(positions.device)[:, None]
+
+    def bound(value: int | None) -> Tensor | None:
+        if value is None:
+            return None
+        return (ends + value).clamp_min(0) if value < 0 else torch.full_like(ends, value)
+
+    start = bound(wanted.start)
+    start = torch.zeros_like(ends) if start is None else start
+    stop, step = bound(wanted.stop), wanted.step or 1
+    if step < 1:
+        raise NisslError(f"a slice of positions has a positive step, not {step}")
+    inside = (positions >= start) & ((positions - start) % step == 0)
+    return inside if stop is None else inside & (positions < stop)
+
+
+def _as_tensor(given: Any) -> Any:
+    if given is None or isinstance(given, slice) or callable(given):
+        return given
+    tensor = torch.as_tensor(given)
+    if tensor.is_floating_point():
+        raise NisslError("positions and items are whole numbers or a boolean mask")
+    return tensor.reshape(1) if tensor.ndim == 0 else tensor

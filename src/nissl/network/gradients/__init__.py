@@ -1,0 +1,5 @@
+"""Gradients of any number with respect to the activity of sites."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

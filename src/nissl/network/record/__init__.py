@@ -1,0 +1,1 @@
+"""Recording: the activity of sites over many inputs."""

@@ -1,0 +1,1 @@
+"""Runs: from inputs of any kind to calls of the model."""

@@ -1,0 +1,191 @@
+"""Calls of a model: what its forward function is given for a batch, and calling it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
+
+__all__ = ["Call", "call_model", "sequence_call", "tensor_call"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments of one call of a model.
+
+    Parameters
+    ----------
+    args : tuple
+        Positional arguments.
+    kwargs : dict
+        Arguments by name.
+    mask : Tensor or None, shape (batch, position), bool
+        True at real tokens; None where the inputs are not sequences.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    mask: Tensor | None = None
+
+
+def sequence_call(
+    net: BaseNetwork, ids: Sequence[np.ndarray[Any, Any]], *, padding: str = "right"
+) -> Call:
+    """Make the call that reads several sequences of token ids at once.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    ids : sequence of array, each shape (length,), int64
+        Token ids.
+    padding : {"right", "left"}
+        Where shorter ones are filled up.
+
+    Returns
+    -------
+    Call
+        With mask and positions where the lengths differ, so that each reads as if it were alone.
+
+    Raises
+    ------
+    NisslError
+        The lengths differ and the model takes no mask.
+    """
+    if padding not in ("left", "right"):
+        raise NisslError(f"padding is 'left' or 'right', not {padding!r}")
+    longest = max(map(len, ids))
+    mask = torch.zeros(len(ids), longest, dtype=torch.bool)
+    filler = getattr(net.tokenizer, "pad_token_id", None)
+    filler = (
+        getattr(getattr(net.model, "config", None), "pad_token_id", None)
+        if filler is None
+        else filler
+    )
+    rows = torch.full((len(ids), longest), filler or 0, dtype=torch.int64)
+    for row, sequence in enumerate(ids):
+        where = (
+            slice(0, len(sequence)) if padding == "right" else slice(longest - len(sequence), None)
+        )
+        rows[row, where] = torch.from_numpy(np.asarray(sequence, dtype=np.int64))
+        mask[row, where] = True
+    rows, mask = rows.to(net.device), mask.to(net.device)
+    takes = _parameters(net)
+    kwargs: dict[str, Any] = {}
+    if "use_cache" in takes:
+        kwargs["use_cache"] = False
+    if not bool(mask.all()):
+        if "attention_mask" not in takes:
+            raise NisslError(
+                f"{type(net.model).__name__} takes no attention_mask, so texts of different "
+                "lengths cannot be read together",
+                do="give batch_size=1",
+            )
+        kwargs["attention_mask"] = mask.long()
+        if "position_ids" in takes and (net.architecture is None or net.architecture.positions):
+            kwargs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
+    if "input_ids" in takes:
+        return Call((), {"input_ids": rows, **kwargs}, mask)
+    return Call((rows,), kwargs, mask)
+
+
+def tensor_call(net: BaseNetwork, inputs: Any) -> Call:
+    """Make the call for images, a tensor, or arguments by name.
+
+    Parameters
+    ----------
+    net : Network
+        The network, for its image transform.
+    inputs : images, Tensor, array, or mapping of arguments
+        One batch.
+
+    Returns
+    -------
+    Call
+        Tensors on the model's device.
+
+    Raises
+    ------
+    NisslError
+        Inputs are of a kind that no model takes.
+    """
+    if isinstance(inputs, Mapping):
+        moved = {k: v.to(net.device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
+        return Call((), moved, moved.get("attention_mask"))
+    if net.transform is not None and not (
+        isinstance(inputs, Tensor) and inputs.is_floating_point()
+    ):
+        inputs = net.transform(inputs)
+    if isinstance(inputs, (np.ndarray, list, tuple)):
+        try:
+            inputs = torch.as_tensor(np.asarray(inputs))
+        except (TypeError, ValueError) as error:
+            raise NisslError(
+                f"inputs of type {type(inputs).__name__} cannot be made a tensor"
+            ) from error
+    if not isinstance(inputs, Tensor):
+        raise NisslError(
+            f"a {type(inputs).__name__} is not something this model reads",
+            do="give text, token ids, images, a tensor, or a mapping of the model's arguments",
+        )
+    inputs = inputs.to(net.device, net.dtype if inputs.is_floating_point() else None)
+    return Call((inputs,))
+
+
+def call_model(net: BaseNetwork, call: Call, *, head: bool = True) -> Any:
+    """Call the model, or its body alone where no head is wanted.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    call : Call
+        What it is given.
+    head : bool
+        False runs the body alone, which spares the logits.
+
+    Returns
+    -------
+    Any
+        What the module returns.
+
+    Raises
+    ------
+    NisslError
+        The batch does not fit in memory.
+    """
+    from nissl.network.run.caches import check_cache
+
+    check_cache(net, call.kwargs.get("past_key_values"))
+    module = net.model if head else net.body
+    try:
+        return module(*call.args, **call.kwargs)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _too_big(error) from error
+    except RuntimeError as error:
+        if "memory" in str(error) and "alloc" in str(error):
+            raise _too_big(error) from error
+        raise
+
+
+def _too_big(error: BaseException) -> NisslError:
+    return NisslError(
+        "the batch does not fit in memory",
+        where=str(error).splitlines()[0][:200],
+        do="give a smaller batch_size, a shorter window, or dtype='bfloat16'",
+    )
+
+
+def _parameters(net: BaseNetwork) -> set[str]:
+    signature = inspect.signature(type(net.model).forward)
+    return set(signature.parameters)

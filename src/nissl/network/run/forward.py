@@ -1,0 +1,154 @@
+"""One run of a network that returns the raw tensors of sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from nissl.errors import NisslError
+from nissl.network.run.calls import Call, call_model, sequence_call, tensor_call
+from nissl.network.run.windows import is_sequence_input, windows_of
+from nissl.network.sites.batch import Batch, watch_batch
+from nissl.network.sites.hooks import Fired, visiting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.site import Site
+
+__all__ = ["needs_head", "run", "single_call", "visited"]
+
+Visit: TypeAlias = "tuple[Site, Callable[[Site, Tensor], Tensor]]"
+
+
+def run(
+    net: BaseNetwork,
+    inputs: Any,
+    *,
+    sites: str | Iterable[str],
+    gradients: bool = False,
+    padding: str = "right",
+) -> dict[str, Tensor]:
+    """Run a network once and return the raw tensors of sites.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        All are one batch.
+    sites : str or iterable of str
+        What to return.
+    gradients : bool
+        Keep the graph.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    dict of str to Tensor, each shape (batch, place..., unit)
+        By full name; of a site computed several times, shape (batch, call, ...).
+
+    Raises
+    ------
+    NisslError
+        A site never fired, or a text is longer than the context.
+    """
+    found = net.find(sites)
+    call = single_call(net, inputs, padding=padding)
+    kept: dict[str, list[Tensor]] = {site.name: [] for site in found}
+
+    def keep(site: Site, x: Tensor) -> Tensor:
+        # A copy: what follows may change the tensor in place (ReLU(inplace=True), residual sums).
+        kept[site.name].append(x.clone() if gradients else x.detach().clone())
+        return x
+
+    with visited(net, [(site, keep) for site in found], gradients=gradients) as fired:
+        call_model(net, call, head=needs_head(net, found))
+        fired.require(why="recorded")
+    return {name: _joined(name, calls) for name, calls in kept.items()}
+
+
+@contextmanager
+def visited(
+    net: BaseNetwork, visits: Iterable[Visit], *, gradients: bool = False
+) -> Iterator[Fired]:
+    """Call visitors at sites in every call of the model inside the block.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    visits : iterable of (Site, callable)
+        ``visit(site, x)`` with x of shape (batch, place..., unit) returns x, or what replaces it.
+    gradients : bool
+        Keep the graph.
+
+    Yields
+    ------
+    Fired
+        Counts the calls of each site.
+    """
+    now: list[Batch] = []
+    with (
+        torch.set_grad_enabled(gradients),
+        watch_batch(net.model, net.body, now.append),
+        visiting(net.model, visits, batch=lambda: now[-1] if now else None) as fired,
+    ):
+        yield fired
+
+
+def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Call:
+    """Make one call of all inputs, each text one window.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        One batch.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    Call
+        The arguments.
+
+    Raises
+    ------
+    NisslError
+        A text is longer than the context.
+    """
+    if isinstance(inputs, Call):
+        return inputs
+    if not is_sequence_input(inputs):
+        return tensor_call(net, inputs)
+    windows = windows_of(net, inputs, window=net.context or 1 << 20)
+    if len(set(windows.document.tolist())) < len(windows.document):
+        raise NisslError(
+            f"a text is longer than the model's context of {net.context} tokens",
+            do="shorten it, or record it: `record` reads long texts in windows",
+        )
+    return sequence_call(net, windows.ids, padding=padding)
+
+
+def needs_head(net: BaseNetwork, sites: Iterable[Site]) -> bool:
+    """Tell whether sites that are read or edited lie outside the model's body."""
+    from nissl.network.sites.site import body_path
+
+    body = body_path(net.model)
+    every = [*sites, *net.editing]
+    return not body or any(not f"{site.hook_point.path}.".startswith(f"{body}.") for site in every)
+
+
+def _joined(name: str, calls: list[Tensor]) -> Tensor:
+    if len(calls) == 1:
+        return calls[0]
+    if any(x.shape != calls[0].shape for x in calls):
+        raise NisslError(f"the calls of '{name}' in one run have different shapes", where=name)
+    return torch.stack(calls, 1)

@@ -1,0 +1,171 @@
+"""Generate text with a language model, edits in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nissl.errors import NisslError
+from nissl.network.run.caches import check_cache
+from nissl.network.run.calls import sequence_call
+from nissl.network.run.windows import windows_of
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
+
+__all__ = ["generate"]
+
+
+def generate(
+    net: BaseNetwork,
+    prompt: Any,
+    *,
+    max_new_tokens: int = 20,
+    sample: bool = False,
+    temperature: float = 1.0,
+    seed: int = 0,
+    use_cache: bool = True,
+    **options: Any,
+) -> Any:
+    """Continue prompts: see `Network.generate`.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    prompt : str, chat messages, token ids, or a list of one kind
+        What is to be continued.
+    max_new_tokens : int
+        Tokens to generate at most.
+    sample : bool
+        Draw each token; otherwise the likeliest is taken.
+    temperature : float
+        Of the draws.
+    seed : int
+        Of the draws.
+    use_cache : bool
+        Keep keys and values of what was read.
+    **options
+        For ``generate`` of transformers.
+
+    Returns
+    -------
+    str, list of str, or list of list of int
+        What comes after the prompt: text for a text or chat, texts for several, ids for ids.
+
+    Raises
+    ------
+    NisslError
+        The model does not generate, or has no tokenizer for a text.
+    """
+    if not hasattr(net.model, "generate"):
+        raise NisslError(
+            f"{type(net.model).__name__} does not generate", do="load a causal language model"
+        )
+    one, prompts = _prompts(prompt)
+    texts = isinstance(prompts[0], str) or _is_chat(prompts[0])
+    ids = _ids(net, prompts)
+    if net.context and max(map(len, ids)) + max_new_tokens > net.context:
+        raise NisslError(
+            f"{max(map(len, ids))} tokens of prompt and {max_new_tokens} new ones are beyond the "
+            f"model's context of {net.context}",
+            do="shorten one of them",
+        )
+    call = sequence_call(net, ids, padding="left")
+    rows = call.kwargs["input_ids"]
+    mask = torch.ones_like(rows) if call.mask is None else call.mask.long()
+    check_cache(net, options.get("past_key_values"))
+    draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}
+    draws |= {"temperature": temperature, "top_k": 0} if sample else _no_draws()
+    net.prompt_lengths.append(mask.sum(1))
+    try:
+        with torch.random.fork_rng(devices=_devices(net)):
+            torch.manual_seed(seed)
+            model: Any = net.model
+            out = model.generate(
+                rows,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                use_cache=use_cache,
+                pad_token_id=_pad(net),
+                **{**draws, **options},
+            )
+    finally:
+        net.prompt_lengths.pop()
+    new = [_until_end(net, row) for row in out[:, rows.shape[1] :].tolist()]
+    if not texts:
+        return new
+    said = [net.require_tokenizer().decode(row, skip_special_tokens=True) for row in new]
+    return said[0] if one and len(said) == 1 else said
+
+
+def _prompts(prompt: Any) -> tuple[bool, list[Any]]:
+    """Return whether there is one prompt, and the list of prompts."""
+    if hasattr(prompt, "tolist"):
+        prompt = prompt.tolist()
+    if isinstance(prompt, str) or _is_chat(prompt):
+        return True, [prompt]
+    prompts = list(prompt)
+    if not prompts:
+        raise NisslError("there is no prompt", do="give text, chat messages or token ids")
+    return (True, [prompts]) if isinstance(prompts[0], int) else (False, prompts)
+
+
+def _is_chat(prompt: Any) -> bool:
+    return isinstance(prompt, (list, tuple)) and len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def _ids(net: BaseNetwork, prompts: list[Any]) -> list[np.ndarray[Any, Any]]:
+    limit = net.context or 1 << 20
+    if not _is_chat(prompts[0]):
+        windows = windows_of(net, prompts, window=limit)
+        if len(windows.ids) > len(prompts):
+            raise NisslError(f"a prompt is longer than the model's context of {limit} tokens")
+        # A token that ends texts would end the answer before it begins.
+        return [ids[: len(ids) - tail] for ids, tail in zip(windows.ids, windows.tail, strict=True)]
+    tokenizer = net.require_tokenizer()
+    if not getattr(tokenizer, "chat_template", None):
+        raise NisslError("this model has no chat template", do="give plain text")
+    # The template writes the special tokens itself, and ends where the answer begins.
+    said = [
+        tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
+        for chat in prompts
+    ]
+    return [np.asarray(tokenizer.encode(text, add_special_tokens=False)) for text in said]
+
+
+def _no_draws() -> dict[str, Any]:
+    # A model's own settings for drawing would only be warned about.
+    return {"temperature": None, "top_p": None, "top_k": None}
+
+
+def _pad(net: BaseNetwork) -> int:
+    ends = _ends(net)
+    config = getattr(net.model, "generation_config", None)
+    for found in (
+        getattr(net.tokenizer, "pad_token_id", None),
+        getattr(config, "pad_token_id", None),
+        *ends,
+    ):
+        if found is not None:
+            return int(found)
+    return 0
+
+
+def _ends(net: BaseNetwork) -> list[int]:
+    end = getattr(getattr(net.model, "generation_config", None), "eos_token_id", None)
+    return [] if end is None else [end] if isinstance(end, int) else list(end)
+
+
+def _until_end(net: BaseNetwork, row: list[int]) -> list[int]:
+    """Cut a row after its end-of-text token: what follows is padding."""
+    ends = _ends(net)
+    first = next((i for i, token in enumerate(row) if token in ends), None)
+    return row if first is None else row[: first + 1]
+
+
+def _devices(net: BaseNetwork) -> list[torch.device]:
+    return [net.device] if net.device.type == "cuda" else []

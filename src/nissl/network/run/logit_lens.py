@@ -1,0 +1,72 @@
+"""The readout: what a network would say if its residual stream ended here (the logit lens)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
+
+__all__ = ["logit_lens"]
+
+
+def logit_lens(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
+    """Return what reads logits from the residual stream, through the final norm and unembedding.
+
+    Parameters
+    ----------
+    net : Network
+        A language model. Half precision is read in float32; edits are not seen.
+
+    Returns
+    -------
+    callable
+        Given a stream, shape (..., d_model), returns logits, shape (..., vocabulary), with their
+        graph. Of the last block's ``resid_post`` these are the network's own.
+
+    Raises
+    ------
+    NisslError
+        The network has no unembedding.
+
+    Notes
+    -----
+    Source: nostalgebraist 2020, the logit lens.
+
+    Examples
+    --------
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> from nissl.network import Network
+    >>> config = LlamaConfig(vocab_size=40, hidden_size=16, intermediate_size=6,
+    ...                      num_hidden_layers=1, num_attention_heads=2)
+    >>> net = Network(LlamaForCausalLM(config))
+    >>> tuple(logit_lens(net)(torch.ones(3, 16)).shape)
+    (3, 40)
+    """
+    head: Any = getattr(net.model, "get_output_embeddings", lambda: None)()
+    if head is None or not hasattr(head, "weight"):
+        raise NisslError(f"{net.name} has no unembedding", do="use a language model with a head")
+    dtype = net.dtype if net.dtype == torch.float64 else torch.float32
+    weight = head.weight.detach().to(dtype)
+    bias = None if getattr(head, "bias", None) is None else head.bias.detach().to(dtype)
+    norm: Any = torch.nn.Identity()
+    if "final_norm" in net.named_sites:
+        norm = net.model.get_submodule(net.named_sites["final_norm"].hook_point.path)
+        # A copy: its own type, and none of the hooks of an edit in force.
+        norm = copy.deepcopy(norm).to(dtype).requires_grad_(False)
+        norm._forward_hooks.clear()
+        norm._forward_pre_hooks.clear()
+    cap: float | None = getattr(getattr(net.model, "config", None), "final_logit_softcapping", None)
+
+    def read(stream: Tensor) -> Tensor:
+        logits = torch.nn.functional.linear(norm(stream.to(dtype)), weight, bias)
+        return logits if cap is None else cap * (logits / cap).tanh()
+
+    return read

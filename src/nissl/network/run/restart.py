@@ -1,0 +1,286 @@
+"""Restart: run a network from a site on, many times, without computing what comes before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.network.run.caches import copied, empty_cache
+from nissl.network.run.calls import Call, call_model
+from nissl.network.run.forward import needs_head, run, single_call, visited
+from nissl.network.run.replay import Prefix, replaying, watching
+from nissl.network.sites.attention import Pattern
+from nissl.network.sites.hook_points import module_at
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.site import Site
+
+__all__ = ["Restart", "continued", "cut", "restart"]
+
+
+def restart(
+    net: BaseNetwork,
+    inputs: Any,
+    *,
+    at: str,
+    from_position: int | None = None,
+    cache: Any = None,
+    padding: str = "right",
+) -> Restart:
+    """Run a network once, and keep what is needed to run it again from a site on.
+
+    Modules that had returned when the site was computed are not called again: they give back what
+    they returned. So what lies before the site costs nothing, in any model.
+
+    Parameters
+    ----------
+    net : Network
+        The network; edits in force become part of what is kept.
+    inputs : text, chat messages, token ids, images, tensor, or mapping of arguments
+        One batch.
+    at : str
+        The site.
+    from_position : int, optional
+        Compute from this position on alone (negative: from the end), with the keys and values of
+        the positions before it kept from the first run. For a causal language model and texts that
+        all have tokens before it and no padding from it on: of one length, or filled up on the
+        left. Edits see these positions alone, so what is changed must lie there.
+    cache : Cache, optional
+        Keys and values of what comes before `inputs`, in place of `from_position`.
+    padding : {"right", "left"}
+        Where shorter texts are filled up.
+
+    Returns
+    -------
+    Restart
+        Its ``run`` begins at the site.
+
+    Raises
+    ------
+    NisslError
+        `at` means several sites, never fires, or cannot be written; or positions cannot be cut.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> again = restart(net, torch.ones(1, 2), at="1")
+    >>> bool((again.run(sites="2")["2"] == net.model(torch.ones(1, 2))).all())
+    True
+    """
+    found = net.find(at)
+    if len(found) > 1:
+        raise NisslError(f"'{at}' is {len(found)} sites", do="name one, with its block")
+    call = single_call(net, inputs, padding=padding)
+    if from_position is not None:
+        call, cache = cut(net, call, from_position)
+    elif cache is not None:
+        call = Call(call.args, {**call.kwargs, "use_cache": True}, call.mask)
+    return Restart(net, call, found[0], cache)
+
+
+class Restart:
+    """A run that can begin again at a site: see `restart`.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    call : Call
+        What it was given.
+    site : Site
+        Where it begins.
+    cache : optional
+        Keys and values of the positions before the first that is computed.
+
+    Attributes
+    ----------
+    values : Tensor, shape (batch, place..., unit)
+        Activity of the site in the first run, at the positions that are computed.
+    skipped : list of str
+        The modules that are not called again.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from nissl.network import Network
+    >>> net = Network(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)))
+    >>> again = restart(net, torch.ones(1, 2), at="1")
+    >>> again.skipped
+    ['0']
+    >>> bool((again.run(again.values * 0, sites="2")["2"] == net.model[2].bias).all())
+    True
+    """
+
+    def __init__(self, net: BaseNetwork, call: Call, site: Site, cache: Any) -> None:
+        if isinstance(site.hook_point, Pattern):
+            raise NisslError("attention patterns cannot be written", where=site.name)
+        self.net, self.call, self.site, self.cache = net, call, site, cache
+        self.prefix = Prefix()
+        kept: list[Tensor] = []
+
+        def keep(site: Site, x: Tensor) -> Tensor:
+            if not kept:
+                kept.append(x.clone())
+                stop()
+            return x
+
+        own = module_at(net.model, site.hook_point.path)
+        # The hook points come before the hooks that watch: a module whose output is the site has
+        # not returned yet, so that it is called again and only its parts are not.
+        with (
+            visited(net, [(site, keep)]) as fired,
+            watching(net.model, self.prefix, needed=own) as stop,
+        ):
+            call_model(net, continued(call, cache), head=needs_head(net, [site]))
+            fired.require(why="kept")
+        self.values = kept[0]
+        if net.architecture is not None:
+            self.prefix.share([net.block(layer) for layer in range(net.n_layers)])
+        names = {module: path for path, module in net.model.named_modules()}
+        self.skipped = [names[module] for module in self.prefix.outputs]
+
+    def run(
+        self,
+        values: Tensor | None = None,
+        *,
+        sites: str | Iterable[str],
+        gradients: bool = False,
+    ) -> dict[str, Tensor]:
+        """Run from the site on and return the raw tensors of sites.
+
+        Parameters
+        ----------
+        values : Tensor, shape of `values`, optional
+            What takes the place of the site's activity; by default nothing does.
+        sites : str or iterable of str
+            Sites computed after it, or itself.
+        gradients : bool
+            Keep the graph, from `values` on.
+
+        Returns
+        -------
+        dict of str to Tensor, each shape (batch, place..., unit)
+            By full name.
+
+        Raises
+        ------
+        NisslError
+            `values` has another shape, or a site that is wanted or edited lies before this one.
+        """
+        if values is not None and values.shape != self.values.shape:
+            raise NisslError(
+                f"the site holds {tuple(self.values.shape)}, not {tuple(values.shape)}",
+                where=self.site.name,
+            )
+        for site in [*self.net.find(sites), *self.net.editing]:
+            self._refuse_skipped(site)
+        if values is not None and any(s.name == self.site.name for s in self.net.editing):
+            raise NisslError(
+                "the site is edited and given values at once",
+                where=self.site.name,
+                do="give the edited values, or none",
+            )
+
+        def write(site: Site, x: Tensor) -> Tensor:
+            return x if values is None else values.to(x).clone()
+
+        with (
+            replaying(self.prefix),
+            visited(self.net, [(self.site, write)], gradients=gradients) as fired,
+        ):
+            found = run(
+                self.net, continued(self.call, self.cache), sites=sites, gradients=gradients
+            )
+            fired.require(why="written")
+        return found
+
+    def _refuse_skipped(self, site: Site) -> None:
+        path = f"{site.hook_point.path}."
+        if any(path.startswith(f"{skipped}.") for skipped in self.skipped):
+            raise NisslError(
+                f"'{site.name}' is computed before '{self.site.name}', where this run begins",
+                do="edit or record later sites, or restart earlier",
+            )
+
+
+def continued(call: Call, cache: Any) -> Call:
+    """Return a call that goes on where a cache ends.
+
+    Parameters
+    ----------
+    call : Call
+        What is left to be read (`cut`).
+    cache : DynamicCache or None
+        Keys and values of what was read; each call is given a copy.
+
+    Returns
+    -------
+    Call
+        For one run.
+    """
+    if cache is None:
+        return call
+    return Call(call.args, {**call.kwargs, "past_key_values": copied(cache)}, call.mask)
+
+
+def cut(net: BaseNetwork, call: Call, position: int) -> tuple[Call, Any]:
+    """Read what lies before a position.
+
+    Parameters
+    ----------
+    net : Network
+        A causal language model.
+    call : Call
+        Texts without padding from the position on.
+    position : int
+        The first that is left (negative: from the end).
+
+    Returns
+    -------
+    call : Call
+        What is left to be read.
+    cache : DynamicCache
+        Keys and values of what was read.
+
+    Raises
+    ------
+    NisslError
+        The model is none, or a text does not lie on both sides of the position.
+    """
+    ids = call.kwargs.get("input_ids")
+    if ids is None or not hasattr(net.model, "generate"):
+        raise NisslError("only a causal language model can begin at a position")
+    length = ids.shape[1]
+    position = position + length if position < 0 else position
+    if not 0 < position < length:
+        raise NisslError(f"a text of {length} tokens cannot begin at position {position}")
+    lengths = torch.full((len(ids),), length, device=ids.device)
+    if call.mask is not None:
+        lengths = call.mask.sum(1)
+        whole = call.mask[:, position:].all() and (lengths > length - position).all()
+        if not bool(whole):
+            raise NisslError(
+                "texts of different lengths do not begin at one position",
+                do="pad none, or on the left and less than what lies before it",
+            )
+    cache = empty_cache(net)
+    by_position = [k for k in ("input_ids", "position_ids") if call.kwargs.get(k) is not None]
+    masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
+    before = {**call.kwargs, **masked, "past_key_values": cache}
+    before |= {k: call.kwargs[k][:, :position] for k in by_position}
+    net.prompt_lengths.append(lengths)
+    try:
+        with torch.no_grad():
+            call_model(net, Call((), {**before, "use_cache": True}), head=False)
+    finally:
+        net.prompt_lengths.pop()
+    # The mask stays whole: it tells what of the cache is padding.
+    after = {**call.kwargs, **{k: call.kwargs[k][:, position:] for k in by_position}}
+    return Call((), {**after, "use_cache": True}), cache

@@ -1,0 +1,177 @@
+"""What the attention scores see: queries and keys after norms and rotary positions.
+
+No module computes them, but every current architecture of transformers hands them to an attention
+function chosen by name from a public registry. While a hook point is attached the model's
+configuration names a function of ours, which lets visitors read or replace queries and keys and
+then calls the function that was chosen before.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nissl.errors import NisslError
+from nissl.network.sites.hook_points import module_at
+
+if TYPE_CHECKING:
+    from nissl.network.sites.batch import Batch
+    from nissl.network.sites.hook_points import Handle, Visit
+
+__all__ = ["Pattern", "Rotated"]
+
+PREFIX = "nissl_"
+VISITORS = "_nissl_attention_visitors"
+Visitor = Callable[["Scores"], None]
+
+
+@dataclass
+class Scores:
+    """The arguments of one call of an attention function; visitors may replace query and key."""
+
+    query: Tensor
+    key: Tensor
+    mask: Tensor | None
+    scaling: float | None
+    causal: bool
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """Queries or keys as the attention scores see them, shape (batch, position, head x d_head).
+
+    Parameters
+    ----------
+    path : str
+        Path of the attention module.
+    which : {"query", "key"}
+        Which of the two.
+    """
+
+    path: str
+    which: Literal["query", "key"]
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Name our attention function in the configuration and register the visitor."""
+
+        def visitor(scores: Scores) -> None:
+            whole: Tensor = getattr(scores, self.which)
+            length = scores.query.shape[-2]
+            # Keys come with those of the cache before them: the site is the positions of this call.
+            now = whole[:, :, whole.shape[-2] - length :]
+            view = now.transpose(1, 2).flatten(-2)
+            new = visit(view)
+            if new is view:
+                return
+            now_new = new.unflatten(-1, (now.shape[1], -1)).transpose(1, 2)
+            if whole.shape[-2] == length:
+                changed = now_new
+            else:
+                changed = torch.cat([whole[:, :, :-length], now_new], -2)
+            if self.which == "key" and not torch.is_grad_enabled():
+                # The cache keeps this very tensor: later positions must see the changed keys.
+                whole.copy_(changed)
+                changed = whole
+            setattr(scores, self.which, changed)
+
+        return [_Attached(model, module_at(model, self.path), visitor)]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Attention patterns, to be read only, shape (batch, query position, head, key position).
+
+    Parameters
+    ----------
+    path : str
+        Path of the attention module.
+    """
+
+    path: str
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Compute the pattern beside the model's own attention function."""
+
+        def visitor(scores: Scores) -> None:
+            query, key = scores.query, scores.key
+            groups = query.shape[1] // key.shape[1]
+            logits = query @ key.repeat_interleave(groups, 1).transpose(-1, -2)
+            logits = logits * (
+                query.shape[-1] ** -0.5 if scores.scaling is None else scores.scaling
+            )
+            seen = _seen(scores, logits)
+            pattern = (
+                logits.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else logits + seen
+            )
+            visit(pattern.softmax(-1).nan_to_num().transpose(1, 2))
+
+        return [_Attached(model, module_at(model, self.path), visitor)]
+
+
+class _Attached:
+    """One visitor of one attention module; removing the last restores the configuration."""
+
+    def __init__(self, model: nn.Module, module: nn.Module, visitor: Visitor) -> None:
+        self.config: Any = getattr(module, "config", nn.Module())
+        self.module, self.visitor = module, visitor
+        if not hasattr(self.config, "_attn_implementation"):
+            raise NisslError(
+                f"{type(module).__name__} does not choose its attention function by name",
+                do="record attn.q and attn.k, which are projected before positions are added",
+            )
+        chosen = str(self.config._attn_implementation)
+        self.changed = not chosen.startswith(PREFIX)
+        if self.changed:
+            _register(chosen)
+            self.config._attn_implementation = PREFIX + chosen
+        module.__dict__.setdefault(VISITORS, []).append(visitor)
+
+    def remove(self) -> None:
+        """Take the visitor away and put the configuration back."""
+        visitors = self.module.__dict__[VISITORS]
+        visitors.remove(self.visitor)
+        if not visitors:
+            del self.module.__dict__[VISITORS]
+        if self.changed:
+            name = self.config._attn_implementation
+            self.config._attn_implementation = name.removeprefix(PREFIX)
+
+
+def _register(chosen: str) -> None:
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    def attend(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
+    ) -> Any:
+        causal = options.get("is_causal", getattr(module, "is_causal", True))
+        scores = Scores(query, key, mask, options.get("scaling"), bool(causal))
+        for visitor in module.__dict__.get(VISITORS, ()):
+            visitor(scores)
+        if chosen == "eager":
+            inner = sys.modules[type(module).__module__].eager_attention_forward
+        else:
+            inner = ALL_ATTENTION_FUNCTIONS[chosen]
+        return inner(module, scores.query, scores.key, value, mask, **options)
+
+    AttentionInterface.register(PREFIX + chosen, attend)
+    AttentionMaskInterface.register(PREFIX + chosen, ALL_MASK_ATTENTION_FUNCTIONS[chosen])
+
+
+def _seen(scores: Scores, logits: Tensor) -> Tensor:
+    """Which keys each query sees: the mask it was given, or what no mask stands for."""
+    if scores.mask is not None:
+        return scores.mask
+    queries, keys = logits.shape[-2:]
+    every = torch.ones(queries, keys, dtype=torch.bool, device=logits.device)
+    return every.tril(keys - queries) if scores.causal else every

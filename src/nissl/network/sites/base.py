@@ -1,0 +1,356 @@
+"""What a network is: a model with named sites, its tokenizer or image transform.
+
+Functions on networks take this type; the `Network` on top adds the verbs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nissl.errors import NisslError
+from nissl.network.sites.architectures import Architecture, architecture_of
+from nissl.network.sites.site import Site, body_path, find_sites, sites_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import pandas as pd
+
+
+__all__ = ["BaseNetwork"]
+
+
+class BaseNetwork:
+    """A model with named sites, without the verbs of `Network`.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Any module; it is put into evaluation mode.
+    tokenizer : optional
+        A tokenizer of transformers, for text.
+    transform : callable, optional
+        Turns images into the model's input tensor.
+    name : str
+        What to call it in provenance.
+    architecture : Architecture, optional
+        Where the field's names lie; by default told from the model's configuration.
+
+    Examples
+    --------
+    >>> net = BaseNetwork(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), name="tiny")
+    >>> [site.name for site in net.find(["0", "1"])]
+    ['0', '1']
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        tokenizer: Any = None,
+        transform: Callable[[Any], Tensor] | None = None,
+        name: str = "network",
+        architecture: Architecture | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.transform = transform
+        self.name = name
+        self.architecture = architecture or architecture_of(model)
+        self.named_sites: dict[str, Site] = sites_of(model, self.architecture)
+        # Sites that an edit is changing now: whether the head must run, and the order of hooks.
+        self.editing: list[Site] = []
+        # The edit blocks in force, outermost first, which caches of keys and values remember.
+        self.edit_blocks: list[Any] = []
+        # How many tokens of each item are the prompt, while `generate` tells it.
+        self.prompt_lengths: list[Tensor] = []
+
+    def __repr__(self) -> str:
+        family = self.architecture.name if self.architecture else type(self.model).__name__
+        size = f"{self.n_parameters / 1e6:.1f}M parameters"
+        return f"{type(self).__name__}({self.name}: {family}, {size})"
+
+    # What it is
+
+    @cached_property
+    def n_parameters(self) -> int:
+        """How many parameters the model has."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs are to be put: the device of the model's first parameter in memory."""
+        devices = (p.device for p in self.model.parameters())
+        # Parameters that lie on disk between calls (`device_map`) are on no device.
+        return next((d for d in devices if d.type != "meta"), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the model's numbers."""
+        return next(
+            (p.dtype for p in self.model.parameters() if p.is_floating_point()), torch.float32
+        )
+
+    @property
+    def body(self) -> nn.Module:
+        """Everything but the head: what is run when only activity is wanted."""
+        return self.model.get_submodule(body_path(self.model))
+
+    @property
+    def n_layers(self) -> int:
+        """How many blocks have names; 0 where none do."""
+        return 1 + max(
+            (s.layer for s in self.named_sites.values() if s.layer is not None), default=-1
+        )
+
+    @property
+    def context(self) -> int | None:
+        """How many tokens the model can read at once, where that is known."""
+        config = getattr(self.model, "config", None)
+        limit = getattr(config, "max_position_embeddings", None)
+        return None if limit is None else int(limit)
+
+    @property
+    def vocabulary_size(self) -> int | None:
+        """How many token ids the model knows, where that is known."""
+        embeddings = getattr(self.model, "get_input_embeddings", lambda: None)
+        try:
+            return getattr(embeddings(), "num_embeddings", None)
+        except (NotImplementedError, AttributeError):
+            return None
+
+    @cached_property
+    def weights_hash(self) -> str:
+        """A hash of every parameter and buffer by name, for provenance."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self._state().items()):
+            if not isinstance(tensor, Tensor):
+                continue
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            flat = tensor.detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+        return digest.hexdigest()[:32]
+
+    def _state(self) -> dict[str, Any]:
+        """Parameters and buffers by name, those that lie on disk between calls among them."""
+        if not any(p.device.type == "meta" for p in self.model.parameters()):
+            return self.model.state_dict()
+        from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+        whole: dict[str, Any] = get_state_dict_offloaded_model(self.model)
+        return whole
+
+    # Its sites
+
+    def sites(self, asked: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """Return a table of sites.
+
+        Parameters
+        ----------
+        asked : str or iterable of str, optional
+            Names, globs or module paths; by default every named site, then every module.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``site``, ``layer``, ``width`` (units, where known before a run), ``heads`` and
+            ``module``.
+
+        Raises
+        ------
+        UnknownName
+            A name means no site.
+        """
+        import pandas as pd
+
+        if asked is None:
+            modules = [path for path, _ in self.model.named_modules() if path]
+            sites = [*self.named_sites.values(), *find_sites(modules, {}, self.model)]
+        else:
+            sites = self.find(asked)
+        rows = [(s.name, s.layer, s.width, s.heads, s.hook_point.path) for s in sites]
+        table = pd.DataFrame(rows, columns=["site", "layer", "width", "heads", "module"])
+        return table.astype({"layer": "Int64", "width": "Int64", "heads": "Int64"})
+
+    def find(self, asked: str | Iterable[str]) -> list[Site]:
+        """Return the sites that names, globs, aliases or module paths mean.
+
+        Parameters
+        ----------
+        asked : str or iterable of str
+            What is wanted.
+
+        Returns
+        -------
+        list of Site
+            In the order asked, each once.
+
+        Raises
+        ------
+        UnknownName
+            A name means no site.
+        """
+        return find_sites(asked, self.named_sites, self.model)
+
+    # Its weights
+
+    @property
+    def unembedding(self) -> Tensor:
+        """Weights from the final norm to the logits, shape (vocabulary, d_model)."""
+        head = getattr(self.model, "get_output_embeddings", lambda: None)()
+        if head is None or not hasattr(head, "weight"):
+            raise NisslError(
+                f"{self.name} has no unembedding", do="use a language model with a head"
+            )
+        weight: Tensor = head.weight
+        return weight.detach()
+
+    def output_weights(self, site: str) -> Tensor:
+        """Return what each unit of an MLP writes into the residual stream.
+
+        Parameters
+        ----------
+        site : str
+            ``blocks.L.mlp.neurons``.
+
+        Returns
+        -------
+        Tensor, shape (n_units, d_model)
+            Before any norm on the way.
+
+        Raises
+        ------
+        NisslError
+            The site has no such weights.
+        """
+        return self._matrix(site, "write").detach()
+
+    def input_weights(self, site: str) -> Tensor:
+        """Return what each neuron of an MLP reads from the residual stream (``up``).
+
+        Parameters
+        ----------
+        site : str
+            ``blocks.L.mlp.neurons``.
+
+        Returns
+        -------
+        Tensor, shape (n_units, d_model)
+            After any norm on the way.
+
+        Raises
+        ------
+        NisslError
+            The site has no such weights.
+        """
+        return self._matrix(site, "read").detach().T
+
+    def gate_weights(self, site: str) -> Tensor | None:
+        """Return what opens each neuron's gate, or None where the MLP has none.
+
+        Parameters
+        ----------
+        site : str
+            ``blocks.L.mlp.neurons``.
+
+        Returns
+        -------
+        Tensor or None, shape (n_units, d_model)
+            After any norm on the way.
+
+        Raises
+        ------
+        NisslError
+            The site has no such weights.
+        """
+        matrices = self.architecture.matrices if self.architecture else None
+        if matrices is None or matrices.gate is None:
+            return None
+        return self._matrix(site, "gate").detach().T
+
+    def block(self, layer: int) -> nn.Module:
+        """Return one block.
+
+        Parameters
+        ----------
+        layer : int
+            Its number.
+
+        Returns
+        -------
+        nn.Module
+            The block.
+
+        Raises
+        ------
+        NisslError
+            The model has no such block.
+        """
+        if self.architecture is None or not 0 <= layer < self.n_layers:
+            raise NisslError(
+                f"there is no block {layer}", where=self.name, do=f"it has {self.n_layers}"
+            )
+        blocks: Any = self.body.get_submodule(self.architecture.blocks)
+        found: nn.Module = blocks[layer]
+        return found
+
+    def _matrix(self, site: str, which: str) -> Tensor:
+        """One of an MLP's matrices as (in, out)."""
+        (found,) = self.find(site)[:1]
+        matrices = self.architecture.matrices if self.architecture else None
+        if matrices is None or found.layer is None or not found.name.endswith(".mlp.neurons"):
+            raise NisslError(f"no weights are known for the units of '{site}'")
+        module: Any = self.block(found.layer).get_submodule(getattr(matrices, which))
+        weight: Tensor = module.weight
+        # Conv1D of GPT-2 keeps (in, out), Linear (out, in).
+        return weight if type(module).__name__ == "Conv1D" else weight.T
+
+    # What it is given
+
+    def require_tokenizer(self) -> Any:
+        """Return the tokenizer.
+
+        Returns
+        -------
+        tokenizer
+            Of transformers.
+
+        Raises
+        ------
+        NisslError
+            There is none.
+        """
+        if self.tokenizer is None:
+            raise NisslError(
+                f"{self.name} has no tokenizer, so it cannot read text",
+                do="give token ids, or nissl.load(model, tokenizer=...)",
+            )
+        return self.tokenizer
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """Return the text of each token.
+
+        Parameters
+        ----------
+        ids : iterable of int
+            Token ids.
+
+        Returns
+        -------
+        list of str
+            One for each.
+
+        Examples
+        --------
+        >>> BaseNetwork(nn.Linear(1, 1)).tokens([3, 5])
+        ['3', '5']
+        """
+        if self.tokenizer is None:
+            return [str(int(i)) for i in ids]
+        return [str(self.tokenizer.decode([int(i)])) for i in np.asarray(list(ids))]

@@ -1,0 +1,482 @@
+"""Hook points: how the tensor of a site is reached in a running model, to be read or replaced.
+
+A hook point hands a visitor the tensor in one form, ``(batch, place..., unit)``: places are
+positions of a sequence or rows and columns of a map. What the visitor returns, if it is another
+tensor, takes the tensor's place in the computation. Attaching a hook point registers hooks;
+removing the handles undoes it.
+
+The kinds: `Output` and `Input` of a module; `FusedPart` of a fused projection; `ResidMid`, the
+residual stream between attention and MLP, which a block uses twice; `Heads`, what each head adds to
+the residual. `Rotated` (attention.py) is what the attention scores see, `Expert` (experts.py) the
+neurons of one expert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nissl.errors import NisslError
+
+if TYPE_CHECKING:
+    from nissl.network.sites.batch import Batch
+
+__all__ = [
+    "FusedPart",
+    "Handle",
+    "Heads",
+    "HookPoint",
+    "Input",
+    "Output",
+    "ResidMid",
+    "Visit",
+    "module_at",
+]
+
+HEADS = "_nissl_heads"
+Visit = Callable[[Tensor], Tensor]
+"""Given a site's tensor, shape (batch, place..., unit); returns it, or what replaces it."""
+
+CHANNELS_FIRST = (
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.BatchNorm1d,
+    nn.BatchNorm2d,
+    nn.BatchNorm3d,
+    nn.GroupNorm,
+    nn.InstanceNorm1d,
+    nn.InstanceNorm2d,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+)
+
+
+class Handle(Protocol):
+    """Something that can be undone."""
+
+    def remove(self) -> None:
+        """Undo it."""
+
+
+class HookPoint(Protocol):
+    """How a site's tensor is reached."""
+
+    @property
+    def path(self) -> str:
+        """The module whose call fires the hook point."""
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the model so that ``visit`` is called whenever the tensor is computed."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """The output of a module.
+
+    Parameters
+    ----------
+    path : str
+        Path of the module; "" is the model itself.
+    item : int or str, optional
+        Which item of a tuple or dict; by default the only tensor, or the first of a tuple.
+    flat : bool
+        The module is given (batch x position, unit), so its output is put back into
+        (batch, position, unit).
+    """
+
+    path: str
+    item: int | str | None = None
+    flat: bool = False
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the module's output."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            tensor = pick(output, self.item, where=self.path)
+            view = unit_last(tensor, module, batch() if self.flat else None)
+            new = visit(view)
+            if new is view:
+                return None
+            return put(output, self.item, unit_back(new, tensor, module))
+
+        return [module_at(model, self.path).register_forward_hook(hook)]
+
+
+@dataclass(frozen=True)
+class Input:
+    """The input of a module: its first positional argument, or its only tensor by name.
+
+    Parameters
+    ----------
+    path : str
+        Path of the module.
+    flat : bool
+        As in `Output`.
+    """
+
+    path: str
+    flat: bool = False
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the module's input."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            tensor = first_input(args, kwargs, where=self.path)
+            view = unit_last(tensor, module, batch() if self.flat else None)
+            new = visit(view)
+            if new is view:
+                return None
+            return replace_input(args, kwargs, unit_back(new, tensor, module))
+
+        return [module_at(model, self.path).register_forward_pre_hook(hook, with_kwargs=True)]
+
+
+@dataclass(frozen=True)
+class FusedPart:
+    """One of the projections that a fused module computes together.
+
+    Parameters
+    ----------
+    path : str
+        Path of the fused projection.
+    index, of : int
+        Which part, of how many equal ones.
+    n_heads : int, optional
+        Where parts are interleaved by head, (head, part, unit), the number of heads; where they
+        follow one another, None.
+    """
+
+    path: str
+    index: int
+    of: int = 3
+    n_heads: int | None = None
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the fused projection's output."""
+
+        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            groups = self.n_heads or 1
+            parts = output.unflatten(-1, (groups, self.of, -1)).unbind(-2)
+            view = parts[self.index].flatten(-2)
+            new = visit(view)
+            if new is view:
+                return None
+            whole = list(parts)
+            whole[self.index] = new.unflatten(-1, (groups, -1))
+            return torch.stack(whole, -2).flatten(-3)
+
+        return [module_at(model, self.path).register_forward_hook(hook)]
+
+
+@dataclass(frozen=True)
+class ResidMid:
+    """The residual stream between attention and MLP.
+
+    The block keeps it as the residual before it goes into the norm, so replacing the norm's input
+    alone would leave the stream as it was: the difference is added to the block's output too.
+
+    Parameters
+    ----------
+    path : str
+        Path of the norm that reads the stream before the MLP.
+    block : str
+        Path of the block.
+    flat : bool
+        As in `Output`.
+    """
+
+    path: str
+    block: str
+    flat: bool = False
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the norm's input and the block's output."""
+        change: list[Tensor] = []
+
+        def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            tensor = first_input(args, kwargs, where=self.path)
+            view = unit_last(tensor, module, batch() if self.flat else None)
+            change.clear()  # a call that was cut short by an exception leaves its own behind
+            new = visit(view)
+            if new is view:
+                return None
+            change.append(new - view)
+            return replace_input(args, kwargs, unit_back(new, tensor, module))
+
+        def after_block(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+            if not change:
+                return None
+            tensor = pick(output, None, where=self.block)
+            return put(output, None, tensor + change.pop().to(tensor.device))
+
+        norm, block = module_at(model, self.path), module_at(model, self.block)
+        return [
+            norm.register_forward_pre_hook(before_norm, with_kwargs=True),
+            # First, so that whoever reads the block's output sees the changed stream.
+            block.register_forward_hook(after_block, prepend=True),
+        ]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What each head adds to the residual stream, shape (batch, position, head x d_model).
+
+    Parameters
+    ----------
+    path : str
+        Path of the output projection, which reads the heads side by side.
+    n_heads : int
+        How many heads.
+    post_norm : str, optional
+        Path of the norm between the output projection and the residual (Gemma); each head's share
+        is scaled as the sum is.
+    transposed : bool
+        The projection keeps its weight as (in, out).
+    """
+
+    path: str
+    n_heads: int
+    post_norm: str | None = None
+    transposed: bool = False
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Hook the output projection, and the norm after it where there is one."""
+        projection = module_at(model, self.path)
+        last = projection if self.post_norm is None else module_at(model, self.post_norm)
+        # What the projection was given, and what the last module made of it before any edit.
+        given: list[Tensor] = []
+        raw: list[Tensor] = []
+
+        def projected(
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
+        ) -> None:
+            given[:] = [first_input(args, kwargs, where=self.path)]
+
+        def computed(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            raw[:] = [output]
+            last.__dict__.pop(HEADS, None)
+
+        def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+            heads, rest = self._heads(projection, given.pop())
+            if self.post_norm is not None:
+                gain = frozen_gain(module, args[0])
+                heads = heads * gain.unsqueeze(-2)
+                rest = None if rest is None else rest * gain
+            # An edit of the heads before this one leaves them as it made them.
+            view: Tensor
+            view, total = last.__dict__.get(HEADS, (heads.flatten(-2), raw.pop()))
+            new = visit(view)
+            if new is view:
+                return None
+            if output is total:
+                # Summed again from the heads, so that heads set to zero add exactly zero.
+                summed: Tensor = new.unflatten(-1, (self.n_heads, -1)).sum(-2)
+                summed = summed if rest is None else summed + rest
+            else:  # an edit of the sum came before: keep what it did
+                summed = output + (new - view).unflatten(-1, (self.n_heads, -1)).sum(-2)
+            last.__dict__[HEADS] = (new, summed)
+            return summed
+
+        return [
+            projection.register_forward_hook(projected, prepend=True, with_kwargs=True),
+            last.register_forward_hook(computed, prepend=True),
+            last.register_forward_hook(after),
+            _Forgotten(last),
+        ]
+
+    def _heads(self, projection: nn.Module, given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return each head's share, shape (batch, position, head, d_model), and the bias."""
+        z = given.unflatten(-1, (self.n_heads, -1))
+        weight: Tensor = projection.weight  # type: ignore[assignment]
+        bias: Tensor | None = getattr(projection, "bias", None)
+        if weight.device.type != "meta":
+            matrix = (weight.T if not self.transposed else weight).unflatten(0, (self.n_heads, -1))
+            return torch.einsum("bphi,hid->bphd", z, matrix), bias
+        # Weights that are in memory during a call only: the module projects one head at a time.
+        one = torch.eye(self.n_heads, dtype=z.dtype, device=z.device)
+        alone = (z.unsqueeze(0) * one[:, None, None, :, None]).flatten(-2)
+        rest = projection.forward(torch.zeros_like(given[:1, :1]))
+        return (projection.forward(alone) - rest).movedim(0, -2), rest
+
+
+class _Forgotten:
+    """Takes what edits of heads leave for each other off the module."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+    def remove(self) -> None:
+        """Take it off."""
+        self.module.__dict__.pop(HEADS, None)
+
+
+def module_at(model: nn.Module, path: str) -> nn.Module:
+    """Return the module at a path, or say which modules are near.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    path : str
+        Names joined by dots; "" is the model itself.
+
+    Returns
+    -------
+    nn.Module
+        The module.
+
+    Raises
+    ------
+    UnknownName
+        There is none.
+
+    Examples
+    --------
+    >>> module_at(nn.Sequential(nn.Linear(2, 3)), "0").out_features
+    3
+    """
+    try:
+        return model.get_submodule(path)
+    except AttributeError:
+        from nissl.errors import UnknownName
+
+        known = [name for name, _ in model.named_modules() if name]
+        raise UnknownName("module", path, known, do="net.sites() lists them") from None
+
+
+def pick(output: Any, item: int | str | None, *, where: str) -> Tensor:
+    """Return the tensor of a module's output that a site means."""
+    found: Any = output
+    if item is not None:
+        try:
+            found = output[item]
+        except (KeyError, IndexError, TypeError) as error:
+            raise NisslError(
+                f"the output has no item {item!r}",
+                where=where,
+                do=f"it is {_describe(output)}",
+            ) from error
+    elif isinstance(output, tuple) and output and not hasattr(output, "_fields"):
+        found = output[0]
+    elif isinstance(output, Mapping):
+        tensors = [key for key, value in output.items() if isinstance(value, Tensor)]
+        if len(tensors) != 1:
+            raise NisslError(
+                f"the output holds several tensors: {', '.join(map(str, tensors))}",
+                where=where,
+                do=f"name one, as in '{where}:{tensors[0] if tensors else 'key'}'",
+            )
+        found = output[tensors[0]]
+    if isinstance(found, nn.utils.rnn.PackedSequence):
+        raise NisslError("the output is a packed sequence", where=where, do="give padded sequences")
+    if not isinstance(found, Tensor):
+        raise NisslError(f"the output is {_describe(found)}, not a tensor", where=where)
+    return found
+
+
+def put(output: Any, item: int | str | None, new: Tensor) -> Any:
+    """Return a module's output with one tensor replaced."""
+    if isinstance(output, Tensor):
+        return new
+    if isinstance(output, tuple):
+        index = 0 if item is None else int(item)
+        items = [*output[:index], new, *output[index + 1 :]]
+        return type(output)(*items) if hasattr(output, "_fields") else tuple(items)
+    key = item
+    if key is None:
+        key = next(k for k, value in output.items() if isinstance(value, Tensor))
+    if isinstance(output, MutableMapping):
+        changed: Any = type(output)(**output) if hasattr(output, "to_tuple") else dict(output)
+        changed[key] = new
+        return changed
+    return {**output, key: new}
+
+
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, where: str) -> Tensor:
+    """Return the tensor a module is given."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            return value
+    raise NisslError("the module was given no tensor", where=f"{where}:in")
+
+
+def replace_input(args: tuple[Any, ...], kwargs: dict[str, Any], new: Tensor) -> tuple[Any, Any]:
+    """Return a module's arguments with the tensor that `first_input` picks replaced."""
+    for index, value in enumerate(args):
+        if isinstance(value, Tensor):
+            return (*args[:index], new, *args[index + 1 :]), kwargs
+    key = next(k for k, value in kwargs.items() if isinstance(value, Tensor))
+    return args, {**kwargs, key: new}
+
+
+def unit_last(tensor: Tensor, module: nn.Module, batch: Batch | None) -> Tensor:
+    """View a tensor as (batch, place..., unit)."""
+    if batch is not None and batch.positions is not None and tensor.ndim == 2:
+        # As many items as there are: ablations together give several copies of the batch.
+        return tensor.reshape(-1, batch.positions.shape[1], tensor.shape[-1])
+    if _channels_first(tensor, module):
+        return tensor.movedim(1, -1)
+    if isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:
+        return tensor.transpose(0, 1)
+    return tensor
+
+
+def unit_back(new: Tensor, tensor: Tensor, module: nn.Module) -> Tensor:
+    """Undo `unit_last`: give a replacement the form of the tensor that it replaces."""
+    if _channels_first(tensor, module):
+        new = new.movedim(-1, 1)
+    elif isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:
+        new = new.transpose(0, 1)
+    elif new.ndim == tensor.ndim + 1:
+        new = new.flatten(0, 1)
+    if new.shape != tensor.shape:
+        raise NisslError(f"an edit made {tuple(new.shape)} of {tuple(tensor.shape)}")
+    return new
+
+
+def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
+    """Return the factor by which a root-mean-square norm multiplies each value of its input."""
+    eps = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
+    if eps is None:
+        raise NisslError(f"{type(norm).__name__} is not a root-mean-square norm that is known")
+    ones = torch.ones_like(x[..., :1, :])
+    # Its forward, not a call, which would fire the hooks on the norm again.
+    weight = norm.forward(ones) * (1 + eps) ** 0.5
+    scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)
+    gain: Tensor = weight * scale.to(x.dtype)
+    return gain
+
+
+def _channels_first(tensor: Tensor, module: nn.Module) -> bool:
+    if isinstance(module, CHANNELS_FIRST):
+        return tensor.ndim >= 3
+    # A 4-D tensor is a map, unless the module works along its last dimension (norms inside heads).
+    weight = getattr(module, "weight", None)
+    along_last = isinstance(weight, Tensor) and weight.shape[-1:] == tensor.shape[-1:]
+    return tensor.ndim >= 4 and not along_last and not isinstance(module, nn.Linear)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping of {', '.join(map(str, value))}"
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}"
+    return f"a {type(value).__name__}"

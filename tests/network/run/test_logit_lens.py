@@ -1,0 +1,32 @@
+"""The readout of the last block is what the network says."""
+
+import pytest
+import torch
+
+import nissl
+from nissl import NisslError
+from nissl.network import ablate, logit_lens
+from tiny import CAUSAL, inputs, tiny
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_the_last_stream_reads_as_the_logits(name):
+    net = nissl.load(tiny(name))
+    last = f"blocks.{net.n_layers - 1}.resid_post"
+    found = net.run(inputs(name), sites=[last, "logits"])
+    torch.testing.assert_close(logit_lens(net)(found[last]), found["logits"])
+
+
+def test_half_precision_is_read_in_float32_and_edits_are_not_seen():
+    net = nissl.load(tiny("llama", dtype=torch.bfloat16))
+    stream = torch.randn(2, 16)
+    expected = logit_lens(net)(stream)
+    assert expected.dtype == torch.float32
+    with net.edit(ablate(sites="final_norm")):
+        net.run(inputs("llama"), sites="final_norm")
+        torch.testing.assert_close(logit_lens(net)(stream), expected)
+
+
+def test_a_network_without_a_head_is_refused():
+    with pytest.raises(NisslError, match="no unembedding"):
+        logit_lens(nissl.load(tiny("bert")))
