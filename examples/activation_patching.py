@@ -77,5 +77,4 @@ plt.show()
 # %% [markdown]
 # One head, the third of block 23, brings half of it by itself, and two heads of blocks 19 and 20
 # prepare it. Patching shows where a difference between two texts is carried, and no more than that:
-# what both texts share (that two people are there, that a name must follow) is patched nowhere, and
-# stays unseen.
+# what both texts share (that two people are there, that a name must follow) stays unseen.

@@ -1,4 +1,4 @@
-"""The readout: what a network would say if its residual stream ended here (the logit lens)."""
+"""The logit lens: what a network would say if its residual stream ended here."""
 
 from __future__ import annotations
 
