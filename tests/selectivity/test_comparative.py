@@ -11,7 +11,7 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.errors import TooFewSamples
-from nissl.network import ablate
+from nissl.network import ablate, logit_lens
 from nissl.network.run.calls import Call
 from nissl.selectivity import (
     comparative,
