@@ -29,7 +29,7 @@ demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
 	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --out out/smollm2
 
 test: $(VENV)/.dev       ## every test and every docstring example
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev      ## style, types, floors, docstrings
 	$(BIN)/ruff check .
