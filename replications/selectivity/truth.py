@@ -206,7 +206,7 @@ for subject in share.index:
         }
     )
     nulls.append(lost[subject]["null_mean"].drop("own - others").to_dict())
-    few = list(named.loc[named["passes"] >= LEAST, "unit"])
+    few = list(named.loc[named["pass_rate"] >= LEAST, "unit"])
     both = scores(net, asked, read, [(), few])
     leading.append([float(np.mean(x[0]) - np.mean(x[1])) for x in both] + [float(len(few))])
     plants.append(planted(apart, lost[subject], both[0][0]))

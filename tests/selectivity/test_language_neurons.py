@@ -7,7 +7,7 @@ from nissl import NisslError
 from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
 from nissl.selectivity import language_neurons, members
-from nissl.selectivity.specificity import opened, specificity
+from nissl.selectivity.specificity import activation_rates, specificity
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import power, rate
 
@@ -68,7 +68,7 @@ def test_documents_count_by_their_tokens():
     for row, name in enumerate(LANGUAGES):
         here = language == name
         expected = np.average(rec.values[here], axis=0, weights=tokens[here])
-        np.testing.assert_allclose(opened(rec, "language").share[row], expected)
+        np.testing.assert_allclose(activation_rates(rec, "language").share[row], expected)
 
 
 def test_the_weight_keeps_agnostic_neurons_out():

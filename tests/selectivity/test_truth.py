@@ -70,7 +70,7 @@ def test_kinds_are_those_of_a_slow_search():
         if not (sign and all(agreeing) and np.mean(passed) >= 0.2):
             kind = ""
         if sign:
-            assert row.passes == pytest.approx(np.mean(passed))
+            assert row.pass_rate == pytest.approx(np.mean(passed))
         assert row.kind == kind
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.members import joined
-from nissl.selectivity.specificity import against_permuted, opened, over_bar, specificity
+from nissl.selectivity.specificity import activation_rates, against_permuted, over_bar, specificity
 from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def language_neurons(
     """
     if not 0 < top < 1:
         raise NisslError(f"top={top} is no share", do="give a number between 0 and 1")
-    shares = opened(rec, labels)
+    shares = activation_rates(rec, labels)
     found = against_permuted(rec, shares, method="language_neurons", test=test)
     over = over_bar(shares, bar)
     n_top = max(round(top * over.shape[1]), 1)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.members import joined
-from nissl.selectivity.specificity import against_permuted, opened, over_bar, specificity
+from nissl.selectivity.specificity import activation_rates, against_permuted, over_bar, specificity
 from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
-    from nissl.selectivity.specificity import Opened
+    from nissl.selectivity.specificity import ActivationRates
 
 __all__ = ["programming_neurons"]
 
@@ -85,7 +85,7 @@ def programming_neurons(
     """
     if n_per_label < 1:
         raise NisslError(f"n_per_label={n_per_label} takes no neurons", do="give 1 or more")
-    shares = opened(rec, labels)
+    shares = activation_rates(rec, labels)
     found = against_permuted(rec, shares, method="programming_neurons", test=test)
     listed = _listed(shares, n_per_label, bar)
     n_languages = listed.sum(axis=0)
@@ -94,7 +94,7 @@ def programming_neurons(
     return found.assign(said, kind=kind, labels=joined(shares.kinds, listed))
 
 
-def _listed(shares: Opened, n: int, bar: float) -> NDArray[np.bool_]:
+def _listed(shares: ActivationRates, n: int, bar: float) -> NDArray[np.bool_]:
     """Return which units are in each language's list, shape (n_kinds, n_units)."""
     over, specific = over_bar(shares, bar), specificity(shares.share)
     listed = np.zeros(over.shape, dtype=bool)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NEVER",
-    "Opened",
+    "ActivationRates",
+    "activation_rates",
     "against_permuted",
-    "opened",
     "over_bar",
     "specificity",
 ]
@@ -36,7 +36,7 @@ NEVER = "never open in these documents"
 
 
 @dataclass(frozen=True)
-class Opened:
+class ActivationRates:
     """How often each unit is open in documents of each label.
 
     Parameters
@@ -60,7 +60,7 @@ class Opened:
     label: NDArray[np.int64]
 
 
-def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
+def activation_rates(rec: Recording, labels: str, *, least: int = 2) -> ActivationRates:
     """Return how often units are open in documents of each label.
 
     Parameters
@@ -75,7 +75,7 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
 
     Returns
     -------
-    Opened
+    ActivationRates
         Shares by label.
 
     Raises
@@ -89,7 +89,7 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
     --------
     >>> from nissl.recording import as_recording
     >>> rec = as_recording([[1.0], [0.5], [0.0], [0.0]], samples={"language": list("aabb")})
-    >>> opened(rec, "language").share.tolist()
+    >>> activation_rates(rec, "language").share.tolist()
     [[0.75], [0.0]]
     """
     values = np.asarray(rec.values, dtype=float)
@@ -107,7 +107,7 @@ def opened(rec: Recording, labels: str, *, least: int = 2) -> Opened:
         n_tokens = np.asarray(rec["n_tokens"].values, dtype=float)
     total = values * n_tokens[:, None]
     share = _by_label(total, n_tokens, label, len(names))
-    return Opened(names.tolist(), share, total, n_tokens, label)
+    return ActivationRates(names.tolist(), share, total, n_tokens, label)
 
 
 def specificity(share: Array) -> Array:
@@ -134,12 +134,12 @@ def specificity(share: Array) -> Array:
     return np.asarray(np.where(total > 0, 1 - entropy / np.log(len(share)), 0.0))
 
 
-def over_bar(shares: Opened, bar: float) -> NDArray[np.bool_]:
+def over_bar(shares: ActivationRates, bar: float) -> NDArray[np.bool_]:
     """Return in which labels each unit is open more often than a quantile of all shares.
 
     Parameters
     ----------
-    shares : Opened
+    shares : ActivationRates
         How often units are open in documents of each label.
     bar : float
         The quantile, over units and labels.
@@ -157,7 +157,7 @@ def over_bar(shares: Opened, bar: float) -> NDArray[np.bool_]:
     Examples
     --------
     >>> share = np.array([[0.1, 0.9], [0.2, 0.3]])
-    >>> over_bar(Opened(["a", "b"], share, share, share, np.array([0, 1])), 0.5).tolist()
+    >>> over_bar(ActivationRates(["a", "b"], share, share, share, np.array([0, 1])), 0.5).tolist()
     [[False, True], [False, True]]
     """
     if not 0 < bar < 1:
@@ -166,14 +166,14 @@ def over_bar(shares: Opened, bar: float) -> NDArray[np.bool_]:
     return np.asarray(shares.share > ordered[max(round(bar * len(ordered)) - 1, 0)])
 
 
-def against_permuted(rec: Recording, found: Opened, *, method: str, test: Test) -> Finding:
+def against_permuted(rec: Recording, found: ActivationRates, *, method: str, test: Test) -> Finding:
     """Test whether units are more specific than with labels permuted over documents.
 
     Parameters
     ----------
     rec : Recording, shape (n_documents, n_units)
-        What `opened` was given.
-    found : Opened
+        What `activation_rates` was given.
+    found : ActivationRates
         What it returned.
     method : str
         The finding's method.

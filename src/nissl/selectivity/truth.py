@@ -18,7 +18,7 @@ from nissl.statistics.exchangeability import require_samples
 if TYPE_CHECKING:
     from nissl.recording import Recording
 
-__all__ = ["passes", "truth"]
+__all__ = ["pass_rate", "truth"]
 
 Array = NDArray[np.float64]
 SILENT = "never contributes"
@@ -64,11 +64,12 @@ def truth(
     Returns
     -------
     Finding
-        One row for each unit: ``contribution`` (the mean over blocks of a block's mean), its null
-        mean, effect, p, q (two-sided); ``passes``, the share of questions; ``agree``, the share of
-        subjects whose own mean has the sign of the whole; ``kind``: "truthful" where all subjects
-        agree that it is above zero and it passes often enough, "untruthful" where all agree that it
-        is below (it passes where it contributes as much against the truth), else "".
+        One row for each unit: ``contribution`` (the mean over exchangeability blocks of a block's
+        mean), its null mean, effect, p, q (two-sided); ``pass_rate``, in which share of questions
+        it passes; ``agree``, the share of subjects whose own mean has the sign of the whole;
+        ``kind``: "truthful" where all subjects agree that it is above zero and it passes often
+        enough, "untruthful" where all agree that it is below (it passes where it contributes as
+        much against the truth), else "".
 
     Raises
     ------
@@ -119,19 +120,19 @@ def truth(
     kinds = np.unique(subject_of)
     own = np.stack([by_block[subject_of == kind].mean(axis=0) for kind in kinds])
     agree = (np.sign(own) == np.sign(whole)).mean(axis=0)
-    passed = np.where(whole > 0, passes(values, share), passes(-values, share))
+    passed = np.where(whole > 0, pass_rate(values, share), pass_rate(-values, share))
     often = (agree == 1) & (whole != 0) & (passed >= least)
     said = {"share": share, "least": least, "n_questions": len(values), "n_subjects": len(kinds)}
     return found.assign(
         said,
-        passes=passed,
+        pass_rate=passed,
         agree=np.where(whole != 0, agree, 0.0),
         kind=np.where(often, np.where(whole > 0, "truthful", "untruthful"), ""),
         note=np.where((values == 0).all(axis=0), SILENT, found.table["note"]),
     )
 
 
-def passes(values: Array, share: float) -> Array:
+def pass_rate(values: Array, share: float) -> Array:
     """Return in what share of the questions each unit contributes much of what the largest does.
 
     Parameters
@@ -148,7 +149,7 @@ def passes(values: Array, share: float) -> Array:
 
     Examples
     --------
-    >>> passes(np.array([[1.0, 0.2, 0.0], [0.1, 2.0, -2.0]]), 0.1).tolist()
+    >>> pass_rate(np.array([[1.0, 0.2, 0.0], [0.1, 2.0, -2.0]]), 0.1).tolist()
     [0.5, 1.0, 0.0]
     """
     largest = values.max(axis=1, keepdims=True)
