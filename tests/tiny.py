@@ -46,6 +46,20 @@ def tiny(name: str, *, dtype: torch.dtype = torch.float64, **options: Any) -> nn
     return model.to(dtype).eval()
 
 
+def in_doubles(model: nn.Module) -> nn.Module:
+    """Compute norms in doubles: transformers rounds them to floats, which drowns differences."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+            plus = 1.0 if type(module).__name__.startswith("Gemma") else 0.0
+
+            def forward(x, weight=module.weight, eps=eps, plus=plus):
+                return (weight + plus) * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+
+            module.forward = forward
+    return model
+
+
 def ids(batch: int = 2, length: int = 7, *, seed: int = 0) -> Tensor:
     """Token ids, shape (batch, length), without the special ones."""
     generator = torch.Generator().manual_seed(seed)

@@ -124,6 +124,25 @@ class Network(BaseNetwork):
         context: AbstractContextManager[Any] = editing(self, *edits)
         return context
 
+    def backward(self, *rules: Any) -> AbstractContextManager[Any]:
+        """Send gradients back by rules inside a ``with`` block; outputs stay what they are.
+
+        Parameters
+        ----------
+        *rules : NormRule, NonlinearityRule, ProductRule, AttentionRule, StopGradient
+            Where several hold for a part, the last does. What no rule holds for has autograd's
+            gradient; a part of a kind that a rule claims but does not understand is an error.
+
+        Returns
+        -------
+        context manager
+            Restores the model when left, also by an exception.
+        """
+        from nissl.network.gradients.backward import backward
+
+        context: AbstractContextManager[Any] = backward(self, *rules)
+        return context
+
     def generate(
         self,
         prompt: Any,

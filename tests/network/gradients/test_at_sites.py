@@ -7,25 +7,11 @@ import nissl
 from nissl import NisslError
 from nissl.network import LinearDictionary, ablate, add, scale
 from nissl.network.gradients import gradients
-from tiny import MODULES, TRANSFORMERS, ids, inputs, tiny
+from tiny import MODULES, TRANSFORMERS, ids, in_doubles, inputs, tiny
 
 KINDS = ("resid_pre", "attn.q", "attn.v", "attn.q_rot", "attn.k_rot", "attn.z", "attn.heads")
 KINDS += ("attn.out", "resid_mid", "mlp.up", "mlp.neurons", "mlp.out", "resid_post")
 KINDS += ("moe.experts[1].neurons", "mlp.gate")
-
-
-def in_doubles(model):
-    """Compute norms in doubles: transformers rounds them to floats, which drowns differences."""
-    for module in model.modules():
-        if type(module).__name__.endswith("RMSNorm"):
-            eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-            plus = 1.0 if type(module).__name__.startswith("Gemma") else 0.0
-
-            def forward(x, weight=module.weight, eps=eps, plus=plus):
-                return (weight + plus) * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
-
-            module.forward = forward
-    return model
 
 
 def metric(logits):

@@ -60,7 +60,7 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
     [[0.0, 0.0, 0.0]]
     """
     given = as_edits(edits)
-    _refuse_compiled(net.model)
+    refuse_compiled(net.model)
     bound = [e.bind(net) if hasattr(e, "bind") else e for e in given]
     block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)])
     before = len(net.editing)
@@ -187,7 +187,7 @@ def _sites(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
     return list(every.values()), {site.name for site in written}
 
 
-def _refuse_compiled(model: nn.Module) -> None:
+def refuse_compiled(model: nn.Module) -> None:
     for path, module in model.named_modules():
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise NisslError(

@@ -1,4 +1,9 @@
 from .at_sites import Gradients as Gradients
 from .at_sites import gradients as gradients
+from .backward_rules import AttentionRule as AttentionRule
+from .backward_rules import NonlinearityRule as NonlinearityRule
+from .backward_rules import NormRule as NormRule
+from .backward_rules import ProductRule as ProductRule
+from .backward_rules import StopGradient as StopGradient
 from .integrated import IntegratedGradients as IntegratedGradients
 from .integrated import integrated_gradients as integrated_gradients
