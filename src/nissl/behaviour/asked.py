@@ -74,7 +74,7 @@ class Asked:
         self.restart = restart(net, call, at=at, from_position=cut, cache=kept)
 
     def answer(self) -> Answers:
-        """Answer under the edits in force, `ablated_together` among them.
+        """Answer under the edits in force, `edit_batch` among them.
 
         Returns
         -------

@@ -140,13 +140,15 @@ class Predicted:
         """
         import torch
 
-        from nissl.network.edits.together import ablated_together
+        from nissl.network.edits.batched import edit_batch
+        from nissl.network.edits.fixed import ablate
 
         total = np.zeros((len(groups), self.n_texts))
         # Other edits may act on one item of the batch, which must stay as it is.
         for chunk in together(len(groups), 1 if self.net.editing else batch_size):
             size = max(batch_size // len(chunk), 1)
-            with torch.inference_mode(), ablated_together(self.net, [groups[g] for g in chunk]):
+            edits = [ablate(groups[g]) if len(groups[g]) else None for g in chunk]
+            with torch.inference_mode(), edit_batch(self.net, edits):
                 for at in range(0, len(self.order), size):
                     rows = self.order[at : at + size]
                     document, lost = self._read(rows, len(chunk))

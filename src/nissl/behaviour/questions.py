@@ -150,13 +150,20 @@ class Questions:
         logits : Tensor, shape (n_groups * n_rows, vocabulary)
             Of the next token, all rows of the first group first.
         """
-        from nissl.network.edits.together import scaled_together
+        from nissl.network.edits.batched import edit_batch
+        from nissl.network.edits.fixed import ablate, scale
 
         bundles = self._bundles()
         factors = by if len(by) else [0.0] * len(groups)
         for chunk in together(len(groups), 1 if self.net.editing else batch_size):
-            scaled = [groups[g] for g in chunk], [factors[g] for g in chunk]
-            with scaled_together(self.net, *scaled):
+            # What is silenced is zero even where it was not finite.
+            edits = [
+                (scale(groups[g], by=factors[g]) if factors[g] else ablate(groups[g]))
+                if len(groups[g])
+                else None
+                for g in chunk
+            ]
+            with edit_batch(self.net, edits):
                 for rows, logits in self._answers(bundles, max(batch_size // len(chunk), 1)):
                     yield chunk, rows, logits
 

@@ -1,3 +1,4 @@
+from .edits.batched import edit_batch as edit_batch
 from .edits.edit import Change as Change
 from .edits.edit import Edit as Edit
 from .edits.editing import editing as editing
@@ -10,8 +11,6 @@ from .edits.gate import gate as gate
 from .edits.patch import patch as patch
 from .edits.sparse import threshold as threshold
 from .edits.sparse import top_k as top_k
-from .edits.together import ablated_together as ablated_together
-from .edits.together import scaled_together as scaled_together
 from .edits.weight_edit import WeightEdit as WeightEdit
 from .load import load as load
 from .network import Network as Network

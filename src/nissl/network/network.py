@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from nissl.network.sites.base import BaseNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
+    from nissl.network.edits.edit import Edit
     from nissl.network.sites.dictionary import Dictionary
 
 __all__ = ["Network"]
@@ -123,6 +124,35 @@ class Network(BaseNetwork):
 
         context: AbstractContextManager[Any] = editing(self, *edits)
         return context
+
+    def edit_batch(
+        self, edits: Iterable[Edit | Sequence[Edit] | None]
+    ) -> AbstractContextManager[None]:
+        """Run copies of the batch in one call, each under its own edits.
+
+        A call inside the block answers for every copy: with ``edit_batch([a, [b, c], None])`` the
+        logits have three times as many rows, all rows of the batch under the first edit first.
+        Positions and items of an edit count within its copy. `generate` gives as many answers.
+
+        Parameters
+        ----------
+        edits : iterable of Edit, lists of Edit, or None
+            For each copy one edit, several in their order, or none.
+
+        Returns
+        -------
+        context manager
+            Restores the model when left, also by an exception.
+
+        Raises
+        ------
+        NisslError
+            On entering: there is no copy, an edit changes weights, or other edits are in force.
+            Inside: other edits are entered.
+        """
+        from nissl.network.edits.batched import edit_batch
+
+        return edit_batch(self, edits)
 
     def backward(self, *rules: Any) -> AbstractContextManager[Any]:
         """Send gradients back by rules inside a ``with`` block; outputs stay what they are.

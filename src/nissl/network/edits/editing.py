@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["editing"]
+__all__ = ["editing", "n_copies", "sites_of_edit"]
 
 
 @contextmanager
@@ -60,6 +60,12 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
     [[0.0, 0.0, 0.0]]
     """
     given = as_edits(edits)
+    copies = max((n_copies(edit) for block in net.edit_blocks for edit in block.edits), default=1)
+    if given and copies > 1:
+        raise NisslError(
+            f"the batch is run in {copies} copies, each under its own edits",
+            do="give these edits to the copies, in `edit_batch`",
+        )
     refuse_compiled(net.model)
     bound = [e.bind(net) if hasattr(e, "bind") else e for e in given]
     block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)])
@@ -91,7 +97,7 @@ class Block:
         self.batch: Batch | None = None
         self.calls = 0
         self.prompts = 0
-        self.sites = [_sites(net, edit) for edit in edits]
+        self.sites = [sites_of_edit(net, edit) for edit in edits]
         self.body = body_path(net.model)
 
     def __repr__(self) -> str:
@@ -143,7 +149,8 @@ class Block:
     def _visitor(self, edit: Edit, writes: bool) -> Callable[[Site, Tensor], Tensor]:
         def visit(site: Site, x: Tensor) -> Tensor:
             phase = "prefill" if self.batch is None else self.batch.phase
-            new = edit.apply(site.name, x, self._positions(site, x), phase)
+            positions = self._positions(site, x, n_copies(edit))
+            new = edit.apply(site.name, x, positions, phase)
             if new is None or new is x or not writes:
                 return x
             if new.shape != x.shape:
@@ -160,8 +167,11 @@ class Block:
 
         return visit
 
-    def _positions(self, site: Site, x: Tensor) -> Tensor | None:
+    def _positions(self, site: Site, x: Tensor, copies: int) -> Tensor | None:
+        """Return the positions of a site's tensor, or of one of its copies."""
         positions = None if self.batch is None else self.batch.positions
+        if positions is not None and len(x) == copies * len(positions):
+            x = x[: len(positions)]
         if positions is None or x.ndim < 3 or len(x) != len(positions):
             return None
         positions, length = positions.to(x.device), x.shape[1]
@@ -172,8 +182,30 @@ class Block:
         return positions[:, -length:] if outside and length < positions.shape[1] else None
 
 
-def _sites(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
-    """Return the sites an edit is shown, and the names of those it may change."""
+def sites_of_edit(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
+    """Return the sites an edit is shown, and the names of those it may change.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    edit : Edit
+        The edit.
+
+    Returns
+    -------
+    sites : list of Site
+        Those that it reads or writes.
+    written : set of str
+        Full names of those that it writes.
+
+    Raises
+    ------
+    NisslError
+        A site cannot be changed.
+    UnknownName
+        A site is not known.
+    """
     written = net.find(edit.writes) if edit.writes else []
     for site in written:
         if isinstance(site.hook_point, Pattern):
@@ -185,6 +217,11 @@ def _sites(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
     read = net.find(edit.reads) if edit.reads else []
     every = {site.name: site for site in [*read, *written]}
     return list(every.values()), {site.name for site in written}
+
+
+def n_copies(edit: Any) -> int:
+    """Return how many copies of the batch an edit acts on: several for `edit_batch` alone."""
+    return int(getattr(edit, "n_copies", 1))
 
 
 def refuse_compiled(model: nn.Module) -> None:

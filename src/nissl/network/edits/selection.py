@@ -176,7 +176,12 @@ class Places:
         self.lengths: Tensor | None = None
         self.width: int | None = None
         self.generated = 0
-        self.hit = positions is None and items is None
+        self.hit = self.everywhere
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it chooses every position of every item."""
+        return self.positions is None and self.items is None
 
     def fresh(self) -> Places:
         """Return a copy that has met no prompt."""
@@ -192,7 +197,7 @@ class Places:
 
     def mask(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor | None:
         """Return where to act, bool, broadcast to (batch, place...); None is everywhere."""
-        if self.positions is None and self.items is None:
+        if self.everywhere:
             return None
         mask = torch.ones((), dtype=torch.bool, device=x.device)
         if self.positions is not None:

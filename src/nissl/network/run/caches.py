@@ -44,7 +44,7 @@ def copied(cache: Any, *, rows: list[int] | None = None, n: int = 1) -> Any:
     rows : list of int, optional
         Which texts to keep, in their order; a text may be kept several times.
     n : int
-        How many texts were read. A layer may hold them several times over (`ablated_together`), and
+        How many texts were read. A layer may hold them several times over (`edit_batch`), and
         `rows` is then taken of each.
 
     Returns

@@ -67,7 +67,13 @@ def generate(
         )
     one, prompts = _prompts(prompt)
     texts = isinstance(prompts[0], str) or _is_chat(prompts[0])
+    # With `edit_batch` in force every copy says something else, and must read what it said.
+    copying = [
+        edit for block in net.edit_blocks for edit in block.edits if hasattr(edit, "given_copies")
+    ]
     ids = _ids(net, prompts)
+    for edit in copying:
+        ids = ids * edit.n_copies
     if net.context and max(map(len, ids)) + max_new_tokens > net.context:
         raise NisslError(
             f"{max(map(len, ids))} tokens of prompt and {max_new_tokens} new ones are beyond the "
@@ -81,6 +87,8 @@ def generate(
     draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}
     draws |= {"temperature": temperature, "top_k": 0} if sample else _no_draws()
     net.prompt_lengths.append(mask.sum(1))
+    for edit in copying:
+        edit.given_copies = True
     try:
         with torch.random.fork_rng(devices=_devices(net)):
             torch.manual_seed(seed)
@@ -95,6 +103,8 @@ def generate(
             )
     finally:
         net.prompt_lengths.pop()
+        for edit in copying:
+            edit.given_copies = False
     new = [_until_end(net, row) for row in out[:, rows.shape[1] :].tolist()]
     if not texts:
         return new

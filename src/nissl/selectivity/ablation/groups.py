@@ -43,8 +43,8 @@ def ablated_groups(
     groups : mapping of str to sequence of str
         Addresses of the units of each kind.
     ask : callable
-        Asks the network every item under each of several groups ablated (`ablated_together`): how
-        well each goes, shape (n_groups, n_items), larger is better.
+        Asks the network every item under each of several groups ablated: how well each
+        goes, shape (n_groups, n_items), larger is better.
     kind_of : array of str, shape (n_items,)
         The kind of each item.
     units : DataFrame

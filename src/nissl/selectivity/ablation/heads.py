@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.network import Network
-    from nissl.network.sites.site import Site
     from nissl.statistics import Finding
 
 __all__ = ["head_damage"]
@@ -85,7 +84,7 @@ def head_damage(
     """
     import pandas as pd
 
-    from nissl.network import ablated_together, logit_lens
+    from nissl.network import ablate, logit_lens
 
     found = net.find(sites)
     for site in found:
@@ -117,7 +116,8 @@ def head_damage(
                 most = TOKENS // (len(batch) * (last or len(prompts[0])))
                 for heads in together(len(columns), most):
                     # The network as it is goes along, so that it is rounded as they are.
-                    with ablated_together(net, [[], *(_units(site, head) for head in heads)]):
+                    without = [ablate(sites=site.name, heads=head) for head in heads]
+                    with net.edit_batch([None, *without]):
                         said = asked.answer()[0].reshape(-1, len(batch))
                     some = np.ix_(np.asarray(batch), columns[heads])
                     before[some], after[some] = said[:1].T, said[1:].T
@@ -132,9 +132,3 @@ def head_damage(
         test=test,
         progress=progress,
     ).assign({"network": net.name, "last": last or "all"})
-
-
-def _units(site: Site, head: int) -> list[str]:
-    """Return the addresses of a head's units."""
-    size = (site.width or 0) // (site.heads or 1)
-    return [f"{site.name}[{unit}]" for unit in range(head * size, (head + 1) * size)]

@@ -80,7 +80,7 @@ def ranking_damage(
     >>> ranking_damage(net, {"names": found.units}, tested, labels="collection",
     ...                units=weighed(net, made["size"]))  # doctest: +SKIP
     """
-    from nissl.network import ablated_together
+    from nissl.network import ablate
 
     check_pairs(pairs)
     require_columns(pairs, (labels,))
@@ -92,7 +92,7 @@ def ranking_damage(
         return np.stack([ranks_without(group) for group in some])
 
     def ranks_without(group: Sequence[str]) -> NDArray[np.float64]:
-        with ablated_together(net, [group]):
+        with net.edit(*([ablate(list(group))] if len(group) else [])):
             got = pair_scores(
                 net, pairs, score=score, window=window, batch_size=batch_size, progress=False
             )
