@@ -8,34 +8,26 @@ the fresh weights: conditional enrichment in a tenth of the neurons of the first
 a twentieth of those of the last quarter.
 """
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
-import numpy as np
+import pandas as pd
 import torch
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest, fisher_exact
 
 import nissl
 from nissl.network.sites.weights import folded_weights
-from nissl.selectivity import GATED_CLASSES, gated_class_shares, gated_function
+from nissl.selectivity import gated_class_shares, gated_function
 from nissl.statistics import ReinitialisedNetwork, Test
+from nissl.statistics.figure import bar, curve, panels, save_figure
 
 SEED = 0
+TEST = Test(correction="bh", seed=SEED)
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
 SHARES = {"enrichment": 0.1, "depletion": 0.05}  # planted, for power
 
 
 def least_of_both(figures):
     """The least favourable figure of SmolLM2 and of Gemma."""
-    two = [
-        {k: figures[f"{name}_{k}"] for k in ("early", "late", "p")} for name in ("smollm2", "gemma")
-    ]
-    return {
-        "early": min(one["early"] for one in two),
-        "late": max(one["late"] for one in two),
-        "p": max(one["p"] for one in two),
-    }
+    worst = {"early": min, "late": max, "p": max}
+    return {k: f(figures[f"smollm2_{k}"], figures[f"gemma_{k}"]) for k, f in worst.items()}
 
 
 def measure(found, name):
@@ -84,72 +76,31 @@ def plant(net):
         mlp.down_proj.weight.data[:, chosen] = sign * (read + noise).T
 
 
-measured, null, power, shares = {}, {}, {}, {}
+measured, null, power, tables = {}, {}, {}, {}
 for model in MODELS:
     name = model.split("-")[0].removesuffix("3")
     net = nissl.load(model)
-    found = gated_function(net, test=Test(correction="bh", seed=SEED))
+    found = tables[model] = gated_function(net, test=TEST)
     measured |= measure(found, name)
-    measured[f"{name}_significant"] = float((found.table["q"] <= 0.05).mean())
-    shares[model] = gated_class_shares(found), found.table
-    fresh_model = next(ReinitialisedNetwork().draw(net.model, 1, seed=SEED))
-    fresh = nissl.load(fresh_model, tokenizer=net.tokenizer, progress=False)
-    random = gated_function(fresh, test=Test(correction="bh", seed=SEED))
-    null |= measure(random, name)
-    null[f"{name}_significant"] = float((random.table["q"] <= 0.05).mean())
+    fresh = nissl.load(next(ReinitialisedNetwork().draw(net.model, 1, seed=SEED)), progress=False)
+    null |= measure(gated_function(fresh, test=TEST), name)
     plant(fresh)
-    power |= measure(gated_function(fresh, test=Test(correction="bh", seed=SEED)), name)
-    if model.startswith("gemma"):  # with the norm after the MLP, which the paper leaves out
-        print(
-            "both norms:",
-            measure(gated_function(net, fold="both", test=Test(correction="bh", seed=SEED)), name),
-        )
+    power |= measure(gated_function(fresh, test=TEST), name)
 
-COLOURS = (
-    "#c0392b",
-    "#f0a08c",
-    "#e3c565",
-    "#e6e6e6",
-    "#8fb8de",
-    "#2c6fbb",
-    "#7b241c",
-    "#d98880",
-    "#b7950b",
-    "#5499c7",
-    "#1b4f72",
-)
-colours = dict(zip(GATED_CLASSES, COLOURS, strict=True))
-figure, axes = plt.subplots(2, len(MODELS), figsize=(13, 6.4), layout="constrained", sharex="col")
-for (top, bottom), model in zip(axes.T, MODELS, strict=True):
-    share, table = shares[model]
-    base = np.zeros(len(share))
-    order = [c for c in GATED_CLASSES if c != "orthogonal output"]
-    for kind in order:
-        if share[kind].any():
-            top.bar(share.index, share[kind], 0.9, base, color=colours[kind], label=kind)
-            base += share[kind].to_numpy()
-    top.set_title(model)
-    top.set_ylim(0, max(0.02, base.max() * 1.15))
-    layers = table.groupby("layer")["cos_in_out"]
-    low, middle, high = (layers.quantile(q) for q in (0.05, 0.5, 0.95))
-    bottom.fill_between(low.index, low, high, color="#bbbbbb", label="5% to 95% of neurons")
-    bottom.plot(middle.index, middle, color="black", label="median")
-    width = table.groupby("layer")[["null_mean", "null_sd"]].first()
-    for side in (-1.645, 1.645):
-        edge = width["null_mean"] + side * width["null_sd"]
-        label = "5% to 95% of mismatched" if side < 0 else None
-        bottom.plot(edge.index, edge, "--", color="#c0392b", lw=1, label=label)
-    bottom.axhline(0, color="grey", lw=0.5)
-    bottom.set_xlabel("layer")
-    bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
-axes[0, 0].set_ylabel("share of neurons\n(the rest: orthogonal output)")
-axes[1, 0].set_ylabel("cos(input, output weights)")
-handles = {h[1]: h[0] for a in axes[0] for h in zip(*a.get_legend_handles_labels(), strict=True)}
-figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False)
-axes[1, -1].legend(frameon=False, fontsize=8)
-path = Path("out/selectivity/gated.png")
-path.parent.mkdir(parents=True, exist_ok=True)
-figure.savefig(path, dpi=120)
+figure, axes = panels(len(MODELS), 2)
+for (top, bottom), (model, found) in zip(axes.T, tables.items(), strict=True):
+    shares = gated_class_shares(found).drop(columns="orthogonal output")
+    bar(shares, stacked=True, axes=top).set_title(model)
+    if model != MODELS[-1]:  # one list of classes for all
+        top.get_legend().remove()
+    layers = found.table.groupby("layer")
+    ends = pd.DataFrame({q: layers["cos_in_out"].quantile(q) for q in (0.05, 0.5, 0.95)})
+    expected = layers[["null_mean", "null_sd"]].first()
+    mean, sd = expected["null_mean"], expected["null_sd"]
+    curve(ends[0.5], interval=(ends[0.05], ends[0.95]), null=mean, null_sd=sd, axes=bottom)
+axes[0, 0].set_ylabel("share of neurons")
+axes[1, 0].set_ylabel("cos(input, output weights): median, 5% to 95%")
+save_figure(figure, "out/selectivity/gated.png")
 
 nissl.claim(
     "gated",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["bar", "by_layer", "curve", "heatmap", "panels", "ranked", "save_figure"]
 
 FOUND, REST, BAND, NULL = "#c2410c", "#94a3b8", "#e2e8f0", "#475569"
-COLOURS = ("#2f5d8a", "#c8553d", "#57a773", "#8a6db1", "#e3a23c", "#5b8fb9", "#777777")
+DARK = ("#2f5d8a", "#c8553d", "#57a773", "#8a6db1", "#e3a23c", "#777777")
+COLOURS = (*DARK, "#8fbbe0", "#f0a58f", "#b5dcc0", "#cdb9e3", "#f3d79b", "#c4c4c4")
 
 
 def ranked(
@@ -173,7 +174,10 @@ def bar(
     axes.axhline(0, color="black", linewidth=0.6)
     names = [str(name) for name in table.index]
     long: Any = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(place, names, **(long if max(map(len, names), default=0) > 8 else {}))
+    step = -(-len(names) // 12)
+    tilted = long if max(map(len, names), default=0) > 8 else {}
+    axes.set_xticks(place[::step], names[::step], **tilted)
+    axes.set_xlabel(str(table.index.name or ""))
     return _legend(axes)
 
 
@@ -376,8 +380,11 @@ def _mask(found: ArrayLike | None, like: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _legend(axes: Axes) -> Axes:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
+    """Name what is drawn; beside the axes where many names would cover it."""
+    n = len(axes.get_legend_handles_labels()[0])
+    if n:
+        beside: Any = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if n > 5 else {}
+        axes.legend(frameon=False, fontsize=8, **beside)
     return axes
 
 
