@@ -35,7 +35,7 @@ print(f"length {direction.norm():.0f}; the stream's own is {last(praise).norm(di
 # %%
 for beginning in ("The concert last night was", "My first day at school was"):
     for strength in (-0.6, 0, 0.6):
-        with net.edit(nissl.add(sites=site, values=direction, coefficient=strength)):
+        with net.edit(nissl.add(sites=site, by=strength * direction)):
             print(f"{strength:+.1f}  {beginning}{net.generate(beginning, max_new_tokens=14)}")
 
 # %% [markdown]
@@ -54,7 +54,7 @@ def moods(vector):
     """Log odds of good against bad words at each strength, over the beginnings."""
     odds = []
     for strength in strengths:
-        with net.edit(nissl.add(sites=site, values=vector, coefficient=strength)):
+        with net.edit(nissl.add(sites=site, by=strength * vector)):
             said = torch.stack([net.run(text, sites="logits")["logits"][0, -1] for text in asked])
         odds.append((said[:, good].logsumexp(1) - said[:, bad].logsumexp(1)).mean())
     return odds

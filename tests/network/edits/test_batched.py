@@ -172,12 +172,12 @@ def every_kind(net, tokens):
         None,
         ablate(sites=at + "attn.heads", heads=1),
         [scale(sites=neurons, by=2.0, items=1), ablate(f"{neurons}[3]", positions=-1)],
-        clamp(sites=neurons, maximum=0.1),
-        add(sites=at + "resid_post", values=gaps, positions=[1, -2], items=0),
+        clamp(sites=neurons, between=(None, 0.1)),
+        add(sites=at + "resid_post", by=gaps, positions=[1, -2], items=0),
         patch(other, positions=slice(1, 3)),
         stateful,
         project(gaps, sites=at + "resid_mid"),
-        ablate(sites=neurons, with_="resample", reference=tokens, positions=slice(2, None)),
+        ablate(sites=neurons, to="resample", of=tokens, positions=slice(2, None)),
         top_k(sites=neurons, k=4),
         FirstToken(),
         ablate(sites="logits" if "logits" in net.named_sites else neurons, indices=[5]),
@@ -205,7 +205,7 @@ def test_each_copy_generates_what_it_generates_alone(use_cache):
     prompts, at = [[5, 8, 3], [9, 30, 4, 11]], "blocks.1.resid_post"
     edits = [
         None,
-        add(sites=at, values=torch.arange(16.0), positions=-1, items=0),
+        add(sites=at, by=torch.arange(16.0), positions=-1, items=0),
         scale(sites=at, by=-2.0, positions=[1, 5]),
         gate(scale(sites=at, by=-1.0), reads="embed", when=lambda x: x[..., 0] > 0, over="prompt"),
         scale(sites="blocks.0.mlp.neurons", by=-3.0),
@@ -246,7 +246,7 @@ def test_edits_of_smollm2_in_one_batch(smollm2):
         None,
         ablate([f"{at}mlp.neurons[{i}]" for i in range(40)]),
         scale(sites=at + "attn.z", heads=2, by=-2.0),
-        add(sites=at + "resid_post", values=torch.ones(576), coefficient=3.0, positions=-1),
+        add(sites=at + "resid_post", by=3.0 * torch.ones(576), positions=-1),
         patch(other, positions=3),
         project(torch.ones(576), sites=at + "resid_mid"),
     ]

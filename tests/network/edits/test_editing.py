@@ -8,7 +8,7 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.network import Network, ablate, add, clamp, scale
+from nissl.network import Network, ablate, add, clamp, project, scale
 from nissl.network.edits.weight_edit import WeightEdit
 from tiny import MODULES, TRANSFORMERS, ids, inputs, tiny
 
@@ -93,7 +93,7 @@ def test_an_edit_that_does_nothing_changes_no_bit_at_any_site(name):
     with torch.no_grad():
         plain = net.run(x, sites=last)[last]
         for site in some_sites(net):
-            for edit in (scale(sites=site, by=1.0), add(sites=site, values=0.0)):
+            for edit in (scale(sites=site, by=1.0), add(sites=site, by=0.0)):
                 with net.edit(edit):
                     assert torch.equal(net.run(x, sites=last)[last], plain), (site, edit)
 
@@ -145,7 +145,7 @@ def test_edits_compose_in_order_as_hooks_written_by_hand():
     handle = module.register_forward_pre_hook(by_hand)
     expected = net.model(x).logits
     handle.remove()
-    a, b = add(sites=site, values=1.0), scale(sites=site, by=2.0)
+    a, b = add(sites=site, by=1.0), scale(sites=site, by=2.0)
     with net.edit(a, b):
         assert torch.equal(net.model(x).logits, expected)
     with net.edit(a), net.edit(b):
@@ -164,7 +164,7 @@ def test_edits_of_heads_compose_with_each_other_and_with_their_sum(name):
         torch.testing.assert_close(net.run(x, sites=sites), apart)
     assert not apart[sites[0]].unflatten(-1, (4, -1))[..., [0, 2], :].any()
     # The order of entering must not undo what comes later in the computation.
-    edits = [add(sites=sites[1], values=5.0), ablate(sites=sites[0])]
+    edits = [add(sites=sites[1], by=5.0), ablate(sites=sites[0])]
     plain = net.run(x, sites=sites)
     rest = plain[sites[1]] - plain[sites[0]].unflatten(-1, (4, -1)).sum(-2)
     for order in (edits, edits[::-1]):
@@ -182,7 +182,7 @@ def test_edits_of_padded_batches_equal_those_of_single_items(name, padding):
     site = "blocks.1.resid_post"
     places = [None, 1, -1, [0, -2], slice(1, None), slice(-2, -1), lambda p: p % 2 == 0]
     for place in places:
-        edit = add(sites="blocks.0.resid_post", values=torch.arange(16.0), positions=place)
+        edit = add(sites="blocks.0.resid_post", by=torch.arange(16.0), positions=place)
         with net.edit(edit):
             alone = [net.run([t], sites=site)[site][0] for t in texts]
             together = net.run(texts, sites=site, padding=padding)[site]
@@ -233,7 +233,7 @@ def test_autograd_goes_through_edits():
     def loss():
         with net.edit(
             ablate("blocks.0.mlp.neurons[3]"),
-            add(sites="blocks.1.resid_mid", values=direction, coefficient=0.5),
+            add(sites="blocks.1.resid_mid", by=0.5 * direction),
             scale(sites="blocks.1.attn.heads", heads=1, by=0.3),
         ):
             return net.model(x).logits.square().mean()
@@ -330,17 +330,17 @@ def test_ablation_by_mean_and_resample_take_from_a_reference():
     reference = [ids(1, 5, seed=7)[0].tolist(), ids(1, 3, seed=8)[0].tolist()]
     raw = net.run(reference, sites=site)[site]
     rows = torch.cat([raw[0], raw[1, :3]])
-    with net.edit(ablate([f"{site}[4]", f"{site}[1]"], with_="mean", reference=reference)):
+    with net.edit(ablate([f"{site}[4]", f"{site}[1]"], to="mean", of=reference)):
         found = net.run(x, sites=site)[site]
     torch.testing.assert_close(found[..., [4, 1]], rows.mean(0)[[4, 1]].expand(2, 7, 2))
     rec = nissl.record(net, reference, sites=site, dtype="float32", progress=False)
-    with net.edit(ablate([f"{site}[4]", f"{site}[1]"], with_="mean", reference=rec)):
+    with net.edit(ablate([f"{site}[4]", f"{site}[1]"], to="mean", of=rec)):
         again = net.run(x, sites=site)[site]
     torch.testing.assert_close(again, found, rtol=1e-5, atol=1e-6)
     sites = [site, "blocks.0.resid_post"]
     rows0 = net.run(reference, sites=sites[1])[sites[1]]
     rows0 = torch.cat([rows0[0], rows0[1, :3]])
-    with net.edit(ablate(sites=sites, with_="resample", reference=reference, seed=3)):
+    with net.edit(ablate(sites=sites, to="resample", of=reference, seed=3)):
         drawn = net.run(x, sites=sites)
         again = net.run(x, sites=sites)
     torch.testing.assert_close(drawn, again, rtol=0, atol=0)
@@ -374,8 +374,17 @@ def test_bad_selections_say_what_to_do():
         (lambda: ablate("blocks.0.mlp.neurons"), "not the address"),
         (lambda: ablate([]), "no unit"),
         (lambda: ablate("a[1]", indices=[2]), "go with sites"),
-        (lambda: ablate(sites="embed", with_="mean"), "reference"),
-        (lambda: ablate(sites="embed", with_="noise"), "'zero', 'mean' or 'resample'"),
+        (lambda: ablate(sites="embed", to="mean"), "needs samples"),
+        (lambda: ablate("a[1]", of=ids()), "takes no of="),
+        (lambda: ablate("a[1]", to=torch.ones(1), of=ids()), "values takes no of="),
+        (lambda: ablate("a[1]", seed=3), "draws nothing"),
+        (lambda: ablate(sites="attn.z", heads=1, indices=[0]), "either indices or heads"),
+        (lambda: ablate(sites="attn.z", heads=[]), "no unit"),
+        (lambda: ablate(sites="attn.z", indices=[]), "no unit"),
+        (lambda: clamp("a[1]", to=1.0, between=(0, 1)), "either to="),
+        (lambda: clamp("a[1]", between=3.0), "pair of bounds"),
+        (lambda: clamp("a[1]", between=(None, None)), "pair of bounds"),
+        (lambda: ablate(sites="embed", to="noise"), "'zero', 'mean', 'resample' or values"),
         (lambda: clamp("a[1]"), "to="),
     ):
         with pytest.raises(NisslError, match=said):
@@ -386,6 +395,13 @@ def test_bad_selections_say_what_to_do():
         (ablate(sites="embed", heads=1), "do not fall into heads"),
         (ablate(sites="attn.z", heads=4), "has 4 heads"),
         (ablate(sites="embed", indices=torch.ones(3, dtype=torch.bool)), "3 places"),
+        (ablate(sites="embed", indices=[1, 1]), "named once"),
+        (ablate(sites="embed", indices=[1.5]), "whole numbers"),
+        (ablate(sites="attn.z", heads=[2, 2]), "heads are named once"),
+        (clamp(["embed[1]", "embed[2]"], to=[1.0, 2.0, 3.0]), "3 values are given for 2"),
+        (clamp(sites="embed", indices=[1, 2], to=torch.ones(9)), "9 values are given for 2"),
+        (add(sites="embed", by={"embed": 1.0, "final_norm": 2.0}), "not edited"),
+        (project(torch.ones(3), units=["embed[1]", "embed[2]"]), "do not fit 2 units"),
     ):
         with pytest.raises(NisslError) as error, net.edit(edit):
             pass
@@ -395,7 +411,7 @@ def test_bad_selections_say_what_to_do():
 @torch.no_grad()
 def test_a_cache_made_under_other_edits_is_refused():
     net, x = load("llama"), ids(1, 6)
-    edit = add(sites="blocks.0.resid_post", values=1.0)
+    edit = add(sites="blocks.0.resid_post", by=1.0)
     with net.edit(edit):
         full = net.model(x).logits
         cache = net.model(x[:, :4], use_cache=True).past_key_values
@@ -425,7 +441,7 @@ def test_weights_are_edited_and_put_back():
     weight = net.block(1).mlp.down_proj.weight
     saved, plain = weight.detach().clone(), net.model(x).logits
     name = "model.layers.1.mlp.down_proj.weight"
-    with net.edit(WeightEdit(name, torch.zeros_like), add(sites="embed", values=0.0)):
+    with net.edit(WeightEdit(name, torch.zeros_like), add(sites="embed", by=0.0)):
         assert not net.run(x, sites="blocks.1.mlp.out")["blocks.1.mlp.out"].any()
     with pytest.raises(ZeroDivisionError), net.edit(WeightEdit(name, lambda w: w * 2)):
         raise ZeroDivisionError

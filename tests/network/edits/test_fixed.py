@@ -20,6 +20,20 @@ def before_and_after(edit, site=SITE, *, dtype=torch.float64):
         return plain, net.run(x, sites=site)[site]
 
 
+def test_units_by_address_are_projected_in_the_order_they_are_given():
+    plain, found = before_and_after(project([3.0, 4.0], units=[f"{SITE}[9]", f"{SITE}[2]"]))
+    direction = torch.tensor([3.0, 4.0], dtype=plain.dtype) / 5
+    pair, expected = plain[..., [9, 2]], plain.clone()
+    expected[..., [9, 2]] = pair - (pair @ direction)[..., None] * direction
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_value_may_take_the_place_of_zero():
+    plain, found = before_and_after(ablate(f"{SITE}[3]", to=5.0))
+    assert (found[..., 3] == 5).all()
+    assert torch.equal(found[..., :3], plain[..., :3])
+
+
 def test_project_takes_a_subspace_out_or_keeps_it_alone():
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(3, 16, generator=generator, dtype=torch.float64)
@@ -44,9 +58,9 @@ def test_project_takes_a_subspace_out_or_keeps_it_alone():
 
 
 def test_clamp_scale_and_add_are_their_formulas():
-    plain, found = before_and_after(clamp(sites=SITE, minimum=-0.5, maximum=0.25))
+    plain, found = before_and_after(clamp(sites=SITE, between=(-0.5, 0.25)))
     assert torch.equal(found, plain.clamp(-0.5, 0.25))
-    plain, found = before_and_after(clamp(sites=SITE, minimum=torch.zeros(16)))
+    plain, found = before_and_after(clamp(sites=SITE, between=(torch.zeros(16), None)))
     assert torch.equal(found, plain.clamp_min(0))
     factors = torch.linspace(-1, 1, 16)
     plain, found = before_and_after(scale(sites=SITE, by=factors))
@@ -54,7 +68,7 @@ def test_clamp_scale_and_add_are_their_formulas():
     plain, found = before_and_after(scale(sites=SITE, by=[3.0, 5.0], indices=[9, 2]))
     plain[..., [9, 2]] *= torch.tensor([3.0, 5.0], dtype=torch.float64)
     assert torch.equal(found, plain)
-    plain, found = before_and_after(add(sites=SITE, values=factors, coefficient=2.0))
+    plain, found = before_and_after(add(sites=SITE, by=2.0 * factors))
     assert torch.equal(found, plain + 2.0 * factors.double())
 
 
@@ -62,11 +76,11 @@ def test_clamp_scale_and_add_are_their_formulas():
 def test_values_of_another_type_become_those_of_the_model(dtype):
     values = torch.linspace(-1, 1, 16, dtype=torch.float64)
     for edit in (
-        add(sites=SITE, values=values),
+        add(sites=SITE, by=values),
         clamp(sites=SITE, to=values.numpy()),
         project(values, sites=SITE),
-        ablate(sites=SITE, with_="mean", values=values),
-        ablate(sites=SITE, with_="resample", reference=ids(1, 4)),
+        ablate(sites=SITE, to=values),
+        ablate(sites=SITE, to="resample", of=ids(1, 4)),
     ):
         plain, found = before_and_after(edit, dtype=dtype)
         assert found.dtype == dtype
@@ -95,13 +109,13 @@ def test_items_of_outputs_without_places_and_draws_in_maps():
     assert torch.equal(found[1:3], plain[1:3])
     reference = inputs("conv", batch=2)
     rows = net.run(reference, sites="conv1")["conv1"].flatten(0, -2)
-    with net.edit(ablate(sites="conv1", with_="resample", reference=reference, seed=5)):
+    with net.edit(ablate(sites="conv1", to="resample", of=reference, seed=5)):
         drawn = net.run(x, sites="conv1")["conv1"]
     which = (drawn.flatten(0, -2)[:, None] - rows).abs().amax(-1).argmin(-1)
     assert torch.equal(drawn.flatten(0, -2), rows[which])
     # Draws are even: 256 places of 128 rows; no row is drawn a tenth of the time.
     assert which.bincount(minlength=128).max() < 13
-    with net.edit(ablate(sites="conv1", with_="resample", reference=reference, seed=6)):
+    with net.edit(ablate(sites="conv1", to="resample", of=reference, seed=6)):
         assert not torch.equal(net.run(x, sites="conv1")["conv1"], drawn)
 
 
@@ -110,7 +124,7 @@ def test_experts_that_were_not_called_are_no_samples_of_a_mean():
     raw = net.run(x, sites=site)[site]
     called = ~raw.isnan().any(-1)
     assert 0 < called.sum() < called.numel()
-    with net.edit(ablate(sites=site, with_="mean", reference=x)):
+    with net.edit(ablate(sites=site, to="mean", of=x)):
         found = net.run(x, sites=site)[site]
     torch.testing.assert_close(found[called], raw[called].mean(0).expand(int(called.sum()), -1))
     with net.edit(ablate(f"{site}[4]")):

@@ -55,7 +55,7 @@ def test_what_the_prompt_said_holds_while_decoding(use_cache):
 def test_items_are_decided_as_a_whole_and_edits_within_gates_compose():
     net, x = nissl.load(tiny("gpt2")), ids()
     first = torch.tensor([True, False])
-    edits = [add(sites=WRITE, values=1.0), clamp(f"{WRITE}[0]", to=2.0, positions=1)]
+    edits = [add(sites=WRITE, by=1.0), clamp(f"{WRITE}[0]", to=2.0, positions=1)]
     plain = net.run(x, sites=WRITE)[WRITE]
     with net.edit(gate(edits, reads="embed", when=lambda e: first)):
         found = net.run(x, sites=WRITE)[WRITE]

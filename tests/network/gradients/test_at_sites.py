@@ -26,7 +26,7 @@ def difference(net, x, site, direction, step):
     for sign in (1, -1):
         with (
             torch.no_grad(),
-            net.edit(add(sites=site, values={site: direction}, coefficient=sign * step)),
+            net.edit(add(sites=site, by={site: sign * step * direction})),
         ):
             output = net.model(x)
             found.append(metric(getattr(output, "logits", output)))
@@ -75,7 +75,7 @@ def test_plain_modules(name):
     direction = torch.randn(found[site].shape[-1], dtype=torch.float64)
     numeric = []
     for sign in (1, -1):
-        with torch.no_grad(), net.edit(add(sites=site, values=direction, coefficient=sign * 1e-6)):
+        with torch.no_grad(), net.edit(add(sites=site, by=sign * 1e-6 * direction)):
             numeric.append(of(net.model(x)))
     expected = (numeric[0] - numeric[1]) / 2e-6
     torch.testing.assert_close((found[site] * direction).sum(), expected, rtol=1e-5, atol=1e-8)

@@ -9,9 +9,9 @@ from nissl.network import ablate, add, gate, project, scale
 from tiny import CAUSAL, ids, tiny
 
 EDITS = {
-    "everywhere": lambda at: add(sites=at + "resid_post", values=torch.arange(16.0)),
+    "everywhere": lambda at: add(sites=at + "resid_post", by=torch.arange(16.0)),
     "end of the prompt": lambda at: add(
-        sites=at + "resid_post", values=torch.arange(16.0), positions=-1
+        sites=at + "resid_post", by=torch.arange(16.0), positions=-1
     ),
     "from the end on": lambda at: scale(
         sites=at + "resid_post", by=-2.0, positions=slice(-1, None)
@@ -26,9 +26,7 @@ EDITS = {
         when=lambda x: x[..., 0].abs() > 0,  # test_gate tells items apart
         over="prompt",
     ),
-    "drawn": lambda at: ablate(
-        sites=at + "attn.out", with_="resample", reference=ids(1, 5, seed=4), items=0
-    ),
+    "drawn": lambda at: ablate(sites=at + "attn.out", to="resample", of=ids(1, 5, seed=4), items=0),
 }
 
 
@@ -73,7 +71,7 @@ def raw(net, prompts, *, use_cache):
 def test_logits_and_masks_of_the_prompt(use_cache):
     net, x = nissl.load(tiny("llama")), [[5, 6, 7, 8], [9, 10]]
     options = {"max_new_tokens": 4, "use_cache": use_cache}
-    with net.edit(add("logits[33]", values=1e3, positions=slice(-1, None), items=1)):
+    with net.edit(add("logits[33]", by=1e3, positions=slice(-1, None), items=1)):
         found = net.generate(x, **options)
     assert found[1] == [33] * 4
     assert found[0] != found[1]
@@ -129,7 +127,7 @@ def test_keys_that_slide_out_of_the_cache_are_edited_too(name):
     net, x = nissl.load(tiny(name, sliding_window=4)), ids(2, 9)
     for edit in (
         scale(sites="blocks.1.attn.k_rot", by=3.0, positions=slice(4, None)),
-        add(sites="blocks.1.attn.v", values=5.0, positions=[6, -1]),
+        add(sites="blocks.1.attn.v", by=5.0, positions=[6, -1]),
     ):
         logits = []
         for use_cache in (True, False):

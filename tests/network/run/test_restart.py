@@ -87,7 +87,7 @@ def test_from_a_position_on_only_that_is_computed(name):
             expected = net.run(x, sites=LAST)[LAST]
         found = again.run(values, sites=LAST)[LAST]
         torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=1e-6)
-    edit = add(sites="blocks.2.mlp.out", values=1.0, positions=[-1, 7])
+    edit = add(sites="blocks.2.mlp.out", by=1.0, positions=[-1, 7])
     with net.edit(edit):
         expected = net.run(x, sites=LAST)[LAST]
     with net.edit(edit):
@@ -98,7 +98,7 @@ def test_from_a_position_on_only_that_is_computed(name):
 def test_texts_filled_up_on_the_left_begin_at_a_position_too():
     net, texts, site = nissl.load(tiny("llama")), [[5, 6, 7, 8, 9], [9, 10, 11]], NEURONS
     again = restart(net, texts, at=site, from_position=-2, padding="left")
-    edit = add(sites="blocks.2.mlp.out", values=1.0, positions=[-1, 3])
+    edit = add(sites="blocks.2.mlp.out", by=1.0, positions=[-1, 3])
     for row, text in enumerate(texts):
         alone = restart(net, [text], at=site, from_position=-2)
         for values in (None, again.values * 2):

@@ -71,7 +71,7 @@ def test_writing_features_keeps_what_they_do_not_explain():
 def test_an_edit_of_the_site_between_is_seen():
     net, x, sae = nissl.load(tiny("llama")), ids(), random_dictionary()
     features, site = net.with_dictionary(sae), f"{SITE}.sae"
-    with features.edit(ablate(f"{site}[4]"), add(sites=SITE, values=1.0)):
+    with features.edit(ablate(f"{site}[4]"), add(sites=SITE, by=1.0)):
         found = features.run(x, sites=[site, SITE])
     assert torch.equal(found[site], sae.encode(found[SITE]))
 
@@ -104,13 +104,13 @@ def test_features_of_maps_and_under_generation_and_autograd():
         assert not features.run(x, sites="relu.sae")["relu.sae"][..., 2].any()
     net = nissl.load(tiny("gpt2"))
     features = net.with_dictionary(random_dictionary())
-    steer = add(f"{SITE}.sae[5]", values=20.0)
+    steer = add(f"{SITE}.sae[5]", by=20.0)
     with features.edit(steer):
         a = features.generate(ids(), max_new_tokens=6)
         assert features.generate(ids(), max_new_tokens=6, use_cache=False) == a
     assert net.generate(ids(), max_new_tokens=6) != a
     coefficient = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    with features.edit(add(f"{SITE}.sae[5]", values=1.0, coefficient=coefficient)):
+    with features.edit(add(f"{SITE}.sae[5]", by=coefficient)):
         loss = net.model(ids()).logits.square().mean()
     (gradient,) = torch.autograd.grad(loss, coefficient)
     assert gradient != 0

@@ -27,14 +27,15 @@ def ablate(
     sites: str | Iterable[str] | None = None,
     indices: Any = None,
     heads: int | Sequence[int] | None = None,
-    with_: Literal["zero", "mean", "resample"] = "zero",
-    values: ValuesLike | None = None,
-    reference: Any = None,
+    to: ValuesLike | Literal["zero", "mean", "resample"] = "zero",
+    of: Any = None,
     positions: PositionsLike = None,
     items: Items = None,
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Change:
     """Take units out: set them to zero, to a mean, or to their activity at random samples.
+
+    It has nine parameters since what is ablated, to what, and where are three questions.
 
     Parameters
     ----------
@@ -46,20 +47,18 @@ def ablate(
         Which units of each of `sites`.
     heads : int or sequence of int, optional
         Which heads of each of `sites`.
-    with_ : {"zero", "mean", "resample"}
-        What takes their place.
-    values : number, tensor of shape (n_units,), or mapping of site to either, optional
-        The means, for ``with_="mean"``.
-    reference : Recording, mapping of site to Tensor, or inputs, optional
-        Samples for ``"mean"`` (in place of `values`) and ``"resample"``. Inputs are run as one
-        batch when the edit is entered; padding is left out.
+    to : {"zero", "mean", "resample"}, or number, tensor of shape (n_units,), or mapping of site
+        What takes their place: zero, given values, or the mean or random samples of `of`.
+    of : Recording, mapping of site to Tensor, or inputs, optional
+        Samples for ``"mean"`` and ``"resample"``. Inputs are run as one batch when the edit is
+        entered; padding is left out.
     positions : int, ints, slice, boolean mask or callable, optional
         Where; negative ones count from the end of the prompt (`Places`).
     items : int, ints, slice or boolean mask, optional
         Which items of the batch.
-    seed : int
-        Of the samples drawn by ``"resample"``: one for each item and position, the same at every
-        site.
+    seed : int, optional
+        Of the samples drawn by ``"resample"`` (0): one for each item and position, the same at
+        every site.
 
     Returns
     -------
@@ -69,7 +68,7 @@ def ablate(
     Raises
     ------
     NisslError
-        Neither or both of units and sites are given, or what the means are of is missing.
+        Neither or both of units and sites are given, or options that do not belong together.
 
     Examples
     --------
@@ -81,20 +80,25 @@ def ablate(
     0.0
     """
     rule: Rule
-    if with_ == "zero":
-        rule = SetTo(PerUnit(0.0))
-    elif with_ == "mean" and values is not None:
-        rule = SetTo(PerUnit(values))
-    elif with_ in ("mean", "resample") and reference is not None:
-        rule = Mean(reference) if with_ == "mean" else Resample(reference, seed)
-    elif with_ in ("mean", "resample"):
+    kind = to if isinstance(to, str) else "values"
+    sampled = kind in ("mean", "resample")
+    if sampled != (of is not None):
         raise NisslError(
-            f"ablation with_='{with_}' needs samples to take activity from",
-            do="give reference= (a Recording, or inputs to run)"
-            + (", or values= (the means)" * (with_ == "mean")),
+            f"ablation to {kind} " + ("needs samples" if sampled else "takes no of="),
+            do="give to='mean' or to='resample' with of= (a Recording, or inputs to run)",
         )
+    if seed is not None and kind != "resample":
+        raise NisslError(f"ablation to {kind} draws nothing", do="leave seed= out")
+    if not isinstance(to, str):
+        rule = SetTo(PerUnit(to))
+    elif to == "zero":
+        rule = SetTo(PerUnit(0.0))
+    elif to == "mean":
+        rule = Mean(of)
+    elif to == "resample":
+        rule = Resample(of, seed or 0)
     else:
-        raise NisslError(f"with_ is 'zero', 'mean' or 'resample', not {with_!r}")
+        raise NisslError(f"to is 'zero', 'mean', 'resample' or values, not {to!r}")
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "ablate")
 
 
@@ -103,8 +107,7 @@ def clamp(
     *,
     sites: str | Iterable[str] | None = None,
     to: ValuesLike | None = None,
-    minimum: ValuesLike | None = None,
-    maximum: ValuesLike | None = None,
+    between: tuple[ValuesLike | None, ValuesLike | None] | None = None,
     indices: Any = None,
     heads: int | Sequence[int] | None = None,
     positions: PositionsLike = None,
@@ -120,8 +123,8 @@ def clamp(
         Whole sites instead.
     to : number, tensor of shape (n_units,), or mapping of site to either, optional
         The values to hold them at.
-    minimum, maximum : as `to`, optional
-        Or the bounds to keep them within.
+    between : pair of values as `to` or None, optional
+        Or the lowest and the highest value to keep them between; None is no bound.
     indices, heads, positions, items
         As in `ablate`.
 
@@ -140,15 +143,18 @@ def clamp(
     >>> clamp("blocks.3.mlp.neurons[812]", to=10.0)
     clamp(blocks.3.mlp.neurons)
     """
-    bounds = minimum is not None or maximum is not None
-    if (to is None) != bounds:
-        raise NisslError("clamp is given either to=, or minimum= and maximum=")
+    if (to is None) == (between is None):
+        raise NisslError("clamp is given either to=, or between=(low, high)")
     rule: Rule
-    if to is not None:
+    if between is None:
+        assert to is not None
         rule = SetTo(PerUnit(to))
     else:
-        low = None if minimum is None else PerUnit(minimum)
-        rule = Bounded(low, None if maximum is None else PerUnit(maximum))
+        if not isinstance(between, (tuple, list)) or len(between) != 2 or between == (None, None):
+            raise NisslError(
+                f"between is a pair of bounds, not {between!r}", do="between=(low, high)"
+            )
+        rule = Bounded(*(None if bound is None else PerUnit(bound) for bound in between))
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "clamp")
 
 
@@ -192,8 +198,7 @@ def scale(
 def add(
     units: UnitsLike = None,
     *,
-    values: ValuesLike,
-    coefficient: float | Tensor = 1.0,
+    by: ValuesLike,
     sites: str | Iterable[str] | None = None,
     indices: Any = None,
     heads: int | Sequence[int] | None = None,
@@ -206,10 +211,8 @@ def add(
     ----------
     units : Finding, address, or iterable of addresses, optional
         Which units.
-    values : number, tensor of shape (n_units,), or mapping of site to either
+    by : number, tensor of shape (n_units,), or mapping of site to either
         What is added. A direction at a site is one number for each of its units. Its graph is kept.
-    coefficient : float or Tensor
-        Multiplies `values`.
     sites : str or iterable of str, optional
         Whole sites instead.
     indices, heads, positions, items
@@ -223,17 +226,18 @@ def add(
     Examples
     --------
     >>> import torch
-    >>> add(sites="blocks.3.resid_post", values=torch.ones(576), coefficient=4.0)
+    >>> add(sites="blocks.3.resid_post", by=4.0 * torch.ones(576))
     add(blocks.3.resid_post)
     """
-    rule = Added(PerUnit(values), coefficient)
+    rule = Added(PerUnit(by))
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "add")
 
 
 def project(
     directions: Tensor,
     *,
-    sites: str | Iterable[str],
+    units: UnitsLike = None,
+    sites: str | Iterable[str] | None = None,
     onto: bool = False,
     indices: Any = None,
     heads: int | Sequence[int] | None = None,
@@ -246,8 +250,10 @@ def project(
     ----------
     directions : Tensor, shape (n_units,) or (n_directions, n_units)
         They span the subspace, and need be neither orthogonal nor of length one.
-    sites : str or iterable of str
-        Where.
+    units : Finding, address, or iterable of addresses, optional
+        Of which units `directions` speak, in this order.
+    sites : str or iterable of str, optional
+        Whole sites instead.
     onto : bool
         Keep what lies in the subspace, not what lies outside.
     indices, heads, positions, items
@@ -270,4 +276,4 @@ def project(
     project(resid_post)
     """
     rule = Projected(directions, onto)
-    return Change(Units(None, sites, indices, heads), Places(positions, items), rule, "project")
+    return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "project")

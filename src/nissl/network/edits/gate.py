@@ -102,6 +102,11 @@ class Gate:
         """Sites that the edits change."""
         return tuple(name for edit in self.edits for name in edit.writes)
 
+    @property
+    def missed(self) -> bool:
+        """True until every edit has met a position and item that it chooses."""
+        return any(getattr(edit, "missed", False) for edit in self.edits)
+
     def bind(self, net: BaseNetwork) -> Gate:
         """Return the gate and its edits with their sites looked up in a network.
 

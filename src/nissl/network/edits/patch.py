@@ -20,7 +20,7 @@ __all__ = ["Patch", "patch"]
 
 
 def patch(
-    values: Mapping[str, Tensor] | Any,
+    to: Mapping[str, Tensor] | Any,
     *,
     units: UnitsLike = None,
     sites: str | Iterable[str] | None = None,
@@ -34,19 +34,19 @@ def patch(
 
     Parameters
     ----------
-    values : mapping of site to Tensor (batch, place..., unit), or Recording
+    to : mapping of site to Tensor (batch, place..., unit), or Recording
         What ``net.run`` returned, its inputs padded on the right; one item serves the whole batch,
         several go item by item. In a Recording the documents are the items. Where there is no
         number (an expert that was not called, the end of a shorter document) nothing is changed.
     units : Finding, address, or iterable of addresses, optional
-        Which units; by default every unit of every site in `values`.
+        Which units; by default every unit of every site in `to`.
     sites, indices, heads
         As in `ablate`.
     positions : int, ints, slice, boolean mask or callable, optional
         Where to put them. By default at every position of the prompt, which must then be as long as
         the other run's; what is generated after it is not changed.
     from_positions : int or ints, optional
-        Where in `values` to take them, one for each of `positions`; negative ones count from the
+        Where in `to` to take them, one for each of `positions`; negative ones count from the
         end. By default from the same positions.
     items : int, ints, slice or boolean mask, optional
         Which items of the batch.
@@ -72,7 +72,7 @@ def patch(
     True
     """
     if units is None and sites is None:
-        sites = list(values) if isinstance(values, Mapping) else _sites(values)
+        sites = list(to) if isinstance(to, Mapping) else _sites(to)
     if isinstance(from_positions, int):
         from_positions = [from_positions]
     if from_positions is not None:
@@ -83,9 +83,7 @@ def patch(
                 do="give as many positions as from_positions, both as lists of whole numbers",
             )
         positions = list(wanted)
-    return Patch(
-        values, Units(units, sites, indices, heads), Places(positions, items), from_positions
-    )
+    return Patch(to, Units(units, sites, indices, heads), Places(positions, items), from_positions)
 
 
 class Patch:

@@ -72,16 +72,15 @@ class Scaled:
 class Added:
     """Numbers are added to the values."""
 
-    values: PerUnit
-    coefficient: float | Tensor
+    by: PerUnit
 
     def bind(self, net: BaseNetwork, chosen: Mapping[str, Chosen]) -> Added:
         """Look the numbers up."""
-        return Added(self.values.bind(net, chosen), self.coefficient)
+        return Added(self.by.bind(net, chosen))
 
     def __call__(self, site: str, x: Tensor, positions: Tensor | None) -> Tensor:
         """Return the sums."""
-        return x + self.coefficient * self.values.of(site, x)
+        return x + self.by.of(site, x)
 
 
 @dataclass(frozen=True)
@@ -135,25 +134,36 @@ class Projected:
 
     directions: Tensor
     onto: bool
-    basis: Tensor | None = None
+    bases: dict[str, Tensor] = field(default_factory=dict)
 
     def bind(self, net: BaseNetwork, chosen: Mapping[str, Chosen]) -> Projected:
         """Make the directions orthonormal."""
+        return replace(self, bases={site: self._basis(c, site) for site, c in chosen.items()})
+
+    def _basis(self, chosen: Chosen, site: str) -> Tensor:
         matrix = torch.atleast_2d(as_tensor(self.directions)).double()
+        if chosen.order is not None:
+            if matrix.shape[1] != chosen.n_named:
+                raise NisslError(
+                    f"directions of shape {tuple(matrix.shape)} do not fit {chosen.n_named} units",
+                    where=site,
+                )
+            matrix = matrix[:, chosen.order.to(matrix.device)]
         _, size, rows = torch.linalg.svd(matrix, full_matrices=False)
         rank = int((size > size.max() * 1e-10).sum()) if float(size.max().detach()) > 0 else 0
         if not rank:
             raise NisslError("the directions to project are zero")
-        return replace(self, basis=rows[:rank])
+        basis: Tensor = rows[:rank]
+        return basis
 
     def __call__(self, site: str, x: Tensor, positions: Tensor | None) -> Tensor:
         """Return what is left."""
-        if self.basis is None or self.basis.shape[1] != x.shape[-1]:
+        if self.bases[site].shape[1] != x.shape[-1]:
             shape = tuple(torch.atleast_2d(as_tensor(self.directions)).shape)
             raise NisslError(
                 f"directions of shape {shape} do not fit {x.shape[-1]} units", where=site
             )
-        basis = self.basis.to(x)
+        basis = self.bases[site].to(x)
         inside = (x @ basis.T) @ basis
         return inside if self.onto else x - inside
 

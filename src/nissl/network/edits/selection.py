@@ -44,10 +44,16 @@ class Chosen:
         Their indices; None is every unit.
     order : Tensor or None, shape (n_chosen,), int64
         Their places in the list that the user gave, which values per unit follow.
+    n_named : int
+        How many addresses the user gave, those of other sites among them.
+    width : int or None
+        How many units the site has, where that is known.
     """
 
     index: Tensor | None = None
     order: Tensor | None = None
+    n_named: int = 0
+    width: int | None = None
 
     def of(self, x: Tensor, site: str) -> Tensor:
         """Return the chosen units of a site's tensor, shape (batch, place..., n_chosen)."""
@@ -99,7 +105,10 @@ class Units:
             )
         if self.units is not None and (self.indices is not None or self.heads is not None):
             raise NisslError("indices and heads go with sites, not with units")
-        if not self.names():
+        if self.indices is not None and self.heads is not None:
+            raise NisslError("give either indices or heads", do="a head is all of its units")
+        empty = [x for x in (self.indices, self.heads) if x is not None and not np.size(x)]
+        if not self.names() or empty:
             raise NisslError("no unit was given", do="a Finding without rows names none")
         return self
 
@@ -115,10 +124,11 @@ class Units:
         """
         if self.units is None:
             found = net.find(self.names())
-            return {site.name: Chosen(self._of_site(site)) for site in found}
+            return {s.name: Chosen(self._of_site(s), width=s.width) for s in found}
         grouped: dict[str, dict[int, int]] = {}
         sites: dict[str, list[Site]] = {name: net.find(name) for name in self.names()}
-        for order, (name, index) in enumerate(self._addresses()):
+        addresses = self._addresses()
+        for order, (name, index) in enumerate(addresses):
             for site in sites[name]:
                 grouped.setdefault(site.name, {}).setdefault(index, order)
         widths = {site.name: site.width for found in sites.values() for site in found}
@@ -126,7 +136,8 @@ class Units:
         for name, places in grouped.items():
             at = torch.tensor(list(places))
             _check_index(at, widths[name], name)
-            chosen[name] = Chosen(at, torch.tensor(list(places.values())))
+            order_of = torch.tensor(list(places.values()))
+            chosen[name] = Chosen(at, order_of, len(addresses), widths[name])
         return chosen
 
     def _addresses(self) -> list[tuple[str, int]]:
@@ -137,22 +148,16 @@ class Units:
         if self.heads is not None:
             if not site.heads or not site.width:
                 raise NisslError(f"the units of '{site.name}' do not fall into heads")
-            wanted = torch.as_tensor(self.heads).flatten()
+            wanted = _whole_numbers(self.heads, site.heads, site.name, "heads")
             if int(wanted.min()) < 0 or int(wanted.max()) >= site.heads:
                 raise NisslError(f"'{site.name}' has {site.heads} heads, not {wanted.tolist()}")
             size = site.width // site.heads
             return (wanted[:, None] * size + torch.arange(size)).flatten()
         if self.indices is None:
             return None
-        index = torch.as_tensor(self.indices).flatten()
-        if index.dtype == torch.bool:
-            if site.width is not None and len(index) != site.width:
-                raise NisslError(
-                    f"the mask has {len(index)} places, but '{site.name}' has {site.width} units"
-                )
-            index = index.nonzero().flatten()
+        index = _whole_numbers(self.indices, site.width, site.name, "units")
         _check_index(index, site.width, site.name)
-        return index.long()
+        return index
 
 
 class Places:
@@ -274,6 +279,20 @@ class Places:
                 where=site,
             )
         return wanted
+
+
+def _whole_numbers(given: Any, n: int | None, site: str, what: str) -> Tensor:
+    """Return the indices that numbers or a boolean mask mean."""
+    index = torch.as_tensor(given).flatten()
+    if index.dtype == torch.bool:
+        if n is not None and len(index) != n:
+            raise NisslError(f"the mask has {len(index)} places, but '{site}' has {n} {what}")
+        index = index.nonzero().flatten()
+    if index.is_floating_point() or len(index.unique()) < len(index) or not len(index):
+        raise NisslError(
+            f"{what} are named once, by whole numbers or a mask", where=f"{site}: {given}"
+        )
+    return index.long()
 
 
 def _check_index(index: Tensor, width: int | None, site: str) -> None:

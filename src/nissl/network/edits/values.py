@@ -51,6 +51,9 @@ class PerUnit:
             missing = [name for name in chosen if name not in by_name]
             if missing:
                 raise NisslError(f"no values are given for '{missing[0]}'", do="give one for each")
+            unused = [name for name in by_name if name not in chosen]
+            if unused:
+                raise NisslError("values are given for a site that is not edited", where=unused[0])
             at = {name: _fit(as_tensor(by_name[name]), chosen[name], name) for name in chosen}
         else:
             value = as_tensor(given)
@@ -123,15 +126,15 @@ def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:
     if value.ndim != 1:
         raise NisslError(f"values of shape {tuple(value.shape)} are not one per unit", where=site)
     if chosen.order is not None:
-        if int(chosen.order.max()) >= len(value):
+        if len(value) != chosen.n_named:
             raise NisslError(
-                f"{len(value)} values are given for {int(chosen.order.max()) + 1} units or more",
+                f"{len(value)} values are given for {chosen.n_named} units",
                 do="give one number, or one for each address in their order",
             )
         return value[chosen.order.to(value.device)]
     if len(value) == len(chosen.index):
         return value
-    if len(value) > int(chosen.index.max()):
+    if len(value) == chosen.width or (chosen.width is None and len(value) > chosen.index.max()):
         return value[chosen.index.to(value.device)]
     raise NisslError(f"{len(value)} values are given for {len(chosen.index)} units", where=site)
 

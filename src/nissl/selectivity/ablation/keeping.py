@@ -104,7 +104,7 @@ def keeping(
     def without(stay: NDArray[np.bool_]) -> tuple[float, float]:
         pruned = [(name, rows[~stay[rows]]) for name, rows in by_site.items()]
         edits = [
-            ablate(sites=name, indices=index[rows], with_="mean", values=level[rows])
+            ablate(sites=name, indices=index[rows], to=level[rows])
             for name, rows in pruned
             if len(rows)
         ]
