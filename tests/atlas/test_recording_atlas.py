@@ -11,7 +11,7 @@ import zarr
 from nissl.atlas import recording_atlas, tables
 from nissl.atlas.centred import CentredRecording
 from nissl.atlas.neighbours import neighbours_of
-from nissl.atlas.page import write_page
+from nissl.atlas.page.write import write_page
 from nissl.atlas.recording_tables import histograms, summary
 from nissl.errors import NisslError
 from nissl.recording import NotARecording, as_recording, samples_table

@@ -13,14 +13,8 @@ from nissl import NisslError
 from nissl.errors import TooFewSamples
 from nissl.network import ablate, logit_lens
 from nissl.network.run.calls import Call
-from nissl.selectivity import (
-    comparative,
-    damage,
-    head_damage,
-    keeping,
-    log_increase,
-    weighed,
-)
+from nissl.selectivity import comparative, damage, head_damage, keeping, weighed
+from nissl.selectivity.comparative import log_increase
 from nissl.statistics import Test
 from tiny import CAUSAL, VOCABULARY, tiny
 

@@ -7,12 +7,8 @@ import torch
 from nissl.errors import NisslError, UnknownName
 from nissl.network import Network
 from nissl.network.sites.weights import folded_unembedding, folded_weights
-from nissl.selectivity import (
-    GATED_CLASSES,
-    gated_class_shares,
-    gated_classes,
-    gated_function,
-)
+from nissl.selectivity import gated_class_shares, gated_function
+from nissl.selectivity.gated_classes import GATED_CLASSES, gated_classes
 from nissl.statistics import Test
 from nissl.statistics.calibration import rate
 from tiny import tiny

@@ -11,7 +11,6 @@ from nissl import NisslError
 from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
 from nissl.selectivity import (
-    log_odds,
     pair_conductance,
     pair_scores,
     ranking_damage,
@@ -19,6 +18,7 @@ from nissl.selectivity import (
     relevance,
     weighed,
 )
+from nissl.selectivity.inputs.pairs import log_odds
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 from tiny import SPECIAL, WORDS, pair_tokenizer, tiny

@@ -79,7 +79,7 @@ def make_atlas(
     ['unexplained', 'unexplained']
     """
     from nissl.atlas.network_atlas import network_atlas
-    from nissl.atlas.page import write_page
+    from nissl.atlas.page.write import write_page
     from nissl.atlas.recording_atlas import recording_atlas
 
     opened: Any = source

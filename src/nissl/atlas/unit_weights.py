@@ -52,7 +52,7 @@ def weight_columns(net: Network, site: str, n_units: int) -> dict[str, Array]:
 
     gated = np.full(n_units, "", dtype=object)
     if gate is not None and read is not None and write is not None:
-        from nissl.selectivity import gated_classes
+        from nissl.selectivity.gated_classes import gated_classes
 
         folded = folded_weights(net, site, after=False)
         gated[:] = gated_classes(

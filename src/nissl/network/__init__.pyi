@@ -1,7 +1,6 @@
 from .edits.batched import edit_batch as edit_batch
 from .edits.edit import Change as Change
 from .edits.edit import Edit as Edit
-from .edits.editing import editing as editing
 from .edits.fixed import ablate as ablate
 from .edits.fixed import add as add
 from .edits.fixed import clamp as clamp
@@ -16,7 +15,6 @@ from .load import load as load
 from .network import Network as Network
 from .record.character_spans import with_places as with_places
 from .record.recorder import stream as stream
-from .run.generate import generate as generate
 from .run.logit_lens import logit_lens as logit_lens
 from .run.plan import ItemPlan as ItemPlan
 from .run.plan import TextPlan as TextPlan

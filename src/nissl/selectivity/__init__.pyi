@@ -12,15 +12,11 @@ from .activity.document_activity import document_activity as document_activity
 from .activity.influence import activation_states as activation_states
 from .activity.influence import influence as influence
 from .comparative import comparative as comparative
-from .comparative import log_increase as log_increase
 from .coverage import coverage as coverage
-from .detectors import detected as detected
 from .erasing import erasing as erasing
 from .families import families as families
 from .families import weight_signature as weight_signature
-from .gated_classes import GATED_CLASSES as GATED_CLASSES
 from .gated_classes import gated_class_shares as gated_class_shares
-from .gated_classes import gated_classes as gated_classes
 from .gated_function import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
@@ -32,10 +28,8 @@ from .inputs.compliance import compliance as compliance
 from .inputs.compliance import over_compliance as over_compliance
 from .inputs.compliance import scaled_compliance as scaled_compliance
 from .inputs.consistency import consistent as consistent
-from .inputs.facts import NotKnown as NotKnown
 from .inputs.facts import halves as halves
 from .inputs.facts import known as known
-from .inputs.pairs import log_odds as log_odds
 from .inputs.pairs import pair_scores as pair_scores
 from .inputs.parallel import parallel as parallel
 from .language_neurons import language_neurons as language_neurons
@@ -54,7 +48,6 @@ from .programming_neurons import programming_neurons as programming_neurons
 from .relation import relation as relation
 from .relevance import pair_conductance as pair_conductance
 from .relevance import relevance as relevance
-from .skip_layers import SkipLayers as SkipLayers
 from .skip_layers import skip_random as skip_random
 from .skip_layers import skip_voids as skip_voids
 from .sparse_probe import probe_scores as probe_scores

@@ -8,7 +8,8 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.behaviour import answered
-from nissl.selectivity import NotKnown, halves, known
+from nissl.selectivity import halves, known
+from nissl.selectivity.inputs.facts import NotKnown
 from tiny import VOCABULARY, Letters, tiny
 
 

@@ -1,5 +1,4 @@
 from .eeg import read_eeg as read_eeg
-from .file import SUFFIXES as SUFFIXES
 from .file import read_file as read_file
 from .nifti import read_nifti as read_nifti
 from .nwb import read_nwb as read_nwb

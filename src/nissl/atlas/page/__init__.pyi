@@ -1,1 +1,0 @@
-from .write import write_page as write_page
