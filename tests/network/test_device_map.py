@@ -76,3 +76,12 @@ def test_weights_on_disk_are_not_edited_silently(spread):
             net.edit(WeightEdit(name, torch.zeros(1))),
         ):
             pass
+
+
+def test_runs_that_end_early_leave_no_weights_in_memory(spread):
+    net, whole, _ = spread
+    at = "blocks.1.mlp.neurons"
+    devices = [p.device.type for p in net.model.parameters()]
+    close(net.run(ids(), sites=at), whole.run(ids(), sites=at))
+    assert [p.device.type for p in net.model.parameters()] == devices
+    close(net.run(ids(), sites=SITES), whole.run(ids(), sites=SITES))

@@ -494,7 +494,7 @@ def test_an_edit_of_ones_own_sees_batches_positions_and_phases():
     assert [entry[0] for entry in edit.log].count("begin") == 1
     assert edit.log[-1] == ("blocks.1.resid_post", (2, 1, 16), [[3], [2]], "decode")
     with pytest.raises(NisslError, match="an edit made"), net.edit(Shifted(shape=True)):
-        net.run(x, sites="embed")
+        net.run(x, sites="blocks.1.resid_post")
 
 
 def test_the_model_may_write_into_what_an_edit_left():

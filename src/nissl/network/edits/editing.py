@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ class Block:
         self.net = net
         self.edits = edits
         self.batch: Batch | None = None
-        self.calls = 0
+        self.due: set[str] = set()  # sites that some call came to
         self.prompts = 0
         self.sites = [sites_of_edit(net, edit) for edit in edits]
         self.body = body_path(net.model)
@@ -123,9 +123,13 @@ class Block:
 
     def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
         """Count the call that succeeded, and mark the cache that it filled."""
-        self.calls += 1
+        self.finish()
         tag_cache(self.net, kwargs.get("past_key_values"))
         tag_cache(self.net, getattr(output, "past_key_values", None))
+
+    def finish(self, later: Collection[str] = ()) -> None:
+        """Note that a call reached all sites but those that lie later than it went."""
+        self.due |= {site.name for site, _ in self.visits() if site.name not in later}
 
     def visits(self) -> Iterator[tuple[Site, Callable[[Site, Tensor], Tensor]]]:
         """Yield a visitor for each site of each edit, edit by edit."""
@@ -135,11 +139,11 @@ class Block:
 
     def require(self, fired: Fired) -> None:
         """Raise where the model ran and an edit was never applied."""
-        if not self.calls:
-            return
-        fired.require(why="edited")
-        for edit in self.edits:
-            if getattr(edit, "missed", False):
+        Fired({name: n for name, n in fired.calls.items() if name in self.due}).require(
+            why="edited"
+        )
+        for edit, (sites, _) in zip(self.edits, self.sites, strict=True):
+            if getattr(edit, "missed", False) and self.due & {site.name for site in sites}:
                 raise NisslError(
                     "the positions or items that an edit chooses never came by",
                     where=repr(edit),

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.network.record.memory_sink import Memory
 from nissl.network.record.site_samples import Grid, grids_of, grouped, unit_columns
 from nissl.network.run.calls import call_model
-from nissl.network.run.forward import needs_head
+from nissl.network.run.early_stop import Stopped, knows_order
 from nissl.network.run.plan import ItemPlan, Step, TextPlan, plan_of, steps
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
@@ -244,12 +244,20 @@ def _run(
                 return x
             whole = torch.stack(calls.pop(site.name), 1)
         keep(grid, whole, now[0])
+        if counted and number > first and fired.calls == expected:
+            raise Stopped
         return x
 
     total = plan.n_samples if isinstance(plan, TextPlan) else plan.n_items
     unit = "tokens" if isinstance(plan, TextPlan) else "items"
     done = sum(_size(plan, plan.batches[i]) for i in range(first))
-    visits = ((grid.site, visit) for grid in grids)
+    sites = [grid.site for grid in grids]
+    # Where the order of a model is not known, how often each site fires tells when all is done, if
+    # items are alike and the first batch, which is read to its end, shows the same counts.
+    counted = not knows_order(net) and not net.editing and isinstance(plan, ItemPlan)
+    expected = {grid.site.name: grid.calls for grid in grids}
+    number = first
+    visits = [(site, visit) for site in sites]
     with (
         torch.inference_mode(),
         progress_bar(f"Recording {net.name}", total=total, unit=unit, progress=progress) as advance,
@@ -257,11 +265,10 @@ def _run(
         visiting(net.model, visits, batch=lambda: batch[0] if batch else None) as fired,
     ):
         advance(done)
-        head = needs_head(net, [grid.site for grid in grids])
         for number, step in steps(plan, net, first=first):
             now[:] = [step]
             fired.calls = dict.fromkeys(fired.calls, 0)
-            call_model(net, step.call, head=head)
+            call_model(net, step.call, until=sites)
             _require(fired.calls, by_name)
             if after is not None:
                 after(number)

@@ -10,7 +10,6 @@ import torch
 
 from nissl.errors import NisslError
 from nissl.network.run.calls import call_model
-from nissl.network.run.forward import needs_head
 from nissl.network.run.plan import ItemPlan, Step, TextPlan
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
@@ -121,7 +120,7 @@ def grids_of(net: BaseNetwork, plan: TextPlan | ItemPlan, sites: str | Iterable[
         watch_batch(net.model, net.body, now.append),
         visiting(net.model, visits, batch=lambda: now[-1]) as fired,
     ):
-        call_model(net, probe, head=needs_head(net, found))
+        call_model(net, probe, until=found)
         fired.require(why="recorded")
     sequence = None if probe.mask is None else tuple(probe.mask.shape)
     return [_grid(site, shapes[site.name], sequence) for site in found]

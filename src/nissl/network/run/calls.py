@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network.run.early_stop import needs_head, stopping
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.site import Site
 
 __all__ = ["Call", "call_model", "sequence_call", "tensor_call"]
 
@@ -142,8 +145,10 @@ def tensor_call(net: BaseNetwork, inputs: Any) -> Call:
     return Call((inputs,))
 
 
-def call_model(net: BaseNetwork, call: Call, *, head: bool = True) -> Any:
-    """Call the model, or its body alone where no head is wanted.
+def call_model(
+    net: BaseNetwork, call: Call, *, head: bool = True, until: Iterable[Site] | None = None
+) -> Any:
+    """Call the model, or as much of it as is wanted.
 
     Parameters
     ----------
@@ -153,11 +158,13 @@ def call_model(net: BaseNetwork, call: Call, *, head: bool = True) -> Any:
         What it is given.
     head : bool
         False runs the body alone, which spares the logits.
+    until : iterable of Site, optional
+        Run no further than these sites and the edits before them need.
 
     Returns
     -------
     Any
-        What the module returns.
+        What the module returns; with `until` nothing to be relied on.
 
     Raises
     ------
@@ -167,15 +174,19 @@ def call_model(net: BaseNetwork, call: Call, *, head: bool = True) -> Any:
     from nissl.network.run.caches import check_cache
 
     check_cache(net, call.kwargs.get("past_key_values"))
-    module = net.model if head else net.body
+    sites = None if until is None else list(until)
+    whole = head if sites is None else needs_head(net, sites)
+    module = net.model if whole else net.body
     try:
-        return module(*call.args, **call.kwargs)
+        with nullcontext() if sites is None else stopping(net, sites):
+            return module(*call.args, **call.kwargs)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _too_big(error) from error
     except RuntimeError as error:
         if "memory" in str(error) and "alloc" in str(error):
             raise _too_big(error) from error
         raise
+    return None
 
 
 def _too_big(error: BaseException) -> NisslError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["needs_head", "run", "single_call", "visited"]
+__all__ = ["run", "single_call", "visited"]
 
 Visit: TypeAlias = "tuple[Site, Callable[[Site, Tensor], Tensor]]"
 
@@ -60,6 +60,8 @@ def run(
     """
     found = net.find(sites)
     call = single_call(net, inputs, padding=padding)
+    # The keys and values of a cache that the caller keeps must be filled to the last block.
+    fills = call is not inputs and call.kwargs.get("past_key_values") is not None
     kept: dict[str, list[Tensor]] = {site.name: [] for site in found}
 
     def keep(site: Site, x: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ def run(
         return x
 
     with visited(net, [(site, keep) for site in found], gradients=gradients) as fired:
-        call_model(net, call, head=needs_head(net, found))
+        call_model(net, call, until=None if fills else found)
         fired.require(why="recorded")
     return {name: _joined(name, calls) for name, calls in kept.items()}
 
@@ -135,15 +137,6 @@ def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Cal
             do="shorten it, or record it: `record` reads long texts in windows",
         )
     return sequence_call(net, windows.ids, padding=padding)
-
-
-def needs_head(net: BaseNetwork, sites: Iterable[Site]) -> bool:
-    """Tell whether sites that are read or edited lie outside the model's body."""
-    from nissl.network.sites.site import body_path
-
-    body = body_path(net.model)
-    every = [*sites, *net.editing]
-    return not body or any(not f"{site.hook_point.path}.".startswith(f"{body}.") for site in every)
 
 
 def _joined(name: str, calls: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from nissl.errors import NisslError
 from nissl.network.run.caches import copied, empty_cache
 from nissl.network.run.calls import Call, call_model
-from nissl.network.run.forward import needs_head, run, single_call, visited
+from nissl.network.run.forward import run, single_call, visited
 from nissl.network.run.replay import Prefix, replaying, watching
 from nissl.network.sites.attention import Pattern
 from nissl.network.sites.hook_points import module_at
@@ -138,7 +138,7 @@ class Restart:
             visited(net, [(site, keep)]) as fired,
             watching(net.model, self.prefix, needed=own) as stop,
         ):
-            call_model(net, continued(call, cache), head=needs_head(net, [site]))
+            call_model(net, continued(call, cache), until=[site])
             fired.require(why="kept")
         self.values = kept[0]
         if net.architecture is not None:
