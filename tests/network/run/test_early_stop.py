@@ -144,7 +144,7 @@ def test_edits_before_the_end_hold_and_later_ones_are_not_missed():
     assert not torch.equal(found, plain)
     for edit in (
         late,
-        add(values=torch.ones(16), sites="final_norm"),
+        add(by=torch.ones(16), sites="final_norm"),
         ablate("blocks.2.attn.z[0]"),
     ):
         with net.edit(edit):
@@ -169,11 +169,9 @@ def test_edits_before_the_end_hold_and_later_ones_are_not_missed():
 
 
 def test_many_edits_in_one_batch_end_early_too(recwarn):
-    from nissl.network.edits.together import ablated_together
-
     net, x = nissl.load(tiny("llama")), ids()
-    groups = [["blocks.0.mlp.neurons[1]"], ["blocks.1.mlp.neurons[2]"], []]
-    with ablated_together(net, groups), counted(net) as (began, _):
+    edits = [ablate("blocks.0.mlp.neurons[1]"), ablate("blocks.1.mlp.neurons[2]"), None]
+    with net.edit_batch(edits), counted(net) as (began, _):
         found = net.run(x, sites=RESID)[RESID].chunk(3)
         assert began == [1, 1, 0]
     assert torch.equal(found[2], net.run(x, sites=RESID)[RESID])
@@ -190,7 +188,7 @@ def test_features_decoded_to_a_later_site():
     site = "blocks.0.resid_mid.coder"
     wanted = [site, RESID]
     assert torch.equal(net.run(x, sites=site)[site], in_whole(net, x, site)[site])
-    with net.edit(add(values=torch.ones(16), sites=site)):
+    with net.edit(add(by=torch.ones(16), sites=site)):
         one, whole = net.run(x, sites=wanted), in_whole(net, x, wanted)
     assert all(torch.equal(one[s], whole[s]) for s in wanted)
 

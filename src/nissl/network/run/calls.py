@@ -186,7 +186,6 @@ def call_model(
         if "memory" in str(error) and "alloc" in str(error):
             raise _too_big(error) from error
         raise
-    return None
 
 
 def _too_big(error: BaseException) -> NisslError:
