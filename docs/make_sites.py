@@ -25,7 +25,10 @@ MEANINGS = {
     "attn.v": ("values as projected", "key heads x d_head"),
     "attn.q_rot": ("queries as the attention scores see them", "heads x d_head"),
     "attn.k_rot": ("keys as the attention scores see them", "key heads x d_head"),
-    "attn.pattern": ("attention, to be read by `run`; not a Recording", "query, head, key"),
+    "attn.pattern": (
+        "attention, to be read by `run` and written; not a Recording",
+        "query, head, key",
+    ),
     "attn.z": ("what each head reads out, before the output projection", "heads x d_head"),
     "attn.heads": ("what each head adds to the residual stream", "heads x d_model"),
     "attn.out": ("what attention adds to the residual stream, after any post-norm", "d_model"),

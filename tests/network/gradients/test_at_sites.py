@@ -124,8 +124,6 @@ def test_what_cannot_be_differentiated():
     net, x = nissl.load(tiny("llama")), ids()
     with pytest.raises(NisslError, match="not one number"):
         gradients(net, x, sites="embed", metric=lambda y: y)
-    with pytest.raises(NisslError, match="cannot be written"):
-        gradients(net, x, sites="attn.pattern", metric=metric)
     nothing = gradients(net, x, sites="embed", metric=lambda y: torch.ones(()))
     assert not nothing["embed"].any()
     assert all(p.grad is None for p in net.model.parameters())

@@ -95,7 +95,7 @@ class EditBatch:
         self.copies: list[list[Edit]] = []
         self.sites: dict[str, list[list[tuple[Edit, bool]]]] = {}
         self.first: list[int | None] = []
-        self.fused: dict[str, Fused | None] = {}
+        self.fused: dict[tuple[str, int], Fused | None] = {}
         self.reads: tuple[str, ...] = ()
         self.writes: tuple[str, ...] = ()
         met: set[int] = set()
@@ -145,9 +145,10 @@ class EditBatch:
 
     def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: Phase) -> Tensor | None:
         """Return the site's tensor with each copy edited: see `Edit`."""
-        if site not in self.fused:
-            self.fused[site] = _fused(site, self.sites[site], x)
-        fused = self.fused[site]
+        key = site, x.shape[-1]
+        if key not in self.fused:
+            self.fused[key] = _fused(site, self.sites[site], x)
+        fused = self.fused[key]
         if fused is not None:
             return fused(x, self.n_copies)
         if len(x) % self.n_copies:
@@ -224,6 +225,8 @@ def _fused(site: str, copies: list[list[tuple[Edit, bool]]], x: Tensor) -> Fused
             if len(some) > 1 or type(edit) is not Change or not edit.places.everywhere:
                 return None
             chosen = edit.chosen[site]
+            if chosen.heads is not None:
+                return None
             units = slice(None) if chosen.index is None else chosen.index
             if isinstance(edit.rule, Scaled):
                 scaled, matrix, given = True, factors, edit.rule.by

@@ -14,7 +14,6 @@ from nissl.errors import NisslError
 from nissl.network.edits.edit import Edit, as_edits
 from nissl.network.edits.weight_edit import WeightEdit
 from nissl.network.run.caches import check_cache, tag_cache
-from nissl.network.sites.attention import Pattern
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
 from nissl.network.sites.site import Site, body_path
@@ -205,19 +204,10 @@ def sites_of_edit(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:
 
     Raises
     ------
-    NisslError
-        A site cannot be changed.
     UnknownName
         A site is not known.
     """
     written = net.find(edit.writes) if edit.writes else []
-    for site in written:
-        if isinstance(site.hook_point, Pattern):
-            raise NisslError(
-                "attention patterns can be read, not changed",
-                where=site.name,
-                do="edit attn.q_rot, attn.k_rot or attn.v, from which attention is computed",
-            )
     read = net.find(edit.reads) if edit.reads else []
     every = {site.name: site for site in [*read, *written]}
     return list(every.values()), {site.name for site in written}

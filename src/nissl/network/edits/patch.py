@@ -167,6 +167,14 @@ class Patch:
         if len(source) not in (1, len(x)) or source.ndim != x.ndim:
             raise _misfit(source, old, site)
         if positions is None or source.ndim != 3:
+            if mask is None and phase == "decode":
+                return None  # of the prompt alone
+            if self.source is not None:
+                raise NisslError(
+                    f"values of shape {tuple(source.shape)} are not taken from other positions",
+                    where=site,
+                    do="leave from_positions out",
+                )
             if source.shape[1:] != old.shape[1:]:
                 raise _misfit(source, old, site)
             new = source.expand(old.shape)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network.sites.attention import Pattern
 from nissl.network.sites.site import Site, site_of_unit
 
 if TYPE_CHECKING:
@@ -48,15 +49,21 @@ class Chosen:
         How many addresses the user gave, those of other sites among them.
     width : int or None
         How many units the site has, where that is known.
+    heads : Tensor or None, shape (n_heads,), int64
+        Heads of an attention pattern, which has an axis of them; None is every one.
     """
 
     index: Tensor | None = None
     order: Tensor | None = None
     n_named: int = 0
     width: int | None = None
+    heads: Tensor | None = None
 
     def of(self, x: Tensor, site: str) -> Tensor:
         """Return the chosen units of a site's tensor, shape (batch, place..., n_chosen)."""
+        if self.heads is not None:
+            _check_index(self.heads, x.shape[-2], site, "head")
+            return x.index_select(-2, self.heads.to(x.device))
         if self.index is None:
             return x
         _check_index(self.index, x.shape[-1], site)
@@ -64,6 +71,8 @@ class Chosen:
 
     def into(self, x: Tensor, new: Tensor) -> Tensor:
         """Return a site's tensor with the chosen units replaced, out of place."""
+        if self.heads is not None:
+            return x.index_copy(-2, self.heads.to(x.device), new)
         if self.index is None:
             return new
         return x.index_copy(-1, self.index.to(x.device), new)
@@ -124,7 +133,7 @@ class Units:
         """
         if self.units is None:
             found = net.find(self.names())
-            return {s.name: Chosen(self._of_site(s), width=s.width) for s in found}
+            return {site.name: self._of_site(site) for site in found}
         grouped: dict[str, dict[int, int]] = {}
         sites: dict[str, list[Site]] = {name: net.find(name) for name in self.names()}
         addresses = self._addresses()
@@ -144,7 +153,12 @@ class Units:
         given: Any = getattr(self.units, "units", self.units)
         return [site_of_unit(str(a)) for a in ([given] if isinstance(given, str) else given)]
 
-    def _of_site(self, site: Site) -> Tensor | None:
+    def _of_site(self, site: Site) -> Chosen:
+        if self.heads is not None and isinstance(site.hook_point, Pattern):
+            return Chosen(heads=_whole_numbers(self.heads, None, site.name, "heads"))
+        return Chosen(self._index(site), width=site.width)
+
+    def _index(self, site: Site) -> Tensor | None:
         if self.heads is not None:
             if not site.heads or not site.width:
                 raise NisslError(f"the units of '{site.name}' do not fall into heads")
@@ -295,16 +309,16 @@ def _whole_numbers(given: Any, n: int | None, site: str, what: str) -> Tensor:
     return index.long()
 
 
-def _check_index(index: Tensor, width: int | None, site: str) -> None:
+def _check_index(index: Tensor, width: int | None, site: str, what: str = "unit") -> None:
     if width is None or not len(index):
         return
     low, high = int(index.min()), int(index.max())
     if low < 0 or high >= width:
         bad = low if low < 0 else high
         raise NisslError(
-            f"there is no unit {bad}",
+            f"there is no {what} {bad}",
             where=site,
-            do=f"the site has {width} units, 0 to {width - 1}",
+            do=f"the site has {width} {what}s, 0 to {width - 1}",
         )
 
 

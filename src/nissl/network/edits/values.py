@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network.sites.attention import Pattern
 
 if TYPE_CHECKING:
     from nissl.network.edits.selection import Chosen
@@ -92,8 +93,16 @@ def reference_rows(
     Raises
     ------
     NisslError
-        The recording lacks a unit.
+        The recording lacks a unit, or a site is an attention pattern.
     """
+    for site in net.find(list(chosen)):
+        if isinstance(site.hook_point, Pattern):
+            raise NisslError(
+                "an attention pattern has as many units as there are keys, so that there is no "
+                "mean or sample of others",
+                where=site.name,
+                do="give values, or patch it with the pattern of a run of the same length",
+            )
     if hasattr(reference, "dims"):
         return {name: recorded(reference, c, name) for name, c in chosen.items()}
     if isinstance(reference, Mapping) and all(name in reference for name in chosen):

@@ -12,7 +12,6 @@ from torch import Tensor
 from nissl.errors import NisslError
 from nissl.network.run.calls import call_model
 from nissl.network.run.forward import single_call, visited
-from nissl.network.sites.attention import Pattern
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -81,7 +80,7 @@ def gradients(
     Raises
     ------
     NisslError
-        A site never fires or cannot be written, or the metric is not one number.
+        A site never fires, or the metric is not one number.
 
     Examples
     --------
@@ -93,9 +92,6 @@ def gradients(
     [[1.0, 1.0, 1.0]]
     """
     found = net.find(sites)
-    for site in found:
-        if isinstance(site.hook_point, Pattern):
-            raise NisslError("attention patterns cannot be written", where=site.name)
     probes: dict[str, list[Tensor]] = {site.name: [] for site in found}
     values: dict[str, list[Tensor]] = {site.name: [] for site in found}
 

@@ -13,7 +13,6 @@ from nissl.network.run.caches import copied, empty_cache
 from nissl.network.run.calls import Call, call_model
 from nissl.network.run.forward import run, single_call, visited
 from nissl.network.run.replay import Prefix, replaying, watching
-from nissl.network.sites.attention import Pattern
 from nissl.network.sites.hook_points import module_at
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def restart(
     Raises
     ------
     NisslError
-        `at` means several sites, never fires, or cannot be written; or positions cannot be cut.
+        `at` means several sites or never fires, or positions cannot be cut.
 
     Examples
     --------
@@ -119,8 +118,6 @@ class Restart:
     """
 
     def __init__(self, net: BaseNetwork, call: Call, site: Site, cache: Any) -> None:
-        if isinstance(site.hook_point, Pattern):
-            raise NisslError("attention patterns cannot be written", where=site.name)
         self.net, self.call, self.site, self.cache = net, call, site, cache
         self.prefix = Prefix()
         kept: list[Tensor] = []

@@ -1,9 +1,10 @@
-"""What the attention scores see: queries and keys after norms and rotary positions.
+"""What the attention scores see, and the attention pattern.
 
-No module computes them, but every current architecture of transformers hands them to an attention
-function chosen by name from a public registry. While a hook point is attached the model's
-configuration names a function of ours, which lets visitors read or replace queries and keys and
-then calls the function that was chosen before.
+No module computes them, but every current architecture of transformers hands queries and keys,
+after norms and rotary positions, to an attention function chosen by name from a public registry.
+While a hook point is attached the model's configuration names a function of ours, which lets
+visitors read or replace queries, keys and the pattern, and then calls the function that was chosen
+before; where the pattern was replaced, what it reads of the values is computed here.
 """
 
 from __future__ import annotations
@@ -32,13 +33,61 @@ Visitor = Callable[["Scores"], None]
 
 @dataclass
 class Scores:
-    """The arguments of one call of an attention function; visitors may replace query and key."""
+    """The arguments of one call of an attention function, of which visitors may replace some.
+
+    Parameters
+    ----------
+    query, key : Tensor, each shape (batch, head, position, d_head)
+        As the scores see them; several heads of queries may share one of keys.
+    mask : Tensor or None
+        Which keys are seen, boolean, or what is added to the scores.
+    scaling : float or None
+        Multiplies the scores; None is one over the root of d_head.
+    causal : bool
+        Whether no mask stands for a causal one.
+    softcap : float or None
+        What scores stay below, by tanh.
+    written : Tensor or None, shape (batch, head, query position, key position)
+        The pattern that takes the place of the one that follows from the scores.
+    """
 
     query: Tensor
     key: Tensor
     mask: Tensor | None
     scaling: float | None
     causal: bool
+    softcap: float | None = None
+    written: Tensor | None = None
+
+    def pattern(self) -> Tensor:
+        """Return the pattern, shape (batch, head, query position, key position)."""
+        if self.written is not None:
+            return self.written
+        query, groups = self.query, self.query.shape[1] // self.key.shape[1]
+        logits = query @ self.key.repeat_interleave(groups, 1).transpose(-1, -2)
+        logits = logits * (query.shape[-1] ** -0.5 if self.scaling is None else self.scaling)
+        if self.softcap is not None:
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        seen = self._seen(logits)
+        if seen.dtype == torch.bool:
+            logits = logits.masked_fill(~seen, -torch.inf)
+        else:
+            logits = logits + seen
+        return logits.softmax(-1).nan_to_num()
+
+    def read(self, value: Tensor, dropout: float) -> Tensor:
+        """Return what the pattern reads of the values, shape (batch, query position, head, d)."""
+        pattern = nn.functional.dropout(self.pattern(), dropout) if dropout else self.pattern()
+        value = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
+        return (pattern.to(value) @ value).transpose(1, 2).contiguous()
+
+    def _seen(self, logits: Tensor) -> Tensor:
+        """Which keys each query sees: the mask it was given, or what no mask stands for."""
+        if self.mask is not None:
+            return self.mask
+        queries, keys = logits.shape[-2:]
+        every = torch.ones(queries, keys, dtype=torch.bool, device=logits.device)
+        return every.tril(keys - queries) if self.causal else every
 
 
 @dataclass(frozen=True)
@@ -86,7 +135,10 @@ class Rotated:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Attention patterns, to be read only, shape (batch, query position, head, key position).
+    """Attention patterns, shape (batch, query position, head, key position).
+
+    Where one is replaced, attention is what the new pattern reads of the values. Where it is only
+    read, it is computed beside the model's own attention function, which is left as it is.
 
     Parameters
     ----------
@@ -99,30 +151,28 @@ class Pattern:
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
     ) -> list[Handle]:
-        """Compute the pattern beside the model's own attention function."""
+        """Name our attention function in the configuration and register the visitor."""
 
         def visitor(scores: Scores) -> None:
-            query, key = scores.query, scores.key
-            groups = query.shape[1] // key.shape[1]
-            logits = query @ key.repeat_interleave(groups, 1).transpose(-1, -2)
-            logits = logits * (
-                query.shape[-1] ** -0.5 if scores.scaling is None else scores.scaling
-            )
-            seen = _seen(scores, logits)
-            pattern = (
-                logits.masked_fill(~seen, -torch.inf) if seen.dtype == torch.bool else logits + seen
-            )
-            visit(pattern.softmax(-1).nan_to_num().transpose(1, 2))
+            view = scores.pattern().transpose(1, 2)
+            new = visit(view)
+            if new is not view:
+                scores.written = new.transpose(1, 2)
 
-        return [_Attached(model, module_at(model, self.path), visitor)]
+        return [_Attached(model, module_at(model, self.path), visitor, last=True)]
 
 
 class _Attached:
-    """One visitor of one attention module; removing the last restores the configuration."""
+    """One visitor of one attention module; removing the last restores the configuration.
 
-    def __init__(self, model: nn.Module, module: nn.Module, visitor: Visitor) -> None:
+    Visitors with `last` come after all others: the pattern follows from queries and keys.
+    """
+
+    def __init__(
+        self, model: nn.Module, module: nn.Module, visitor: Visitor, *, last: bool = False
+    ) -> None:
         self.config: Any = getattr(module, "config", nn.Module())
-        self.module, self.visitor = module, visitor
+        self.module, self.visitor = module, (last, visitor)
         if not hasattr(self.config, "_attn_implementation"):
             raise NisslError(
                 f"{type(module).__name__} does not choose its attention function by name",
@@ -133,7 +183,7 @@ class _Attached:
         if self.changed:
             _register(chosen)
             self.config._attn_implementation = PREFIX + chosen
-        module.__dict__.setdefault(VISITORS, []).append(visitor)
+        module.__dict__.setdefault(VISITORS, []).append(self.visitor)
 
     def remove(self) -> None:
         """Take the visitor away and put the configuration back."""
@@ -155,9 +205,13 @@ def _register(chosen: str) -> None:
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **options: Any
     ) -> Any:
         causal = options.get("is_causal", getattr(module, "is_causal", True))
-        scores = Scores(query, key, mask, options.get("scaling"), bool(causal))
-        for visitor in module.__dict__.get(VISITORS, ()):
+        # The function of torch knows no cap, and models that name it are computed without.
+        softcap = None if chosen == "sdpa" else options.get("softcap")
+        scores = Scores(query, key, mask, options.get("scaling"), bool(causal), softcap)
+        for _, visitor in sorted(module.__dict__.get(VISITORS, ()), key=lambda each: each[0]):
             visitor(scores)
+        if scores.written is not None:
+            return scores.read(value, float(options.get("dropout") or 0.0)), scores.written
         if chosen == "eager":
             inner = sys.modules[type(module).__module__].eager_attention_forward
         else:
@@ -166,12 +220,3 @@ def _register(chosen: str) -> None:
 
     AttentionInterface.register(PREFIX + chosen, attend)
     AttentionMaskInterface.register(PREFIX + chosen, ALL_MASK_ATTENTION_FUNCTIONS[chosen])
-
-
-def _seen(scores: Scores, logits: Tensor) -> Tensor:
-    """Which keys each query sees: the mask it was given, or what no mask stands for."""
-    if scores.mask is not None:
-        return scores.mask
-    queries, keys = logits.shape[-2:]
-    every = torch.ones(queries, keys, dtype=torch.bool, device=logits.device)
-    return every.tril(keys - queries) if scores.causal else every
