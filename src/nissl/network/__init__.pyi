@@ -7,6 +7,11 @@ from .edits.fixed import clamp as clamp
 from .edits.fixed import project as project
 from .edits.fixed import scale as scale
 from .edits.gate import gate as gate
+from .edits.learned import LearnedEdit as LearnedEdit
+from .edits.learned import LowRank as LowRank
+from .edits.learned import SteeringVector as SteeringVector
+from .edits.learned import UnitScale as UnitScale
+from .edits.learned import frozen as frozen
 from .edits.patch import patch as patch
 from .edits.sparse import threshold as threshold
 from .edits.sparse import top_k as top_k

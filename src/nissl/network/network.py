@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from nissl.network.sites.base import BaseNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from torch import Tensor
 
-    from nissl.network.edits.edit import Edit
+    from nissl.network.edits.edit import EditsLike
     from nissl.network.sites.dictionary import Dictionary
 
 __all__ = ["Network"]
@@ -125,9 +125,7 @@ class Network(BaseNetwork):
         context: AbstractContextManager[Any] = editing(self, *edits)
         return context
 
-    def edit_batch(
-        self, edits: Iterable[Edit | Sequence[Edit] | None]
-    ) -> AbstractContextManager[None]:
+    def edit_batch(self, edits: Iterable[EditsLike]) -> AbstractContextManager[None]:
         """Run copies of the batch in one call, each under its own edits.
 
         A call inside the block answers for every copy: with ``edit_batch([a, [b, c], None])`` the

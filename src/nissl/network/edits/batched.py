@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
-from nissl.network.edits.edit import Change, Edit, as_edits
+from nissl.network.edits.edit import Change, Edit, EditsLike, as_edits
 from nissl.network.edits.editing import editing, sites_of_edit
 from nissl.network.edits.rules import Scaled, SetTo
 from nissl.network.edits.weight_edit import WeightEdit
@@ -27,7 +27,7 @@ __all__ = ["edit_batch"]
 
 
 @contextmanager
-def edit_batch(net: BaseNetwork, edits: Iterable[Edit | Sequence[Edit] | None]) -> Iterator[None]:
+def edit_batch(net: BaseNetwork, edits: Iterable[EditsLike]) -> Iterator[None]:
     """Run copies of the batch in one call, each under its own edits: see `Network.edit_batch`.
 
     The copies are made at the first block that any edit touches, so that what lies before it is
@@ -90,7 +90,11 @@ class EditBatch:
         Whether the model is given the copies, so that none are to be made (`generate`).
     """
 
-    def __init__(self, net: BaseNetwork, edits: Iterable[Edit | Sequence[Edit] | None]) -> None:
+    def __init__(
+        self,
+        net: BaseNetwork,
+        edits: Iterable[EditsLike],
+    ) -> None:
         self.given_copies = False
         self.copies: list[list[Edit]] = []
         self.sites: dict[str, list[list[tuple[Edit, bool]]]] = {}

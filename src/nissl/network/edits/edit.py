@@ -6,8 +6,8 @@ positions it puts what a rule makes of their values; the functions of `edits` re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.batch import Batch, Phase
 
-__all__ = ["Change", "Edit", "Rule"]
+__all__ = ["Change", "Edit", "EditsLike", "Rule"]
 
 
 @runtime_checkable
@@ -88,6 +88,16 @@ class Edit(Protocol):
         Tensor or None, shape of `x`
             What takes its place, at sites that it writes; None leaves it as it is.
         """
+
+
+class Bindable(Protocol):
+    """What becomes an edit in a network: `LearnedEdit`."""
+
+    def bind(self, net: BaseNetwork) -> Edit:
+        """Return the edit with its sites and units looked up."""
+
+
+EditsLike: TypeAlias = "Edit | Bindable | Sequence[Edit | Bindable] | None"
 
 
 class Rule(Protocol):
@@ -184,5 +194,6 @@ def as_edits(given: Iterable[Any]) -> list[Edit]:
     """Return edits, lists of edits flattened."""
     edits: list[Edit] = []
     for item in given:
-        edits += as_edits(item) if isinstance(item, (list, tuple)) else [item]
+        several = isinstance(item, (list, tuple, torch.nn.ModuleList))
+        edits += as_edits(item) if several else [item]
     return edits

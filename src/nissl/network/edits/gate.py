@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
-from nissl.network.edits.edit import Edit, as_edits
+from nissl.network.edits.edit import Edit, EditsLike, as_edits
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -19,7 +19,7 @@ __all__ = ["Gate", "gate"]
 
 
 def gate(
-    edits: Edit | Sequence[Edit],
+    edits: EditsLike,
     *,
     reads: str,
     when: Callable[[Tensor], Tensor],
@@ -29,7 +29,7 @@ def gate(
 
     Parameters
     ----------
-    edits : Edit or sequence of Edit
+    edits : Edit, LearnedEdit, or sequence of them
         What is applied.
     reads : str
         The site whose activity decides; it is computed before those that are written, or is one.

@@ -105,6 +105,13 @@ class Units:
             return tuple(dict.fromkeys(site for site, _ in self._addresses()))
         return (self.sites,) if isinstance(self.sites, str) else tuple(self.sites or ())
 
+    def named(self) -> list[str] | None:
+        """Return the addresses, or None where sites are given."""
+        given: Any = getattr(self.units, "units", self.units)
+        if given is None:
+            return None
+        return [str(a) for a in ([given] if isinstance(given, str) else given)]
+
     def check(self) -> Units:
         """Return itself, or say what is missing or given twice."""
         if (self.units is None) == (self.sites is None):
@@ -150,8 +157,7 @@ class Units:
         return chosen
 
     def _addresses(self) -> list[tuple[str, int]]:
-        given: Any = getattr(self.units, "units", self.units)
-        return [site_of_unit(str(a)) for a in ([given] if isinstance(given, str) else given)]
+        return [site_of_unit(address) for address in self.named() or ()]
 
     def _of_site(self, site: Site) -> Chosen:
         if self.heads is not None and isinstance(site.hook_point, Pattern):
