@@ -65,6 +65,26 @@ same stream (GPT-NeoX) there is no `resid_mid`.
 
 This page is made from the library by `python docs/make_sites.py`.
 
+## Addresses
+
+Whatever can be scored has an address, which `net.find` and the edits understand:
+
+| address | what it names |
+|---|---|
+| `blocks.3.mlp.neurons[812]`, `layer3.0.conv2[5]` | a unit |
+| `blocks.5.resid_post.sae[77]` | a feature, which is a unit of its dictionary's site |
+| `blocks.1.moe.experts[3].neurons[7]` | a unit of an expert |
+| `blocks.3.attn.z[head 5]` | a head |
+| `blocks.3` | a layer: what its attention and its MLP add to the residual stream |
+| `blocks.3.attn.out` | a whole site |
+| `blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]` | an edge |
+
+They may be mixed: `net.edit(nissl.ablate(["blocks.3", "blocks.5.attn.z[head 2]"]))`. So may the
+rows of a Finding: `net.edit(nissl.ablate(found.top(5)))` ablates units, heads or layers alike.
+Values given in the order of the addresses hold for all of a head, a layer or a site. `net.find`
+returns a site, or for the rest a part with its `kind` and its `pieces` (which units of which
+sites). `run` and `record` are given sites. Edges can be named and found, not yet edited.
+
 ## What the names mean
 
 """

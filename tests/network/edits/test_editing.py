@@ -362,7 +362,7 @@ def test_bad_selections_say_what_to_do():
     net = load("llama")
     for edit, said in (
         (lambda: ablate(), "either units or sites"),
-        (lambda: ablate("blocks.0.mlp.neurons"), "not the address"),
+        (lambda: ablate("blocks.0.mlp.neurons[1"), "not an address"),
         (lambda: ablate([]), "no unit"),
         (lambda: ablate("a[1]", indices=[2]), "go with sites"),
         (lambda: ablate(sites="embed", to="mean"), "needs samples"),

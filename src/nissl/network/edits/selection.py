@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nissl.address import parse
 from nissl.errors import NisslError
 from nissl.network.sites.attention import Pattern
-from nissl.network.sites.site import Site, site_of_unit
+from nissl.network.sites.site import Piece, Site, locate, pieces_of
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -22,11 +23,11 @@ __all__ = ["Chosen", "HasUnits", "Items", "Places", "PositionsLike", "Units", "U
 
 
 class HasUnits(Protocol):
-    """Anything that names units: a Finding."""
+    """Anything that names units, heads, layers or sites: a Finding."""
 
     @property
     def units(self) -> list[str]:
-        """Addresses, such as ``blocks.3.mlp.neurons[812]``."""
+        """Addresses: ``blocks.3.mlp.neurons[812]``, ``blocks.3.attn.z[head 5]``, ``blocks.3``."""
 
 
 UnitsLike: TypeAlias = "HasUnits | str | Iterable[str] | None"
@@ -85,7 +86,8 @@ class Units:
     Parameters
     ----------
     units : Finding, address, or iterable of addresses, optional
-        Anything with ``.units``, or addresses.
+        Anything with ``.units``, or addresses of units, features, heads, layers and sites, mixed.
+        A head is all of its units; a layer is what its attention and its MLP add to the stream.
     sites : str or iterable of str, optional
         Whole sites instead.
     indices : sequence of int or boolean mask, optional
@@ -102,7 +104,7 @@ class Units:
     def names(self) -> tuple[str, ...]:
         """Return the sites, as the user wrote them, each once."""
         if self.units is not None:
-            return tuple(dict.fromkeys(site for site, _ in self._addresses()))
+            return tuple(dict.fromkeys(parse(address).site for address in self._addresses()))
         return (self.sites,) if isinstance(self.sites, str) else tuple(self.sites or ())
 
     def named(self) -> list[str] | None:
@@ -134,30 +136,30 @@ class Units:
         Raises
         ------
         NisslError
-            A unit's index is beyond its site's width.
+            A site has no such unit or head, or an edge is given.
         UnknownName
             A site is not known.
         """
         if self.units is None:
             found = net.find(self.names())
             return {site.name: self._of_site(site) for site in found}
-        grouped: dict[str, dict[int, int]] = {}
-        sites: dict[str, list[Site]] = {name: net.find(name) for name in self.names()}
         addresses = self._addresses()
-        for order, (name, index) in enumerate(addresses):
-            for site in sites[name]:
-                grouped.setdefault(site.name, {}).setdefault(index, order)
-        widths = {site.name: site.width for found in sites.values() for site in found}
-        chosen = {}
-        for name, places in grouped.items():
-            at = torch.tensor(list(places))
-            _check_index(at, widths[name], name)
-            order_of = torch.tensor(list(places.values()))
-            chosen[name] = Chosen(at, order_of, len(addresses), widths[name])
-        return chosen
+        grouped: dict[str, list[tuple[Piece, int]]] = {}
+        for order, parts in enumerate(locate(addresses, net.named_sites, net.model)):
+            for piece in (piece for part in parts for piece in pieces_of(part)):
+                grouped.setdefault(piece.site.name, []).append((piece, order))
+        return {name: _together(pieces, len(addresses)) for name, pieces in grouped.items()}
 
-    def _addresses(self) -> list[tuple[str, int]]:
-        return [site_of_unit(address) for address in self.named() or ()]
+    def _addresses(self) -> list[str]:
+        addresses = self.named() or []
+        for address in addresses:
+            if parse(address).target is not None:
+                raise NisslError(
+                    "an edge cannot be edited: what passes along it is not a tensor of its own",
+                    where=address,
+                    do="edit where it begins, which changes all that reads from there",
+                )
+        return addresses
 
     def _of_site(self, site: Site) -> Chosen:
         if self.heads is not None and isinstance(site.hook_point, Pattern):
@@ -299,6 +301,27 @@ class Places:
                 where=site,
             )
         return wanted
+
+
+def _together(pieces: list[tuple[Piece, int]], n_named: int) -> Chosen:
+    """Return pieces of one site, each with its place in the user's list, as one choice."""
+    site = pieces[0][0].site
+    order = torch.tensor([k for _, k in pieces])
+    if isinstance(site.hook_point, Pattern) and all(p.head is not None for p, _ in pieces):
+        first = {p.head: k for p, k in reversed(pieces)}
+        of_list, heads = torch.tensor(list(first.values())), torch.tensor(list(first))
+        return Chosen(None, of_list, n_named, heads=heads)
+    if all(p.units is None and p.head is None for p, _ in pieces):
+        # Alone it is as in sites=: values are one for each of its units.
+        return Chosen(None, order[:1] if n_named > 1 else None, n_named, site.width)
+    places: dict[int, int] = {}
+    for piece, k in pieces:
+        if piece.units is None and site.width is None:
+            raise NisslError("a site and a part of it are given", where=site.name, do="give one")
+        for index in piece.units or range(site.width or 0):
+            places.setdefault(index, k)
+    at = torch.tensor(list(places))
+    return Chosen(at, torch.tensor(list(places.values())), n_named, site.width)
 
 
 def _whole_numbers(given: Any, n: int | None, site: str, what: str) -> Tensor:

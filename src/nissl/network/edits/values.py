@@ -130,7 +130,7 @@ def as_tensor(value: Any) -> Tensor:
 
 def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:
     """Pick what belongs to one site from values for all units."""
-    if value.ndim == 0 or chosen.index is None:
+    if value.ndim == 0 or (chosen.index is None and chosen.order is None):
         return value
     if value.ndim != 1:
         raise NisslError(f"values of shape {tuple(value.shape)} are not one per unit", where=site)
@@ -140,7 +140,9 @@ def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:
                 f"{len(value)} values are given for {chosen.n_named} units",
                 do="give one number, or one for each address in their order",
             )
-        return value[chosen.order.to(value.device)]
+        own = value[chosen.order.to(value.device)]
+        return own if chosen.heads is None else own[:, None]
+    assert chosen.index is not None
     if len(value) == len(chosen.index):
         return value
     if len(value) == chosen.width or (chosen.width is None and len(value) > chosen.index.max()):

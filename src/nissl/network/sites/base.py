@@ -179,22 +179,26 @@ class BaseNetwork:
         return table.astype({"layer": "Int64", "width": "Int64", "heads": "Int64"})
 
     def find(self, asked: str | Iterable[str]) -> list[Site]:
-        """Return the sites that names, globs, aliases or module paths mean.
+        """Return the sites that names, globs, aliases or module paths mean, and what addresses do.
 
         Parameters
         ----------
         asked : str or iterable of str
-            What is wanted.
+            Sites, or addresses: ``blocks.3.mlp.neurons[812]``, ``blocks.3.attn.z[head 5]``,
+            ``blocks.3``, ``blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]``.
 
         Returns
         -------
         list of Site
-            In the order asked, each once.
+            In the order asked, each once. A unit, head, layer or edge is a `Part`, with its
+            ``kind`` and its ``pieces``: which units of which sites.
 
         Raises
         ------
         UnknownName
             A name means no site.
+        NisslError
+            The site has no such unit or head.
         """
         return find_sites(asked, self.named_sites, self.model)
 
