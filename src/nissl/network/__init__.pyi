@@ -1,11 +1,14 @@
 from .edits.batched import edit_batch as edit_batch
 from .edits.edit import Change as Change
 from .edits.edit import Edit as Edit
+from .edits.files import load_edit as load_edit
+from .edits.files import save_edit as save_edit
 from .edits.fixed import ablate as ablate
 from .edits.fixed import add as add
 from .edits.fixed import clamp as clamp
 from .edits.fixed import project as project
 from .edits.fixed import scale as scale
+from .edits.gate import ActivityAbove as ActivityAbove
 from .edits.gate import gate as gate
 from .edits.learned import LearnedEdit as LearnedEdit
 from .edits.learned import LowRank as LowRank

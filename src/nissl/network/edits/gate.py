@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.batch import Batch, Phase
 
-__all__ = ["Gate", "gate"]
+__all__ = ["ActivityAbove", "Gate", "gate"]
 
 
 def gate(
@@ -35,7 +36,7 @@ def gate(
         The site whose activity decides; it is computed before those that are written, or is one.
     when : callable
         Given that site's activity, shape (batch, place..., unit), returns booleans of shape
-        (batch, place...), or (batch,) for whole items.
+        (batch, place...), or (batch,) for whole items. `ActivityAbove` can be saved.
     over : {"position", "prompt"}
         With "position" the condition is asked in every call and decides place by place. With
         "prompt" it is asked of the prompt alone: where it holds at any of an item's tokens, the
@@ -64,6 +65,45 @@ def gate(
     if over not in ("position", "prompt"):
         raise NisslError(f"over is 'position' or 'prompt', not {over!r}")
     return Gate(as_edits([edits]), reads, when, over)
+
+
+@dataclass(frozen=True)
+class ActivityAbove:
+    """A condition of a gate: a unit, or activity along a direction, is above a threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        Above which the gate is open.
+    unit : int, optional
+        Which unit of the site.
+    direction : Tensor, shape (n_units,), optional
+        What the site's activity is multiplied by instead, and summed.
+
+    Raises
+    ------
+    NisslError
+        Neither or both of unit and direction are given.
+
+    Examples
+    --------
+    >>> ActivityAbove(0.5, unit=1)(torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist()
+    [True, False]
+    """
+
+    threshold: float
+    unit: int | None = None
+    direction: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (self.unit is None) == (self.direction is None):
+            raise NisslError("a condition is given either a unit or a direction")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return where it holds, shape (batch, place...)."""
+        if self.direction is None:
+            return x[..., self.unit] > self.threshold
+        return x @ self.direction.to(x) > self.threshold
 
 
 class Gate:
