@@ -16,11 +16,12 @@ Here they are text; ``net.find`` says what they mean in a network.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nissl.errors import NisslError
 
-__all__ = ["Address", "parse"]
+__all__ = ["Address", "parse", "read"]
 
 ARROW = " -> "
 LAYER = re.compile(r"blocks\.(0|[1-9][0-9]*)(?=\.|$)")
@@ -105,16 +106,45 @@ def parse(text: str) -> Address:
     >>> parse("blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]").layer
     4
     """
-    ends = [PART.fullmatch(end) for end in text.split(ARROW)]
-    if not all(ends) or len(ends) > 2:
+    begin, arrow, end = text.partition(ARROW)
+    found = PART.fullmatch(begin)
+    if found is None or ARROW in end or (arrow and not PART.fullmatch(end)):
         raise NisslError(
             f"'{text}' is not an address",
             do="write blocks.3.mlp.neurons[812], blocks.3.attn.z[head 5], blocks.3, a site, or "
             "an edge as in blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]",
         )
-    target = None
-    for match in filter(None, reversed(ends)):
-        index, head = (None if match[k] is None else int(match[k]) for k in ("index", "head"))
-        target = Address(match["site"], index, head, target)
-    assert target is not None
-    return target
+    site, head, index = found.groups()
+    return Address(
+        site,
+        None if index is None else int(index),
+        None if head is None else int(head),
+        parse(end) if arrow else None,
+    )
+
+
+def read(texts: Iterable[object]) -> list[Address | None]:
+    """Read what may be addresses: units of a brain have names of other kinds.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        As in the column ``unit`` of a Finding.
+
+    Returns
+    -------
+    list of Address or None
+        None for what is not an address.
+
+    Examples
+    --------
+    >>> [address and address.layer for address in read(["blocks.3", "AVA left"])]
+    [3, None]
+    """
+    addresses: list[Address | None] = []
+    for text in texts:
+        try:
+            addresses.append(parse(str(text)))
+        except NisslError:
+            addresses.append(None)
+    return addresses

@@ -99,7 +99,7 @@ def test_the_head_is_found(facts):
         assert (best["site"], best["head"], best["layer"]) == (HEADS["sites"], HEAD, LAYER)
         assert best["damage"] > 1
         assert f"{HEADS['sites']}[head {HEAD}]" in found.significant().units
-    with net.edit(ablate(**HEADS, positions=-1)):
+    with net.edit(ablate(found.top(1, by="damage"), positions=-1)):
         without = answer_by_answer(net, facts)
     slow = answer_by_answer(net, facts) - without
     assert best["damage"] == pytest.approx(slow.mean(), abs=1e-5)

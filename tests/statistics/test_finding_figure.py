@@ -91,6 +91,28 @@ def test_a_heatmap_is_of_heads_by_layers_in_their_order(heads, layers):
     assert np.allclose(np.ravel(axes.images[0].get_array()), layers.table["share"])
 
 
+def test_layers_and_heads_are_read_from_addresses(heads, layers):
+    for found in (heads, layers):
+        bare = Finding(found.table.drop(columns=["layer", "head"], errors="ignore"), "m", "none")
+        bare = Finding(bare.table, "m", "none", score=found.score)
+        assert bare.layers == found.layers == found.table["layer"].tolist()
+        for kind in ("layers", "curve", "heatmap"):
+            mine, told = (f.plot(kind).axes[0] for f in (bare, found))
+            assert mine.get_xlabel() == told.get_xlabel()
+            for a, b in zip(mine.get_lines(), told.get_lines(), strict=True):
+                assert np.array_equal(a.get_xydata(), b.get_xydata())
+            for a, b in zip(mine.collections, told.collections, strict=True):
+                assert np.array_equal(a.get_offsets(), b.get_offsets())
+            for a, b in zip(mine.images, told.images, strict=True):
+                assert np.array_equal(a.get_array(), b.get_array())
+        assert "layer" not in bare.table
+    edge = "blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]"
+    units = ["blocks.2.mlp.neurons[7]", "AVA left", "embed[3]", edge]
+    mixed = Finding(pd.DataFrame({"unit": units, "r": [0.1, 0.2, 0.3, 0.4]}), "m", "none")
+    assert mixed.layers == [2, None, None, 4]
+    assert len(mixed.plot("layers").axes[0].collections[0].get_offsets().compressed()) == 4
+
+
 def test_what_cannot_be_drawn_is_refused(layers):
     bare = Finding(pd.DataFrame({"unit": ["a"], "r": [0.5]}), "m", "none")
     assert len(bare.plot().axes) == 1

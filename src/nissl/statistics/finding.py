@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.address import read
 from nissl.errors import NisslError, UnknownName
 
 if TYPE_CHECKING:
@@ -116,6 +117,13 @@ class Finding:
     def units(self) -> list[str]:
         """Addresses of the units in the table, each once, in its order."""
         return [str(u) for u in self.table["unit"].unique()]
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layer of each row: what a column says, or else the address; None for neither."""
+        if "layer" in self.table:
+            return self.table["layer"].tolist()
+        return [None if address is None else address.layer for address in read(self.table["unit"])]
 
     def significant(self, q: float = 0.05) -> Finding:
         """Return the rows whose corrected p is at most `q`, most significant first.
@@ -231,10 +239,10 @@ class Finding:
         Parameters
         ----------
         kind : {"effects", "layers", "bars", "curve", "heatmap"}
-            Ranked effects over the band of the null, with a second panel by layer where layers are
-            known; effects by layer alone; a bar for each row, beside the mean and two deviations of
-            its null; the mean score over layers or positions; or a matrix in colours, where what is
-            found has a frame.
+            Ranked effects over the band of the null, with a second panel by layer where a column or
+            the addresses say layers; effects by layer alone; a bar for each row, beside the mean
+            and two deviations of its null; the mean score over layers or positions; or a matrix in
+            colours, where what is found has a frame.
         by : str or tuple of str, optional
             Columns: whose values bars stand for, and those side by side; what a curve goes over,
             and its lines; rows and columns of a heatmap. By default units and labels; layers (or

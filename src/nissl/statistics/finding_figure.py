@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.address import read
 from nissl.errors import NisslError, UnknownName, require_known
 from nissl.statistics import figure as draw
 
@@ -37,7 +38,7 @@ def finding_figure(
     Parameters
     ----------
     table : DataFrame
-        As of a Finding.
+        As of a Finding. Layers and heads that no column says are read from the addresses.
     score : str
         Its score's column.
     kind, by, value, q, axes
@@ -67,6 +68,7 @@ def finding_figure(
     from matplotlib.figure import Figure
 
     require_known("kind of figure", kind, KINDS)
+    table = _placed(table)
     names = (by,) if isinstance(by, str) else tuple(by or ())
     if kind == "layers" and not names:
         names = ("layer",)
@@ -83,6 +85,23 @@ def finding_figure(
         _DRAWN[one](table, score, names, value, q, own)
     figure.suptitle(title, fontsize=9)
     return figure
+
+
+def _placed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the layer and the head of each row that its address says."""
+    missing = [name for name in ("layer", "head") if name not in table]
+    if not missing:
+        return table
+    addresses = read(table["unit"])
+    for name in missing:
+        # An edge has two heads, of which neither is its place.
+        told = [
+            None if name == "head" and a and a.target else getattr(a, name, None) for a in addresses
+        ]
+        if any(value is not None for value in told):
+            whole = None not in told
+            table = table.assign(**{name: np.asarray(told, dtype=int if whole else float)})
+    return table
 
 
 def _effects(

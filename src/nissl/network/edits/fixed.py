@@ -40,7 +40,9 @@ def ablate(
     Parameters
     ----------
     units : Finding, address, or iterable of addresses, optional
-        Which units: ``blocks.3.mlp.neurons[812]``, or anything with ``.units``.
+        Which units (``blocks.3.mlp.neurons[812]``), heads (``blocks.3.attn.z[head 5]``), layers
+        (``blocks.3``: what its attention and its MLP add to the stream) or sites, mixed; or
+        anything with ``.units``.
     sites : str or iterable of str, optional
         Whole sites instead.
     indices : sequence of int or boolean mask, optional

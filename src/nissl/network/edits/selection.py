@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nissl.address import parse
+from nissl.address import Address, parse
 from nissl.errors import NisslError
 from nissl.network.sites.attention import Pattern
-from nissl.network.sites.site import Piece, Site, locate, pieces_of
+from nissl.network.sites.site import Piece, Site, locate
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -104,7 +105,7 @@ class Units:
     def names(self) -> tuple[str, ...]:
         """Return the sites, as the user wrote them, each once."""
         if self.units is not None:
-            return tuple(dict.fromkeys(parse(address).site for address in self._addresses()))
+            return tuple(dict.fromkeys(address.site for address in self._addresses))
         return (self.sites,) if isinstance(self.sites, str) else tuple(self.sites or ())
 
     def named(self) -> list[str] | None:
@@ -143,20 +144,20 @@ class Units:
         if self.units is None:
             found = net.find(self.names())
             return {site.name: self._of_site(site) for site in found}
-        addresses = self._addresses()
         grouped: dict[str, list[tuple[Piece, int]]] = {}
-        for order, parts in enumerate(locate(addresses, net.named_sites, net.model)):
-            for piece in (piece for part in parts for piece in pieces_of(part)):
+        for order, pieces in enumerate(locate(self._addresses, net.named_sites, net.model)):
+            for piece in pieces:
                 grouped.setdefault(piece.site.name, []).append((piece, order))
-        return {name: _together(pieces, len(addresses)) for name, pieces in grouped.items()}
+        return {name: _together(pieces, len(self._addresses)) for name, pieces in grouped.items()}
 
-    def _addresses(self) -> list[str]:
-        addresses = self.named() or []
+    @cached_property
+    def _addresses(self) -> list[Address]:
+        addresses = [parse(text) for text in self.named() or []]
         for address in addresses:
-            if parse(address).target is not None:
+            if address.target is not None:
                 raise NisslError(
                     "an edge cannot be edited: what passes along it is not a tensor of its own",
-                    where=address,
+                    where=str(address),
                     do="edit where it begins, which changes all that reads from there",
                 )
         return addresses
@@ -306,14 +307,14 @@ class Places:
 def _together(pieces: list[tuple[Piece, int]], n_named: int) -> Chosen:
     """Return pieces of one site, each with its place in the user's list, as one choice."""
     site = pieces[0][0].site
-    order = torch.tensor([k for _, k in pieces])
     if isinstance(site.hook_point, Pattern) and all(p.head is not None for p, _ in pieces):
         first = {p.head: k for p, k in reversed(pieces)}
         of_list, heads = torch.tensor(list(first.values())), torch.tensor(list(first))
         return Chosen(None, of_list, n_named, heads=heads)
     if all(p.units is None and p.head is None for p, _ in pieces):
         # Alone it is as in sites=: values are one for each of its units.
-        return Chosen(None, order[:1] if n_named > 1 else None, n_named, site.width)
+        first_named = torch.tensor([pieces[0][1]]) if n_named > 1 else None
+        return Chosen(None, first_named, n_named, site.width)
     places: dict[int, int] = {}
     for piece, k in pieces:
         if piece.units is None and site.width is None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nissl.address import Address, parse
 from nissl.errors import NisslError, UnknownName
@@ -80,8 +80,7 @@ class Site:
     heads: int | None = None
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What of one site an address names.
 
     Parameters
@@ -187,22 +186,24 @@ def find_sites(
     >>> [s.name for s in find_sites(["0", "1:in", "0[2]"], {}, model)]
     ['0', '1:in', '0[2]']
     """
-    names = [asked] if isinstance(asked, str) else [str(name) for name in asked]
-    found = {site.name: site for sites in locate(names, named, model) for site in sites}
+    lookup, found = _Lookup(named, model), dict[str, Site]()
+    for name in [asked] if isinstance(asked, str) else asked:
+        for site in lookup.found(str(name)):
+            found.setdefault(site.name, site)
     if not found:
         raise NisslError("no site was asked for", do="net.sites() lists them")
     return list(found.values())
 
 
 def locate(
-    addresses: Iterable[str], named: Mapping[str, Site], model: nn.Module
-) -> list[list[Site]]:
-    """Return what each address means: several sites or parts, where it is a glob.
+    addresses: Iterable[Address], named: Mapping[str, Site], model: nn.Module
+) -> list[list[Piece]]:
+    """Return what of which sites each address means.
 
     Parameters
     ----------
-    addresses : iterable of str
-        As of `find_sites`.
+    addresses : iterable of Address
+        Of units, heads, layers, sites and edges; a glob means several.
     named : mapping of str to Site
         The sites with names.
     model : nn.Module
@@ -210,38 +211,16 @@ def locate(
 
     Returns
     -------
-    list of list of Site
+    list of list of Piece
         At least one for each.
+
+    Raises
+    ------
+    NisslError
+        As `find_sites`.
     """
-
-    @cache
-    def sites(name: str) -> list[Site]:
-        return _find(name, named, model)
-
-    def parts(text: str) -> list[Site]:
-        try:
-            address = parse(text)
-        except NisslError:
-            return sites(text)  # which says what is near
-        if address.target is not None:
-            ends = [parts(str(Address(a.site, a.index, a.head))) for a in (address, address.target)]
-            pieces = tuple(piece for end in ends for one in end for piece in pieces_of(one))
-            if len(pieces) != 2:
-                raise NisslError("an edge has one beginning and one end", where=text)
-            return [_part(text, "edge", pieces, address.layer)]
-        if address.is_layer and f"{text}.{ADDED[0]}" in named:
-            pieces = tuple(Piece(sites(f"{text}.{name}")[0]) for name in ADDED)
-            return [_part(text, "layer", pieces, address.layer)]
-        if address.index is None and address.head is None:
-            return sites(text)
-        return [_inside(site, address) for site in sites(address.site)]
-
-    return [parts(text) for text in addresses]
-
-
-def pieces_of(site: Site) -> tuple[Piece, ...]:
-    """Return what of which sites a part is; a whole site is one piece."""
-    return site.pieces if isinstance(site, Part) else (Piece(site),)
+    lookup = _Lookup(named, model)
+    return [lookup.pieces(address) for address in addresses]
 
 
 def site_of_unit(address: str) -> tuple[str, int]:
@@ -299,37 +278,78 @@ class _NoHook:
         )
 
 
-def _part(name: str, kind: str, pieces: tuple[Piece, ...], layer: int | None) -> Part:
-    n = [p.site.width if p.units is None else len(p.units) for p in pieces]
-    width = n[0] if len(n) == 1 else None
-    return Part(name, _NoHook(name), layer, width, None, kind, pieces)
+class _Lookup:
+    """Finds sites and parts of one model; each site is looked up once."""
+
+    def __init__(self, named: Mapping[str, Site], model: nn.Module) -> None:
+        self.named = named
+        self.sites = cache(lambda name: _find(name, named, model))
+
+    def found(self, text: str) -> list[Site]:
+        """Return the sites or parts that a name or an address means."""
+        try:
+            address = parse(text)
+        except NisslError:
+            return self.sites(text)  # which says what is near
+        if address.target is not None:
+            return [_part(text, "edge", self.pieces(address), address.layer)]
+        if self._is_layer(address):
+            return [_part(text, "layer", self.pieces(address), address.layer)]
+        if address.index is None and address.head is None:
+            return self.sites(text)
+        kind = "unit" if address.head is None else "head"
+        return [
+            _part(str(replace(address, site=p.site.name)), kind, [p], p.site.layer)
+            for p in self.pieces(address)
+        ]
+
+    def pieces(self, address: Address) -> list[Piece]:
+        """Return what of which sites an address means."""
+        if address.target is not None:
+            ends = [self.pieces(end) for end in (replace(address, target=None), address.target)]
+            if any(len(end) != 1 for end in ends):
+                raise NisslError("an edge has one beginning and one end", where=str(address))
+            return [end[0] for end in ends]
+        if address.index is not None or address.head is not None:
+            return [_inside(site, address) for site in self.sites(address.site)]
+        names = [address.site]
+        if self._is_layer(address):
+            names = [f"{address.site}.{name}" for name in ADDED]
+        return [Piece(site) for name in names for site in self.sites(name)]
+
+    def _is_layer(self, address: Address) -> bool:
+        return address.is_layer and f"{address.site}.{ADDED[0]}" in self.named
 
 
-def _inside(site: Site, address: Address) -> Part:
+def _part(name: str, kind: str, pieces: list[Piece], layer: int | None) -> Part:
+    units = pieces[0].units
+    width = len(units) if len(pieces) == 1 and units is not None else None
+    return Part(name, _NoHook(name), layer, width, None, kind, tuple(pieces))
+
+
+def _inside(site: Site, address: Address) -> Piece:
     """Return a unit or a head of a site."""
-    head, units = address.head, None
-    if address.index is not None:
-        units = range(address.index, address.index + 1)
-        if site.width is not None and address.index >= site.width:
+    index, head = address.index, address.head
+    if index is not None:
+        if site.width is not None and index >= site.width:
             raise NisslError(
-                f"there is no unit {address.index}",
+                f"there is no unit {index}",
                 where=site.name,
                 do=f"the site has {site.width} units, 0 to {site.width - 1}",
             )
-    elif head is not None and not isinstance(site.hook_point, Pattern):
-        if not site.heads or not site.width:
-            raise NisslError(f"the units of '{site.name}' do not fall into heads")
-        if head >= site.heads:
-            raise NisslError(
-                f"there is no head {head}",
-                where=site.name,
-                do=f"the site has {site.heads} heads, 0 to {site.heads - 1}",
-            )
-        size = site.width // site.heads
-        units = range(head * size, (head + 1) * size)
-    name = str(Address(site.name, address.index, head))
-    kind = "unit" if head is None else "head"
-    return _part(name, kind, (Piece(site, units, head),), site.layer)
+        return Piece(site, range(index, index + 1))
+    if isinstance(site.hook_point, Pattern):
+        return Piece(site, None, head)
+    if not site.heads or not site.width or head is None:
+        raise NisslError(f"the units of '{site.name}' do not fall into heads")
+    if head >= site.heads:
+        raise NisslError(
+            f"there is no head {head}",
+            where=site.name,
+            do=f"the site has {site.heads} heads, 0 to {site.heads - 1}",
+        )
+    size = site.width // site.heads
+    return Piece(site, range(head * size, (head + 1) * size), head)
 
 
 def body_path(model: nn.Module) -> str:

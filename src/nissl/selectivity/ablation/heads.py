@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nissl.address import Address
 from nissl.behaviour.asked import Asked
 from nissl.behaviour.prefix_sharing import same_length, together
 from nissl.behaviour.prompts import encoded
@@ -65,8 +66,8 @@ def head_damage(
     -------
     Finding
         One row for each head: ``damage`` (the mean fall of the answer's log probability, in nats),
-        effect, null mean, p (one-sided), q, ``site``, ``layer`` and ``head``, for
-        ``ablate(sites=row.site, heads=row.head)``.
+        effect, null mean, p (one-sided), q, ``site``, ``layer`` and ``head``. Its heads can be
+        ablated: ``ablate(found.top(1))``.
 
     Raises
     ------
@@ -91,7 +92,7 @@ def head_damage(
         if not site.heads:
             raise NisslError(f"the units of '{site.name}' do not fall into heads")
     rows = [
-        (f"{site.name}[head {head}]", site.name, site.layer, head)
+        (str(Address(site.name, head=head)), site.name, site.layer, head)
         for site in found
         for head in range(site.heads or 0)
     ]
