@@ -23,7 +23,7 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
 import nissl
-from nissl.behaviour import encoded, first_tokens, logit_difference
+from nissl.behaviour import first_tokens, logit_difference, token_ids
 from nissl.cache import cache_dir
 from nissl.network import WeightEdit
 from nissl.network.gradients import gradients
@@ -174,7 +174,7 @@ def scaled(net, units, chosen, questions):
 def going_along(net, chosen, questions):
     """Changes of weights by which neurons write what makes it go along, for one nat more."""
     told, right = (torch.from_numpy(first_tokens(net, questions[c])) for c in ("told", "right"))
-    call = sequence_call(net, encoded(net, list(questions["text"]))[0], padding="left")
+    call = sequence_call(net, token_ids(net, questions["text"]), padding="left")
     call.kwargs["logits_to_keep"] = 1
     found = gradients(
         net,

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.behaviour import answered
+from nissl.behaviour import PromptScorer
 from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
 from nissl.statistics import Test
 
@@ -26,7 +26,7 @@ def known(net):
     """Facts that the network answers rightly, of the relations of which it knows most."""
     facts = nissl.read("relations").sample(frac=1, random_state=SEED)
     facts = facts.groupby("relation").head(TRIED)
-    before, right = answered(net, list(facts["text"]), list(facts["answer"]))
+    before, right = PromptScorer(net, list(facts["text"]), list(facts["answer"])).answers()
     facts = facts.assign(before=before)[right]
     counts = facts["relation"].value_counts().head(RELATIONS)
     return facts[facts["relation"].isin(counts.index[counts >= LEAST])]
@@ -35,7 +35,8 @@ def known(net):
 def fall(net, facts, units):
     """By how much answers get less likely without units, in nats."""
     with net.edit(nissl.ablate(units)):
-        after, _ = answered(net, list(facts["text"]), list(facts["answer"]), progress=False)
+        scorer = PromptScorer(net, list(facts["text"]), list(facts["answer"]))
+        after, _ = scorer.answers(progress=False)
     return float((facts["before"] - after).mean())
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 import nissl
-from nissl.behaviour import last_logits
+from nissl.behaviour import PromptScorer
 from nissl.network import Network, logit_lens
 from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
 from nissl.statistics import Test
@@ -63,7 +63,7 @@ def choose(net, facts, *edits):
     """Score facts: how often the right one of four answers is the likeliest, and of all tokens."""
     texts, choices, found = list(facts["text"]), np.stack(facts["choices"]), []
     with net.edit(*edits):
-        for rows, logits in last_logits(net, texts, batch_size=BATCH, progress=False):
+        for _, rows, logits in PromptScorer(net, texts).logits(batch_size=BATCH, progress=False):
             found.append(scored(logits, choices[rows]))
     return dict(zip(("accuracy", "top1"), np.concatenate(found, axis=1).mean(axis=1), strict=True))
 

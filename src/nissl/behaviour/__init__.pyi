@@ -1,12 +1,10 @@
-from .answers import answered as answered
-from .answers import last_logits as last_logits
-from .asked import Asked as Asked
 from .behaviour import Behaviour as Behaviour
 from .losses import losses as losses
 from .metrics import kl as kl
 from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference
+from .prompt_scorer import PromptScorer as PromptScorer
+from .prompt_scorer import ablations as ablations
 from .prompts import beginnings as beginnings
-from .prompts import encoded as encoded
 from .prompts import first_tokens as first_tokens
-from .questions import Questions as Questions
+from .prompts import token_ids as token_ids

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.behaviour.log_probabilities import log_probabilities
-from nissl.behaviour.prefix_sharing import together
+from nissl.behaviour.prefix_sharing import chunked
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 
@@ -145,7 +145,7 @@ class Predicted:
 
         total = np.zeros((len(groups), self.n_texts))
         # Other edits may act on one item of the batch, which must stay as it is.
-        for chunk in together(len(groups), 1 if self.net.editing else batch_size):
+        for chunk in chunked(len(groups), 1 if self.net.editing else batch_size):
             size = max(batch_size // len(chunk), 1)
             edits = [ablate(groups[g]) if len(groups[g]) else None for g in chunk]
             with torch.inference_mode(), edit_batch(self.net, edits):

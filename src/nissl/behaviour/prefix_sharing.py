@@ -1,4 +1,4 @@
-"""Bundles: prompts that share their beginning, and batches of one length."""
+"""Prefix sharing: prompts that begin with the same tokens, and batches of one length."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["alike", "bundles_of", "same_length", "together"]
+__all__ = ["chunked", "of_one_length", "shared_prefixes", "with_like_prefixes"]
 
 Ids = NDArray[np.int64]
 CALL = 8  # tokens that cost about as much as one more call
 
 
-def bundles_of(ids: list[Ids]) -> list[tuple[int, list[int]]]:
+def shared_prefixes(ids: list[Ids]) -> list[tuple[int, list[int]]]:
     """Divide prompts by what they share at their beginning, so that few tokens are read.
 
     Parameters
@@ -25,51 +25,53 @@ def bundles_of(ids: list[Ids]) -> list[tuple[int, list[int]]]:
     Returns
     -------
     list of tuple of int and list of int
-        For each bundle, how many tokens it shares (0 for those that are read whole), and which
-        prompts are in it.
+        For each prefix, how many tokens it has (0 for prompts that are read whole), and which
+        prompts begin with it.
 
     Examples
     --------
-    >>> bundles_of([np.arange(20), np.append(np.arange(19), 0)])
+    >>> shared_prefixes([np.arange(20), np.append(np.arange(19), 0)])
     [(19, [0, 1])]
     """
     rows = list(range(len(ids)))
-    bundles = _divided([row.tolist() for row in ids], rows)[1]
-    alone = [row for shared, members in bundles if not shared for row in members]
-    return [b for b in bundles if b[0]] + ([(0, alone)] if alone else [])
+    prefixes = _divided([row.tolist() for row in ids], rows)[1]
+    alone = [row for shared, members in prefixes if not shared for row in members]
+    return [b for b in prefixes if b[0]] + ([(0, alone)] if alone else [])
 
 
-def alike(bundles: list[tuple[int, list[int]]], most: int) -> Iterator[tuple[int, list[list[int]]]]:
-    """Yield bundles that share as many tokens, so that their beginnings are read together.
+def with_like_prefixes(
+    prefixes: list[tuple[int, list[int]]], most: int
+) -> Iterator[tuple[int, list[list[int]]]]:
+    """Yield prefixes of one length, some at a time, so that they are read together.
 
     Parameters
     ----------
-    bundles : list of tuple of int and list of int
-        What `bundles_of` returns.
+    prefixes : list of tuple of int and list of int
+        What `shared_prefixes` returns.
     most : int
         How many at a time.
 
     Yields
     ------
     shared : int
-        How many tokens each of them shares.
+        How many tokens each of them has.
     rows : list of list of int
         The prompts of each.
 
     Examples
     --------
-    >>> list(alike([(3, [0, 1]), (2, [2, 3]), (3, [4, 5])], 8))
+    >>> list(with_like_prefixes([(3, [0, 1]), (2, [2, 3]), (3, [4, 5])], 8))
     [(3, [[0, 1], [4, 5]]), (2, [[2, 3]])]
     """
     by_shared: dict[int, list[list[int]]] = {}
-    for shared, rows in bundles:
+    for shared, rows in prefixes:
         by_shared.setdefault(shared, []).append(rows)
-    for shared, alike in by_shared.items():
-        for at in range(0, len(alike), most):
-            yield shared, alike[at : at + most]
+    for shared, some in by_shared.items():
+        for at in range(0, len(some), most):
+            yield shared, some[at : at + most]
 
 
-def same_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list[int]]:
+def of_one_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list[int]]:
     """Divide prompts into batches of one length, so that nothing is padded.
 
     Parameters
@@ -88,7 +90,7 @@ def same_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list
 
     Examples
     --------
-    >>> same_length([np.zeros(2), np.zeros(1), np.zeros(2)], [0, 1, 2], most=8)
+    >>> of_one_length([np.zeros(2), np.zeros(1), np.zeros(2)], [0, 1, 2], most=8)
     [[1], [0, 2]]
     """
     batches = []
@@ -98,7 +100,7 @@ def same_length(ids: Sequence[Ids], rows: Sequence[int], most: int) -> list[list
     return batches
 
 
-def together(n_groups: int, most: int) -> list[list[int]]:
+def chunked(n_groups: int, most: int) -> list[list[int]]:
     """Divide groups into as few chunks as hold at most so many each, of about one size.
 
     Parameters
@@ -115,7 +117,7 @@ def together(n_groups: int, most: int) -> list[list[int]]:
 
     Examples
     --------
-    >>> together(5, 3)
+    >>> chunked(5, 3)
     [[0, 1, 2], [3, 4]]
     """
     n_chunks = -(-n_groups // max(most, 1))
@@ -123,7 +125,7 @@ def together(n_groups: int, most: int) -> list[list[int]]:
 
 
 def _divided(ids: list[list[int]], rows: list[int]) -> tuple[int, list[tuple[int, list[int]]]]:
-    """Return the cheaper of one bundle and of bundles by the first token that is not shared."""
+    """Return the cheaper of one prefix and of prefixes by the first token that is not shared."""
     total = sum(len(ids[r]) for r in rows)
     if len(rows) == 1:
         return total, [(0, rows)]

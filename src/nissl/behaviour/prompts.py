@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["beginnings", "encoded", "first_tokens"]
+__all__ = ["answer_tokens", "beginnings", "first_tokens", "token_ids"]
 
 
 def beginnings(net: Network, texts: Iterable[str], n_tokens: int) -> list[list[int]]:
@@ -47,44 +47,84 @@ def beginnings(net: Network, texts: Iterable[str], n_tokens: int) -> list[list[i
     return [encode(t, add_special_tokens=False, verbose=False)[:n_tokens] for t in texts]
 
 
-def encoded(
-    net: Network, prompts: Sequence[str], answers: Sequence[str] = ()
-) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
-    """Return the token ids of prompts, and the first of each answer.
+def token_ids(net: Network, prompts: Iterable[Any]) -> list[NDArray[np.int64]]:
+    """Return the token ids of prompts.
 
     Parameters
     ----------
     net : Network
         A language model.
-    prompts : sequence of str
-        What it reads.
-    answers : sequence of str, optional
-        How each goes on.
+    prompts : iterable of str or of token ids
+        What it reads; texts with the special tokens that the tokenizer puts around them.
 
     Returns
     -------
-    ids : list of array of int64, each shape (length,)
-        Of the prompts, special tokens among them.
-    first : array of int64, shape (n_answers,)
-        The first token of each answer.
+    list of array of int64, each shape (length,)
+        Token ids.
 
     Raises
     ------
     NisslError
-        There are not as many answers as prompts, or the network has no tokenizer.
+        The network has no tokenizer for a text, or a prompt is empty.
 
     Examples
     --------
-    >>> encoded(net, ["The capital of France is"], [" Paris"])[1]  # doctest: +SKIP
-    array([7042])
+    >>> token_ids(net, ["The capital of France is"])  # doctest: +SKIP
+    [array([ 504, 3575,  282, 4649,  314])]
     """
-    if answers and len(prompts) != len(answers):
-        raise NisslError(
-            f"{len(answers)} answers for {len(prompts)} prompts", do="give one for each"
+    found = [
+        np.asarray(
+            net.require_tokenizer().encode(p, add_special_tokens=True) if isinstance(p, str) else p
         )
-    tokenizer = net.require_tokenizer()
-    ids = [np.asarray(tokenizer.encode(p, add_special_tokens=True)) for p in prompts]
-    return ids, first_tokens(net, answers)
+        for p in prompts
+    ]
+    for number, ids in enumerate(found):
+        if not ids.size:
+            raise NisslError("a prompt has no token", where=f"prompt {number}", do="leave it out")
+    return found
+
+
+def answer_tokens(net: Network, answers: Sequence[Any], *, of: int) -> list[list[int]]:
+    """Return the tokens of each answer.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    answers : sequence of str or of token ids
+        With the space that begins them; there may be none at all.
+    of : int
+        How many prompts they belong to.
+
+    Returns
+    -------
+    list of list of int
+        Token ids, at least one each.
+
+    Raises
+    ------
+    NisslError
+        There are not as many answers as prompts, an answer has no token, or the network has no
+        tokenizer for a text.
+
+    Examples
+    --------
+    >>> answer_tokens(net, [" Paris"], of=1)  # doctest: +SKIP
+    [[7042]]
+    """
+    if len(answers) not in (0, of):
+        raise NisslError(f"{len(answers)} answers for {of} prompts", do="give one for each")
+    found = []
+    for number, answer in enumerate(answers):
+        ids = answer
+        if isinstance(answer, str):
+            ids = net.require_tokenizer().encode(answer, add_special_tokens=False)
+        if not len(ids):
+            raise NisslError(
+                f"the answer {answer!r} has no token", where=f"prompt {number}", do="leave it out"
+            )
+        found.append([int(token) for token in ids])
+    return found
 
 
 def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
@@ -112,5 +152,5 @@ def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
     >>> first_tokens(net, [" Paris"])  # doctest: +SKIP
     array([7042])
     """
-    encode = net.require_tokenizer().encode
-    return np.asarray([encode(a, add_special_tokens=False)[0] for a in answers])
+    given = list(answers)
+    return np.asarray([tokens[0] for tokens in answer_tokens(net, given, of=len(given))])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.behaviour.prompts import encoded
+from nissl.behaviour.prompts import first_tokens, token_ids
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.progress import progress_bar
@@ -110,7 +110,8 @@ def comparative(
     if net.edit_blocks:
         raise NisslError("edits are in force", do="compare outside of net.edit")
     found, read = net.find(sites), logit_lens(net)
-    prompts, first = encoded(net, list(facts["text"]), list(facts["answer"]))
+    prompts = token_ids(net, facts["text"])
+    first = first_tokens(net, facts["answer"])
     answers = torch.from_numpy(first).to(net.device)
     write = [folded_weights(net, site.name).write for site in found]
 

@@ -7,7 +7,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import answered
+from nissl.behaviour import PromptScorer
 from nissl.selectivity import halves, known
 from nissl.selectivity.inputs.facts import NotKnown
 from tiny import VOCABULARY, Letters, tiny
@@ -59,4 +59,4 @@ def test_missing_columns_and_answers_are_refused(net):
     with pytest.raises(NisslError, match="no column is called 'relatoin'"):
         halves(table(), labels="relatoin")
     with pytest.raises(NisslError, match="1 answers for 2 prompts"):
-        answered(net, ["a", "b"], ["c"], progress=False)
+        PromptScorer(net, ["a", "b"], ["c"])

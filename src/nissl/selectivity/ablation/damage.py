@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.behaviour.questions import Questions
+from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.selectivity.ablation.groups import ablated_groups
 from nissl.statistics import Finding, Test
 from nissl.statistics.matched import output_weight
@@ -81,10 +81,10 @@ def damage(
     >>> damage(net, {"capital": found.units}, tested, labels="relation",
     ...        units=weighed(net, rec))  # doctest: +SKIP
     """
-    asked = Questions(net, list(facts["text"]), list(facts["answer"]))
+    scorer = PromptScorer(net, list(facts["text"]), list(facts["answer"]))
 
     def ask(groups: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        return asked.ask(groups, batch_size=batch_size)[0]
+        return scorer.answers(ablations(groups), batch_size=batch_size, progress=False)[0]
 
     return ablated_groups(
         net,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nissl.address import Address
-from nissl.behaviour.asked import Asked
-from nissl.behaviour.prefix_sharing import same_length, together
-from nissl.behaviour.prompts import encoded
+from nissl.behaviour.prefix_sharing import chunked, of_one_length
+from nissl.behaviour.prompts import first_tokens, token_ids
+from nissl.behaviour.restarted_prompts import RestartedPrompts
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
@@ -97,10 +97,11 @@ def head_damage(
         for head in range(site.heads or 0)
     ]
     units = pd.DataFrame(rows, columns=["unit", "site", "layer", "head"])
-    ids, first = encoded(net, list(facts["text"]), list(facts["answer"]))
+    ids = token_ids(net, facts["text"])
+    first = first_tokens(net, facts["answer"])
     after = np.empty((len(ids), len(units)))
     before = np.empty_like(after)
-    batches, read = same_length(ids, range(len(ids)), batch_size), logit_lens(net)
+    batches, read = of_one_length(ids, range(len(ids)), batch_size), logit_lens(net)
     with progress_bar(
         "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
     ) as advance:
@@ -112,14 +113,16 @@ def head_damage(
                 if asked is None or last is None:
                     layers = [s.layer or 0 for s in ([site] if last is None else found)]
                     at = f"blocks.{min(layers)}.resid_pre"
-                    asked = Asked(net, prompts, first[batch], read=read, at=at, last=last)
+                    asked = RestartedPrompts(
+                        net, prompts, first[batch], read=read, at=at, last=last
+                    )
                 columns = np.flatnonzero(units["site"] == site.name)
                 most = TOKENS // (len(batch) * (last or len(prompts[0])))
-                for heads in together(len(columns), most):
+                for heads in chunked(len(columns), most):
                     # The network as it is goes along, so that it is rounded as they are.
                     without = [ablate(sites=site.name, heads=head) for head in heads]
                     with net.edit_batch([None, *without]):
-                        said = asked.answer()[0].reshape(-1, len(batch))
+                        said = asked.answers()[0].reshape(-1, len(batch))
                     some = np.ix_(np.asarray(batch), columns[heads])
                     before[some], after[some] = said[:1].T, said[1:].T
                     advance(len(heads))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.behaviour.asked import asked_in_bundles
-from nissl.behaviour.prompts import encoded
+from nissl.behaviour.prompts import first_tokens, token_ids
+from nissl.behaviour.restarted_prompts import restarted_prompts
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, MatchedUnits, Test
@@ -89,15 +89,16 @@ def keeping(
         raise NisslError(
             f"{len(kept)} of {len(names)} units are kept", do="keep some, and prune the others"
         )
-    prompts, first = encoded(net, list(facts["text"]), list(facts["answer"]))
+    prompts = token_ids(net, facts["text"])
+    first = first_tokens(net, facts["answer"])
     drawn = null.draw(units, list(kept), n_draws, seed=test.seed)
     site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
     by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
     at, read = str(site[int(np.argmin(units["layer"]))]), logit_lens(net)
-    asked = asked_in_bundles(net, prompts, first, read=read, at=at, batch_size=batch_size)
+    asked = restarted_prompts(net, prompts, first, read=read, at=at, batch_size=batch_size)
 
     def ask() -> tuple[float, float]:
-        said, right = map(np.concatenate, zip(*(batch.answer() for batch in asked), strict=True))
+        said, right = map(np.concatenate, zip(*(batch.answers() for batch in asked), strict=True))
         advance(1)
         return float(right.mean()), float(said.mean())
 

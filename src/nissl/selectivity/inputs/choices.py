@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.behaviour.prompts import first_tokens
-from nissl.behaviour.questions import Questions
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.selectivity.inputs.facts import require_facts
@@ -157,12 +157,9 @@ def preferred(
     array([6.1, 5.2])
     """
     false = _first_tokens(net, asked)[1]
-    read, groups = Questions(net, list(asked["text"]), list(asked["answer"])), without or ((),)
-    with progress_bar(
-        f"Asking {net.name}", total=len(asked) * len(groups), unit="choices", progress=progress
-    ) as advance:
-        margin = read.prefer(false, groups, batch_size=batch_size, advance=advance)
-    return margin[0] if without is None else margin
+    scorer = PromptScorer(net, list(asked["text"]), list(asked["answer"]))
+    edits = None if without is None else ablations(without)
+    return scorer.preferences(false, edits, batch_size=batch_size, progress=progress)
 
 
 def choice_attributions(

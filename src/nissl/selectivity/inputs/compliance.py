@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.behaviour.prompt_scorer import PromptScorer
 from nissl.behaviour.prompts import first_tokens
-from nissl.behaviour.questions import Questions
 from nissl.columns import require_columns
 from nissl.errors import NisslError
-from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
@@ -118,23 +117,17 @@ def scaled_compliance(
     --------
     >>> scaled_compliance(net, [chosen, *drawn], questions)  # doctest: +SKIP
     """
+    from nissl.network import ablate, scale
+
     for number, group in enumerate(groups):
         if not len(group):
             raise NisslError("a group has no neuron", where=f"group {number}", do="leave it out")
-    read, right = _read(net, questions)
+    scorer, right = _read(net, questions)
     # A factor of one is the network as it is: once is enough.
     scaled = [(list(group), factor) for group in groups for factor in factors if factor != 1]
-    every = [([], 1.0), *scaled]
-    with progress_bar(
-        "Scaling", total=len(every) * len(questions), unit="questions", progress=progress
-    ) as advance:
-        found = read.prefer(
-            right,
-            [group for group, _ in every],
-            by=[factor for _, factor in every],
-            batch_size=batch_size,
-            advance=advance,
-        )
+    # What is scaled by zero is silenced: zero even where it was not finite.
+    edits = [scale(group, by=factor) if factor else ablate(group) for group, factor in scaled]
+    found = scorer.preferences(right, [None, *edits], batch_size=batch_size, progress=progress)
     preference = np.tile(found[0], (len(groups), len(factors), 1))
     preference[:, np.asarray(factors) != 1] = found[1:].reshape(len(groups), -1, len(questions))
     return preference
@@ -175,15 +168,12 @@ def compliance(
     >>> compliance(net, questions)  # doctest: +SKIP
     array([-3.1, 0.4])
     """
-    read, right = _read(net, questions)
-    with progress_bar(
-        f"Asking {net.name}", total=len(questions), unit="questions", progress=progress
-    ) as advance:
-        found: Array = read.prefer(right, batch_size=batch_size, advance=advance)[0]
+    scorer, right = _read(net, questions)
+    found: Array = scorer.preferences(right, batch_size=batch_size, progress=progress)
     return found
 
 
-def _read(net: Network, questions: pd.DataFrame) -> tuple[Questions, NDArray[np.int64]]:
+def _read(net: Network, questions: pd.DataFrame) -> tuple[PromptScorer, NDArray[np.int64]]:
     """Return the questions with what they tell, and the tokens that begin the right answers."""
     require_columns(questions, ("text", "told", "right"))
     told, right = (first_tokens(net, questions[name]) for name in ("told", "right"))
@@ -194,4 +184,4 @@ def _read(net: Network, questions: pd.DataFrame) -> tuple[Questions, NDArray[np.
             where=f"question {number}",
             do="leave it out, or suggest another",
         )
-    return Questions(net, list(questions["text"]), list(questions["told"])), right
+    return PromptScorer(net, list(questions["text"]), list(questions["told"])), right

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.behaviour.answers import last_logits
+from nissl.behaviour.prompt_scorer import PromptScorer
 from nissl.behaviour.prompts import first_tokens
 from nissl.columns import require_columns
 from nissl.errors import NisslError
@@ -84,8 +84,8 @@ def consistent(
     tokenizer = net.require_tokenizer()
     first = first_tokens(net, questions["answer"])
     n_right, said = np.zeros(len(first), dtype=int), np.zeros(len(first), dtype=np.int64)
-    asked = last_logits(net, list(questions["text"]), batch_size=batch_size, progress=progress)
-    for rows, logits in asked:
+    scorer = PromptScorer(net, list(questions["text"]))
+    for _, rows, logits in scorer.logits(batch_size=batch_size, progress=progress):
         for row, one in zip(rows, logits.cpu().numpy(), strict=True):
             tokens, chances = nucleus(one, temperature=temperature, top_p=top_p, top_k=top_k)
             drawn = np.random.default_rng([seed, row]).multinomial(n_samples, chances)

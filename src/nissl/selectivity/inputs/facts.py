@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nissl.behaviour.answers import answered
+from nissl.behaviour.prompt_scorer import PromptScorer
 from nissl.columns import require_columns
 from nissl.errors import NisslError
 
@@ -71,9 +71,8 @@ def known(
     >>> known(net, facts, labels="relation", least=30)  # doctest: +SKIP
     """
     require_facts(facts, ("text", "answer", labels))
-    log_probability, right = answered(
-        net, list(facts["text"]), list(facts["answer"]), batch_size=batch_size, progress=progress
-    )
+    scorer = PromptScorer(net, list(facts["text"]), list(facts["answer"]))
+    log_probability, right = scorer.answers(batch_size=batch_size, progress=progress)
     found = facts.assign(log_probability=log_probability)[right].reset_index(drop=True)
     counts = found[labels].value_counts().reindex(facts[labels].unique(), fill_value=0)
     few = counts[counts < least]

@@ -1,4 +1,4 @@
-"""Prompts that are asked again and again under edits, without computing what comes before them."""
+"""Prompts read once up to a site, and again from there on under one edit after another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.behaviour.log_probabilities import log_probabilities
-from nissl.behaviour.prefix_sharing import bundles_of, same_length
+from nissl.behaviour.prefix_sharing import of_one_length, shared_prefixes
 from nissl.network.run.caches import copied, empty_cache
 
 if TYPE_CHECKING:
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from nissl.network.network import Network
 
-__all__ = ["Asked", "asked_in_bundles"]
+__all__ = ["RestartedPrompts", "restarted_prompts"]
 
 Answers = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 
-class Asked:
+class RestartedPrompts:
     """A batch of prompts that is read once up to a site, and answered many times from there on.
 
     Parameters
@@ -30,7 +30,7 @@ class Asked:
     net : Network
         A language model.
     prompts : list of array of int64, each shape (length,)
-        Token ids (`encoded`).
+        Token ids (`token_ids`).
     first : array of int64, shape (n_prompts,)
         The first token of each answer.
     read : callable
@@ -45,8 +45,8 @@ class Asked:
 
     Examples
     --------
-    >>> asked = Asked(net, prompts, first, read=read, at="blocks.20.attn.z")  # doctest: +SKIP
-    >>> asked.answer()  # doctest: +SKIP
+    >>> again = RestartedPrompts(net, ids, first, read=read, at="blocks.20")  # doctest: +SKIP
+    >>> again.answers()  # doctest: +SKIP
     (array([-0.258]), array([ True]))
     """
 
@@ -67,13 +67,13 @@ class Asked:
         self.read = read
         self.first = first
         self.end = f"blocks.{net.n_layers - 1}.resid_post"
-        self.beginning = Beginning(net, prompts[0][:shared], at=at) if shared else None
+        self.prefix = Prefix(net, prompts[0][:shared], at=at) if shared else None
         call = sequence_call(net, [prompt[shared:] for prompt in prompts], padding="left")
-        kept = None if self.beginning is None else self.beginning.read(len(prompts))
+        kept = None if self.prefix is None else self.prefix.read(len(prompts))
         cut = None if last is None else -last
         self.restart = restart(net, call, at=at, from_position=cut, cache=kept)
 
-    def answer(self) -> Answers:
+    def answers(self) -> Answers:
         """Answer under the edits in force, `edit_batch` among them.
 
         Returns
@@ -86,13 +86,13 @@ class Asked:
         import torch
 
         with torch.inference_mode():
-            if self.beginning is not None:
-                self.restart.cache = self.beginning.read(len(self.first))
+            if self.prefix is not None:
+                self.restart.cache = self.prefix.read(len(self.first))
             logits = self.read(self.restart.run(sites=self.end)[self.end][:, -1])
             return log_probabilities(logits, np.tile(self.first, len(logits) // len(self.first)))
 
 
-class Beginning:
+class Prefix:
     """The tokens that prompts share at their beginning, whose keys and values edits may change.
 
     Parameters
@@ -102,7 +102,7 @@ class Beginning:
     ids : array of int64, shape (length,)
         The tokens.
     at : str
-        As in `Asked`.
+        As in `RestartedPrompts`.
     """
 
     def __init__(self, net: Network, ids: NDArray[np.int64], *, at: str) -> None:
@@ -127,7 +127,7 @@ class Beginning:
         return copied(cache, rows=[0] * n_prompts)
 
 
-def asked_in_bundles(
+def restarted_prompts(
     net: Network,
     prompts: list[Any],
     first: NDArray[np.int64],
@@ -135,24 +135,24 @@ def asked_in_bundles(
     read: Callable[[Tensor], Tensor],
     at: str,
     batch_size: int,
-) -> list[Asked]:
+) -> list[RestartedPrompts]:
     """Return prompts in batches that share their beginning.
 
     Parameters
     ----------
     net, prompts, first, read, at
-        As in `Asked`.
+        As in `RestartedPrompts`.
     batch_size : int
         Prompts in a batch.
 
     Returns
     -------
-    list of Asked
+    list of RestartedPrompts
         Each prompt is in one of them, in an order of their own.
     """
     made = []
-    for shared, members in bundles_of(prompts):
-        for rows in same_length(prompts, members, batch_size):
+    for shared, members in shared_prefixes(prompts):
+        for rows in of_one_length(prompts, members, batch_size):
             given = [prompts[row] for row in rows]
-            made.append(Asked(net, given, first[rows], read=read, at=at, shared=shared))
+            made.append(RestartedPrompts(net, given, first[rows], read=read, at=at, shared=shared))
     return made
