@@ -123,12 +123,31 @@ def test_what_cannot_be_in_one_batch_is_refused():
             found = net.model(input_ids=ids(2, 5)).logits
     both = ablate(["blocks.0.mlp.neurons[0]", "blocks.1.mlp.neurons[0]"])
     torch.testing.assert_close(found, one_by_one(net, [both], input_ids=ids(2, 5)))
-    twice = net.edit_batch([silence, None])
-    with twice, pytest.raises(NisslError, match="2 copies"), net.edit(silence):
+    with (
+        net.edit_batch([silence, None]),
+        pytest.raises(NisslError, match="2 copies"),
+        net.edit(silence),
+    ):
         pass
+    with net.edit_batch([silence, None]), pytest.raises(NisslError, match="one batch"):
+        nissl.record(net, ids(2, 5), sites="embed", progress=False)
     never = ablate(sites="embed", positions=[9])
     with pytest.raises(NisslError, match="never came by"), net.edit_batch([None, never]):
         net.model(input_ids=ids(2, 5))
+
+
+def test_a_run_that_ends_early_misses_no_later_edit():
+    net, tokens = nissl.load(tiny("llama")), ids(2, 5)
+    early, late = (ablate(sites=f"blocks.{k}.mlp.neurons", positions=0) for k in (0, 2))
+    read = {"reads": "embed", "when": lambda x: x[..., 0] > 0}
+    with net.edit_batch([early, late]):
+        assert len(net.run(tokens, sites="blocks.1.resid_post")["blocks.1.resid_post"]) == 4
+    with net.edit(gate([early, late], **read)):
+        net.run(tokens, sites="blocks.1.resid_post")
+    never = ablate(sites="blocks.0.mlp.neurons", positions=9)
+    for editing in (net.edit(gate([late, never], **read)), net.edit_batch([late, never])):
+        with pytest.raises(NisslError, match="never came by"), editing:
+            net.run(tokens, sites="blocks.1.resid_post")
 
 
 def test_groups_are_scaled_each_by_its_own_number():

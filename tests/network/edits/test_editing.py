@@ -391,6 +391,8 @@ def test_bad_selections_say_what_to_do():
         (ablate(sites="attn.z", heads=[2, 2]), "heads are named once"),
         (clamp(["embed[1]", "embed[2]"], to=[1.0, 2.0, 3.0]), "3 values are given for 2"),
         (clamp(sites="embed", indices=[1, 2], to=torch.ones(9)), "9 values are given for 2"),
+        (clamp(["embed[1]", "embed[1]"], to=[1.0, 2.0]), "named twice"),
+        (clamp(["blocks.0.attn.z[head 1]", "blocks.0.attn.z[5]"], to=[1.0, 2.0]), "named twice"),
         (add(sites="embed", by={"embed": 1.0, "final_norm": 2.0}), "not edited"),
         (project(torch.ones(3), units=["embed[1]", "embed[2]"]), "do not fit 2 units"),
     ):

@@ -28,6 +28,17 @@ def test_units_by_address_are_projected_in_the_order_they_are_given():
     torch.testing.assert_close(found, expected)
 
 
+def test_a_head_by_address_is_projected():
+    net = nissl.load(tiny("llama"))
+    at, direction = "blocks.1.attn.z", torch.tensor([1.0, 2.0, 0.0, -2.0], dtype=torch.float64) / 3
+    plain = net.run(ids(), sites=at)[at]
+    with net.edit(project(direction, units=[f"{at}[head 2]"])):
+        found = net.run(ids(), sites=at)[at]
+    expected, head = plain.clone(), plain[..., 8:12]
+    expected[..., 8:12] = head - (head @ direction)[..., None] * direction
+    torch.testing.assert_close(found, expected)
+
+
 def test_a_value_may_take_the_place_of_zero():
     plain, found = before_and_after(ablate(f"{SITE}[3]", to=5.0))
     assert (found[..., 3] == 5).all()

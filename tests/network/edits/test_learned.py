@@ -127,6 +127,26 @@ def test_learned_edits_go_with_others():
         assert torch.equal(found, gated)
 
 
+@pytest.mark.real
+def test_a_direction_planted_in_smollm2_is_learned(smollm2):
+    net, site = smollm2, "blocks.20.resid_post"
+    tokens = torch.tensor([net.tokenizer("The capital of France is").input_ids])
+    direction = 20 * torch.randn(576, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), net.edit(add(sites=site, by=direction, positions=-1)):
+        wanted = net.model(tokens).logits[:, -1].log_softmax(-1)
+
+    def loss(edit, batch):
+        with frozen(net), net.edit(edit):
+            said = net.model(tokens).logits[:, -1].log_softmax(-1)
+        return (wanted.exp() * (wanted - said)).sum()
+
+    edit = LearnedEdit(SteeringVector(576), sites=site, positions=-1)
+    options = {"steps": 15, "learning_rate": 3.0, "cache": False, "progress": False}
+    done = train(edit, lambda step: None, loss=loss, **options)
+    assert done.losses[-1] < 0.2 * done.losses[0]
+    assert all(p.grad is None for p in net.model.parameters())
+
+
 def test_the_cache_of_training_tells_places_apart():
     places = (
         {"sites": SITE},

@@ -128,9 +128,9 @@ class EditBatch:
         return len(self.copies)
 
     @property
-    def missed(self) -> bool:
-        """True until every edit has met a position and item that it chooses."""
-        return any(getattr(edit, "missed", False) for some in self.copies for edit in some)
+    def parts(self) -> list[Edit]:
+        """The edits of all copies."""
+        return [edit for some in self.copies for edit in some]
 
     def begins_in(self, net: BaseNetwork) -> tuple[list[nn.Module], list[nn.Module]]:
         """Return the first block it touches, and those after it; or the model and its body."""

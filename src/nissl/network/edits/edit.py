@@ -190,6 +190,12 @@ class Change:
         return chosen.into(x, new)
 
 
+def parts_of(edit: Any) -> list[Any]:
+    """Return the edits that an edit applies (`gate`, `edit_batch`), or itself where it is one."""
+    parts = getattr(edit, "parts", None)
+    return [edit] if parts is None else [one for part in parts for one in parts_of(part)]
+
+
 def as_edits(given: Iterable[Any]) -> list[Edit]:
     """Return edits, lists of edits flattened."""
     edits: list[Edit] = []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
-from nissl.network.edits.edit import Edit, as_edits
+from nissl.network.edits.edit import Edit, as_edits, parts_of
 from nissl.network.edits.weight_edit import WeightEdit
 from nissl.network.run.caches import check_cache, tag_cache
 from nissl.network.sites.batch import Batch, watch_batch
@@ -102,6 +102,11 @@ class Block:
     def __repr__(self) -> str:
         return f"[{', '.join(map(repr, self.edits))}]"
 
+    @property
+    def parts(self) -> list[Edit]:
+        """Its edits."""
+        return self.edits
+
     def begin(self, batch: Batch) -> None:
         """Note the call that begins; tell the edits where it begins a prompt."""
         if batch.phase == "decode":
@@ -141,8 +146,9 @@ class Block:
         Fired({name: n for name, n in fired.calls.items() if name in self.due}).require(
             why="edited"
         )
-        for edit, (sites, _) in zip(self.edits, self.sites, strict=True):
-            if getattr(edit, "missed", False) and self.due & {site.name for site in sites}:
+        missed = [e for e in parts_of(self) if getattr(e, "missed", False)]
+        for edit in missed:
+            if self.due & {site.name for site in sites_of_edit(self.net, edit)[0]}:
                 raise NisslError(
                     "the positions or items that an edit chooses never came by",
                     where=repr(edit),

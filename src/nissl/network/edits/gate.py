@@ -143,9 +143,9 @@ class Gate:
         return tuple(name for edit in self.edits for name in edit.writes)
 
     @property
-    def missed(self) -> bool:
-        """True until every edit has met a position and item that it chooses."""
-        return any(getattr(edit, "missed", False) for edit in self.edits)
+    def parts(self) -> list[Edit]:
+        """The edits that it applies."""
+        return self.edits
 
     def bind(self, net: BaseNetwork) -> Gate:
         """Return the gate and its edits with their sites looked up in a network.

@@ -142,7 +142,7 @@ class Projected:
 
     def _basis(self, chosen: Chosen, site: str) -> Tensor:
         matrix = torch.atleast_2d(as_tensor(self.directions)).double()
-        if chosen.order is not None:
+        if chosen.order is not None and len(chosen.order.unique()) == len(chosen.order):
             if matrix.shape[1] != chosen.n_named:
                 raise NisslError(
                     f"directions of shape {tuple(matrix.shape)} do not fit {chosen.n_named} units",

@@ -58,6 +58,13 @@ class PerUnit:
             at = {name: _fit(as_tensor(by_name[name]), chosen[name], name) for name in chosen}
         else:
             value = as_tensor(given)
+            by_address = [c for c in chosen.values() if c.order is not None]
+            if value.ndim == 1 and len(value) > 1 and by_address:
+                used = torch.cat([c.order for c in by_address if c.order is not None]).unique()
+                if len(used) < by_address[0].n_named == len(value):
+                    raise NisslError(
+                        "a unit is named twice, with a value for each", do="name each unit once"
+                    )
             at = {name: _fit(value, c, name) for name, c in chosen.items()}
         return PerUnit(given, at)
 

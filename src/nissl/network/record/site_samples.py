@@ -99,6 +99,11 @@ class Grid:
 def grids_of(net: BaseNetwork, plan: TextPlan | ItemPlan, sites: str | Iterable[str]) -> list[Grid]:
     """Run one small call to see which samples and units each site has, and that it fires."""
     found = net.find(sites)
+    if any(getattr(edit, "n_copies", 1) > 1 for block in net.edit_blocks for edit in block.edits):
+        raise NisslError(
+            "a recording is of one batch, and `edit_batch` runs several copies of it",
+            do="record under one edit after the other, or take raw tensors from net.run",
+        )
     patterns = [site.name for site in found if site.name.endswith("attn.pattern")]
     if patterns:
         raise NisslError(
