@@ -11,7 +11,17 @@ import nissl
 from nissl import NisslError
 from nissl.address import Address, parse
 from nissl.errors import UnknownName
-from nissl.network import ablate, add, clamp, scale
+from nissl.network import (
+    LinearDictionary,
+    ablate,
+    add,
+    clamp,
+    gate,
+    load_edit,
+    patch,
+    save_edit,
+    scale,
+)
 from nissl.network.sites.site import Part
 from nissl.statistics import Finding
 from tiny import ids, tiny
@@ -251,6 +261,47 @@ def test_heads_of_a_pattern_have_addresses():
     by_hand = [scale(sites=at, heads=1, by=0.5), scale(sites=at, heads=3, by=0.0)]
     found = logits(net, scale([f"{at}[head 1]", f"{at}[head 3]"], by=[0.5, 0.0]))
     assert torch.equal(found, logits(net, *by_hand))
+
+
+def test_features_and_units_of_experts_go_with_heads():
+    net = nissl.load(tiny("mixtral", dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    encoder, decoder = (torch.randn(*n, generator=generator) for n in ((16, 30), (30, 16)))
+    zeros = torch.zeros(30), torch.zeros(16)
+    at = "blocks.1.resid_post"
+    net = net.with_dictionary(
+        LinearDictionary(at, *(x.double() for x in (encoder, zeros[0], decoder, zeros[1])))
+    )
+    expert, feature = "blocks.0.moe.experts[2].neurons", f"{at}.sae"
+    (found,) = net.find(f"{feature}[7]")
+    assert (found.kind, found.layer, found.pieces[0].site.width) == ("unit", 1, 30)
+    by_hand = [
+        ablate(sites=expert, indices=[7]),
+        ablate(sites=feature, indices=[7]),
+        ablate(sites="blocks.2.attn.z", heads=3),
+    ]
+    mixed = [f"{expert}[7]", f"{feature}[7]", "blocks.2.attn.z[head 3]"]
+    found = logits(net, ablate(mixed))
+    assert torch.equal(found, logits(net, *by_hand))
+    for one in by_hand:
+        assert not torch.equal(found, logits(net, one))
+
+
+def test_parts_go_through_batches_gates_patches_and_files(tmp_path):
+    net, head = nissl.load(tiny("llama", dtype=torch.float64)), "blocks.1.attn.z[head 2]"
+    edits = [ablate(head), scale("blocks.2", by=0.5), ablate([head, "blocks.0"], to=0.25)]
+    with net.edit_batch(edits):
+        together = net.run(ids(), sites="logits")["logits"].unflatten(0, (3, -1))
+    for edit, found in zip(edits, together, strict=True):
+        alone = logits(net, edit)
+        torch.testing.assert_close(found, alone)
+        save_edit(edit, tmp_path / "edit.json")
+        assert torch.equal(logits(net, load_edit(tmp_path / "edit.json")), alone)
+    always = gate(edits[2], reads="embed", when=lambda x: torch.ones(x.shape[:2], dtype=bool))
+    assert torch.equal(logits(net, always), alone)
+    other = net.run(ids(seed=1), sites="blocks.1.attn.z")
+    by_hand = patch(other, sites="blocks.1.attn.z", heads=2)
+    assert torch.equal(logits(net, patch(other, units=head)), logits(net, by_hand))
 
 
 def test_edges_are_refused_for_now():
