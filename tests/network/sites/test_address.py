@@ -246,14 +246,13 @@ def test_findings_of_heads_layers_units_and_sites_are_edited_together():
         logits(net, add("blocks.1.resid_post", by=direction)),
         logits(net, add(sites="blocks.1.resid_post", by=direction)),
     )
-    # A site and one of its units: the number that comes first holds.
+    # A site and one of its units are the site; two numbers for one unit are refused.
     both = ["blocks.1.mlp.neurons[4]", "blocks.1.mlp.neurons"]
-    factors = torch.full((net.find(both[1])[0].width,), 2.0)
-    factors[4] = 0.5
-    assert torch.equal(
-        logits(net, scale(both, by=[0.5, 2.0])),
-        logits(net, scale(sites=both[1], by=factors)),
-    )
+    whole = logits(net, scale(sites=both[1], by=2.0))
+    for pair in (both, both[::-1], [both[1], both[1]]):
+        torch.testing.assert_close(logits(net, scale(pair, by=2.0)), whole)
+        with pytest.raises(NisslError, match="named twice"):
+            logits(net, scale(pair, by=[0.5, 2.0]))
 
 
 def test_heads_of_a_pattern_have_addresses():

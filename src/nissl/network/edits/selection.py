@@ -53,6 +53,8 @@ class Chosen:
         How many units the site has, where that is known.
     heads : Tensor or None, shape (n_heads,), int64
         Heads of an attention pattern, which has an axis of them; None is every one.
+    twice : bool
+        Whether a unit is named by several addresses, by its own and by its head's for example.
     """
 
     index: Tensor | None = None
@@ -60,6 +62,7 @@ class Chosen:
     n_named: int = 0
     width: int | None = None
     heads: Tensor | None = None
+    twice: bool = False
 
     def of(self, x: Tensor, site: str) -> Tensor:
         """Return the chosen units of a site's tensor, shape (batch, place..., n_chosen)."""
@@ -310,19 +313,22 @@ def _together(pieces: list[tuple[Piece, int]], n_named: int) -> Chosen:
     if isinstance(site.hook_point, Pattern) and all(p.head is not None for p, _ in pieces):
         first = {p.head: k for p, k in reversed(pieces)}
         of_list, heads = torch.tensor(list(first.values())), torch.tensor(list(first))
-        return Chosen(None, of_list, n_named, heads=heads)
+        return Chosen(None, of_list, n_named, heads=heads, twice=len(first) < len(pieces))
     if all(p.units is None and p.head is None for p, _ in pieces):
         # Alone it is as in sites=: values are one for each of its units.
         first_named = torch.tensor([pieces[0][1]]) if n_named > 1 else None
-        return Chosen(None, first_named, n_named, site.width)
+        return Chosen(None, first_named, n_named, site.width, twice=len(pieces) > 1)
     places: dict[int, int] = {}
+    n = 0
     for piece, k in pieces:
         if piece.units is None and site.width is None:
             raise NisslError("a site and a part of it are given", where=site.name, do="give one")
-        for index in piece.units or range(site.width or 0):
+        units = range(site.width or 0) if piece.units is None else piece.units
+        n += len(units)
+        for index in units:
             places.setdefault(index, k)
-    at = torch.tensor(list(places))
-    return Chosen(at, torch.tensor(list(places.values())), n_named, site.width)
+    at, order = torch.tensor(list(places)), torch.tensor(list(places.values()))
+    return Chosen(at, order, n_named, site.width, twice=len(places) < n)
 
 
 def _whole_numbers(given: Any, n: int | None, site: str, what: str) -> Tensor:

@@ -58,13 +58,6 @@ class PerUnit:
             at = {name: _fit(as_tensor(by_name[name]), chosen[name], name) for name in chosen}
         else:
             value = as_tensor(given)
-            by_address = [c for c in chosen.values() if c.order is not None]
-            if value.ndim == 1 and len(value) > 1 and by_address:
-                used = torch.cat([c.order for c in by_address if c.order is not None]).unique()
-                if len(used) < by_address[0].n_named == len(value):
-                    raise NisslError(
-                        "a unit is named twice, with a value for each", do="name each unit once"
-                    )
             at = {name: _fit(value, c, name) for name, c in chosen.items()}
         return PerUnit(given, at)
 
@@ -146,6 +139,10 @@ def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:
             raise NisslError(
                 f"{len(value)} values are given for {chosen.n_named} units",
                 do="give one number, or one for each address in their order",
+            )
+        if chosen.twice and len(value) > 1:
+            raise NisslError(
+                "a unit is named twice, with a value for each", where=site, do="name each unit once"
             )
         own = value[chosen.order.to(value.device)]
         return own if chosen.heads is None else own[:, None]
