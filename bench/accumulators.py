@@ -18,7 +18,7 @@ import numpy as np
 from bench.measure import Row
 from bench.record import BATCH, LENGTH, Subject
 from nissl.atlas.corpus import Corpus, corpus_of
-from nissl.network import TextPlan, plan_of, stream
+from nissl.network import plan_of, stream
 from nissl.recording import Chunk
 from nissl.statistics import GroupMeans, best_partners
 from nissl.statistics.preference import Preference
@@ -33,8 +33,9 @@ Consume = Callable[[Chunk], None]
 def run(n_batches: int = 4) -> list[Row]:
     """Return one row for each statistic: the forward pass with it, over that without."""
     subject = Subject()
-    plan = plan_of(subject.net, subject.ids, window=LENGTH, batch_size=BATCH, bos="never")
-    assert isinstance(plan, TextPlan)
+    plan = plan_of(subject.net, subject.ids, window=LENGTH, batch_size=BATCH, bos="never").text(
+        "a corpus"
+    )
     corpus = corpus_of(plan, n_tokens=N_TOKENS, n_bigrams=N_BIGRAMS)
     parts = _parts(corpus, n_rows=n_batches * BATCH * LENGTH)
     seconds: dict[str, list[float]] = defaultdict(list)

@@ -22,7 +22,7 @@ from nissl.errors import NisslError
 from nissl.statistics import Test
 
 if TYPE_CHECKING:
-    from nissl.network import ItemPlan, Network, TextPlan
+    from nissl.network import Network, Plan, TextPlan
     from nissl.network.record.site_samples import Grid
     from nissl.recording import Chunk
 
@@ -82,14 +82,14 @@ def network_atlas(
         As for `nissl.network.record`; or an atlas of something else was begun in the folder; or it
         cannot be written.
     """
-    from nissl.network import ItemPlan, TextPlan, plan_of
+    from nissl.network import plan_of
     from nissl.network.record.recorder import provenance
 
     began = time.perf_counter()
     _make_folder(Path(out))
     rules, seed = rules or Rules(), test.seed
     test.require(null=(None,), tail=("permutation",), correction=("max",))
-    plan = inputs if isinstance(inputs, (TextPlan, ItemPlan)) else plan_of(net, inputs)
+    plan = plan_of(net, inputs)
     about: dict[str, Any] = {
         **provenance(net, plan, seed=seed),
         "sites": [site.name for site in net.find(sites)],
@@ -140,25 +140,24 @@ def _make_folder(out: Path) -> None:
 
 def _begin(
     net: Network,
-    plan: TextPlan | ItemPlan,
+    plan: Plan,
     checkpoint: Checkpoint,
     sites: str | list[str],
     *,
     seed: int,
 ) -> tuple[Accumulators, int]:
     """Make the accumulators, or fill them with what was saved."""
-    from nissl.network import TextPlan
     from nissl.network.record.activation_threshold import active_above
     from nissl.network.record.site_samples import grids_of
 
     grids = grids_of(net, plan, sites)
     counts = {grid.site.name: grid.n_samples(plan) for grid in grids}
-    tokens = isinstance(plan, TextPlan) and all(grid.tokens for grid in grids)
-    corpus = _corpus(plan, grids) if tokens and isinstance(plan, TextPlan) else None
+    text = plan.text("an atlas of tokens") if all(grid.tokens for grid in grids) else None
+    corpus = None if text is None else _corpus(text, grids)
     first, state = checkpoint.load()
     thresholds = {}
-    if not state and isinstance(plan, TextPlan) and corpus is not None:
-        thresholds = active_above(net, list(counts), plan)
+    if not state and text is not None:
+        thresholds = active_above(net, list(counts), text)
     n = min(N_SAMPLED, *counts.values())
     samples, views = _samples(grids, counts, corpus, n=n, seed=seed)
     found = {}
@@ -212,7 +211,7 @@ def _samples(
 
 def _read(
     net: Network,
-    plan: TextPlan | ItemPlan,
+    plan: Plan,
     accumulators: Accumulators,
     checkpoint: Checkpoint,
     sites: str | list[str],

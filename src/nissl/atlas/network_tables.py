@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nissl.atlas.unit_weights import PromotedTokens
     from nissl.atlas.vocabulary import Vocabulary
     from nissl.atlas.writer import AtlasWriter
-    from nissl.network import ItemPlan, Network, TextPlan
+    from nissl.network import Network, Plan
     from nissl.statistics import Test
 
 __all__ = ["write_network_tables"]
@@ -35,7 +35,7 @@ NOT_ZERO = 1e-300  # p-values are bounds; what underflows is not zero
 
 def write_network_tables(
     net: Network,
-    plan: TextPlan | ItemPlan,
+    plan: Plan,
     accumulators: Accumulators,
     out: Path,
     about: dict[str, Any],
@@ -51,7 +51,7 @@ def write_network_tables(
     ----------
     net : Network
         The network.
-    plan : TextPlan or ItemPlan
+    plan : Plan
         What was read.
     accumulators : Accumulators
         What was accumulated; unchanged.
@@ -276,7 +276,7 @@ def _neighbours(
 
 
 def _counts(
-    plan: TextPlan | ItemPlan, accumulators: Accumulators, units: pd.DataFrame, rules: Rules
+    plan: Plan, accumulators: Accumulators, units: pd.DataFrame, rules: Rules
 ) -> dict[str, Any]:
     from nissl.atlas.writer import versions
 

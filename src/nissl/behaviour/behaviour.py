@@ -12,7 +12,7 @@ from torch import Tensor
 from nissl.behaviour.metrics import kl, log_probability, logit_difference
 from nissl.errors import NisslError
 from nissl.network.run.calls import Call, call_model, sequence_call
-from nissl.network.run.windows import windows_of
+from nissl.network.run.windows import single_windows
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
@@ -82,7 +82,9 @@ class Behaviour:
         batch_size: int | None = None,
     ) -> None:
         self.net, self.metric, self.batch_size = net, metric, batch_size
-        self.clean_ids, self.corrupted_ids = _ids(net, clean), _ids(net, corrupted)
+        self.clean_ids, self.corrupted_ids = (
+            single_windows(net, given).ids for given in (clean, corrupted)
+        )
         self._check(aligned)
         self.right = None if right is None else self._answers(right)
         self.wrong = None if wrong is None else self._answers(wrong)
@@ -260,14 +262,6 @@ class Behaviour:
                 do="begin it with a space if the text does, or choose another word",
             )
         return int(ids[0])
-
-
-def _ids(net: Network, inputs: Sequence[Any]) -> Ids:
-    given = [inputs] if isinstance(inputs, str) else inputs
-    windows = windows_of(net, given, window=net.context or 1 << 20)
-    if len(windows.ids) > len(given):
-        raise NisslError(f"an input is longer than the model's context of {net.context} tokens")
-    return windows.ids
 
 
 def _last(logits: Tensor, ids: Ids) -> Tensor:

@@ -24,7 +24,7 @@ from .network import Network as Network
 from .record.character_spans import with_places as with_places
 from .record.recorder import stream as stream
 from .run.logit_lens import logit_lens as logit_lens
-from .run.plan import ItemPlan as ItemPlan
+from .run.plan import Plan as Plan
 from .run.plan import TextPlan as TextPlan
 from .run.plan import plan_of as plan_of
 from .run.restart import Restart as Restart

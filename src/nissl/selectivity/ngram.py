@@ -158,15 +158,13 @@ def ngram(
     >>> found.table["kind"].isin(["other", "token", "bigram", "trigram", "positional"]).all()
     np.True_
     """
-    from nissl.network import TextPlan, plan_of, stream
+    from nissl.network import plan_of, stream
     from nissl.network.record.activation_threshold import active_above
     from nissl.network.record.site_samples import grids_of
     from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     test.require(null=(None,), correction=("bh",))
-    plan = plan_of(net, inputs, window=window, batch_size=batch_size)
-    if not isinstance(plan, TextPlan):
-        raise NisslError("n-grams are of text", do="give texts or token ids")
+    plan = plan_of(net, inputs, window=window, batch_size=batch_size).text("an n-gram")
     special = getattr(net.tokenizer, "all_special_ids", ())
     text = read_ngrams(
         plan, n_labels=rules.n_labels, min_documents=rules.min_documents, special=special

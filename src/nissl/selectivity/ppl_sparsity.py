@@ -196,7 +196,7 @@ def _tails(
     from nissl.network import plan_of, stream
 
     plan = plan_of(net, texts, batch_size=batch_size)
-    step = max(1, getattr(plan, "n_samples", 1) // n_tokens)
+    step = max(1, plan.n_samples // n_tokens)
     write = {site.name: net.output_weights(site.name).float().cpu() for site in net.find(sites)}
     kept: dict[str, list[NDArray[Any]]] = {name: [] for name in write}
 

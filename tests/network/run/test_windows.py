@@ -5,7 +5,8 @@ import pytest
 
 import nissl
 from nissl import NisslError
-from nissl.network.run.windows import batches_of, is_sequence_input, windows_of
+from nissl.network.run.inputs import is_sequence_input
+from nissl.network.run.windows import batches_of, windows_of
 from tiny import VOCABULARY, tiny
 
 

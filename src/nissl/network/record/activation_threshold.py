@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,7 +65,7 @@ def active_above(
         squares[chunk.site] += float(np.einsum("ru,ru->", out, out, dtype=np.float64))
         rows[chunk.site] += len(out)
 
-    stream(net, _part(plan), sites=list(weights), consume=consume, progress=False)
+    stream(net, plan.spread(WINDOWS, LENGTH), sites=list(weights), consume=consume, progress=False)
     thresholds = {}
     for site, write in weights.items():
         level = share * np.sqrt(squares[site] / max(rows[site], 1))
@@ -75,22 +74,6 @@ def active_above(
         above = np.divide(level, norm, out=np.full(len(norm), np.inf), where=norm > 0)
         thresholds[site] = (above, -above)
     return thresholds
-
-
-def _part(plan: TextPlan) -> TextPlan:
-    """The beginnings of a few windows of the text, as a plan of their own."""
-    chosen = np.unique(np.linspace(0, plan.n_items - 1, WINDOWS).astype(int))
-    windows = plan.windows
-    none = np.zeros(len(chosen), np.int64)
-    part = replace(
-        windows,
-        ids=[windows.ids[i][:LENGTH] for i in chosen],
-        document=windows.document[chosen],
-        offset=windows.offset[chosen],
-        skip=none,
-        tail=none,
-    )
-    return replace(plan, windows=part, batches=[range(i, i + 1) for i in range(len(chosen))])
 
 
 def _is_relu(net: BaseNetwork) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network.record.site_samples import Grid
-    from nissl.network.run.plan import ItemPlan, Step, TextPlan
+    from nissl.network.run.plan import Plan, Step
     from nissl.network.sites.base import BaseNetwork
 
 __all__ = ["Memory"]
@@ -31,7 +31,7 @@ class Memory:
     """Recordings of sites with the same samples, side by side in one array."""
 
     net: BaseNetwork
-    plan: TextPlan | ItemPlan
+    plan: Plan
     grids: list[Grid]
     dtype: str | None
     out: np.ndarray[Any, Any] | None = None

@@ -13,7 +13,7 @@ from nissl.network.record.memory_sink import Memory
 from nissl.network.record.site_samples import Grid, grids_of, grouped, unit_columns
 from nissl.network.run.calls import call_model
 from nissl.network.run.early_stop import Stopped, knows_order
-from nissl.network.run.plan import ItemPlan, Step, TextPlan, plan_of, steps
+from nissl.network.run.plan import Plan, Step, plan_of, steps
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
 from nissl.progress import progress_bar
@@ -58,7 +58,8 @@ def record(
     net : Network
         The network; edits that are active are seen.
     inputs : texts, chats, token ids, images, tensor, or mapping of tensors
-        What it reads. A DataFrame has its texts in ``text``; other columns become labels.
+        What it reads, as in `read_inputs`. A DataFrame has its texts in ``text``; other columns
+        become labels.
     sites : str or iterable of str
         Names, globs or module paths.
     store : path, optional
@@ -136,7 +137,7 @@ def stream(
     first: int = 0,
     after: Callable[[int], None] | None = None,
     progress: bool = True,
-) -> TextPlan | ItemPlan:
+) -> Plan:
     """Hand on the activity of sites as it is computed, keeping nothing.
 
     Parameters
@@ -144,7 +145,7 @@ def stream(
     net : Network
         The network; edits that are active are seen.
     inputs : texts, chats, token ids, images, tensor, mapping of tensors, or a plan
-        What it reads; a `TextPlan` or `ItemPlan` made before is followed as it is.
+        What it reads; a plan made before is followed as it is.
     sites : str or iterable of str
         Names, globs or module paths.
     consume : callable
@@ -161,7 +162,7 @@ def stream(
 
     Returns
     -------
-    TextPlan or ItemPlan
+    Plan
         The plan that was followed: what every row was.
 
     Raises
@@ -169,9 +170,7 @@ def stream(
     NisslError
         As in `record`.
     """
-    plan = inputs
-    if not isinstance(plan, (TextPlan, ItemPlan)):
-        plan = plan_of(net, inputs, batch_size=batch_size, window=window, stride=stride, bos=bos)
+    plan = plan_of(net, inputs, batch_size=batch_size, window=window, stride=stride, bos=bos)
     grids = grids_of(net, plan, sites)
     samples: dict[tuple[int, tuple[int, ...]], Mapping[str, np.ndarray[Any, Any]]] = {}
 
@@ -188,7 +187,7 @@ def stream(
     return plan
 
 
-def provenance(net: BaseNetwork, plan: TextPlan | ItemPlan, *, seed: int) -> dict[str, str | int]:
+def provenance(net: BaseNetwork, plan: Plan, *, seed: int) -> dict[str, str | int]:
     """Return where a recording came from, as scalars and strings."""
     import transformers
 
@@ -207,22 +206,12 @@ def provenance(net: BaseNetwork, plan: TextPlan | ItemPlan, *, seed: int) -> dic
     quantisation = getattr(getattr(net.model, "config", None), "nissl_quantisation", None)
     if quantisation:
         attrs["quantisation"] = str(quantisation)
-    if isinstance(plan, TextPlan):
-        attrs |= {
-            "tokenizer": type(net.tokenizer).__name__ if net.tokenizer else "none",
-            "vocabulary": net.vocabulary_size or 0,
-            "window": plan.windows.window,
-            "stride": plan.windows.stride,
-            "bos": plan.windows.bos,
-            "padding": plan.padding,
-            "text": plan.windows.fingerprint(),
-        }
-    return attrs
+    return attrs | plan.provenance(net)
 
 
 def _run(
     net: BaseNetwork,
-    plan: TextPlan | ItemPlan,
+    plan: Plan,
     grids: list[Grid],
     keep: Callable[[Grid, Tensor, Step], None],
     *,
@@ -248,13 +237,12 @@ def _run(
             raise Stopped
         return x
 
-    total = plan.n_samples if isinstance(plan, TextPlan) else plan.n_items
-    unit = "tokens" if isinstance(plan, TextPlan) else "items"
-    done = sum(_size(plan, plan.batches[i]) for i in range(first))
+    total, unit = plan.n_samples, plan.unit
+    done = sum(map(plan.size, plan.batches[:first]))
     sites = [grid.site for grid in grids]
     # Where the order of a model is not known, how often each site fires tells when all is done, if
     # items are alike and the first batch, which is read to its end, shows the same counts.
-    counted = not knows_order(net) and not net.editing and isinstance(plan, ItemPlan)
+    counted = not knows_order(net) and not net.editing and not plan.tokens
     expected = {grid.site.name: grid.calls for grid in grids}
     number = first
     visits = [(site, visit) for site in sites]
@@ -272,7 +260,7 @@ def _run(
             _require(fired.calls, by_name)
             if after is not None:
                 after(number)
-            advance(_size(plan, step.items))
+            advance(plan.size(step.items))
 
 
 def _require(fired: Mapping[str, int], grids: Mapping[str, Grid]) -> None:
@@ -285,19 +273,13 @@ def _require(fired: Mapping[str, int], grids: Mapping[str, Grid]) -> None:
             )
 
 
-def _size(plan: TextPlan | ItemPlan, items: range) -> int:
-    if isinstance(plan, TextPlan):
-        return int(plan.first_row[items.stop] - plan.first_row[items.start])
-    return len(items)
-
-
 def _of_site(rec: Recording, grid: Grid) -> Recording:
     return rec.isel(unit=np.flatnonzero(rec["site"].values == grid.site.name))
 
 
 def _to_store(
     net: BaseNetwork,
-    plan: TextPlan | ItemPlan,
+    plan: Plan,
     grids: list[Grid],
     attrs: Mapping[str, str | int],
     path: str | Path,
@@ -331,13 +313,10 @@ def _to_store(
     return open_store(path)
 
 
-def _axis(plan: TextPlan | ItemPlan, grid: Grid) -> SampleAxis:
+def _axis(plan: Plan, grid: Grid) -> SampleAxis:
     """Return the samples of a site, and how many there are after each batch."""
     from nissl.recording.store._schema import SampleAxis
 
     ends = np.asarray([batch.stop for batch in plan.batches])
-    if grid.tokens and isinstance(plan, TextPlan):
-        boundaries = plan.first_row[ends]
-    else:
-        boundaries = ends * grid.n_places
+    boundaries = plan.first_row[ends] if grid.tokens else ends * grid.n_places
     return SampleAxis(grid.n_samples(plan), boundaries, grid.samples(plan))

@@ -10,7 +10,6 @@ import torch
 
 from nissl.errors import NisslError
 from nissl.network.run.calls import call_model
-from nissl.network.run.plan import ItemPlan, Step, TextPlan
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from nissl.network.run.plan import Plan, Step
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
@@ -58,11 +58,9 @@ class Grid:
             rest, tuple(f"place{i}" for i in range(rest))
         )
 
-    def n_samples(self, plan: TextPlan | ItemPlan) -> int:
+    def n_samples(self, plan: Plan) -> int:
         """Return how many samples the plan gives."""
-        if self.tokens and isinstance(plan, TextPlan):
-            return plan.n_samples
-        return plan.n_items * int(np.prod(self.places, dtype=np.int64))
+        return plan.n_samples if self.tokens else plan.n_items * self.n_places
 
     def start(self, step: Step) -> int:
         """Return the index of a call's first sample."""
@@ -73,21 +71,9 @@ class Grid:
         """How many places one item has."""
         return int(np.prod(self.places, dtype=np.int64))
 
-    def samples(
-        self, plan: TextPlan | ItemPlan, items: range | None = None
-    ) -> dict[str, np.ndarray[Any, Any]]:
+    def samples(self, plan: Plan, items: range | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """Return the coordinates of the samples of items, by default of all."""
-        items = range(plan.n_items) if items is None else items
-        if isinstance(plan, ItemPlan):
-            return plan.samples(items, self.places, self.names)
-        if self.tokens:
-            return plan.samples(items)
-        pseudo = ItemPlan(None, [range(plan.n_items)], {})
-        columns = pseudo.samples(items, self.places, self.names)
-        return {
-            "document": plan.windows.document[columns.pop("stimulus")].astype(np.int32),
-            **columns,
-        }
+        return plan.samples(items, None if self.tokens else self.places, self.names)
 
     def rows(self, x: Tensor, step: Step) -> Tensor:
         """Return the samples of a call, shape (n_rows, n_units), without a copy where all are."""
@@ -96,7 +82,7 @@ class Grid:
         return x.reshape(-1, self.width)
 
 
-def grids_of(net: BaseNetwork, plan: TextPlan | ItemPlan, sites: str | Iterable[str]) -> list[Grid]:
+def grids_of(net: BaseNetwork, plan: Plan, sites: str | Iterable[str]) -> list[Grid]:
     """Run one small call to see which samples and units each site has, and that it fires."""
     found = net.find(sites)
     if any(getattr(edit, "n_copies", 1) > 1 for block in net.edit_blocks for edit in block.edits):
@@ -127,7 +113,7 @@ def grids_of(net: BaseNetwork, plan: TextPlan | ItemPlan, sites: str | Iterable[
     ):
         call_model(net, probe, until=found)
         fired.require(why="recorded")
-    sequence = None if probe.mask is None else tuple(probe.mask.shape)
+    sequence = None if probe.mask is None or not plan.tokens else tuple(probe.mask.shape)
     return [_grid(site, shapes[site.name], sequence) for site in found]
 
 

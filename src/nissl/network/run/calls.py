@@ -123,8 +123,12 @@ def tensor_call(net: BaseNetwork, inputs: Any) -> Call:
         Inputs are of a kind that no model takes.
     """
     if isinstance(inputs, Mapping):
-        moved = {k: v.to(net.device) if isinstance(v, Tensor) else v for k, v in inputs.items()}
-        return Call((), moved, moved.get("attention_mask"))
+        tensors = {
+            k: torch.as_tensor(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()
+        }
+        moved = {k: v.to(net.device) if isinstance(v, Tensor) else v for k, v in tensors.items()}
+        mask = moved.get("attention_mask")
+        return Call((), moved, mask.bool() if isinstance(mask, Tensor) else None)
     if net.transform is not None and not (
         isinstance(inputs, Tensor) and inputs.is_floating_point()
     ):

@@ -10,7 +10,8 @@ import torch
 
 from nissl.errors import NisslError
 from nissl.network.run.calls import Call, call_model, sequence_call, tensor_call
-from nissl.network.run.windows import is_sequence_input, windows_of
+from nissl.network.run.inputs import read_inputs
+from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
 
@@ -128,15 +129,10 @@ def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Cal
     """
     if isinstance(inputs, Call):
         return inputs
-    if not is_sequence_input(inputs):
-        return tensor_call(net, inputs)
-    windows = windows_of(net, inputs, window=net.context or 1 << 20)
-    if len(set(windows.document.tolist())) < len(windows.document):
-        raise NisslError(
-            f"a text is longer than the model's context of {net.context} tokens",
-            do="shorten it, or record it: `record` reads long texts in windows",
-        )
-    return sequence_call(net, windows.ids, padding=padding)
+    given = read_inputs(net, inputs)
+    if given.arguments is not None:
+        return tensor_call(net, given.arguments)
+    return sequence_call(net, single_windows(net, given).ids, padding=padding)
 
 
 def _joined(name: str, calls: list[Tensor]) -> Tensor:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from nissl.errors import NisslError
 from nissl.network.run.caches import check_cache
 from nissl.network.run.calls import sequence_call
-from nissl.network.run.windows import windows_of
+from nissl.network.run.inputs import read_inputs, special_tokens
+from nissl.network.run.windows import single_windows
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -36,7 +35,7 @@ def generate(
     ----------
     net : Network
         A language model.
-    prompt : str, chat messages, token ids, or a list of one kind
+    prompt : text, texts, chats, token ids, encoding of a tokenizer, or DataFrame
         What is to be continued.
     max_new_tokens : int
         Tokens to generate at most.
@@ -65,13 +64,16 @@ def generate(
         raise NisslError(
             f"{type(net.model).__name__} does not generate", do="load a causal language model"
         )
-    one, prompts = _prompts(prompt)
-    texts = isinstance(prompts[0], str) or _is_chat(prompts[0])
+    given = read_inputs(net, prompt, reply=True)
+    if not given.documents:
+        raise NisslError("there is no prompt", do="give text, chat messages or token ids")
     # With `edit_batch` in force every copy says something else, and must read what it said.
     copying = [
         edit for block in net.edit_blocks for edit in block.edits if hasattr(edit, "given_copies")
     ]
-    ids = _ids(net, prompts)
+    # A token that ends texts would end the answer before it begins.
+    end = special_tokens(net).without_end
+    ids = [end(row) for row in single_windows(net, given).ids]
     for edit in copying:
         ids = ids * edit.n_copies
     if net.context and max(map(len, ids)) + max_new_tokens > net.context:
@@ -83,6 +85,7 @@ def generate(
     call = sequence_call(net, ids, padding="left")
     rows = call.kwargs["input_ids"]
     mask = torch.ones_like(rows) if call.mask is None else call.mask.long()
+    ends = _ends(net, options.get("eos_token_id"))
     check_cache(net, options.get("past_key_values"))
     draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}
     draws |= {"temperature": temperature, "top_k": 0} if sample else _no_draws()
@@ -98,53 +101,17 @@ def generate(
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
                 use_cache=use_cache,
-                pad_token_id=_pad(net),
-                **{**draws, **options},
+                **{"pad_token_id": _pad(net, ends), **draws, **options},
             )
     finally:
         net.prompt_lengths.pop()
         for edit in copying:
             edit.given_copies = False
-    new = [_until_end(net, row) for row in out[:, rows.shape[1] :].tolist()]
-    if not texts:
+    new = [_until_end(ends, row) for row in out[:, rows.shape[1] :].tolist()]
+    if not given.text:
         return new
     said = [net.require_tokenizer().decode(row, skip_special_tokens=True) for row in new]
-    return said[0] if one and len(said) == 1 else said
-
-
-def _prompts(prompt: Any) -> tuple[bool, list[Any]]:
-    """Return whether there is one prompt, and the list of prompts."""
-    if hasattr(prompt, "tolist"):
-        prompt = prompt.tolist()
-    if isinstance(prompt, str) or _is_chat(prompt):
-        return True, [prompt]
-    prompts = list(prompt)
-    if not prompts:
-        raise NisslError("there is no prompt", do="give text, chat messages or token ids")
-    return (True, [prompts]) if isinstance(prompts[0], int) else (False, prompts)
-
-
-def _is_chat(prompt: Any) -> bool:
-    return isinstance(prompt, (list, tuple)) and len(prompt) > 0 and isinstance(prompt[0], Mapping)
-
-
-def _ids(net: BaseNetwork, prompts: list[Any]) -> list[np.ndarray[Any, Any]]:
-    limit = net.context or 1 << 20
-    if not _is_chat(prompts[0]):
-        windows = windows_of(net, prompts, window=limit)
-        if len(windows.ids) > len(prompts):
-            raise NisslError(f"a prompt is longer than the model's context of {limit} tokens")
-        # A token that ends texts would end the answer before it begins.
-        return [ids[: len(ids) - tail] for ids, tail in zip(windows.ids, windows.tail, strict=True)]
-    tokenizer = net.require_tokenizer()
-    if not getattr(tokenizer, "chat_template", None):
-        raise NisslError("this model has no chat template", do="give plain text")
-    # The template writes the special tokens itself, and ends where the answer begins.
-    said = [
-        tokenizer.apply_chat_template(list(chat), tokenize=False, add_generation_prompt=True)
-        for chat in prompts
-    ]
-    return [np.asarray(tokenizer.encode(text, add_special_tokens=False)) for text in said]
+    return said[0] if given.one and len(said) == 1 else said
 
 
 def _no_draws() -> dict[str, Any]:
@@ -152,8 +119,7 @@ def _no_draws() -> dict[str, Any]:
     return {"temperature": None, "top_p": None, "top_k": None}
 
 
-def _pad(net: BaseNetwork) -> int:
-    ends = _ends(net)
+def _pad(net: BaseNetwork, ends: list[int]) -> int:
     config = getattr(net.model, "generation_config", None)
     for found in (
         getattr(net.tokenizer, "pad_token_id", None),
@@ -165,14 +131,15 @@ def _pad(net: BaseNetwork) -> int:
     return 0
 
 
-def _ends(net: BaseNetwork) -> list[int]:
-    end = getattr(getattr(net.model, "generation_config", None), "eos_token_id", None)
+def _ends(net: BaseNetwork, asked: Any) -> list[int]:
+    """Return the tokens that end an answer."""
+    config = getattr(net.model, "generation_config", None)
+    end = getattr(config, "eos_token_id", None) if asked is None else asked
     return [] if end is None else [end] if isinstance(end, int) else list(end)
 
 
-def _until_end(net: BaseNetwork, row: list[int]) -> list[int]:
+def _until_end(ends: list[int], row: list[int]) -> list[int]:
     """Cut a row after its end-of-text token: what follows is padding."""
-    ends = _ends(net)
     first = next((i for i, token in enumerate(row) if token in ends), None)
     return row if first is None else row[: first + 1]
 

@@ -6,18 +6,19 @@ a recording that was interrupted goes on over the same grid of calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from nissl.errors import NisslError
 from nissl.network.run.calls import Call, sequence_call, tensor_call
-from nissl.network.run.windows import Windows, batches_of, is_sequence_input, windows_of
-from nissl.recording.labels import as_column
+from nissl.network.run.inputs import read_inputs
+from nissl.network.run.windows import Windows, batches_of, single_windows, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,24 +53,101 @@ class Step:
     start: int
 
 
-class Plan(Protocol):
-    """Calls to be made, and the samples they give."""
+class Plan(ABC):
+    """Calls to be made, and the samples they give.
+
+    Attributes
+    ----------
+    batches : list of range
+        Windows or items of each call.
+    tokens : bool
+        Whether samples are tokens, at sites that have one row for each.
+    unit : str
+        What is counted while it is read.
+    """
 
     batches: list[range]
+    tokens: ClassVar[bool]
+    unit: ClassVar[str]
 
     @property
+    @abstractmethod
     def n_items(self) -> int:
         """How many windows or items are read."""
 
+    @cached_property
+    @abstractmethod
+    def first_row(self) -> np.ndarray[Any, Any]:
+        """Index of each item's first sample, and of the end, shape (n_items + 1,)."""
+
+    @property
+    def n_samples(self) -> int:
+        """How many tokens, or items, are samples."""
+        return int(self.first_row[-1])
+
+    def size(self, items: range) -> int:
+        """Return how many samples items give."""
+        return int(self.first_row[items.stop] - self.first_row[items.start])
+
+    @abstractmethod
     def step(self, net: BaseNetwork, number: int) -> Step:
         """Return the call of one batch."""
 
+    @abstractmethod
     def probe(self, net: BaseNetwork) -> Call:
         """Return a small call that shows the shapes of sites."""
 
+    @abstractmethod
+    def samples(
+        self,
+        items: range | None = None,
+        places: tuple[int, ...] | None = None,
+        names: tuple[str, ...] = (),
+    ) -> Columns:
+        """Return the coordinates of samples.
+
+        Parameters
+        ----------
+        items : range, optional
+            Windows or items whose samples are wanted; by default all.
+        places : tuple of int, optional
+            The grid of places in one item, where it is not one of tokens.
+        names : tuple of str
+            What its dimensions are.
+
+        Returns
+        -------
+        dict of str to array, each shape (n_samples,)
+            By name.
+        """
+
+    def provenance(self, net: BaseNetwork) -> dict[str, str | int]:
+        """Return what tells these inputs from others, as scalars and strings."""
+        return {}
+
+    def text(self, what: str) -> TextPlan:
+        """Return the plan as one of text.
+
+        Parameters
+        ----------
+        what : str
+            What needs text.
+
+        Returns
+        -------
+        TextPlan
+            This one.
+
+        Raises
+        ------
+        NisslError
+            It is of images or tensors.
+        """
+        raise NisslError(f"{what} is of text", do="give texts or token ids")
+
 
 @dataclass(frozen=True)
-class TextPlan:
+class TextPlan(Plan):
     """A plan whose samples are tokens.
 
     Parameters
@@ -80,11 +158,17 @@ class TextPlan:
         Windows of each call.
     padding : {"right", "left"}
         Where shorter windows are filled up.
+    arguments : dict, optional
+        Arguments of one call that reads all windows, given in place of token ids alone.
     """
 
     windows: Windows
     batches: list[range]
     padding: str = "right"
+    arguments: Mapping[str, Any] | None = None
+
+    tokens: ClassVar[bool] = True
+    unit: ClassVar[str] = "tokens"
 
     @property
     def n_items(self) -> int:
@@ -104,16 +188,14 @@ class TextPlan:
         ends = np.cumsum(self.new_tokens)
         return np.concatenate([np.zeros(1, dtype=np.int64), ends])
 
-    @property
-    def n_samples(self) -> int:
-        """How many tokens are samples."""
-        return int(self.first_row[-1])
-
     def step(self, net: BaseNetwork, number: int) -> Step:
         """Return the call of one batch."""
         items = self.batches[number]
-        ids = [self.windows.ids[i] for i in items]
-        call = sequence_call(net, ids, padding=self.padding)
+        if self.arguments is not None:
+            call = tensor_call(net, _part(self.arguments, items, self.n_items))
+        else:
+            ids = [self.windows.ids[i] for i in items]
+            call = sequence_call(net, ids, padding=self.padding)
         skip, tail = (
             torch.from_numpy(column[items.start : items.stop]).unsqueeze(-1)
             for column in (self.windows.skip, self.windows.tail)
@@ -129,23 +211,38 @@ class TextPlan:
 
     def probe(self, net: BaseNetwork) -> Call:
         """Return the first four tokens as a call."""
+        if self.arguments is not None:
+            return tensor_call(net, _part(self.arguments, range(1), self.n_items))
         return sequence_call(net, [self.windows.ids[0][:4]])
 
-    def samples(self, items: range | None = None) -> Columns:
-        """Return the coordinates of tokens.
+    def samples(
+        self,
+        items: range | None = None,
+        places: tuple[int, ...] | None = None,
+        names: tuple[str, ...] = (),
+    ) -> Columns:
+        """Return the coordinates of tokens: see `Plan`.
 
         Parameters
         ----------
         items : range, optional
-            Windows whose tokens are wanted; by default all.
+            Windows whose samples are wanted; by default all.
+        places : tuple of int, optional
+            The grid of places in one window, where samples are not tokens.
+        names : tuple of str
+            What its dimensions are.
 
         Returns
         -------
-        dict of str to array, each shape (n_tokens,)
+        dict of str to array, each shape (n_samples,)
             ``document``, ``position`` (in the window, as the network saw it), ``offset`` (in the
-            document), ``token``, and the documents' labels.
+            document), ``token``, and the documents' labels; of places, ``document`` and one column
+            for each dimension of the grid.
         """
         w, items = self.windows, range(self.n_items) if items is None else items
+        if places is not None:
+            item, columns = _grid(items, places, names)
+            return {"document": w.document[item].astype(np.int32), **columns}
         new = self.new_tokens[items.start : items.stop]
         document = np.repeat(w.document[items.start : items.stop], new)
         position = np.concatenate([np.arange(w.skip[i], len(w.ids[i]) - w.tail[i]) for i in items])
@@ -155,9 +252,39 @@ class TextPlan:
         narrow = {name: column.astype(np.int32) for name, column in columns.items()}
         return narrow | {name: column[document] for name, column in w.labels.items()}
 
+    def provenance(self, net: BaseNetwork) -> dict[str, str | int]:
+        """Return what tells these inputs from others, as scalars and strings."""
+        return {
+            "tokenizer": type(net.tokenizer).__name__ if net.tokenizer else "none",
+            "vocabulary": net.vocabulary_size or 0,
+            "window": self.windows.window,
+            "stride": self.windows.stride,
+            "bos": self.windows.bos,
+            "padding": self.padding,
+            "text": self.windows.fingerprint(),
+        }
+
+    def text(self, what: str) -> TextPlan:
+        """Return the plan itself: see `Plan`."""
+        return self
+
+    def spread(self, n_windows: int, length: int) -> TextPlan:
+        """Return a plan of the beginnings of a few windows spread over the text, one a call."""
+        chosen = np.unique(np.linspace(0, self.n_items - 1, n_windows).astype(int))
+        w, none = self.windows, np.zeros(len(chosen), np.int64)
+        part = replace(
+            w,
+            ids=[w.ids[i][:length] for i in chosen],
+            document=w.document[chosen],
+            offset=w.offset[chosen],
+            skip=none,
+            tail=none,
+        )
+        return TextPlan(part, [range(i, i + 1) for i in range(len(chosen))], self.padding)
+
 
 @dataclass(frozen=True)
-class ItemPlan:
+class ItemPlan(Plan):
     """A plan whose samples are images, or places in them.
 
     Parameters
@@ -174,10 +301,18 @@ class ItemPlan:
     batches: list[range]
     labels: Columns
 
+    tokens: ClassVar[bool] = False
+    unit: ClassVar[str] = "items"
+
     @property
     def n_items(self) -> int:
         """How many items are read."""
         return self.batches[-1].stop
+
+    @cached_property
+    def first_row(self) -> np.ndarray[Any, Any]:
+        """The number of each item, and of the end, shape (n_items + 1,)."""
+        return np.arange(self.n_items + 1)
 
     def step(self, net: BaseNetwork, number: int) -> Step:
         """Return the call of one batch."""
@@ -188,15 +323,20 @@ class ItemPlan:
         """Return the first item as a call."""
         return self._call(net, range(1))
 
-    def samples(self, items: range, places: tuple[int, ...], names: tuple[str, ...]) -> Columns:
-        """Return the coordinates of places in items.
+    def samples(
+        self,
+        items: range | None = None,
+        places: tuple[int, ...] | None = None,
+        names: tuple[str, ...] = (),
+    ) -> Columns:
+        """Return the coordinates of places in items: see `Plan`.
 
         Parameters
         ----------
-        items : range
-            Items whose places are wanted.
-        places : tuple of int
-            The grid of places in one item; empty where an item is one sample.
+        items : range, optional
+            Items whose places are wanted; by default all.
+        places : tuple of int, optional
+            The grid of places in one item; by default an item is one sample.
         names : tuple of str
             What its dimensions are.
 
@@ -205,17 +345,18 @@ class ItemPlan:
         dict of str to array, each shape (n_items x n_places,)
             ``stimulus`` (the item), one column for each dimension of the grid, and the labels.
         """
-        n = int(np.prod(places, dtype=np.int64))
-        grid = np.indices(places, dtype=np.int32).reshape(len(places), n)
-        item = np.repeat(np.arange(items.start, items.stop, dtype=np.int32), n)
-        columns = {name: np.tile(axis, len(items)) for name, axis in zip(names, grid, strict=True)}
+        items = range(self.n_items) if items is None else items
+        item, columns = _grid(items, places or (), names)
         return {"stimulus": item, **columns} | {k: v[item] for k, v in self.labels.items()}
 
     def _call(self, net: BaseNetwork, items: range) -> Call:
-        part = slice(items.start, items.stop)
-        if isinstance(self.inputs, dict):
-            return tensor_call(net, {name: value[part] for name, value in self.inputs.items()})
-        return tensor_call(net, self.inputs[part])
+        call = tensor_call(net, _part(self.inputs, items, self.n_items))
+        if call.mask is not None and not bool(call.mask.all()):
+            raise NisslError(
+                "there is padding among the inputs, and without token ids it would be recorded",
+                do="give items of one length together, without padding",
+            )
+        return call
 
 
 def plan_of(
@@ -228,15 +369,15 @@ def plan_of(
     bos: BosPolicy | None = None,
     padding: str = "right",
     n_tokens: int | None = None,
-) -> TextPlan | ItemPlan:
+) -> Plan:
     """Plan the recording of inputs.
 
     Parameters
     ----------
     net : Network
         The network that will read them.
-    inputs : texts, chats, token ids, images, tensor, or mapping of tensors
-        What it will read.
+    inputs : texts, chats, token ids, images, tensor, mapping of tensors, or a plan
+        What it will read, as in `read_inputs`.
     batch_size : int, optional
         Windows or items of a call; by default about 2,048 tokens, or 16 items.
     window, stride : int, optional
@@ -250,8 +391,8 @@ def plan_of(
 
     Returns
     -------
-    TextPlan or ItemPlan
-        Whether samples are tokens or items.
+    Plan
+        Of tokens or items; a plan is returned as it is.
 
     Raises
     ------
@@ -260,37 +401,58 @@ def plan_of(
     """
     if batch_size is not None and batch_size < 1:
         raise NisslError(f"a batch of {batch_size} holds nothing", do="give batch_size=1 or more")
-    if is_sequence_input(inputs):
-        windows = windows_of(net, inputs, window=window, stride=stride, bos=bos)
+    if isinstance(inputs, Plan):
+        return inputs
+    given = read_inputs(net, inputs)
+    if given.documents:
+        # More than ids and padding (pairs of texts, images) is read as it was given.
+        more = given.arguments is not None and not _is_plain(given.arguments)
+        if more:
+            windows = single_windows(net, given)
+        else:
+            windows = windows_of(net, given, window=window, stride=stride, bos=bos)
         if n_tokens is not None:
             windows = windows.first(n_tokens)
-        lengths = map(len, windows.ids)
-        return TextPlan(windows, batches_of(lengths, batch_size=batch_size), padding)
-    labels: Columns = {}
-    if hasattr(inputs, "labels") and hasattr(inputs, "values"):
-        labels, inputs = _image_labels(inputs), inputs.values
-    if isinstance(inputs, dict):
-        n_items = len(next(iter(inputs.values()))) if inputs else 0
-    else:
-        n_items = len(inputs) if hasattr(inputs, "__len__") else 0
+        batches = batches_of(map(len, windows.ids), batch_size=batch_size)
+        return TextPlan(windows, batches, padding, given.arguments if more else None)
+    inputs = given.arguments
+    counted = next(iter(inputs.values()), ()) if isinstance(inputs, dict) else inputs
+    n_items = len(counted) if hasattr(counted, "__len__") else 0
     if not n_items:
         raise NisslError("there is nothing to read", do="give at least one item")
     size = batch_size or 16
     return ItemPlan(
-        inputs, [range(i, min(i + size, n_items)) for i in range(0, n_items, size)], labels
+        inputs, [range(i, min(i + size, n_items)) for i in range(0, n_items, size)], given.labels
     )
 
 
-def steps(
-    plan: TextPlan | ItemPlan, net: BaseNetwork, *, first: int = 0
-) -> Iterator[tuple[int, Step]]:
+def steps(plan: Plan, net: BaseNetwork, *, first: int = 0) -> Iterator[tuple[int, Step]]:
     """Yield the calls of a plan, from a batch on, with their numbers."""
     for number in range(first, len(plan.batches)):
         yield number, plan.step(net, number)
 
 
-def _image_labels(images: Any) -> Columns:
-    labels = np.asarray(images.labels)
-    classes = getattr(images, "classes", None)
-    named = classes is not None and len(classes)
-    return {"label": as_column(classes)[labels] if named else labels}
+def _grid(
+    items: range, places: tuple[int, ...], names: tuple[str, ...]
+) -> tuple[np.ndarray[Any, Any], Columns]:
+    """Return the item of every place, and a column for each dimension of the grid."""
+    n = int(np.prod(places, dtype=np.int64))
+    grid = np.indices(places, dtype=np.int32).reshape(len(places), n)
+    item = np.repeat(np.arange(items.start, items.stop, dtype=np.int32), n)
+    return item, {name: np.tile(at, len(items)) for name, at in zip(names, grid, strict=True)}
+
+
+def _part(given: Any, items: range, n_items: int) -> Any:
+    """Return some items of what is given; what does not count items is given as it is."""
+    part = slice(items.start, items.stop)
+    if not isinstance(given, Mapping):
+        return given[part]
+    counts = {k: hasattr(v, "__len__") and len(v) == n_items for k, v in given.items()}
+    return {k: v[part] if counts[k] else v for k, v in given.items()}
+
+
+def _is_plain(given: Mapping[str, Any]) -> bool:
+    """Tell whether arguments are token ids and their padding alone."""
+    kinds = given.get("token_type_ids")
+    more = set(given) - {"input_ids", "attention_mask", "token_type_ids", "use_cache"}
+    return not more and (kinds is None or not bool((kinds != 0).any()))

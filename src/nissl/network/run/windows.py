@@ -8,19 +8,19 @@ is one sample and no more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording.labels import as_column
+from nissl.network.run.inputs import Special, read_inputs, special_tokens
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["BosPolicy", "Windows", "windows_of"]
+__all__ = ["BosPolicy", "Windows", "single_windows", "windows_of"]
 
 BosPolicy = Literal["document", "window", "never"]
 DEFAULT_WINDOW = 512
@@ -110,7 +110,7 @@ def windows_of(
     ----------
     net : Network
         The network that will read them, for its tokenizer and context.
-    inputs : str, sequence of str, chat messages, sequence of token ids, or DataFrame
+    inputs : text, texts, chats, token ids, encoding, DataFrame or Inputs
         Documents. A DataFrame has a column ``text``; its other columns are labels.
     window : int, optional
         Tokens in a window; by default 512, or the model's context where that is shorter.
@@ -118,7 +118,8 @@ def windows_of(
         Tokens from the beginning of one window to that of the next; by default the window.
     bos : {"document", "window", "never"}, optional
         Where the tokens that begin (and, for BERT, end) a text are put; by default at every window
-        if the tokenizer itself puts them around a text, else never.
+        if the tokenizer itself puts them around a text, else never. Chats and encodings have
+        theirs, and ids that begin with them get no second ones.
 
     Returns
     -------
@@ -131,7 +132,9 @@ def windows_of(
         There is no tokenizer, a text is empty, an id is not in the vocabulary, or the window is
         longer than the context.
     """
-    documents, labels = _documents(net, inputs)
+    given = read_inputs(net, inputs)
+    if not given.documents:
+        raise NisslError("there is no text", do="give at least one document")
     limit = net.context
     window = min(DEFAULT_WINDOW, limit or DEFAULT_WINDOW) if window is None else window
     if limit is not None and window > limit:
@@ -139,122 +142,84 @@ def windows_of(
             f"a window of {window} tokens is beyond the model's context of {limit}",
             do=f"choose window={limit} or less; longer texts are cut into several",
         )
-    before, after, policy = _around(net, bos)
-    room = window - (len(before) + len(after) if policy == "window" else 0)
-    step = min(stride or room, room)
-    if room < 1 or step < 1:
-        raise NisslError(f"a window of {window} and a stride of {step} leave no tokens")
+    special, policy = _around(net, bos)
+    rooms = {"never": window, "document": window}
+    rooms["window"] = window - len(special.before) - len(special.after)
+    steps = {name: min(stride or room, room) for name, room in rooms.items()}
+    if rooms[policy] < 1 or steps[policy] < 1:
+        raise NisslError(f"a window of {window} and a stride of {steps[policy]} leave no tokens")
     rows: list[tuple[np.ndarray[Any, Any], int, int, int, int]] = []
-    for number, ids in enumerate(documents):
-        first = -len(before) if policy == "document" else 0
-        if policy == "document":
-            ids = np.concatenate([before, ids, after])
+    for number, (ids, complete) in enumerate(zip(given.documents, given.complete, strict=True)):
+        # What was given with its special tokens is read as it is, unless bos= says otherwise.
+        put: BosPolicy = "never" if complete and bos is None else policy
+        first, room, step = 0, rooms[put], steps[put]
+        if put != "never":  # one beginning, also where the ids bring their own
+            ids, first = special.without(ids)
+        if put == "document":
+            ids = np.concatenate([special.before, ids, special.after])
+            first -= len(special.before)
         starts = range(0, max(len(ids) - (room - step), 1), step)
         for at in starts:
             piece, skip, tail, offset = ids[at : at + room], (room - step) * (at > 0), 0, at + first
-            if policy == "window":
-                piece = np.concatenate([before, piece, after])
-                offset -= len(before)
+            if put == "window":
+                piece = np.concatenate([special.before, piece, special.after])
+                offset -= len(special.before)
                 # Sampled once a document: around its first and its last window.
-                skip += len(before) * (at > 0)
-                tail = len(after) * (at != starts[-1])
+                skip += len(special.before) * (at > 0)
+                tail = len(special.after) * (at != starts[-1])
             rows.append((piece, number, offset, skip, tail))
     pieces, *columns = zip(*rows, strict=True)
     document, offsets, skips, tails = (np.asarray(column, dtype=np.int64) for column in columns)
+    labels, step = given.labels, steps[policy]
     return Windows(list(pieces), document, offsets, skips, tails, labels, window, step, policy)
 
 
-def is_sequence_input(inputs: Any) -> bool:
-    """Tell whether inputs are texts, chats or token ids, not images or tensors."""
-    if isinstance(inputs, str) or hasattr(inputs, "columns"):
-        return True
-    kind = getattr(getattr(inputs, "dtype", None), "is_floating_point", None)
-    if kind is not None:  # a torch tensor
-        return not kind and inputs.ndim in (1, 2) and not inputs.dtype.is_complex
-    if isinstance(inputs, np.ndarray):
-        return inputs.dtype.kind in "OUS" or (inputs.dtype.kind in "iu" and inputs.ndim <= 2)
-    if isinstance(inputs, Sequence) and len(inputs):
-        first = inputs[0]
-        if isinstance(first, (str, int, Mapping)):
-            return True
-        if isinstance(first, np.ndarray):
-            return first.ndim == 1 and first.dtype.kind in "iu"
-        return (
-            isinstance(first, Sequence) and len(first) > 0 and isinstance(first[0], (int, Mapping))
-        )
-    return False
+def single_windows(net: BaseNetwork, inputs: Any) -> Windows:
+    """Return documents as windows, each document one.
 
+    Parameters
+    ----------
+    net : Network
+        The network.
+    inputs : text, texts, chats, token ids, encoding, DataFrame or Inputs
+        Documents.
 
-def _documents(
-    net: BaseNetwork, inputs: Any
-) -> tuple[list[np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]:
-    labels: dict[str, np.ndarray[Any, Any]] = {}
-    if hasattr(inputs, "columns"):
-        if "text" not in inputs.columns:
-            raise NisslError("the table of texts has no column 'text'", do="name it so")
-        labels = {c: as_column(inputs[c]) for c in inputs.columns if c != "text"}
-        inputs = list(inputs["text"])
-    if isinstance(inputs, str):
-        inputs = [inputs]
-    inputs = inputs.tolist() if hasattr(inputs, "tolist") else list(inputs)
-    if not inputs:
-        raise NisslError("there is no text", do="give at least one document")
-    if isinstance(inputs[0], (int, Mapping)):  # one list of ids, or one chat
-        inputs = [inputs]
-    documents = [_ids(net, item, number) for number, item in enumerate(inputs)]
-    return documents, labels
+    Returns
+    -------
+    Windows
+        As many as documents.
 
-
-def _ids(net: BaseNetwork, item: Any, number: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    where = f"document {number}"
-    if isinstance(item, str):
-        if not item.strip():
-            raise NisslError("the text is empty", where=where, do="leave it out")
-        ids = net.require_tokenizer().encode(item, add_special_tokens=False, verbose=False)
-    elif len(item) and isinstance(item[0], Mapping):
-        tokenizer = net.require_tokenizer()
-        if not getattr(tokenizer, "chat_template", None):
-            raise NisslError("this model has no chat template", where=where, do="give plain text")
-        text = tokenizer.apply_chat_template(list(item), tokenize=False)
-        ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)
-    else:
-        ids = item
-    array = np.asarray(ids, dtype=np.int64)
-    if array.ndim != 1 or not len(array):
+    Raises
+    ------
+    NisslError
+        A text is longer than the context.
+    """
+    windows = windows_of(net, inputs, window=net.context or 1 << 20)
+    if len(set(windows.document.tolist())) < len(windows.document):
         raise NisslError(
-            f"token ids have shape {array.shape}", where=where, do="give a list of ids"
+            f"a text is longer than the model's context of {net.context} tokens",
+            do="shorten it, or record it: `record` reads long texts in windows",
         )
-    vocabulary = net.vocabulary_size
-    if vocabulary is not None and (array.min() < 0 or array.max() >= vocabulary):
-        bad = int(array[(array < 0) | (array >= vocabulary)][0])
-        raise NisslError(
-            f"token id {bad} is not among the {vocabulary} of the vocabulary", where=where
-        )
-    return array
+    return windows
 
 
-def _around(
-    net: BaseNetwork, bos: BosPolicy | None
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], BosPolicy]:
+def _around(net: BaseNetwork, bos: BosPolicy | None) -> tuple[Special, BosPolicy]:
     """The tokens before and after a text, and where they are put."""
     tokenizer: Any = net.tokenizer
     none = np.zeros(0, dtype=np.int64)
     if tokenizer is None:
         if bos not in (None, "never"):
             raise NisslError("there is no tokenizer to know the beginning-of-text token")
-        return none, none, "never"
-    plain = tokenizer.encode("a", add_special_tokens=False)
-    whole = tokenizer.encode("a", add_special_tokens=True)
-    at = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
-    before, after = whole[:at], whole[at + len(plain) :]
-    if bos == "never" or (bos is None and not before and not after):
-        return none, none, "never"
-    if not before and not after:
+        return Special(none, none), "never"
+    special = special_tokens(net)
+    empty = not len(special.before) and not len(special.after)
+    if bos == "never" or (bos is None and empty):
+        return Special(none, none), "never"
+    if empty:
         if tokenizer.bos_token_id is None:
             raise NisslError("the tokenizer has no beginning-of-text token", do="give bos='never'")
-        before = [tokenizer.bos_token_id]
-    arrays = np.asarray(before, dtype=np.int64), np.asarray(after, dtype=np.int64)
-    return *arrays, bos or "window"
+        special = Special(np.asarray([tokenizer.bos_token_id], dtype=np.int64), none)
+    return special, bos or "window"
 
 
 def batches_of(

@@ -78,15 +78,13 @@ def document_activity(
     --------
     >>> document_activity(net, texts)["open"]  # doctest: +SKIP
     """
-    from nissl.network import TextPlan, plan_of, stream
+    from nissl.network import plan_of, stream
     from nissl.recording import as_recording
 
     written = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in written}
     gates = _gates(net, written)
-    plan = plan_of(net, texts, batch_size=batch_size, window=window)
-    if not isinstance(plan, TextPlan):
-        raise NisslError("these inputs are no documents", do="give texts or token ids")
+    plan = plan_of(net, texts, batch_size=batch_size, window=window).text("activity of documents")
     windows = plan.windows
     n_documents = int(windows.document.max()) + 1
     sums = {name: _Sums(n_documents, len(weights[name])) for name in written}

@@ -74,13 +74,13 @@ def influence(
     >>> influence(net, torch.randn(5, 4), sites="0", progress=False).shape
     (5, 4)
     """
-    from nissl.network import TextPlan, plan_of
+    from nissl.network import plan_of
     from nissl.network.gradients import gradients
     from nissl.network.run.plan import steps
 
     found = net.find(sites)
     plan = plan_of(net, inputs, batch_size=batch_size)
-    if isinstance(plan, TextPlan):
+    if plan.tokens:
         raise NisslError("texts are not inputs of one class each", do="give images or a tensor")
     rows: dict[str, list[Array]] = {site.name: [] for site in found}
     with progress_bar(
@@ -105,7 +105,7 @@ def influence(
             where=f"{columns['site'][where]}[{columns['index'][where]}]",
             do="look for inputs or weights that are not finite",
         )
-    samples = plan.samples(range(plan.n_items), (), ())
+    samples = plan.samples()
     return as_recording(values, samples=samples, units=columns, quantity="attribution")
 
 
