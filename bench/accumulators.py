@@ -34,7 +34,7 @@ def run(n_batches: int = 4) -> list[Row]:
     """Return one row for each statistic: the forward pass with it, over that without."""
     subject = Subject()
     plan = plan_of(subject.net, subject.ids, window=LENGTH, batch_size=BATCH, bos="never").text(
-        "a corpus"
+        "corpora"
     )
     corpus = corpus_of(plan, n_tokens=N_TOKENS, n_bigrams=N_BIGRAMS)
     parts = _parts(corpus, n_rows=n_batches * BATCH * LENGTH)

@@ -16,19 +16,12 @@ from nissl.network.run.calls import Call
 from nissl.selectivity import comparative, damage, head_damage, keeping, weighed
 from nissl.selectivity.comparative import log_increase
 from nissl.statistics import Test
-from tiny import CAUSAL, VOCABULARY, tiny
+from tiny import CAUSAL, VOCABULARY, Words, tiny
 
 SUBJECTS, D_MODEL, HEAD_DIM = 8, 64, 16
 LAYER, HEAD = 1, 2  # the head that moves the subject to the last position
 HEADS = {"sites": f"blocks.{LAYER}.attn.z", "heads": HEAD}
 CHAIN = [f"blocks.2.mlp.neurons[{i}]" for i in range(SUBJECTS)]
-
-
-class Words:
-    pad_token_id, bos_token_id = 0, None
-
-    def encode(self, text, add_special_tokens=True, **options):
-        return [int(word) for word in text.split()]
 
 
 def wired(*, head_works=True):

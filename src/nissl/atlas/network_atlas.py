@@ -152,7 +152,7 @@ def _begin(
 
     grids = grids_of(net, plan, sites)
     counts = {grid.site.name: grid.n_samples(plan) for grid in grids}
-    text = plan.text("an atlas of tokens") if all(grid.tokens for grid in grids) else None
+    text = plan.text("tokens") if all(grid.tokens for grid in grids) else None
     corpus = None if text is None else _corpus(text, grids)
     first, state = checkpoint.load()
     thresholds = {}

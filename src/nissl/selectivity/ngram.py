@@ -164,7 +164,7 @@ def ngram(
     from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     test.require(null=(None,), correction=("bh",))
-    plan = plan_of(net, inputs, window=window, batch_size=batch_size).text("an n-gram")
+    plan = plan_of(net, inputs, window=window, batch_size=batch_size).text("n-grams")
     special = getattr(net.tokenizer, "all_special_ids", ())
     text = read_ngrams(
         plan, n_labels=rules.n_labels, min_documents=rules.min_documents, special=special

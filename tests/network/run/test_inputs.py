@@ -207,8 +207,8 @@ def test_plans_of_text_and_of_items(net):
     items = plan_of(nissl.load(tiny("conv")), inputs("conv"))
     assert (items.tokens, items.n_items, items.n_samples, items.unit) == (False, 2, 2, "items")
     assert items.samples()["stimulus"].tolist() == [0, 1]
-    with pytest.raises(NisslError, match="an n-gram is of text"):
-        items.text("an n-gram")
+    with pytest.raises(NisslError, match="n-grams are of text"):
+        items.text("n-grams")
 
 
 def test_what_cannot_be_read_is_said(net):

@@ -77,5 +77,5 @@ def test_sites_without_output_weights_are_refused(texts):
 
 
 def test_images_are_refused():
-    with pytest.raises(NisslError, match="no documents"):
+    with pytest.raises(NisslError, match="documents are of text"):
         document_activity(nissl.load(tiny("llama")), torch.zeros(2, 3, 8, 8), progress=False)

@@ -131,7 +131,7 @@ class Plan(ABC):
         Parameters
         ----------
         what : str
-            What needs text.
+            What needs text, in the plural.
 
         Returns
         -------
@@ -143,7 +143,9 @@ class Plan(ABC):
         NisslError
             It is of images or tensors.
         """
-        raise NisslError(f"{what} is of text", do="give texts or token ids")
+        raise NisslError(
+            f"{what} are of text, and these inputs are not", do="give texts or token ids"
+        )
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def document_activity(
     written = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in written}
     gates = _gates(net, written)
-    plan = plan_of(net, texts, batch_size=batch_size, window=window).text("activity of documents")
+    plan = plan_of(net, texts, batch_size=batch_size, window=window).text("documents")
     windows = plan.windows
     n_documents = int(windows.document.max()) + 1
     sums = {name: _Sums(n_documents, len(weights[name])) for name in written}
