@@ -19,8 +19,8 @@ Which units respond to what. Every method of this room has one shape: a Recordin
 inputs of several kinds, goes in; a Finding comes out, with a null; an Edit puts it to the test.
 
 ```python
-import matplotlib.pyplot as plt
 import nissl
+from nissl.statistics.figure import heatmap
 
 net = nissl.load("smollm2")
 facts = nissl.read("relations")
@@ -32,15 +32,15 @@ found = nissl.selectivity.relation(rec, labels="relation", exchange="fact")
 best = {
     kind: list(rows.nlargest(50, "effect")["unit"]) for kind, rows in found.table.groupby("label")
 }
-units = nissl.selectivity.weighed(net, rec)
-hurt = nissl.selectivity.damage(net, best, tested_on, labels="relation", units=units)
-nissl.selectivity.damage_matrix(hurt, plt.figure().gca())
+units = nissl.behaviour.output_magnitude(net, rec)
+hurt = nissl.behaviour.ablation_effect(net, best, on=tested_on, labels="relation", units=units)
+heatmap(nissl.behaviour.effect_matrix(hurt), numbers=True, label="nats")
 ```
 
-Units are found on one half of the facts and tested on the other. `damage` (answers) and
-`loss_damage` (texts) silence each group of units, and beside it random units of the same layers
-that write as much. What the papers claim of each method, and what was measured here, is in
-[Claims](claims.md).
+Units are found on one half of the facts and tested on the other. `ablation_effect` silences each
+group of units, and beside it random units of the same layers that write as much; it measures
+answers, losses of texts or rankings. What the papers claim of each method, and what was measured
+here, is in [Claims](claims.md).
 
 ![What answers of each relation lose without the neurons of another](relation.png)
 

@@ -431,7 +431,7 @@ CASES = [
     ),
     Case(
         24,
-        "damage",
+        "ablation_effect of answers",
         "eight prompts, groups of twelve of 2,000 neurons",
         WRITES,
         (0.5, 1.0, 2.0),
@@ -440,7 +440,7 @@ CASES = [
     ),
     Case(
         24,
-        "damage",
+        "ablation_effect of answers",
         "eight prompts, groups of twelve of 48 neurons",
         WRITES,
         (0.5, 1.0, 2.0),
@@ -450,7 +450,7 @@ CASES = [
     ),
     Case(
         164,
-        "loss_damage",
+        "ablation_effect of losses",
         "eight texts, groups of twelve of 2,000 neurons",
         WRITES,
         (0.5, 1.0, 2.0),
@@ -459,7 +459,7 @@ CASES = [
     ),
     Case(
         146,
-        "ranking_damage",
+        "ablation_effect of rankings",
         "sixteen queries, six passages each, twelve of 300 neurons",
         "what they add to the score of a passage with a word of the query",
         (0.25, 0.5, 1.0),

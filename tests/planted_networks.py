@@ -9,17 +9,9 @@ import pandas as pd
 import torch
 
 import nissl
+from nissl.behaviour import ablation_effect, keeping
 from nissl.network import Network
-from nissl.selectivity import (
-    comparative,
-    damage,
-    erasing,
-    gated_function,
-    head_damage,
-    keeping,
-    loss_damage,
-    ranking_damage,
-)
+from nissl.selectivity import comparative, erasing, gated_function, head_damage
 from nissl.statistics import Finding, Test
 from tiny import SPECIAL, WORDS, Words, pair_tokenizer, tiny
 
@@ -223,10 +215,10 @@ def damage_case(rng: np.random.Generator, size: float, *, width: int = 2000) -> 
     prompts = _prompts(rng)
     net, members, units = _group(rng, size, width=width, texts=prompts[::2])
     facts = pd.DataFrame({"text": prompts, "answer": str(ANSWER), "kind": ["k", "other"] * 4})
-    table = damage(
+    table = ablation_effect(
         net,
         {"k": members},
-        facts,
+        on=facts,
         labels="kind",
         units=units,
         test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
@@ -245,14 +237,15 @@ def loss_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, Arra
         f"{prompt[:2]}{ends}" if i % 2 == 0 else prompt for i, prompt in enumerate(_prompts(rng))
     ]
     net, members, units = _group(rng, size, width=2000, texts=texts[::2])
-    table = loss_damage(
+    table = ablation_effect(
         net,
         {"k": members},
-        pd.DataFrame({"text": texts, "kind": ["k", "other"] * 4}),
+        on=pd.DataFrame({"text": texts, "kind": ["k", "other"] * 4}),
         labels="kind",
         units=units,
         test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
+        measure="loss",
     ).table
     return _one(table.loc[table["label"] == "k", "p"], size)
 
@@ -316,13 +309,14 @@ def ranking_damage_case(rng: np.random.Generator, size: float) -> tuple[Array, A
     if size:  # they are open at few pairs
         units.loc[:11, "weight"] = rng.choice(weight[12:], 12)
     members = range(12) if size else rng.choice(300, 12, replace=False)
-    table = ranking_damage(
+    table = ablation_effect(
         net,
         {"k": [f"open[{i}]" for i in members]},
-        pairs.assign(kind=kind),
+        on=pairs.assign(kind=kind),
         labels="kind",
         units=units,
         test=Test(n_permutations=19, correction=None, seed=int(rng.integers(1 << 31))),
         progress=False,
+        measure="ranking",
     ).table
     return _one(table.loc[table["label"] == "k", "p"], size)

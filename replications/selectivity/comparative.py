@@ -21,8 +21,9 @@ import pandas as pd
 import torch
 
 import nissl
+from nissl.behaviour import ablation_effect, keeping, output_magnitude
 from nissl.network.sites.weights import folded_unembedding
-from nissl.selectivity import comparative, damage, halves, head_damage, keeping, known, weighed
+from nissl.selectivity import comparative, halves, head_damage, known
 from nissl.statistics import Test
 
 SEED, SHARE = 0, 0.01  # the share of deep neurons that is kept
@@ -62,13 +63,13 @@ def tested(net, finding, testing, layer, head):
     rec = nissl.record(net, prompts, sites=deep, bos="never", progress=False)
     # The first token holds massive activations, which no mean should spread to other tokens.
     means = rec.values[rec["position"].values > 0].mean(axis=0)
-    units = weighed(net, rec)
+    units = output_magnitude(net, rec)
     top = found.top(round(SHARE * len(units)), by="change").units
     kept = keeping(net, top, testing, units=units, values=means, test=Test(seed=SEED))
     # One prompt a pair of numbers is enough for what is a mean of log probabilities.
     once = testing.drop_duplicates("pair")
-    hurt = damage(
-        net, {"addition": top}, once, labels="relation", units=units, test=Test(seed=SEED)
+    hurt = ablation_effect(
+        net, {"addition": top}, on=once, labels="relation", units=units, test=Test(seed=SEED)
     )
     accuracy, said = (kept.table.iloc[i] for i in (0, 1))
     by = hurt.table.iloc[0]

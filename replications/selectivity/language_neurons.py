@@ -15,18 +15,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.behaviour import beginnings
-from nissl.selectivity import (
-    damage_matrix,
-    document_activity,
-    halves,
-    language_neurons,
-    loss_damage,
-    members,
-    parallel,
-    weighed,
+from nissl.behaviour import (
+    LossMeasure,
+    ablation_effect,
+    beginnings,
+    effect_matrix,
+    output_magnitude,
 )
+from nissl.selectivity import document_activity, halves, language_neurons, members, parallel
 from nissl.statistics import PermutedLabels, Test, permute_labels
+from nissl.statistics.figure import heatmap
 
 SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {
@@ -83,15 +81,14 @@ found_on, tested_on = declaration(net)
 activity = document_activity(net, found_on)
 found = language_neurons(activity["open"], test=Test(null=NULL, seed=SEED))
 groups = members(found, kinds=("specific", "related"))
-hurt = loss_damage(
+hurt = ablation_effect(
     net,
     groups,
-    tested_on,
+    on=tested_on,
     labels="language",
-    units=weighed(net, activity["size"]),
+    units=output_magnitude(net, activity["size"]),
     test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
-    every=2,
-    batch_size=20,
+    measure=LossMeasure(every=2, batch_size=20),
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
 without = permute_labels(activity["open"], labels="language", null=NULL, seed=SEED)
@@ -110,13 +107,14 @@ for kind, colour in colours.items():
 axes[0].set(xlabel="layer", ylabel="neurons of the kind (%)", title="Where each kind lies")
 axes[0].xaxis.set_major_locator(plt.MaxNLocator(integer=True))
 axes[0].legend(frameon=False)
-shown = damage_matrix(hurt, axes[1], names=sorted(LANGUAGES.values()))
+heatmap(
+    effect_matrix(hurt, names=sorted(LANGUAGES.values())), numbers=True, label="nats", axes=axes[1]
+)
 axes[1].set(
     xlabel="language that is predicted",
     ylabel="neurons silenced (how many)",
     title="Rise of the loss beyond matched neurons (nats)",
 )
-figure.colorbar(shown, ax=axes[1], shrink=0.8)
 place = np.arange(len(own))
 axes[2].bar(place, own["damage"], color=np.where(own["p"] <= 0.05, "#2c6fbb", "#c9d6e5"))
 axes[2].errorbar(

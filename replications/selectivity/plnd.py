@@ -14,19 +14,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.behaviour import beginnings
-from nissl.selectivity import (
-    damage_matrix,
-    document_activity,
-    halves,
-    language_neurons,
-    loss_damage,
-    members,
-    parallel,
-    plnd,
-    weighed,
+from nissl.behaviour import (
+    LossMeasure,
+    ablation_effect,
+    beginnings,
+    effect_matrix,
+    output_magnitude,
 )
+from nissl.selectivity import document_activity, halves, language_neurons, members, parallel, plnd
 from nissl.statistics import PermutedLabels, Test
+from nissl.statistics.figure import heatmap
 
 SEED, TESTED, TOKENS, N_DRAWS = 0, 2, 16, 19  # articles tested, and tokens of each
 LANGUAGES = {
@@ -53,15 +50,14 @@ found_on, tested_on = declaration(net)
 activity = document_activity(net, found_on)
 found = plnd(activity["impact"], test=Test(null=NULL, seed=SEED))
 groups = members(found, kinds=("specific",))
-hurt = loss_damage(
+hurt = ablation_effect(
     net,
     groups,
-    tested_on,
+    on=tested_on,
     labels="language",
-    units=weighed(net, activity["size"]),
+    units=output_magnitude(net, activity["size"]),
     test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
-    every=2,
-    batch_size=20,
+    measure=LossMeasure(every=2, batch_size=20),
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
 mine = hurt.table["unit"] == hurt.table["label"]
@@ -93,13 +89,12 @@ for (row, column), value in np.ndenumerate(shared):
 axes[0].set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
 axes[0].set_yticks(range(len(names)), names)
 axes[0].set_title("Neurons that all documents activate, and shared ones")
-shown = damage_matrix(hurt, axes[1], names=names)
+heatmap(effect_matrix(hurt, names=names), numbers=True, label="nats", axes=axes[1])
 axes[1].set(
     xlabel="language that is predicted",
     ylabel="neurons silenced (how many)",
     title="Rise of the loss beyond matched neurons (nats)",
 )
-figure.colorbar(shown, ax=axes[1], shrink=0.8)
 specific = active[active["kind"] == "specific"]
 counts = specific.groupby(["layer", "label"]).size().unstack(fill_value=0)
 counts = counts.reindex(range(int(found.table["layer"].max()) + 1), fill_value=0)

@@ -18,17 +18,17 @@ import pandas as pd
 from scipy.stats import mannwhitneyu
 
 import nissl
-from nissl.behaviour import beginnings
-from nissl.selectivity import (
-    damage_matrix,
-    document_activity,
-    loss_damage,
-    members,
-    programming_neurons,
-    weighed,
+from nissl.behaviour import (
+    LossMeasure,
+    ablation_effect,
+    beginnings,
+    effect_matrix,
+    output_magnitude,
 )
+from nissl.selectivity import document_activity, members, programming_neurons
 from nissl.specimens import fetch
 from nissl.statistics import PermutedLabels, Test, permute_labels
+from nissl.statistics.figure import heatmap
 
 SEED, N_DRAWS, PER_LANGUAGE, EFFECT = 0, 19, 100, 0.5  # nats, planted
 LETTERS, PARTS, TESTED, TOKENS = 600, 6, 2, 16  # of a part; parts to find, and to test; and tokens
@@ -101,15 +101,14 @@ activity = document_activity(net, found_on)
 options = {"n_per_label": PER_LANGUAGE, "null": NULL, "seed": SEED}
 found = programming_neurons(activity["open"], **options)
 groups = members(found, kinds=("exclusive",))
-hurt = loss_damage(
+hurt = ablation_effect(
     net,
     groups,
-    tested_on,
+    on=tested_on,
     labels="language",
-    units=weighed(net, activity["size"]),
+    units=output_magnitude(net, activity["size"]),
     test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
-    every=3,
-    batch_size=20,
+    measure=LossMeasure(every=3, batch_size=20),
 )
 own = hurt.table[hurt.table["label"] == "own - others"]
 without = permute_labels(activity["open"], labels="language", null=NULL, seed=SEED)
@@ -145,13 +144,12 @@ for (row, column), value in np.ndenumerate(common):
 axes[1].set_xticks(range(len(names)), names)
 axes[1].set_yticks(range(len(names)), names)
 axes[1].set_title(f"Neurons shared by two languages (of {PER_LANGUAGE} each)")
-shown = damage_matrix(hurt, axes[2], names=names)
+heatmap(effect_matrix(hurt, names=names), numbers=True, label="nats", axes=axes[2])
 axes[2].set(
     xlabel="language that is predicted",
     ylabel="exclusive neurons silenced",
     title="Rise of the loss beyond matched neurons (nats)",
 )
-figure.colorbar(shown, ax=axes[2], shrink=0.8)
 path = Path("out/selectivity/programming_neurons.png")
 path.parent.mkdir(parents=True, exist_ok=True)
 figure.savefig(path, dpi=120)

@@ -12,9 +12,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import nissl
-from nissl.behaviour import PromptScorer
-from nissl.selectivity import damage, damage_matrix, halves, relation, weighed
+from nissl.behaviour import (
+    AnswerMeasure,
+    PromptScorer,
+    ablation_effect,
+    effect_matrix,
+    output_magnitude,
+)
+from nissl.selectivity import halves, relation
 from nissl.statistics import Test
+from nissl.statistics.figure import heatmap
 
 SEED, N_DRAWS, LEAST, RELATIONS = 0, 19, 30, 8
 TRIED, FOUND, ASKED = 150, 30, 4  # facts of each relation: at first, to find neurons, to test them
@@ -50,17 +57,17 @@ def measure(name):
     table = relation(
         rec, labels="relation", exchange="fact", test=Test(n_permutations=9, seed=SEED)
     ).table
-    units, best = weighed(net, rec), {}
+    units, best = output_magnitude(net, rec), {}
     for kind, rows in table.groupby("label"):
         best[kind] = list(rows.nlargest(int(SIZES[-1] * len(units)), "effect")["unit"])
-    hurt = damage(
+    hurt = ablation_effect(
         net,
         best,
-        tested_on,
+        on=tested_on,
         labels="relation",
         units=units,
         test=Test(n_permutations=N_DRAWS, seed=SEED),
-        batch_size=320,
+        measure=AnswerMeasure(batch_size=320),
     )
     grows = [
         np.mean(
@@ -95,13 +102,13 @@ figure, axes = plt.subplots(
     1, 3, figsize=(17, 5.2), layout="constrained", width_ratios=(1.25, 1.25, 0.7)
 )
 for axis, (name, (hurt, grows)) in zip(axes[:2], shown.items(), strict=True):
-    image = damage_matrix(hurt, axis, value="damage", names=sorted(set(hurt.units)))
+    fall_of = effect_matrix(hurt, value="damage", names=sorted(set(hurt.units)))
+    heatmap(fall_of, numbers=True, label="fall of the log probability (nats)", axes=axis)
     axis.set(
         xlabel="facts asked",
         ylabel="neurons silenced (how many)",
         title=f"{name}: the best {SIZES[-1]:.0%} of neurons for each relation",
     )
-    figure.colorbar(image, ax=axis, label="fall of the answer's log probability (nats)")
     axes[2].plot([100 * size for size in SIZES], grows, "o-", color=MODELS[name], label=name)
 axes[2].set(
     xscale="log",

@@ -29,14 +29,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import nn
 
 import nissl
-from nissl.selectivity import (
-    pair_conductance,
+from nissl.behaviour import (
+    RankingMeasure,
+    ablation_effect,
+    output_magnitude,
     pair_scores,
-    ranking_damage,
     reciprocal_ranks,
-    relevance,
-    weighed,
 )
+from nissl.selectivity import pair_conductance, relevance
 from nissl.statistics import MatchedUnits, Test
 from nissl.training import Batches, train
 
@@ -251,7 +251,7 @@ def relevances(net):
     """All units with their weight, mean absolute activity and relevance; and the finding."""
     made = pair_conductance(net, pairs, window=WINDOW, steps=PARTS, progress=False)
     found = relevance(made["conductance"], test=Test(seed=SEED), progress=False)
-    units = weighed(net, made["size"])
+    units = output_magnitude(net, made["size"])
     score = found.table.set_index("unit").loc[units["unit"], "relevance"].to_numpy()
     return units.assign(size=made["size"].values.mean(axis=0), relevance=score), found
 
@@ -264,16 +264,15 @@ def first(units, score, share=SHARE):
 
 def damages(net, units):
     """Fall of the mean reciprocal rank without the most relevant units, and without others."""
-    found = ranking_damage(
+    found = ablation_effect(
         net,
         {"held out": first(units, units["relevance"])},
-        tested,
+        on=tested,
         labels="collection",
         units=units,
-        window=WINDOW,
         test=Test(n_permutations=DRAWS, correction=None, seed=SEED),
-        batch_size=120,
         progress=False,
+        measure=RankingMeasure(window=WINDOW, batch_size=120),
     )
     table = found.table.set_index("label")
     measured, null = {}, {}

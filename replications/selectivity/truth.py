@@ -22,9 +22,9 @@ import pandas as pd
 from scipy.stats import combine_pvalues, norm
 
 import nissl
+from nissl.behaviour import ablation_effect, output_magnitude
 from nissl.behaviour.losses import Predicted
-from nissl.selectivity import choice_attributions, choices, preferred, truth, weighed
-from nissl.selectivity.ablation.groups import ablated_groups
+from nissl.selectivity import choice_attributions, choices, preferred, truth
 from nissl.statistics import Test
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19
@@ -128,6 +128,19 @@ def found_in(rec):
     return named.iloc[:N_UNITS]
 
 
+class Judged:
+    """The measure of three kinds of item: preferences, judgements and plain text."""
+
+    item, items = "question", "questions"
+
+    def __init__(self, asked, read):
+        self.asked, self.read = asked, read
+
+    def bind(self, net, on, labels):
+        """Return what measures all items under groups of units, and their kinds."""
+        return lambda g: np.concatenate(scores(net, self.asked, self.read, g), axis=1), on[labels]
+
+
 def scores(net, asked, read, groups):
     """How well the network does without each group of units.
 
@@ -140,16 +153,14 @@ def scores(net, asked, read, groups):
 def suppressed(net, subject, units, asked, read, weights):
     """What is lost without units, and without units matched to them."""
     kinds = [subject] * len(asked) + ["right"] * len(asked) + ["text"] * read.n_texts
-    found = ablated_groups(
+    found = ablation_effect(
         net,
         {subject: units},
-        lambda groups: np.concatenate(scores(net, asked, read, groups), axis=1),
-        kinds,
+        on=pd.DataFrame({"kind": kinds}),
+        labels="kind",
         units=weights,
+        measure=Judged(asked, read),
         test=Test(n_permutations=N_DRAWS, correction=None, seed=SEED),
-        progress=True,
-        method="truth",
-        item="question",
     )
     return found.table.assign(label=["fall", "wrong", "loss", "own - others"]).set_index("label")
 
@@ -186,7 +197,7 @@ ids = net.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
 read = Predicted(net, [row[:TOKENS] for row in ids])
 rec = choice_attributions(net, to_find, steps=STEPS)
 activity = nissl.record(net, list(to_test["text"][::2]), sites="mlp.neurons", progress=False)
-weights = weighed(net, activity)
+weights = output_magnitude(net, activity)
 folds, nulls, plants, leading, lost, layers = [], [], [], [], {}, {}
 for subject in share.index:
     apart = rec.isel(sample=np.flatnonzero(rec["subject"].values != subject))

@@ -18,12 +18,7 @@ import nissl
 from nissl.network import Architecture, Matrices, with_places
 from nissl.network.sites.hook_points import Input
 from nissl.recording import align
-from nissl.selectivity import (
-    correlation_with_partners,
-    families,
-    universal,
-    weight_signature,
-)
+from nissl.selectivity import correlation_with_partners, families, universal, weight_signature
 from nissl.specimens.tis import transcript_tokens
 from nissl.statistics import Moments, ReinitialisedNetwork, Test
 

@@ -10,10 +10,11 @@ import torch
 
 import nissl
 from nissl import NisslError
+from nissl.behaviour import ablation_effect, keeping, output_magnitude
 from nissl.errors import TooFewSamples
 from nissl.network import ablate, logit_lens
 from nissl.network.run.calls import Call
-from nissl.selectivity import comparative, damage, head_damage, keeping, weighed
+from nissl.selectivity import comparative, head_damage
 from nissl.selectivity.comparative import log_increase
 from nissl.statistics import Test
 from tiny import CAUSAL, VOCABULARY, Words, tiny
@@ -81,7 +82,7 @@ def neurons(net, facts):
     bare = nissl.load(net.model)
     ids = [Words().encode(text) for text in facts.text]
     rec = nissl.record(bare, ids, sites="blocks.2.mlp.neurons", bos="never", progress=False)
-    return weighed(net, rec), rec.values.mean(axis=0)
+    return output_magnitude(net, rec), rec.values.mean(axis=0)
 
 
 def test_the_head_is_found(facts):
@@ -134,7 +135,9 @@ def test_what_the_chain_carries_is_kept_with_it_alone(facts):
         assert table.loc["accuracy", "kept"] == table.loc["accuracy", "whole"] == 1
         assert table.loc["accuracy", "pruned"] <= 1 / SUBJECTS
         assert (table["p"] == 0.05).all()
-    hurt = damage(net, {"moved": CHAIN}, facts, labels="relation", units=units, progress=False)
+    hurt = ablation_effect(
+        net, {"moved": CHAIN}, on=facts, labels="relation", units=units, progress=False
+    )
     assert hurt.table.set_index("label").loc["moved", "p"] == 0.05
 
 

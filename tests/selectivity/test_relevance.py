@@ -8,17 +8,16 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
+from nissl.behaviour import (
+    ablation_effect,
+    output_magnitude,
+    pair_scores,
+    reciprocal_ranks,
+)
+from nissl.behaviour.pairs import log_odds
 from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import (
-    pair_conductance,
-    pair_scores,
-    ranking_damage,
-    reciprocal_ranks,
-    relevance,
-    weighed,
-)
-from nissl.selectivity.inputs.pairs import log_odds
+from nissl.selectivity import pair_conductance, relevance
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 from tiny import SPECIAL, WORDS, pair_tokenizer, tiny
@@ -106,7 +105,7 @@ def test_conductance_of_a_cross_encoder_is_the_same_in_other_batches():
     for key in many:
         assert many[key].shape == (12, 3 * 24)
         np.testing.assert_allclose(many[key].values, one[key].values, rtol=1e-4, atol=1e-8)
-    units = weighed(net, many["size"])
+    units = output_magnitude(net, many["size"])
     assert (units["weight"] > 0).all()
     assert units["unit"][30] == "blocks.1.mlp.neurons[6]"
 
@@ -130,8 +129,14 @@ def test_planted_neurons_are_found_and_matter():
     units = found.table.assign(
         unit=[f"open[{i}]" for i in range(24)], layer=0, weight=np.linspace(0, 1, 24)
     )
-    hurt = ranking_damage(
-        net, {"here": top.units[:6]}, tested, labels="collection", units=units, progress=False
+    hurt = ablation_effect(
+        net,
+        {"here": top.units[:6]},
+        on=tested,
+        labels="collection",
+        units=units,
+        progress=False,
+        measure="ranking",
     )
     rows = hurt.table.set_index("label")
     assert (rows.loc[["here", "there"], "damage"] > 0.05).all()
@@ -203,12 +208,13 @@ def test_bad_input_is_refused():
     with pytest.raises(NisslError, match="not finite"):
         reciprocal_ranks(pairs, np.full(len(pairs), np.nan))
     with pytest.raises(NisslError, match="two values of 'kind'"):
-        ranking_damage(
+        ablation_effect(
             net,
             {"a": ["open[0]"]},
-            pairs.assign(kind=["a", "b"] * 6),
+            on=pairs.assign(kind=["a", "b"] * 6),
             labels="kind",
             units=pd.DataFrame(),
+            measure="ranking",
         )
     values = np.random.default_rng(0).standard_normal((6, 2))
     for relevant in ([1, 1, 1, 0, 1, 0], [0, 0, 1, 0, 1, 0]):

@@ -1,11 +1,3 @@
-from .ablation.damage import damage as damage
-from .ablation.damage import weighed as weighed
-from .ablation.damage_matrix import damage_matrix as damage_matrix
-from .ablation.heads import head_damage as head_damage
-from .ablation.keeping import keeping as keeping
-from .ablation.loss_damage import loss_damage as loss_damage
-from .ablation.ranking import ranking_damage as ranking_damage
-from .ablation.ranking import reciprocal_ranks as reciprocal_ranks
 from .activity.contributions import answer_contributions as answer_contributions
 from .activity.covered import Coverage as Coverage
 from .activity.document_activity import document_activity as document_activity
@@ -21,6 +13,7 @@ from .gated_function import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
 from .hallucination_neurons import hallucination_neurons as hallucination_neurons
+from .head_ablation import head_damage as head_damage
 from .inputs.choices import choice_attributions as choice_attributions
 from .inputs.choices import choices as choices
 from .inputs.choices import preferred as preferred
@@ -30,7 +23,6 @@ from .inputs.compliance import scaled_compliance as scaled_compliance
 from .inputs.consistency import consistent as consistent
 from .inputs.facts import halves as halves
 from .inputs.facts import known as known
-from .inputs.pairs import pair_scores as pair_scores
 from .inputs.parallel import parallel as parallel
 from .language_neurons import language_neurons as language_neurons
 from .lazy import lazy as lazy

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.pairs import check_pairs, encode_pairs, log_odds
 from nissl.errors import NisslError, TooFewSamples, UnknownName
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording.labels import coordinate
-from nissl.selectivity.inputs.pairs import check_pairs, encode_pairs, log_odds
 from nissl.statistics import Finding, PermutedLabels, Test, permutation_test
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def pair_conductance(
     -------
     dict of str to Recording, each of shape (n_pairs, n_units)
         ``conductance``: the sum over the pair's tokens, in the units of the score. ``size``: mean
-        absolute activity over the tokens, for `weighed`.
+        absolute activity over the tokens, for `output_magnitude`.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def keeping(
         Columns ``text`` and ``answer``; facts that were not used to find the units.
     units : DataFrame
         All units that are pruned but for those kept, or kept in a draw: ``unit``, ``layer`` and
-        ``weight`` (`weighed`).
+        ``weight`` (`output_magnitude`).
     values : array, shape (n_units,), optional
         What takes the place of each of `units` where it is pruned: its mean. Zero by default.
     test : Test
@@ -73,7 +73,7 @@ def keeping(
 
     Examples
     --------
-    >>> keeping(net, found.top(154).units, tested, units=weighed(net, rec))  # doctest: +SKIP
+    >>> keeping(net, found.top(154).units, tested, units=units)  # doctest: +SKIP
     """
     import pandas as pd
 

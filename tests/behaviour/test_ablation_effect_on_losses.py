@@ -8,9 +8,8 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import losses
+from nissl.behaviour import ablation_effect, losses
 from nissl.network import ablate
-from nissl.selectivity import loss_damage
 from nissl.statistics import Test
 
 KINDS, N_NEURONS, VOCABULARY = 3, 60, 30
@@ -67,8 +66,15 @@ def planted():
 def test_the_neurons_of_a_kind_hurt_it_and_no_other(planted):
     net, texts, units = planted
     groups = {f"k{k}": list(units.unit[10 * k : 10 * k + 10]) for k in range(KINDS)}
-    found = loss_damage(
-        net, groups, texts, labels="kind", units=units, test=Test(n_permutations=39), progress=False
+    found = ablation_effect(
+        net,
+        groups,
+        on=texts,
+        labels="kind",
+        units=units,
+        test=Test(n_permutations=39),
+        progress=False,
+        measure="loss",
     )
     table = found.table.set_index(["unit", "label"])
     before = losses(net, list(texts["text"]), progress=False)
@@ -88,14 +94,15 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
     below = 0
     for draw in range(20):
         groups = {"k0": list(rng.choice(units.unit[30:], 5, replace=False))}
-        found = loss_damage(
+        found = ablation_effect(
             net,
             groups,
-            texts,
+            on=texts,
             labels="kind",
             units=units.iloc[30:],
             test=Test(correction=None, seed=draw),
             progress=False,
+            measure="loss",
         )
         below += found.table.set_index("label").loc["own - others", "p"] <= 0.05
     assert below <= 4  # of 20 at a level of 0.05: five or more have a chance of 0.003
@@ -104,8 +111,20 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
 def test_bad_input_is_refused(planted):
     net, texts, units = planted
     with pytest.raises(NisslError, match="has no units"):
-        loss_damage(net, {"k0": []}, texts, labels="kind", units=units, progress=False)
+        ablation_effect(
+            net, {"k0": []}, on=texts, labels="kind", units=units, progress=False, measure="loss"
+        )
     with pytest.raises(NisslError, match="no text is of kind 'k9'"):
-        loss_damage(net, {"k9": ["a"]}, texts, labels="kind", units=units, progress=False)
+        ablation_effect(
+            net, {"k9": ["a"]}, on=texts, labels="kind", units=units, progress=False, measure="loss"
+        )
     with pytest.raises(NisslError, match="called 'language'"):
-        loss_damage(net, {"k0": ["a"]}, texts, labels="language", units=units, progress=False)
+        ablation_effect(
+            net,
+            {"k0": ["a"]},
+            on=texts,
+            labels="language",
+            units=units,
+            progress=False,
+            measure="loss",
+        )

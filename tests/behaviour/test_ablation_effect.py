@@ -8,7 +8,7 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.selectivity import damage, weighed
+from nissl.behaviour import ablation_effect, output_magnitude
 from nissl.statistics import Test
 from tiny import inputs, tiny
 
@@ -78,8 +78,14 @@ def planted():
 def test_the_neurons_that_carry_a_kind_hurt_it_and_no_other(planted):
     net, facts, units = planted
     groups = {f"k{kind}": list(units.unit[10 * kind : 10 * kind + 10]) for kind in range(KINDS)}
-    found = damage(
-        net, groups, facts, labels="kind", units=units, test=Test(n_permutations=39), progress=False
+    found = ablation_effect(
+        net,
+        groups,
+        on=facts,
+        labels="kind",
+        units=units,
+        test=Test(n_permutations=39),
+        progress=False,
     )
     table = found.table.set_index(["unit", "label"])
     for kind in groups:
@@ -98,10 +104,10 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
     below = 0
     for draw in range(20):
         groups = {"k0": list(rng.choice(units.unit[30:], 5, replace=False))}
-        found = damage(
+        found = ablation_effect(
             net,
             groups,
-            facts,
+            on=facts,
             labels="kind",
             units=units.iloc[30:],
             test=Test(n_permutations=19, correction=None, seed=draw),
@@ -114,15 +120,15 @@ def test_random_neurons_do_no_more_than_random_neurons(planted):
 def test_groups_that_mean_nothing_are_refused(planted):
     net, facts, units = planted
     with pytest.raises(NisslError, match="has no units"):
-        damage(net, {"k0": []}, facts, labels="kind", units=units, progress=False)
+        ablation_effect(net, {"k0": []}, on=facts, labels="kind", units=units, progress=False)
     with pytest.raises(NisslError, match="no fact is of kind 'k9'"):
-        damage(net, {"k9": ["a"]}, facts, labels="kind", units=units, progress=False)
+        ablation_effect(net, {"k9": ["a"]}, on=facts, labels="kind", units=units, progress=False)
 
 
 def test_weights_are_mean_activity_times_what_is_written():
     net = nissl.load(tiny("llama"))
     rec = nissl.record(net, inputs("llama"), sites="mlp.neurons", progress=False)
-    table = weighed(net, rec)
+    table = output_magnitude(net, rec)
     row = table[table.unit == "blocks.1.mlp.neurons[5]"].iloc[0]
     column = np.abs(rec.values[:, rec["unit"].values == row.unit]).mean()
     norm = float(net.output_weights("blocks.1.mlp.neurons")[5].norm())

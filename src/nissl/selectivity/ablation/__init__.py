@@ -1,1 +1,0 @@
-"""What a network loses without units, against units matched to them."""
