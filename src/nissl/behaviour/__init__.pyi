@@ -12,6 +12,7 @@ from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference
 from .output_magnitude import output_magnitude as output_magnitude
 from .pairs import pair_scores as pair_scores
+from .patching_grid import patching_grid as patching_grid
 from .prompt_scorer import PromptScorer as PromptScorer
 from .prompt_scorer import ablations as ablations
 from .prompts import beginnings as beginnings
