@@ -207,7 +207,9 @@ def test_chunks_of_neurons_change_nothing(monkeypatch):
 def test_heads_of_every_architecture(name):
     net = nissl.load(tiny(name), tokenizer=Words())
     facts = pd.DataFrame({"text": ["3 4 5", "7 8 9 10", "4 4", "5 9 6", "11 3"], "answer": "12"})
-    found = head_damage(net, facts, progress=False).table
+    found = head_damage(net, facts, progress=False)
+    assert {part.kind for part in net.find(found.units)} == {"head"}
+    found = found.table
     row = found[(found["layer"] == 1) & (found["head"] == 2)].iloc[0]
     before = answer_by_answer(net, facts)
     with net.edit(ablate(sites=row["site"], heads=2)):
