@@ -35,5 +35,6 @@ from .sites.architectures import Matrices as Matrices
 from .sites.batch import Batch as Batch
 from .sites.dictionary import Dictionary as Dictionary
 from .sites.dictionary import LinearDictionary as LinearDictionary
+from .sites.site import Part as Part
 from .sites.site import Site as Site
 from .sites.site import site_of_unit as site_of_unit

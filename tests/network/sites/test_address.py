@@ -13,6 +13,7 @@ from nissl.address import Address, parse
 from nissl.errors import UnknownName
 from nissl.network import (
     LinearDictionary,
+    Part,
     ablate,
     add,
     clamp,
@@ -22,7 +23,6 @@ from nissl.network import (
     save_edit,
     scale,
 )
-from nissl.network.sites.site import Part
 from nissl.statistics import Finding
 from tiny import ids, tiny
 
