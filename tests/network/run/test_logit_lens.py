@@ -30,3 +30,18 @@ def test_half_precision_is_read_in_float32_and_edits_are_not_seen():
 def test_a_network_without_a_head_is_refused():
     with pytest.raises(NisslError, match="no unembedding"):
         logit_lens(nissl.load(tiny("bert")))
+
+
+@pytest.mark.parametrize("name", ["phi3", "cohere", "granite"])
+def test_a_family_whose_final_norm_or_scale_is_not_known_is_refused(name):
+    net = nissl.load(tiny(name))
+    with pytest.raises(NisslError, match=r"final norm of .* is not known"):
+        logit_lens(net)
+
+
+@pytest.mark.parametrize(("name", "scale"), [("cohere", 0.5), ("granite", 8.0)])
+def test_scaled_logits_are_refused_though_the_sites_have_names(name, scale):
+    key = {"cohere": "logit_scale", "granite": "logits_scaling"}[name]
+    llama = nissl.load(tiny("llama")).architecture
+    with pytest.raises(NisslError, match=f"scales its logits \\({key}={scale}"):
+        logit_lens(nissl.load(tiny(name, **{key: scale}), architecture=llama))

@@ -34,7 +34,8 @@ def logit_lens(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     Raises
     ------
     NisslError
-        The network has no unembedding.
+        The network has no unembedding, or it is not known what lies between its stream and its
+        logits: its sites have no names, or its logits are scaled.
 
     Notes
     -----
@@ -53,6 +54,7 @@ def logit_lens(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     head: Any = getattr(net.model, "get_output_embeddings", lambda: None)()
     if head is None or not hasattr(head, "weight"):
         raise NisslError(f"{net.name} has no unembedding", do="use a language model with a head")
+    _refuse_unknown_path(net)
     dtype = net.dtype if net.dtype == torch.float64 else torch.float32
     weight = head.weight.detach().to(dtype)
     bias = None if getattr(head, "bias", None) is None else head.bias.detach().to(dtype)
@@ -70,3 +72,25 @@ def logit_lens(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
         return logits if cap is None else cap * (logits / cap).tanh()
 
     return read
+
+
+def _refuse_unknown_path(net: BaseNetwork) -> None:
+    """Refuse what would be read wrong: without its final norm, or off by the scale of its logits.
+
+    A model whose class is not of transformers' making says nothing of either, and is read plainly.
+    """
+    config: Any = getattr(net.model, "config", None)
+    if config is None:
+        return
+    if net.architecture is None:
+        raise NisslError(
+            f"the final norm of {net.name} ({type(net.model).__name__}) is not known",
+            do="give nissl.load an architecture=, which names it",
+        )
+    for name in ("logit_scale", "logits_scaling", "lm_head_multiplier"):
+        scale = getattr(config, name, None)
+        if scale not in (None, 1):
+            raise NisslError(
+                f"{net.name} scales its logits ({name}={scale}), which the lens does not",
+                do="read run(..., sites='logits') for what the network says",
+            )
