@@ -42,8 +42,8 @@ class PromptScorer:
     ----------
     net : Network
         A language model.
-    prompts : sequence of str or of token ids
-        What it reads.
+    prompts : texts, chats, token ids, encoding of a tokenizer, or DataFrame
+        What it reads, as in `token_ids`.
     answers : sequence of str or of token ids, optional
         How each goes on, with the space that begins it.
     whole_answers : bool
@@ -65,7 +65,7 @@ class PromptScorer:
     def __init__(
         self,
         net: Network,
-        prompts: Sequence[Any],
+        prompts: Any,
         answers: Sequence[Any] = (),
         *,
         whole_answers: bool = False,
@@ -76,7 +76,7 @@ class PromptScorer:
         self.ids = token_ids(net, prompts)
         self.n_prompts = len(self.ids)
         # The prompt after which each token of an answer is scored, and where a new prompt begins.
-        tokens = answer_tokens(net, answers, of=len(prompts))
+        tokens = answer_tokens(net, answers, of=self.n_prompts)
         if whole_answers and tokens:
             parts = [(p, k) for p, answer in enumerate(tokens) for k in range(len(answer))]
             self.ids = [np.append(self.ids[p], tokens[p][:k]).astype(np.int64) for p, k in parts]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.network.run.inputs import read_inputs
 
 if TYPE_CHECKING:
     from nissl.network.network import Network
@@ -47,15 +48,16 @@ def beginnings(net: Network, texts: Iterable[str], n_tokens: int) -> list[list[i
     return [encode(t, add_special_tokens=False, verbose=False)[:n_tokens] for t in texts]
 
 
-def token_ids(net: Network, prompts: Iterable[Any]) -> list[NDArray[np.int64]]:
+def token_ids(net: Network, prompts: Any) -> list[NDArray[np.int64]]:
     """Return the token ids of prompts.
 
     Parameters
     ----------
     net : Network
         A language model.
-    prompts : iterable of str or of token ids
-        What it reads; texts with the special tokens that the tokenizer puts around them.
+    prompts : texts, chats, token ids, encoding of a tokenizer, or DataFrame
+        What it reads; texts with the special tokens that the tokenizer puts around them, chats up
+        to where the answer begins, ids as they are.
 
     Returns
     -------
@@ -72,12 +74,12 @@ def token_ids(net: Network, prompts: Iterable[Any]) -> list[NDArray[np.int64]]:
     >>> token_ids(net, ["The capital of France is"])  # doctest: +SKIP
     [array([ 504, 3575,  282, 4649,  314])]
     """
-    found = [
-        np.asarray(
-            net.require_tokenizer().encode(p, add_special_tokens=True) if isinstance(p, str) else p
-        )
-        for p in prompts
-    ]
+    if isinstance(prompts, Mapping):
+        return read_inputs(net, prompts).documents
+    rows = list(prompts["text"] if hasattr(prompts, "columns") else prompts)
+    if rows and isinstance(rows[0], Mapping):  # one chat
+        rows = [rows]
+    found = [_ids(net, row) for row in rows]
     for number, ids in enumerate(found):
         if not ids.size:
             raise NisslError("a prompt has no token", where=f"prompt {number}", do="leave it out")
@@ -154,3 +156,11 @@ def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
     """
     given = list(answers)
     return np.asarray([tokens[0] for tokens in answer_tokens(net, given, of=len(given))])
+
+
+def _ids(net: Network, prompt: Any) -> NDArray[np.int64]:
+    if isinstance(prompt, str):
+        return np.asarray(net.require_tokenizer().encode(prompt, add_special_tokens=True))
+    if len(prompt) and isinstance(prompt[0], Mapping):
+        return read_inputs(net, [prompt], reply=True).documents[0]
+    return np.asarray(prompt)

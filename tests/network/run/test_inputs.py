@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 import nissl
 from nissl import NisslError
 from nissl.behaviour import Behaviour
+from nissl.behaviour.prompts import token_ids
 from nissl.network import Network, plan_of, restart
 from nissl.network.gradients import gradients
 from nissl.network.run.calls import Call
@@ -66,9 +67,12 @@ def every_kind(net) -> dict:
     return {
         "texts": TEXTS,
         "array of texts": np.asarray(TEXTS),
+        "column": pd.Series(TEXTS),
+        "column of words": pd.Series(TEXTS, dtype="string"),
         "DataFrame": pd.DataFrame({"text": TEXTS}),
         "ids": of_texts(net),
         "ids without a beginning": [row[1:] for row in of_texts(net)],
+        "numbers of numpy": [list(np.asarray(row)) for row in of_texts(net)],
         "tensors": [torch.tensor(row) for row in of_texts(net)],
         "BatchEncoding": padded,
         "dict": dict(padded),
@@ -96,6 +100,8 @@ def test_all_kinds_are_the_same_documents(net, kind):
     one = Behaviour(net, given, given, metric="log_probability", right=[5, 6])
     other = Behaviour(net, TEXTS, TEXTS, metric="log_probability", right=[5, 6])
     assert torch.equal(one.clean_value, other.clean_value)
+    if "without" not in kind:  # a scorer reads ids as they are
+        assert [row.tolist() for row in token_ids(net, given)] == of_texts(net)
 
 
 @pytest.mark.parametrize("kind", ["texts", "DataFrame", "ids", "BatchEncoding", "dict", "lists"])
@@ -124,6 +130,8 @@ def test_chats_have_one_beginning(net):
     rec = nissl.record(net, CHAT, sites=SITE, progress=False)
     assert rec["token"].values.tolist() == [BOS, 3, 4]
     assert read_inputs(net, CHAT, reply=True).documents[0].tolist() == [BOS, 3, 4, 12]
+    for chat in (CHAT, [CHAT]):
+        assert [row.tolist() for row in token_ids(net, chat)] == [[BOS, 3, 4, 12]]
     assert isinstance(net.generate(CHAT, max_new_tokens=1), str)
     assert isinstance(net.generate([CHAT], max_new_tokens=1), list)
 
@@ -220,3 +228,5 @@ def test_what_cannot_be_read_is_said(net):
         net.generate({"inputs_embeds": torch.zeros(1, 2, 16)})
     with pytest.raises(NisslError, match="there is no text"):
         windows_of(net, [])
+    read = windows_of(net, (text for text in TEXTS)).ids
+    assert [row.tolist() for row in read] == of_texts(net)

@@ -6,8 +6,9 @@ tensors and other arguments are given as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -115,11 +116,15 @@ def read_inputs(net: BaseNetwork, inputs: Any, *, reply: bool = False) -> Inputs
         inputs = list(inputs["text"])
     elif hasattr(inputs, "labels") and hasattr(inputs, "values"):
         labels, inputs = _image_labels(inputs), inputs.values
+    if isinstance(inputs, Iterator):
+        inputs = list(inputs)
+    elif hasattr(inputs, "to_numpy"):  # a column of a table
+        inputs = inputs.to_numpy()
     if not is_sequence_input(inputs):
         return Inputs(labels=labels, arguments=inputs)
     one = isinstance(inputs, str)
     items = [inputs] if one else inputs.tolist() if hasattr(inputs, "tolist") else list(inputs)
-    if isinstance(items[0], (int, Mapping)):  # one list of ids, or one chat
+    if isinstance(items[0], (Integral, Mapping)):  # one list of ids, or one chat
         items, one = [items], True
     documents = [_ids(net, item, n, reply=reply) for n, item in enumerate(items)]
     # A chat's template writes the special tokens itself.
@@ -139,12 +144,14 @@ def is_sequence_input(inputs: Any) -> bool:
         return inputs.dtype.kind in "OUS" or (inputs.dtype.kind in "iu" and inputs.ndim <= 2)
     if isinstance(inputs, Sequence) and len(inputs):
         first = inputs[0]
-        if isinstance(first, (str, int, Mapping)):
+        if isinstance(first, (str, Integral, Mapping)):
             return True
         if hasattr(first, "ndim"):
             return first.ndim == 1 and is_sequence_input(first)
         return (
-            isinstance(first, Sequence) and len(first) > 0 and isinstance(first[0], (int, Mapping))
+            isinstance(first, Sequence)
+            and len(first) > 0
+            and isinstance(first[0], (Integral, Mapping))
         )
     return False
 
@@ -186,7 +193,7 @@ def _encoding(net: BaseNetwork, given: Mapping[str, Any]) -> Inputs:
 def _rows(given: Any) -> list[NDArray[Any]]:
     """Return the rows of a batch, or the one of a text that is in none."""
     given = given.tolist() if hasattr(given, "tolist") else given
-    one = isinstance(given[0], int)
+    one = isinstance(given[0], Integral)
     return [np.asarray(row) for row in ([given] if one else given)]
 
 
