@@ -13,29 +13,25 @@ For power, the output weights of every detector are drawn anew, so that 80% poin
 trigger.
 """
 
-import hashlib
-import json
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
+from scipy.stats import norm
 
 import nissl
-from nissl.cache import cache_dir
 from nissl.network.sites.weights import folded_unembedding, folded_weights
 from nissl.selectivity import NgramRules, erasing, ngram
-from nissl.statistics import Test, load_finding
+from nissl.statistics import Test
+from nissl.statistics.figure import bar, curve, panels, save_figure
 
 SEED, WINDOW, N_TOKENS = 0, 256, 105_000
 MODELS = ("smollm2", "gemma3-270m", "stories15m")
-SETTINGS = {"active": 0.01, "firing": 0.2, "coverage": 0.5, "most": 5, "information": 0.05}
-KINDS = {"token": "#2c6fbb", "bigram": "#8fb8de", "trigram": "#c9ddf0", "positional": "#e3a23c"}
-KINDS["dead"] = "#777777"
+RULES = NgramRules(active=0.01, firing=0.2, coverage=0.5, most=5, information=0.05)
+TEST = Test(correction="bh", seed=SEED)
 
 
 def pieces(net):
-    """Windows of the reader that begin at random places, so that position says nothing of words."""
+    """Return pieces of the reader from random places, so that position says nothing of words."""
     rng = np.random.default_rng(SEED)
     found, total = [], 0
     for text in nissl.read("reader")["text"]:
@@ -48,31 +44,8 @@ def pieces(net):
     return found
 
 
-def found_in(net, model):
-    """The kinds of all neurons; kept in the cache, by settings, model and text."""
-    texts = pieces(net)
-    about = json.dumps([SETTINGS, WINDOW, SEED, net.weights_hash, texts])
-    path = cache_dir("examples", "ngram") / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}"
-    path = path.with_suffix(".parquet")
-    if path.exists():
-        return load_finding(path)
-    # bfloat16 reads three times as fast; statistics are in float32.
-    quick = nissl.load(model, dtype="bfloat16", progress=False)
-    found = ngram(
-        quick,
-        texts,
-        rules=NgramRules(**SETTINGS),
-        window=WINDOW,
-        test=Test(tail="gpd", correction="bh", seed=SEED),
-    )
-    found.save(path)
-    return found
-
-
 def plant(net, found, share=0.8):
     """Draw output weights of detectors, of which this share points away from the triggers."""
-    from scipy.stats import norm
-
     rng = torch.Generator().manual_seed(SEED)
     table = found.table[found.table["kind"] == "token"]
     head = folded_unembedding(net)
@@ -89,89 +62,51 @@ def plant(net, found, share=0.8):
             write[:, row.index] = planted * write[:, row.index].norm() / planted.norm()
 
 
+def share_and_p(name, made):
+    """Return the share of negative logits of one model, and p of their mean."""
+    said = made.provenance
+    return {f"{name}_negative": said["share_negative"], f"{name}_p": said["mean_p"]}
+
+
 def least_of_all(figures):
-    """The least favourable figure of the models."""
-    p = [v for k, v in figures.items() if k.endswith("_p")]
-    return {"negative": min(v for k, v in figures.items() if k.endswith("_negative"))} | (
-        {"p": max(p)} if p else {}
-    )
+    """Return the least favourable figure of the models."""
+    negative = [value for name, value in figures.items() if name.endswith("_negative")]
+    p = [value for name, value in figures.items() if name.endswith("_p")]
+    return figures | {"negative": min(negative), "p": max(p)}
 
 
 measured, null, power = {}, {}, {}
-shown = {}
-for model in MODELS:
+figure, axes = panels(len(MODELS), 2)
+for (top, bottom), model in zip(axes.T, MODELS, strict=True):
     name = model.split("-")[0].removesuffix("3")
     net = nissl.load(model, progress=False)
-    found = found_in(net, model)
-    table = found.table
-    made = erasing(net, found, test=Test(correction="bh", seed=SEED))
-    counts = table["kind"].value_counts()
-    measured |= {
-        f"{name}_detectors": int(counts.get("token", 0)),
-        f"{name}_positional": int(counts.get("positional", 0)),
-        f"{name}_dead": int(counts.get("dead", 0)),
-        f"{name}_negative": made.provenance["share_negative"],
-        f"{name}_logit": made.provenance["mean"],
-        f"{name}_p": made.provenance["mean_p"],
-    }
-    null |= {
-        f"{name}_negative": made.provenance["null_share_negative"],
-        f"{name}_logit": made.provenance["null_mean"],
-    }
-    shown[model] = table, made
+    # bfloat16 reads three times as fast; statistics are in float32.
+    quick = nissl.load(model, dtype="bfloat16", progress=False)
+    test = Test(tail="gpd", correction="bh", seed=SEED)
+    found = ngram(quick, pieces(net), rules=RULES, window=WINDOW, test=test)
+    made = erasing(net, found, test=TEST)
+    kinds = found.table["kind"]
+    for kind, word in (("token", "detectors"), ("positional", "positional"), ("dead", "dead")):
+        measured[f"{name}_{word}"] = int((kinds == kind).sum())
+    measured |= share_and_p(name, made)
+    null[f"{name}_negative"] = made.provenance["null_share_negative"]
+    shares = pd.crosstab(found.table["layer"], kinds, normalize="index").drop(columns="other")
+    bar(shares, stacked=True, axes=top).set_title(model)
+    layers = made.table.groupby("layer")[["trigger_logit", "null_mean"]].mean()
+    curve(layers["trigger_logit"], null=layers["null_mean"], axes=bottom)
     plant(net, found)
-    planted = erasing(net, found, test=Test(correction="bh", seed=SEED)).provenance
-    power |= {f"{name}_negative": planted["share_negative"], f"{name}_p": planted["mean_p"]}
-    for row in made.table.nsmallest(3, "trigger_logit").itertuples():
-        print(f"{model} {row.unit}: {row.triggers!r} at {row.trigger_logit:.1f} deviations")
-
-figure, axes = plt.subplots(3, len(MODELS), figsize=(13, 8.6), layout="constrained")
-for (top, middle, bottom), model in zip(axes.T, MODELS, strict=True):
-    table, made = shown[model]
-    shares = table.groupby("layer")["kind"].value_counts(normalize=True).unstack(fill_value=0)
-    base = np.zeros(len(shares))
-    for kind, colour in KINDS.items():
-        if kind in shares:
-            top.bar(shares.index, shares[kind], 0.9, base, color=colour, label=kind)
-            base += shares[kind].to_numpy()
-    top.set_title(model)
-    top.set_xlabel("layer")
-    top.legend(frameon=False, fontsize=8)
-    logit = made.table["trigger_logit"]
-    middle.scatter(
-        made.table["layer"] + np.random.default_rng(0).uniform(-0.3, 0.3, len(made.table)),
-        logit,
-        s=5,
-        lw=0,
-        alpha=0.6,
-        c=np.where(logit < 0, "#2c6fbb", "#c0392b"),
-    )
-    by_layer = made.table.groupby("layer")
-    middle.plot(by_layer["trigger_logit"].mean(), color="black", lw=1.5, label="mean")
-    middle.plot(by_layer["null_mean"].mean(), color="grey", ls="--", label="triggers permuted")
-    middle.axhline(0, color="grey", lw=0.5)
-    middle.set_xlabel("layer")
-    information = np.sort(table["information"].to_numpy())[::-1]
-    bottom.loglog(np.arange(1, len(information) + 1), np.maximum(information, 1e-6), color="black")
-    bottom.axhline(SETTINGS["information"], color="#e3a23c", ls="--", label="positional: 0.05 nats")
-    bottom.set_xlabel("neurons, by rank")
-    bottom.set_ylim(1e-5, 1)
+    power |= share_and_p(name, erasing(net, found, test=TEST))
 axes[0, 0].set_ylabel("share of neurons")
-axes[1, 0].set_ylabel("logit of the trigger\n(deviations; below zero: erased)")
-axes[2, 0].set_ylabel("information about position (nats)")
-axes[1, 0].legend(frameon=False, fontsize=8)
-axes[2, 0].legend(frameon=False, fontsize=8)
-path = Path("out/selectivity/ngram.png")
-path.parent.mkdir(parents=True, exist_ok=True)
-figure.savefig(path, dpi=120)
+axes[1, 0].set_ylabel("mean logit of the trigger\n(deviations; below zero: erased)")
+save_figure(figure, "out/selectivity/ngram.png")
 
 nissl.claim(
     "ngram",
     system=160,
     says="Neurons that detect tokens write against the tokens that trigger them.",
-    measured=measured | least_of_all(measured),
-    null=null | {"negative": max(v for k, v in null.items() if k.endswith("_negative"))},
-    power=power | least_of_all(power),
+    measured=least_of_all(measured),
+    null=null | {"negative": max(null.values())},
+    power=least_of_all(power),
     rule="negative > 0.5 and negative > null.negative and p < 0.01",
     data=f"about {N_TOKENS:,} tokens of the reader, windows of {WINDOW} from random places"
     "; negative: share of detectors whose trigger's logit is below the mean of the vocabulary "
