@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from nissl.cache import cache_dir
 from nissl.errors import NisslError
+from nissl.fingerprint import fingerprint
 
 __all__ = ["Keeper", "State", "configuration_hash", "keeper"]
 
@@ -60,9 +60,9 @@ def configuration_hash(
     model : nn.Module
         Its architecture, as it is printed and configured, and its first weights.
     batches : Batches or callable
-        Its ``fingerprint``, or its source.
+        Its ``fingerprint``, or its code.
     loss : callable
-        Its source, but not what it closes over.
+        Its code, what it closes over and what it holds.
     options : mapping
         Anything JSON can hold.
 
@@ -83,8 +83,9 @@ def configuration_hash(
         type(model).__qualname__,
         repr(model),
         config.to_json_string() if hasattr(config, "to_json_string") else "",
-        getattr(batches, "fingerprint", None) or _source(batches),
-        _source(loss),
+        # The key says what a callable closes over, which may change while it is called.
+        getattr(batches, "fingerprint", None) or fingerprint(getattr(batches, "__code__", None)),
+        fingerprint(loss),
         dict(options),
     ]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
@@ -192,13 +193,6 @@ class Keeper:
         }
         _write(self.folder / "progress.pt", lambda file: torch.save(kept, file))
         self._saved = time.monotonic()
-
-
-def _source(function: Any) -> str:
-    try:
-        return inspect.getsource(function)
-    except (OSError, TypeError):  # built in, partial, or typed at a prompt
-        return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def _write(path: Path, save: Callable[[Any], None]) -> None:

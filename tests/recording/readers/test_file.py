@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording.readers import SUFFIXES, read_file
+from nissl.recording.readers import read_file
+from nissl.recording.readers.file import SUFFIXES
 
 
 def test_unknown_suffix_lists_the_known(tmp_path):

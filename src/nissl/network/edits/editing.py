@@ -67,7 +67,7 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
         )
     refuse_compiled(net.model)
     bound = [e.bind(net) if hasattr(e, "bind") else e for e in given]
-    block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)])
+    block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)], given)
     before = len(net.editing)
     with ExitStack() as stack:
         for edit in bound:
@@ -90,9 +90,10 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
 class Block:
     """What one ``with`` block knows: its edits, the call under way, how many prompts were read."""
 
-    def __init__(self, net: BaseNetwork, edits: list[Edit]) -> None:
+    def __init__(self, net: BaseNetwork, edits: list[Edit], given: list[Any]) -> None:
         self.net = net
         self.edits = edits
+        self.given = given  # as they were made, with nothing learned of any prompt
         self.batch: Batch | None = None
         self.due: set[str] = set()  # sites that some call came to
         self.prompts = 0

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nissl.errors import NisslError
+from nissl.fingerprint import fingerprint
 from nissl.network.record.memory_sink import Memory
 from nissl.network.record.site_samples import Grid, grids_of, grouped, unit_columns
 from nissl.network.run.calls import call_model
@@ -198,6 +199,7 @@ def provenance(net: BaseNetwork, plan: Plan, *, seed: int) -> dict[str, str | in
         "weights": net.weights_hash,
         "weights_dtype": str(net.dtype).removeprefix("torch."),
         "edits": "; ".join(map(repr, net.edit_blocks)),
+        "edits_hash": fingerprint([block.given for block in net.edit_blocks]),
         "seed": seed,
         "nissl": nissl.__version__,
         "torch": torch.__version__,

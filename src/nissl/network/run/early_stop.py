@@ -109,5 +109,6 @@ def _offload(net: BaseNetwork) -> None:
     """Let accelerate put away the weights of modules that were cut short."""
     for module in net.model.modules():
         hook: Any = module.__dict__.get("_hf_hook")
-        if hook is not None:
+        # A hook that has never brought weights in has none to put away, and would fail.
+        if hasattr(hook, "tied_pointers_to_remove"):
             hook.post_forward(module, None)

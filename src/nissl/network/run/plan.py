@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from nissl.errors import NisslError
+from nissl.fingerprint import fingerprint
 from nissl.network.run.calls import Call, sequence_call, tensor_call
 from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import Windows, batches_of, single_windows, windows_of
@@ -350,6 +351,10 @@ class ItemPlan(Plan):
         items = range(self.n_items) if items is None else items
         item, columns = _grid(items, places or (), names)
         return {"stimulus": item, **columns} | {k: v[item] for k, v in self.labels.items()}
+
+    def provenance(self, net: BaseNetwork) -> dict[str, str | int]:
+        """Return what tells these inputs from others, as scalars and strings."""
+        return {"inputs": fingerprint([self.inputs, self.labels])}
 
     def _call(self, net: BaseNetwork, items: range) -> Call:
         call = tensor_call(net, _part(self.inputs, items, self.n_items))

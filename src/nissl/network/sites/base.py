@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nissl.errors import NisslError
+from nissl.fingerprint import fingerprint
 from nissl.network.sites.architectures import Architecture, architecture_of
 from nissl.network.sites.site import Site, body_path, find_sites, sites_of
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["BaseNetwork"]
+
+SAMPLED = 64  # values of each tensor that are looked at, to see whether it was changed
 
 
 class BaseNetwork:
@@ -64,6 +67,8 @@ class BaseNetwork:
         self.name = name
         self.architecture = architecture or architecture_of(model)
         self.named_sites: dict[str, Site] = sites_of(model, self.architecture)
+        # What the weights were like when they were hashed, and their hash.
+        self._weights_known = ("", "")
         # Sites that an edit is changing now: whether the head must run, and the order of hooks.
         self.editing: list[Site] = []
         # The edit blocks in force, outermost first, which caches of keys and values remember.
@@ -125,17 +130,28 @@ class BaseNetwork:
         except (NotImplementedError, AttributeError):
             return None
 
-    @cached_property
+    @property
     def weights_hash(self) -> str:
-        """A hash of every parameter and buffer by name, for provenance."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self._state().items()):
-            if not isinstance(tensor, Tensor):
-                continue
-            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
-        return digest.hexdigest()[:32]
+        """A hash of every parameter and buffer by name, as they are now, for provenance.
+
+        All weights are hashed again only where torch counted a change of one, or where a sample of
+        their values differs: what is written past torch (``.data``) changes no count.
+        """
+        held = self.model.state_dict()
+        rest = {name: x for name, x in held.items() if not isinstance(x, Tensor)}  # packed int8
+        buffers = {name: x for name, x in self.model.named_buffers() if name not in held}
+        mark = (_marks([*self.model.named_parameters(), *self.model.named_buffers()]), rest)
+        known = fingerprint(mark)
+        if known != self._weights_known[0]:
+            digest = hashlib.sha256(fingerprint(rest).encode() if rest else b"")
+            whole = self._state() | buffers
+            tensors = {n: x for n, x in whole.items() if isinstance(x, Tensor)}
+            for name, tensor in sorted(tensors.items()):
+                digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+                flat = tensor.detach().cpu().contiguous().flatten()
+                digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+            self._weights_known = known, digest.hexdigest()[:32]
+        return self._weights_known[1]
 
     def _state(self) -> dict[str, Any]:
         """Parameters and buffers by name, those that lie on disk between calls among them."""
@@ -358,3 +374,17 @@ class BaseNetwork:
         if self.tokenizer is None:
             return [str(int(i)) for i in ids]
         return [str(self.tokenizer.decode([int(i)])) for i in np.asarray(list(ids))]
+
+
+def _marks(tensors: list[tuple[str, Tensor]]) -> list[Any]:
+    """Return what changes when tensors are changed: counts of changes, and samples of values."""
+    marks: list[Any] = []
+    for name, tensor in tensors:
+        version = -1 if tensor.is_inference() else tensor._version
+        if tensor.device.type == "meta" or tensor.is_quantized:
+            marks.append((name, version, tuple(tensor.shape)))
+            continue
+        flat = tensor.detach().flatten()
+        sample = flat[:: max(flat.numel() // SAMPLED, 1)][: SAMPLED + 1]
+        marks.append((name, version, tensor.data_ptr(), tuple(tensor.shape), sample))
+    return marks
