@@ -46,6 +46,8 @@ class NormRule(BackwardRule):
     at : str or tuple of str, optional
         As in `BackwardRule`.
 
+    Notes
+    -----
     Source: the LN-rule of Ali et al. 2022, XAI for transformers: better explanations through
     conservative propagation.
     """
@@ -64,6 +66,8 @@ class NonlinearityRule(BackwardRule):
     at : str or tuple of str, optional
         As in `BackwardRule`.
 
+    Notes
+    -----
     Source: secant, the identity rule of AttnLRP (Achtibat et al. 2024); identity, the
     straight-through estimator; guided, Springenberg et al. 2014, where f is a ReLU.
     """
@@ -122,6 +126,8 @@ class ProductRule(BackwardRule):
     at : str or tuple of str, optional
         As in `BackwardRule`.
 
+    Notes
+    -----
     Source: the uniform rule of AttnLRP (Achtibat et al. 2024), the half rule of RelP (Jafari et
     al. 2025) and gradient normalization of GIM (Edin et al. 2025); the held gate of the detached
     Jacobian (Golden 2025).
@@ -167,6 +173,8 @@ class AttentionRule(BackwardRule):
         As in `BackwardRule`. A softmax outside modules called attention (the router of a mixture
         of experts) is ruled where it is named here, else an error.
 
+    Notes
+    -----
     Source: held, Ali et al. 2022; temperature, GIM (Edin et al. 2025), who take 2.
     """
 
@@ -210,6 +218,8 @@ class StopGradient:
         Names, globs or module paths: ``("blocks.3.attn.out", "blocks.3.mlp.out")`` leaves of a
         block the residual stream alone.
 
+    Notes
+    -----
     Source: GradDrop of AtP* (Kramar et al. 2024) averages over blocks that are stopped in turn.
     """
 
