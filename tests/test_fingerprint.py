@@ -1,6 +1,8 @@
 """Fingerprints tell values of other content apart, and equal ones made apart together."""
 
 import functools
+import operator
+import re
 import subprocess
 import sys
 
@@ -72,6 +74,8 @@ DIFFERENT = [
     lambda: ([1, [2]], [[1], 2]),
     lambda: ({"a": 1}, [("a", 1)]),
     lambda: (len, max),
+    lambda: (re.compile("a"), re.compile("b")),
+    lambda: (operator.itemgetter(1), operator.itemgetter(2)),
 ]
 
 

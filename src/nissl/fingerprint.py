@@ -7,6 +7,7 @@ content cannot be read is refused, never taken as equal.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import hashlib
 import types
@@ -140,18 +141,24 @@ def _content(value: Any) -> list[Any]:
     slots = [s for c in type(value).__mro__ for s in getattr(c, "__slots__", ())]
     held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     held |= getattr(value, "__dict__", {})
-    if not held and type(value).__module__ not in ("__main__",) and not _is_python(type(value)):
-        raise NisslError(
-            f"the content of a {type(value).__qualname__} cannot be read, so that runs with other "
-            "content could not be told apart",
-            do="give plain values, arrays or tensors, or keep nothing of the run",
-        )
-    return [held]
+    return [held] if held else _as_pickled(value)
 
 
-def _is_python(kind: type) -> bool:
-    """Tell whether a class is written in Python, so that what it holds lies in attributes."""
-    return bool(kind.__flags__ & (1 << 9))  # Py_TPFLAGS_HEAPTYPE
+def _as_pickled(value: Any) -> list[Any]:
+    """Return what pickle would keep of an object without attributes, such as a pattern of re."""
+    reduce = copyreg.dispatch_table.get(type(value))
+    # Of types that are built in only those are read whose pickling says what they hold.
+    heap = bool(type(value).__flags__ & (1 << 9))  # Py_TPFLAGS_HEAPTYPE
+    try:
+        if reduce is not None or heap:
+            return [reduce(value) if reduce is not None else value.__reduce_ex__(4)]
+    except TypeError:
+        pass
+    raise NisslError(
+        f"the content of a {type(value).__qualname__} cannot be read, so that runs with other "
+        "content could not be told apart",
+        do="give plain values, arrays or tensors, or keep nothing of the run",
+    )
 
 
 def _of_tensor(tensor: Any) -> list[Any]:
