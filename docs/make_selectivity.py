@@ -25,8 +25,8 @@ from nissl.statistics.figure import heatmap
 net = nissl.load("smollm2")
 facts = nissl.read("relations")
 facts = facts[facts["relation"] != "superlative"]  # of which it knows too few
-facts = nissl.selectivity.known(net, facts, labels="relation")
-found_on, tested_on = nissl.selectivity.halves(facts, labels="relation")
+facts = nissl.behaviour.known(net, facts, labels="relation")
+found_on, tested_on = nissl.behaviour.halves(facts, labels="relation")
 rec = nissl.record(net, found_on.drop(columns="answer"), sites="mlp.neurons")
 found = nissl.selectivity.relation(rec, labels="relation", exchange="fact")
 best = {

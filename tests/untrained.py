@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 
 import nissl
+from nissl.behaviour import answer_contributions, choice_attributions
 from nissl.network import Network
 from nissl.recording import aggregate, as_recording
 from nissl.selectivity import (
     activation_states,
-    answer_contributions,
-    choice_attributions,
     comparative,
     coverage,
     erasing,

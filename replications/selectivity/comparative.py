@@ -21,9 +21,9 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.behaviour import ablation_effect, keeping, output_magnitude
+from nissl.behaviour import ablation_effect, halves, keeping, known, output_magnitude
 from nissl.network.sites.weights import folded_unembedding
-from nissl.selectivity import comparative, halves, head_damage, known
+from nissl.selectivity import comparative, head_damage
 from nissl.statistics import Test
 
 SEED, SHARE = 0, 0.01  # the share of deep neurons that is kept

@@ -23,22 +23,22 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer
 
 import nissl
-from nissl.behaviour import first_tokens, logit_difference, token_ids
+from nissl.behaviour import (
+    answer_contributions,
+    consistent,
+    first_tokens,
+    halves,
+    logit_difference,
+    over_compliance,
+    scaled_compliance,
+    token_ids,
+)
 from nissl.cache import cache_dir
 from nissl.network import WeightEdit
 from nissl.network.gradients import gradients
 from nissl.network.run.calls import sequence_call
 from nissl.recording import units_table
-from nissl.selectivity import (
-    answer_contributions,
-    auroc_within,
-    consistent,
-    hallucination_neurons,
-    halves,
-    over_compliance,
-    probe_scores,
-    scaled_compliance,
-)
+from nissl.selectivity import auroc_within, hallucination_neurons, probe_scores
 from nissl.statistics import MatchedUnits, Test
 
 SEED, MODEL = 0, "smollm2"

@@ -20,9 +20,10 @@ from nissl.behaviour import (
     ablation_effect,
     beginnings,
     effect_matrix,
+    halves,
     output_magnitude,
 )
-from nissl.selectivity import document_activity, halves, language_neurons, members, parallel
+from nissl.selectivity import document_activity, language_neurons, members, parallel
 from nissl.statistics import PermutedLabels, Test, permute_labels
 from nissl.statistics.figure import heatmap
 

@@ -19,9 +19,10 @@ from nissl.behaviour import (
     ablation_effect,
     beginnings,
     effect_matrix,
+    halves,
     output_magnitude,
 )
-from nissl.selectivity import document_activity, halves, language_neurons, members, parallel, plnd
+from nissl.selectivity import document_activity, language_neurons, members, parallel, plnd
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.figure import heatmap
 

@@ -17,9 +17,10 @@ from nissl.behaviour import (
     PromptScorer,
     ablation_effect,
     effect_matrix,
+    halves,
     output_magnitude,
 )
-from nissl.selectivity import halves, relation
+from nissl.selectivity import relation
 from nissl.statistics import Test
 from nissl.statistics.figure import heatmap
 

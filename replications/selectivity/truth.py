@@ -22,9 +22,15 @@ import pandas as pd
 from scipy.stats import combine_pvalues, norm
 
 import nissl
-from nissl.behaviour import ablation_effect, output_magnitude
+from nissl.behaviour import (
+    ablation_effect,
+    choice_attributions,
+    choices,
+    output_magnitude,
+    preferred,
+)
 from nissl.behaviour.losses import Predicted
-from nissl.selectivity import choice_attributions, choices, preferred, truth
+from nissl.selectivity import truth
 from nissl.statistics import Test
 
 SEED, STEPS, N_UNITS, N_DRAWS = 0, 2, 100, 19

@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 import nissl
-from nissl.behaviour import PromptScorer
+from nissl.behaviour import PromptScorer, halves
 from nissl.network import Network, logit_lens
-from nissl.selectivity import halves, skip_random, skip_voids, stream_norms, void_layers, voids
+from nissl.selectivity import skip_random, skip_voids, stream_norms, void_layers, voids
 from nissl.statistics import Test
 
 SEED, PER_KIND, CHOICES, DRAWS = 0, 20, 4, 2

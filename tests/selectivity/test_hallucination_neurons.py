@@ -9,19 +9,17 @@ from sklearn.metrics import roc_auc_score
 
 import nissl
 from nissl import NisslError
-from nissl.errors import TooFewSamples
-from nissl.recording import as_recording
-from nissl.selectivity import (
+from nissl.behaviour import (
     answer_contributions,
-    auroc_within,
     compliance,
     consistent,
-    hallucination_neurons,
     over_compliance,
-    probe_scores,
     scaled_compliance,
 )
-from nissl.selectivity.inputs.consistency import nucleus
+from nissl.behaviour.consistency import nucleus
+from nissl.errors import TooFewSamples
+from nissl.recording import as_recording
+from nissl.selectivity import auroc_within, hallucination_neurons, probe_scores
 from nissl.selectivity.sparse_probe import sparse_probe
 from nissl.selectivity.within_kind import permuted
 from nissl.statistics import MatchedUnits, Test

@@ -1,6 +1,16 @@
 from .ablation_effect import ablation_effect as ablation_effect
 from .ablation_effect import effect_matrix as effect_matrix
 from .behaviour import Behaviour as Behaviour
+from .choices import choice_attributions as choice_attributions
+from .choices import choices as choices
+from .choices import preferred as preferred
+from .compliance import compliance as compliance
+from .compliance import over_compliance as over_compliance
+from .compliance import scaled_compliance as scaled_compliance
+from .consistency import consistent as consistent
+from .contributions import answer_contributions as answer_contributions
+from .facts import halves as halves
+from .facts import known as known
 from .keeping import keeping as keeping
 from .losses import losses as losses
 from .measures import AnswerMeasure as AnswerMeasure

@@ -1,4 +1,3 @@
-from .activity.contributions import answer_contributions as answer_contributions
 from .activity.covered import Coverage as Coverage
 from .activity.document_activity import document_activity as document_activity
 from .activity.influence import activation_states as activation_states
@@ -14,16 +13,6 @@ from .growth import Growth as Growth
 from .growth import growth as growth
 from .hallucination_neurons import hallucination_neurons as hallucination_neurons
 from .head_ablation import head_damage as head_damage
-from .inputs.choices import choice_attributions as choice_attributions
-from .inputs.choices import choices as choices
-from .inputs.choices import preferred as preferred
-from .inputs.compliance import compliance as compliance
-from .inputs.compliance import over_compliance as over_compliance
-from .inputs.compliance import scaled_compliance as scaled_compliance
-from .inputs.consistency import consistent as consistent
-from .inputs.facts import halves as halves
-from .inputs.facts import known as known
-from .inputs.parallel import parallel as parallel
 from .language_neurons import language_neurons as language_neurons
 from .lazy import lazy as lazy
 from .massive import layer_ratios as layer_ratios
@@ -31,6 +20,7 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import NgramRules as NgramRules
 from .ngram import ngram as ngram
+from .parallel import parallel as parallel
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
 from .positional import position_test as position_test

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.behaviour.facts import require_facts
 from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.behaviour.prompts import first_tokens
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
-from nissl.selectivity.inputs.facts import require_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,9 +8,10 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
+from nissl.behaviour import choice_attributions, choices, preferred
 from nissl.errors import UnknownName
 from nissl.network import ablate
-from nissl.selectivity import choice_attributions, choices, preferred, truth
+from nissl.selectivity import truth
 from tiny import tiny
 
 KINDS, PER_KIND, N_NEURONS, WORDS = 3, 12, 30, 36  # word w is true of subject WORDS + w

@@ -7,9 +7,8 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import PromptScorer
-from nissl.selectivity import halves, known
-from nissl.selectivity.inputs.facts import NotKnown
+from nissl.behaviour import PromptScorer, halves, known
+from nissl.behaviour.facts import NotKnown
 from tiny import VOCABULARY, Letters, tiny
 
 

@@ -1,1 +1,0 @@
-"""What networks are asked: facts, choices, pairs, parallel texts."""
