@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 import nissl
-from nissl.behaviour import answer_contributions, choice_attributions
+from nissl.behaviour import answer_contributions, choice_attributions, divergence_from_uniform
 from nissl.network import Network
+from nissl.network.gradients import gradient_times_activation
 from nissl.recording import aggregate, as_recording
 from nissl.selectivity import (
     activation_states,
@@ -28,7 +29,6 @@ from nissl.selectivity import (
     gated_function,
     hallucination_neurons,
     head_damage,
-    influence,
     language_neurons,
     lazy,
     massive,
@@ -248,7 +248,14 @@ def _hallucination(net: Network) -> Array:
 
 def _coverage(net: Network) -> Array:
     images = inputs("conv", batch=120)
-    rec = influence(net, images, sites=["norm", "conv2"], batch_size=120, progress=False)
+    rec = gradient_times_activation(
+        net,
+        images,
+        sites=["norm", "conv2"],
+        metric=divergence_from_uniform,
+        batch_size=120,
+        progress=False,
+    )
     states = activation_states(rec, alpha=100.0)
     found = coverage(
         states[:40],

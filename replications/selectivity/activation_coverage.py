@@ -18,8 +18,10 @@ from torch import nn
 from torch.nn import functional
 
 import nissl
-from nissl.selectivity import Coverage, activation_states, coverage, influence
-from nissl.statistics import Test, auroc, bootstrap_interval
+from nissl.behaviour import divergence_from_uniform
+from nissl.network.gradients import gradient_times_activation
+from nissl.selectivity import activation_states, coverage
+from nissl.statistics import Coverage, Test, auroc, bootstrap_interval
 from nissl.training import Batches, train
 
 SEED, N_VALIDATION, STEPS, BATCH = 0, 5000, 1500, 128
@@ -108,7 +110,13 @@ def others(rng):
 
 
 def influences(model, images):
-    return influence(nissl.load(model), images, sites=SITES, progress=False)
+    return gradient_times_activation(
+        nissl.load(model),
+        images,
+        sites=SITES,
+        metric=divergence_from_uniform,
+        progress=False,
+    )
 
 
 def logits(model, images):

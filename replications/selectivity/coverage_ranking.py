@@ -17,7 +17,10 @@ from torch import nn
 from torch.nn import functional
 
 import nissl
-from nissl.selectivity import Coverage, activation_states, influence
+from nissl.behaviour import divergence_from_uniform
+from nissl.network.gradients import gradient_times_activation
+from nissl.selectivity import activation_states
+from nissl.statistics import Coverage
 from nissl.training import Batches, train
 
 SEED, N_VALIDATION, N_RANKED, N_SHARE = 0, 5000, 400, 1000
@@ -97,7 +100,13 @@ def learned(variant, batches):
 
 
 def influences(model, images):
-    return influence(nissl.load(model), images, sites=SITES, progress=False)
+    return gradient_times_activation(
+        nissl.load(model),
+        images,
+        sites=SITES,
+        metric=divergence_from_uniform,
+        progress=False,
+    )
 
 
 def logits(model, images):

@@ -23,7 +23,8 @@ from nissl.behaviour import (
     halves,
     output_magnitude,
 )
-from nissl.selectivity import document_activity, language_neurons, members, parallel
+from nissl.network import document_activity
+from nissl.selectivity import language_neurons, members, parallel
 from nissl.statistics import PermutedLabels, Test, permute_labels
 from nissl.statistics.figure import heatmap
 

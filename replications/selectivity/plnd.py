@@ -22,7 +22,8 @@ from nissl.behaviour import (
     halves,
     output_magnitude,
 )
-from nissl.selectivity import document_activity, language_neurons, members, parallel, plnd
+from nissl.network import document_activity
+from nissl.selectivity import language_neurons, members, parallel, plnd
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.figure import heatmap
 

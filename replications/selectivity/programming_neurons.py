@@ -25,7 +25,8 @@ from nissl.behaviour import (
     effect_matrix,
     output_magnitude,
 )
-from nissl.selectivity import document_activity, members, programming_neurons
+from nissl.network import document_activity
+from nissl.selectivity import members, programming_neurons
 from nissl.specimens import fetch
 from nissl.statistics import PermutedLabels, Test, permute_labels
 from nissl.statistics.figure import heatmap

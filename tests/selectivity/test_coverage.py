@@ -6,8 +6,8 @@ from sklearn.metrics import roc_auc_score
 
 from nissl import NisslError
 from nissl.recording import as_recording
-from nissl.selectivity import Coverage, coverage
-from nissl.statistics import PermutedLabels, Test, rate
+from nissl.selectivity import activation_states, coverage
+from nissl.statistics import Coverage, PermutedLabels, Test, rate
 
 N_UNITS, ODD, DEAD = 30, (4, 17), 9
 UNITS = {"site": np.repeat(["a", "b"], [10, 20]), "index": [*range(10), *range(20)]}
@@ -138,3 +138,19 @@ def test_what_cannot_be_is_refused():
         Coverage(3).update(np.zeros((1, 4)))
     with pytest.raises(NisslError, match="cannot be merged"):
         Coverage(3).merge(Coverage(3, bins=7))
+
+
+def test_what_does_nothing_is_in_the_middle_and_each_site_has_its_steepness():
+    values = np.random.default_rng(5).standard_normal((9, N_UNITS))
+    values[:, 2] = 0
+    rec = as_recording(values, units=UNITS, quantity="attribution")
+    found = activation_states(rec, alpha={"a": 2, "b": 0.1})
+    assert np.allclose(found, 1 / (1 + np.exp(-values * np.repeat([2, 0.1], [10, 20]))))
+    assert (found[:, 2] == 0.5).all()
+    assert found.attrs["quantity"] == "activity"
+    assert np.array_equal(activation_states(rec, alpha=2)[:, :10], found[:, :10])
+    for alpha in (0, -1, np.nan):
+        with pytest.raises(NisslError, match="not above 0"):
+            activation_states(rec, alpha=alpha)
+    with pytest.raises(NisslError, match="give alpha= for 'b' as well"):
+        activation_states(rec, alpha={"a": 1})

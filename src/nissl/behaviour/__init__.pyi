@@ -17,6 +17,7 @@ from .measures import AnswerMeasure as AnswerMeasure
 from .measures import LossMeasure as LossMeasure
 from .measures import Measure as Measure
 from .measures import RankingMeasure as RankingMeasure
+from .metrics import divergence_from_uniform as divergence_from_uniform
 from .metrics import kl as kl
 from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from nissl.network import Network, Site
+    from nissl.network import Network
     from nissl.recording import Recording
 
 __all__ = ["choice_attributions", "choices", "preferred"]
@@ -212,16 +212,16 @@ def choice_attributions(
     >>> choice_attributions(net, choices(facts, labels="relation"))  # doctest: +SKIP
     """
     from nissl.network.gradients import integrated_gradients
+    from nissl.network.record.recording_of import recording_of
     from nissl.network.run.caches import keeps_cache
     from nissl.network.run.calls import sequence_call
-    from nissl.recording import as_recording
 
     true, false = _first_tokens(net, asked)
     encode = net.require_tokenizer().encode
     ids = [np.asarray(encode(text, add_special_tokens=True)) for text in asked["text"]]
     found = [site.name for site in net.find(sites)]
     takes = inspect.signature(type(net.model).forward).parameters
-    parts: list[list[NDArray[np.float32]]] = []
+    parts: dict[str, list[NDArray[np.float32]]] = {site: [] for site in found}
     # Choices of about one length together: padding is computed, too.
     order = np.argsort([len(i) for i in ids], kind="stable")
     with progress_bar(
@@ -254,29 +254,17 @@ def choice_attributions(
                 metric=metric,
                 from_position=-1 if last else None,
             )
-            parts.append([made[site][:, -1].float().cpu().numpy() for site in found])
+            for site in found:
+                parts[site].append(made[site][:, -1].float().cpu().numpy())
             advance(len(rows))
-    values = np.concatenate([np.concatenate(part, axis=1) for part in parts])
-    widths = [part.shape[1] for part in parts[0]]
-    return as_recording(
-        values[np.argsort(order, kind="stable")],
-        samples={
-            str(name): asked[name].to_numpy()
-            for name in asked.columns
-            if name not in ("text", "answer", "false")
-        },
-        units={
-            "site": np.repeat(found, widths),
-            "layer": np.repeat([_layer(site) for site in net.find(sites)], widths),
-            "index": np.concatenate([np.arange(width) for width in widths]),
-        },
+    back = np.argsort(order, kind="stable")
+    return recording_of(
+        net,
+        {site: np.concatenate(part)[back] for site, part in parts.items()},
+        samples=asked.drop(columns=["text", "answer", "false"]),
         quantity="attribution",
         attrs={"network": net.name, "steps": steps},
     )
-
-
-def _layer(site: Site) -> int:
-    return -1 if site.layer is None else site.layer
 
 
 def _but_last(x: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def answer_contributions(
     """
     import pandas as pd
 
-    from nissl.recording import as_recording
+    from nissl.network.record.recording_of import recording_of
 
     ids, n_prompt = _tokens(net, questions)
     names = [site.name for site in net.find(sites)]
@@ -126,19 +126,13 @@ def answer_contributions(
                 is_part = np.stack([~of_prompt, of_prompt & (positions > 0)])
                 # What all questions share is given once.
                 sums[name][:, rows] += (is_part[..., None, :] @ size)[..., 0, :]
-    means = [sums[name] / counts[:, :, None] for name in names]
+    means = {name: sums[name] / counts[:, :, None] for name in names}
     labels = questions.drop(columns=["text", "said"]).reset_index(drop=True)
     samples = pd.concat([labels.assign(question=range(len(ids)), part=part) for part in PARTS])
-    layers = [net.find(name)[0].layer for name in names]
-    widths = [len(weights[name]) for name in names]
-    return as_recording(
-        np.concatenate(means, axis=2).reshape(2 * len(ids), -1),
+    return recording_of(
+        net,
+        {name: mean.reshape(2 * len(ids), -1) for name, mean in means.items()},
         samples=samples,
-        units={
-            "site": np.repeat(names, widths),
-            "layer": np.repeat([-1 if layer is None else layer for layer in layers], widths),
-            "index": np.concatenate([np.arange(width) for width in widths]),
-        },
         quantity="contribution",
         attrs={"network": net.name, "weights": net.weights_hash},
     )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
-__all__ = ["kl", "log_probability", "logit_difference"]
+from nissl.errors import NisslError
+
+__all__ = ["divergence_from_uniform", "kl", "log_probability", "logit_difference"]
 
 
 def logit_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
@@ -78,6 +82,40 @@ def kl(logits: Tensor, reference: Tensor) -> Tensor:
     """
     expected = reference.log_softmax(-1)
     return (expected.exp() * (expected - logits.log_softmax(-1))).sum(-1)
+
+
+def divergence_from_uniform(logits: Tensor) -> Tensor:
+    """Return how far the output is from a guess: KL(u || this), with u uniform over the classes.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, n_classes)
+        Of a classifier.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        In nats; 0 where all classes are as likely.
+
+    Raises
+    ------
+    NisslError
+        There is not a row of classes for each input.
+
+    Examples
+    --------
+    >>> import torch
+    >>> divergence_from_uniform(torch.tensor([[0.0, 0.0], [9.0, 9.0]])).tolist()
+    [0.0, 0.0]
+    """
+    shape = tuple(getattr(logits, "shape", ()))
+    if len(shape) != 2 or shape[1] < 2:
+        raise NisslError(
+            f"the network gives {shape or type(logits).__name__}, not a row of classes for each "
+            "input",
+            do="give a classifier",
+        )
+    return -logits.float().log_softmax(-1).mean(-1) - math.log(shape[1])
 
 
 def _at(logits: Tensor, answers: Tensor) -> Tensor:

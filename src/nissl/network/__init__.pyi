@@ -22,6 +22,7 @@ from .edits.weight_edit import WeightEdit as WeightEdit
 from .load import load as load
 from .network import Network as Network
 from .record.character_spans import with_places as with_places
+from .record.document_activity import document_activity as document_activity
 from .record.recorder import stream as stream
 from .run.logit_lens import logit_lens as logit_lens
 from .run.plan import Plan as Plan

@@ -1,8 +1,5 @@
-from .activity.covered import Coverage as Coverage
-from .activity.document_activity import document_activity as document_activity
-from .activity.influence import activation_states as activation_states
-from .activity.influence import influence as influence
 from .comparative import comparative as comparative
+from .coverage import activation_states as activation_states
 from .coverage import coverage as coverage
 from .erasing import erasing as erasing
 from .families import families as families

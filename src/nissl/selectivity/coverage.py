@@ -1,27 +1,30 @@
 """Neuron activation coverage: which states of a unit are filled by data like those of training.
 
-A state (`activation_states`) is *covered* where training data are dense enough. Inputs whose units
-are in states that are not covered come from elsewhere; a network of which much is covered has seen
-much.
+What a unit contributes to the certainty of the output (`gradient_times_activation` of
+`divergence_from_uniform`), brought between 0 and 1, is its *state* (`activation_states`). A state
+is *covered* where training data are dense enough. Inputs whose units are in states that are not
+covered come from elsewhere; a network of which much is covered has seen much.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.recording import as_recording, samples_table, units_table
-from nissl.selectivity.activity.covered import BINS, FULL, Coverage, averaged
-from nissl.statistics import Finding, PermutedLabels, Test, permutation_test
+from nissl.recording.units_by_site import units_by_site
+from nissl.statistics import Coverage, Finding, PermutedLabels, Test, permutation_test
+from nissl.statistics.coverage import BINS, FULL, averaged
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
 
-__all__ = ["coverage"]
+__all__ = ["activation_states", "coverage"]
 
 
 @method(system=172)
@@ -123,3 +126,49 @@ def coverage(
         outside=there.mean(axis=0),
         area=area,
     )
+
+
+def activation_states(rec: Recording, *, alpha: float | Mapping[str, float]) -> Recording:
+    """Bring what units contribute between 0 and 1.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        `gradient_times_activation` of the output's `divergence_from_uniform`.
+    alpha : float or mapping of str to float
+        How steeply, above 0; one number, or one for each site, as their sizes differ.
+
+    Returns
+    -------
+    Recording, shape (n_samples, n_units)
+        ``1 / (1 + exp(-alpha x))``: 0.5 where a unit does nothing, above it where more of it would
+        make the network surer.
+
+    Raises
+    ------
+    NisslError
+        An alpha is not above 0.
+    UnknownName
+        A site has no alpha.
+
+    Notes
+    -----
+    Source: Liu et al. 2024, equation 2. The paper has the mean of the gradient over places; the
+    sum, which does not depend on the size of the map, differs from it by a factor that alpha has.
+
+    Examples
+    --------
+    >>> activation_states(as_recording([[0.0, 0.1]]), alpha=10).values.round(3).tolist()
+    [[0.5, 0.731]]
+    """
+    from scipy.special import expit
+
+    steepness = np.ones(rec.sizes["unit"], rec.dtype if rec.dtype.kind == "f" else np.float64)
+    for site, columns in units_by_site(rec).items():
+        if isinstance(alpha, Mapping) and site not in alpha:
+            raise UnknownName("site", site, list(alpha), do=f"give alpha= for '{site}' as well")
+        steepness[columns] = alpha[site] if isinstance(alpha, Mapping) else alpha
+    if not ((steepness > 0) & np.isfinite(steepness)).all():
+        raise NisslError(f"alpha={alpha} is not above 0", do="give a number such as 100")
+    states = rec.copy(data=expit(rec.values * steepness))
+    return states.assign_attrs(quantity="activity")

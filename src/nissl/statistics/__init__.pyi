@@ -8,6 +8,7 @@ from .confidence import calibration_error as calibration_error
 from .correction import benjamini_hochberg as benjamini_hochberg
 from .correction import bonferroni as bonferroni
 from .correlation import Correlation as Correlation
+from .coverage import Coverage as Coverage
 from .dead_salmon import dead_salmon as dead_salmon
 from .effects import auroc as auroc
 from .effects import average_precision as average_precision

@@ -5,5 +5,6 @@ from .backward_rules import NonlinearityRule as NonlinearityRule
 from .backward_rules import NormRule as NormRule
 from .backward_rules import ProductRule as ProductRule
 from .backward_rules import StopGradient as StopGradient
+from .gradient_times_activation import gradient_times_activation as gradient_times_activation
 from .integrated import IntegratedGradients as IntegratedGradients
 from .integrated import integrated_gradients as integrated_gradients

@@ -7,7 +7,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.selectivity import document_activity
+from nissl.network import document_activity
 from tiny import ids, tiny
 
 LENGTHS = [9, 5, 7]

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.network.record.recorder import stream
+from nissl.network.record.recording_of import recording_of
+from nissl.network.run.plan import plan_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nissl.network import Network
-    from nissl.recording import Recording
-    from nissl.recording.chunks import Chunk
+    from nissl.network.sites.base import BaseNetwork
+    from nissl.recording import Chunk, Recording
 
 __all__ = ["document_activity"]
 
@@ -27,7 +29,7 @@ NEURONS, GATE = "mlp.neurons", "mlp.gate"
 
 
 def document_activity(
-    net: Network,
+    net: BaseNetwork,
     texts: Any,
     *,
     sites: str | Iterable[str] = NEURONS,
@@ -78,9 +80,6 @@ def document_activity(
     --------
     >>> document_activity(net, texts)["open"]  # doctest: +SKIP
     """
-    from nissl.network import plan_of, stream
-    from nissl.recording import as_recording
-
     written = [site.name for site in net.find(sites)]
     weights = {name: net.output_weights(name).float().cpu().numpy() for name in written}
     gates = _gates(net, written)
@@ -109,15 +108,15 @@ def document_activity(
             do="leave it out, or join it to another",
         )
     samples = {"document": np.arange(n_documents), "n_tokens": n_tokens, **windows.labels}
-    units = _units(net, {name: len(weights[name]) for name in written})
-    made = [sums[name].result(weights[name]) for name in written]
+    made = {name: sums[name].result(weights[name]) for name in written}
+    about = {"network": net.name, "weights": net.weights_hash}
     return {
-        key: as_recording(
-            np.concatenate([one[key] for one in made], axis=1),
+        key: recording_of(
+            net,
+            {name: one[key] for name, one in made.items()},
             samples=samples,
-            units=units,
             quantity=key,
-            attrs={"network": net.name, "weights": net.weights_hash},
+            attrs=about,
         )
         for key in ("open", "size", "impact")
     }
@@ -165,18 +164,8 @@ def _by_document(document: Array) -> list[tuple[int, slice]]:
     return [(int(document[a]), slice(int(a), int(b))) for a, b in zip(starts, stops, strict=True)]
 
 
-def _gates(net: Network, sites: list[str]) -> dict[str, str]:
+def _gates(net: BaseNetwork, sites: list[str]) -> dict[str, str]:
     """Return the site of the gate of each site of gated neurons."""
     known = set(net.sites()["site"])
     gates = {name: name.removesuffix(NEURONS) + GATE for name in sites if name.endswith(NEURONS)}
     return {name: gate for name, gate in gates.items() if gate in known}
-
-
-def _units(net: Network, widths: dict[str, int]) -> dict[str, Array]:
-    layers = [net.find(name)[0].layer for name in widths]
-    sizes = list(widths.values())
-    return {
-        "site": np.repeat(list(widths), sizes),
-        "layer": np.repeat([-1 if layer is None else layer for layer in layers], sizes),
-        "index": np.concatenate([np.arange(size) for size in sizes]),
-    }

@@ -1,4 +1,4 @@
-"""Which states of units are covered by data, gathered chunk by chunk."""
+"""Neuron activation coverage: which states of units are covered by data, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, UnknownName
+from nissl.errors import NisslError, require_known
 
 __all__ = ["Coverage", "averaged"]
 
@@ -62,28 +62,14 @@ class Coverage:
         self.n_samples = 0
 
     def update(self, states: ArrayLike, start: int = 0) -> None:
-        """Add a chunk.
-
-        Parameters
-        ----------
-        states : array, shape (n_rows, n_units)
-            Between 0 and 1.
-        start : int
-            Place of the first row; all accumulators take it, this one has no use for it.
-        """
+        """Add a chunk of states between 0 and 1, shape (n_rows, n_units)."""
         places = self._bin(states)
         flat = (places + self.bins * np.arange(len(self.counts))).ravel()
         self.counts += np.bincount(flat, minlength=self.counts.size).reshape(self.counts.shape)
         self.n_samples += len(places)
 
     def merge(self, other: Coverage) -> None:
-        """Add what another accumulator of the same units has gathered.
-
-        Parameters
-        ----------
-        other : Coverage
-            Unchanged.
-        """
+        """Add what another accumulator of the same units has gathered."""
         if (self.counts.shape, self.full_density) != (other.counts.shape, other.full_density):
             raise NisslError(
                 "coverage of other units, bins or density cannot be merged",
@@ -93,18 +79,7 @@ class Coverage:
         self.n_samples += other.n_samples
 
     def result(self) -> Array:
-        """Return the coverage of every state.
-
-        Returns
-        -------
-        array of float64, shape (n_units, bins)
-            Between 0 and 1: the density of the data, over the density that is full.
-
-        Raises
-        ------
-        NisslError
-            Nothing was added.
-        """
+        """Return the coverage of every state, from 0 to 1, shape (n_units, bins)."""
         if not self.n_samples:
             raise NisslError("no data say what is covered", do="update with states first")
         density = self.counts * (self.bins / self.n_samples)
@@ -140,8 +115,7 @@ class Coverage:
         array of float64, shape (n_rows,)
             The mean coverage.
         """
-        name = np.zeros(len(self.counts)) if layer is None else np.asarray(layer)
-        return averaged(self.of(states), "network", name)[:, 0]
+        return self._mean(self.of(states), layer)
 
     def criterion(self, layer: ArrayLike | None = None) -> float:
         """Return how much of the states is covered: the paper's NAC-ME, a score of the model.
@@ -156,13 +130,16 @@ class Coverage:
         float
             The mean `area`.
         """
-        name = np.zeros(len(self.counts)) if layer is None else np.asarray(layer)
-        return float(averaged(self.area[None], "network", name)[0, 0])
+        return float(self._mean(self.area[None], layer)[0])
 
     @property
     def area(self) -> Array:
         """Of all states of each unit, the share that is covered, shape (n_units,)."""
         return np.asarray(self.result().mean(axis=1))
+
+    def _mean(self, values: Array, layer: ArrayLike | None) -> Array:
+        name = np.zeros(len(self.counts)) if layer is None else np.asarray(layer)
+        return averaged(values, "network", name)[:, 0]
 
     def _bin(self, states: ArrayLike) -> NDArray[np.integer[Any]]:
         x = np.asarray(states)
@@ -174,20 +151,20 @@ class Coverage:
         if not ((x >= 0) & (x <= 1)).all():
             raise NisslError(
                 "a state is not between 0 and 1",
-                do="activation_states(rec, alpha=...) makes states of influences",
+                do="bring them there, as nissl.selectivity.activation_states does",
             )
         return np.minimum((x * self.bins).astype(np.int64), self.bins - 1)
 
 
 def averaged(values: Array, by: str, site: NDArray[Any]) -> Array:
-    """Average columns over sites, and those over the network, as is asked.
+    """Average columns over sites ("site"), or those over the network ("network"), or do not.
 
     Parameters
     ----------
     values : array, shape (n_rows, n_units)
         Anything of every unit.
     by : {"unit", "site", "network"}
-        What is left: every unit, the mean of each site, or the mean of these.
+        What is left.
     site : array, shape (n_units,)
         The site of each unit.
 
@@ -196,18 +173,12 @@ def averaged(values: Array, by: str, site: NDArray[Any]) -> Array:
     array of float64, shape (n_rows, n_units or n_sites or 1)
         Sites in order of first appearance.
 
-    Raises
-    ------
-    UnknownName
-        `by` is none of these.
-
     Examples
     --------
     >>> averaged(np.array([[1.0, 3.0, 5.0]]), "site", np.array(["a", "a", "b"])).tolist()
     [[2.0, 5.0]]
     """
-    if by not in ("unit", "site", "network"):
-        raise UnknownName("what is scored", by, ("unit", "site", "network"))
+    require_known("what is scored", by, ("unit", "site", "network"))
     if by == "unit":
         return values
     names = dict.fromkeys(site.tolist())
