@@ -8,17 +8,13 @@
 
 # %%
 import matplotlib.pyplot as plt
-import numpy as np
-import torch
 
 import nissl
-from nissl.network import logit_lens
+from nissl.statistics.figure import bar, curve
 
 net = nissl.load("smollm2")
 text = "The Eiffel Tower is in Paris. The Colosseum is in"
-streams = net.run(text, sites="blocks.*.resid_post")
-stream = torch.stack([streams[f"blocks.{layer}.resid_post"][0] for layer in range(net.n_layers)])
-said = logit_lens(net)(stream).softmax(-1)  # a probability for each block, position and token
+lens = net.logit_lens(text, answers=[" Rome", " Paris"])
 
 # %% [markdown]
 # A column of the picture is one position of the text, read from the bottom: the token that the lens
@@ -26,18 +22,7 @@ said = logit_lens(net)(stream).softmax(-1)  # a probability for each block, posi
 # and articles. " Rome" is there after the last two blocks only.
 
 # %%
-first = 16
-sure, best = said[first:].max(-1)
-figure, axes = plt.subplots(figsize=(10, 6), layout="constrained")
-image = axes.imshow(sure, cmap="Purples", aspect="auto", origin="lower", vmin=0, vmax=1)
-for (row, column), token in np.ndenumerate(best.numpy()):
-    word = net.tokenizer.decode(int(token)).replace("\n", "\\n")
-    colour = "white" if sure[row, column] > 0.6 else "black"
-    axes.text(column, row, word, ha="center", va="center", fontsize=8, color=colour)
-axes.set_xticks(range(len(best[0])), net.tokens(net.tokenizer.encode(text)), rotation=45)
-axes.set_yticks(range(len(best)), range(first, net.n_layers))
-axes.set(xlabel="position", ylabel="after block")
-figure.colorbar(image, label="probability of the token shown")
+lens.plot()
 plt.show()
 
 # %% [markdown]
@@ -46,14 +31,10 @@ plt.show()
 # Paris.
 
 # %%
-figure, axes = plt.subplots(figsize=(8, 3.5), layout="constrained")
-for city in (" Rome", " Paris"):
-    token = net.tokenizer.encode(city)[0]
-    rank = 1 + (said[:, -1] > said[:, -1, [token]]).sum(-1)
-    axes.plot(rank, "o-", label=city.strip())
+asked = lens.answers.query("position == position.max()")
+axes = curve(asked.pivot(index="layer", columns="answer", values="rank"))
 axes.set(xlabel="after block", ylabel="rank among 49,152 tokens", yscale="log")
 axes.invert_yaxis()
-axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -62,15 +43,12 @@ plt.show()
 # see how much of the answer is left.
 
 # %%
-rome, left = net.tokenizer.encode(" Rome")[0], {}
+rome, left = net.token_id(" Rome"), {}
 for block in range(16, net.n_layers):
     with net.edit(nissl.ablate(sites=f"blocks.{block}.attn.out", positions=-1)):
         left[block] = net.run(text, sites="logits")["logits"][0, -1].softmax(-1)[rome].item()
-figure, axes = plt.subplots(figsize=(8, 2.8), layout="constrained")
-axes.bar(left.keys(), left.values(), color="#6a4fa3")
-axes.axhline(said[-1, -1, rome], color="black", lw=0.8, ls=":", label="nothing silenced")
-axes.set(xlabel="block whose attention is silenced", ylabel="probability of Rome", ylim=(0, 1.1))
-axes.legend(frameon=False, loc="upper right")
+axes = bar(left)
+axes.set(xlabel="block whose attention is silenced", ylabel="probability of Rome", ylim=(0, 1))
 plt.show()
 
 # %% [markdown]

@@ -7,43 +7,20 @@
 
 # %%
 import matplotlib.pyplot as plt
-import numpy as np
 
 import nissl
 
 net = nissl.load("smollm2")
-texts = nissl.read("reader")["text"].iloc[::12]
-rec = nissl.record(net, list(texts), sites="blocks.18.mlp.neurons")
-activity = rec.sel(unit="blocks.18.mlp.neurons[882]").values
-words = np.array(net.tokens(rec["token"].values))
-print(f"{len(activity):,} tokens; largest {activity.max():.1f}, deviation {activity.std():.2f}")
+texts = list(nissl.read("reader")["text"].iloc[::12])
+neuron = "blocks.18.mlp.neurons[882]"
 
 # %% [markdown]
-# Twelve places with the largest activity, the word it fires at in the seventh column. A row is a
-# text, and a cell's colour is the activity at that word.
+# Twelve places with the largest activity, each in another text, and the words around them. A cell's
+# colour is the activity at that word.
 
 # %%
-before, after = 6, 3
-
-
-def context(places, title):
-    """The words around places of the corpus, coloured by the neuron's activity."""
-    window = np.asarray(places)[:, None] + np.arange(-before, after + 1)
-    figure, axes = plt.subplots(figsize=(11, 0.34 * len(places) + 0.6), layout="constrained")
-    image = axes.imshow(activity[window], cmap="PuOr_r", vmin=-10, vmax=10, aspect="auto")
-    for (row, column), place in np.ndenumerate(window):
-        word = words[place].replace("\n", "\\n")
-        colour = "white" if activity[place] > 7 else "black"
-        axes.text(column, row, word, ha="center", va="center", fontsize=8, color=colour)
-    axes.set(
-        xticks=[], yticks=range(len(places)), yticklabels=activity[places].round(1), title=title
-    )
-    figure.colorbar(image, label="activity")
-    plt.show()
-
-
-order = np.argsort(-activity)
-context(order[:12], "where it fires most")
+net.unit_examples(neuron, texts).plot(limit=10)
+plt.show()
 
 # %% [markdown]
 # Between, both, either: **two of something**. But the top of a list flatters (Bolukbasi et al. 2021
@@ -51,8 +28,8 @@ context(order[:12], "where it fires most")
 # the activity is a tenth to a third of the largest, at places drawn at random:
 
 # %%
-moderate = np.flatnonzero((activity > 0.1 * activity.max()) & (activity < 0.33 * activity.max()))
-context(np.random.default_rng(0).choice(moderate, 12, replace=False), "where it fires a little")
+net.unit_examples(neuron, texts, between=(0.1, 0.33)).plot(limit=10)
+plt.show()
 
 # %% [markdown]
 # Visit *either* you like, they're *both* mad: the idea holds further down (whether, each, hate
@@ -62,7 +39,7 @@ context(np.random.default_rng(0).choice(moderate, 12, replace=False), "where it 
 # %%
 writes = net.unembedding @ net.output_weights("blocks.18.mlp.neurons")[882]
 for row in writes.topk(24).indices.view(3, 8):
-    print(", ".join(net.tokenizer.decode(int(token)).strip() for token in row))
+    print(", ".join(token.strip() for token in net.tokens(row)))
 
 # %% [markdown]
 # Among many beginnings of words stand the *sexes*, the *hemispheres* and *yin*: halves of

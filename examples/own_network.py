@@ -8,12 +8,14 @@
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 import nissl
 from nissl.recording import aggregate
 from nissl.statistics import permutation_test
+from nissl.statistics.figure import heatmap
 from nissl.training import Batches, train
 
 clothes = nissl.read("fashion-mnist")
@@ -66,12 +68,9 @@ def right(without):
 
 draw = np.random.default_rng(0).choice
 chance = np.mean([right(draw(rec["unit"].values, 3, False)) for _ in range(20)], axis=0)
-matrix = [chance - right(channels["unit"]) for channels in best.values()]
-figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
-axes.set_xticks(range(10), names, rotation=60)
-axes.set_yticks(range(10), names)
+lost = [chance - right(channels["unit"]) for channels in best.values()]
+axes = heatmap(pd.DataFrame(lost, names, names), label="accuracy lost (%)", limit=80)
 axes.set(xlabel="garment shown", ylabel="garment whose channels are silenced")
-figure.colorbar(axes.imshow(matrix, cmap="RdBu_r", vmin=-80, vmax=80), label="accuracy lost (%)")
 plt.show()
 
 # %% [markdown]

@@ -8,25 +8,24 @@
 
 # %%
 import matplotlib.pyplot as plt
+import pandas as pd
 import torch
 
 import nissl
+from nissl.behaviour import contrast_direction
+from nissl.statistics.figure import curve
 
 net = nissl.load("smollm2")
 site = "blocks.14.resid_post"
 frames = ("The film was", "I thought the food was", "The weather today is", "My stay there was")
 praise = ("wonderful", "delightful", "excellent", "lovely", "superb", "brilliant")
 complaint = ("terrible", "dreadful", "awful", "horrible", "miserable", "disgusting")
-
-
-def last(words):
-    """The stream at the last token of every frame with every word."""
-    texts = [f"{frame} {word}" for frame in frames for word in words]
-    return torch.stack([net.run(text, sites=site)[site][0, -1] for text in texts])
-
-
-direction = (last(praise) - last(complaint)).mean(0)
-print(f"length {direction.norm():.0f}; the stream's own is {last(praise).norm(dim=1).mean():.0f}")
+good, bad = (
+    [f"{frame} {word}" for frame in frames for word in words] for words in (praise, complaint)
+)
+direction = contrast_direction(net, good, bad, sites=site)
+stream = net.run(good[0], sites=site)[site][0, -1]
+print(f"length {direction.norm():.0f}; the stream's own is {stream.norm():.0f}")
 
 # %% [markdown]
 # Two beginnings that are in none of the pairs, continued with some of the direction taken away and
@@ -44,8 +43,8 @@ for beginning in ("The concert last night was", "My first day at school was"):
 # random directions of the same length.
 
 # %%
-words = {"good": " good great beautiful perfect", "bad": " bad poor boring ugly"}
-good, bad = (net.tokenizer.encode(text) for text in words.values())
+words = " good great beautiful perfect", " bad poor boring ugly"
+praising, blaming = (net.tokenizer.encode(text) for text in words)
 asked = ["The concert last night was", "Our new teacher is", "The book that I read was"]
 strengths = [-1.5, -1, -0.5, 0, 0.5, 1, 1.5]
 
@@ -56,16 +55,16 @@ def moods(vector):
     for strength in strengths:
         with net.edit(nissl.add(sites=site, by=strength * vector)):
             said = torch.stack([net.run(text, sites="logits")["logits"][0, -1] for text in asked])
-        odds.append((said[:, good].logsumexp(1) - said[:, bad].logsumexp(1)).mean())
+        odds.append((said[:, praising].logsumexp(1) - said[:, blaming].logsumexp(1)).mean().item())
     return odds
 
 
 torch.manual_seed(0)
 random = torch.nn.functional.normalize(torch.randn(10, len(direction))) * direction.norm()
-figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-axes.plot(strengths, torch.tensor([moods(vector) for vector in random]).T, color="#bbbbbb")
-axes.plot(strengths, moods(direction), "o-", color="#c0392b")
-axes.set(xlabel="strength", ylabel="log odds of good words", title="Grey: random directions")
+drawn = torch.tensor([moods(vector) for vector in random])
+lines = pd.Series(moods(direction), index=strengths)
+axes = curve(lines, null=drawn.mean(0), null_sd=drawn.std(0))
+axes.set(xlabel="strength", ylabel="log odds of good words")
 plt.show()
 
 # %% [markdown]

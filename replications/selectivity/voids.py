@@ -23,7 +23,7 @@ from torch import nn
 
 import nissl
 from nissl.behaviour import PromptScorer, halves
-from nissl.network import Network, logit_lens
+from nissl.network import Network, unembed
 from nissl.selectivity import skip_random, skip_voids, stream_norms, void_layers, voids
 from nissl.statistics import Test
 
@@ -85,7 +85,7 @@ def skipping(net, facts):
 def leaving(net, facts):
     """The same where each token leaves at the last layer it uses: all from one reading."""
     rec = nissl.record(net, list(facts["text"]), sites=STREAM, bos="never", progress=False)
-    norms, read, choices = stream_norms(rec), logit_lens(net), np.stack(facts["choices"])
+    norms, read, choices = stream_norms(rec), unembed(net), np.stack(facts["choices"])
     end = np.flatnonzero(np.diff(rec["document"].values, append=-1))
     stream = torch.from_numpy(rec.values[end].reshape(len(end), norms.shape[1], -1))
 

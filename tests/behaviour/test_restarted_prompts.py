@@ -7,7 +7,7 @@ import torch
 import nissl
 from nissl.behaviour.prefix_sharing import of_one_length, shared_prefixes
 from nissl.behaviour.restarted_prompts import RestartedPrompts, restarted_prompts
-from nissl.network import ablate, logit_lens
+from nissl.network import ablate, unembed
 from tiny import CAUSAL, VOCABULARY, tiny
 
 RNG = np.random.default_rng(0)
@@ -20,7 +20,7 @@ FIRST = np.arange(3, 7)
 @pytest.mark.parametrize("at", ["blocks.0.attn.z", "blocks.1.mlp.neurons", "blocks.2.resid_pre"])
 def test_what_is_shared_is_read_once_and_edited_too(name, at):
     net = nissl.load(tiny(name))
-    read = logit_lens(net)
+    read = unembed(net)
     order = [
         r
         for _, rows in shared_prefixes(PROMPTS)
@@ -44,7 +44,7 @@ def test_what_is_shared_is_read_once_and_edited_too(name, at):
 def test_the_shared_beginning_is_read_in_one_row():
     net, seen = nissl.load(tiny("llama")), []
     asked = restarted_prompts(
-        net, PROMPTS, FIRST, read=logit_lens(net), at="blocks.1.mlp.neurons", batch_size=8
+        net, PROMPTS, FIRST, read=unembed(net), at="blocks.1.mlp.neurons", batch_size=8
     )
     handle = net.block(2).register_forward_hook(
         lambda module, args, out: seen.append(tuple(args[0].shape[:2]))

@@ -12,7 +12,7 @@ import nissl
 from nissl import NisslError
 from nissl.behaviour import ablation_effect, keeping, output_magnitude
 from nissl.errors import TooFewSamples
-from nissl.network import ablate, logit_lens
+from nissl.network import ablate, unembed
 from nissl.network.run.calls import Call
 from nissl.selectivity import comparative, head_damage
 from nissl.selectivity.comparative import log_increase
@@ -184,7 +184,7 @@ def test_the_error_of_the_first_order_is_of_the_second():
     errors = []
     for scale in (0.02, 0.01):
         both = [
-            log_increase(logit_lens(net), stream, scale * activity, write, answers, exact=exact)
+            log_increase(unembed(net), stream, scale * activity, write, answers, exact=exact)
             for exact in (True, False)
         ]
         errors.append((both[0] - both[1]).abs().mean())
@@ -195,7 +195,7 @@ def test_the_error_of_the_first_order_is_of_the_second():
 def test_chunks_of_neurons_change_nothing(monkeypatch):
     net = nissl.load(tiny("llama"))
     stream, activity = torch.randn(2, 16).double(), torch.randn(2, 24).double()
-    given = (logit_lens(net), stream, activity, net.output_weights("blocks.1.mlp.neurons"))
+    given = (unembed(net), stream, activity, net.output_weights("blocks.1.mlp.neurons"))
     whole = log_increase(*given, torch.tensor([3, 4]), exact=True)
     monkeypatch.setitem(log_increase.__globals__, "CHUNK_BYTES", 5 * VOCABULARY * 8)
     torch.testing.assert_close(
@@ -292,7 +292,7 @@ def slow_increase(net, unit, text):
         whole = activity @ net.output_weights(site)
         # A norm without a mean is linear once its divisor is fixed.
         linear = linear * (norm(whole) / whole)
-    read = logit_lens(net)
+    read = unembed(net)
     after, out, linear = after.detach(), out.detach(), linear.detach()
     before = read(after - out)
     return float((read(after - out + linear).log_softmax(-1) - before.log_softmax(-1))[12])

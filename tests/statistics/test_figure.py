@@ -85,6 +85,12 @@ def test_a_heatmap_is_white_at_zero_and_frames_what_is_found(axes):
     assert axes.figure.axes[1].get_ylabel() == "nats"
 
 
+def test_a_heatmap_of_no_negative_number_begins_at_zero_and_holds_words(axes):
+    heatmap([[0.0, 0.5]], words=[[" ", "a\n$x$"]], axes=axes)
+    assert axes.images[0].get_clim() == (0, 0.5)
+    assert [t.get_text() for t in axes.texts] == ["\N{OPEN BOX}", "a\\n\\$x\\$"]
+
+
 def test_figures_are_made_and_written(tmp_path):
     import matplotlib.pyplot as plt
 

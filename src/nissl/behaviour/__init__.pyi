@@ -8,6 +8,7 @@ from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance
 from .compliance import scaled_compliance as scaled_compliance
 from .consistency import consistent as consistent
+from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
 from .facts import halves as halves
 from .facts import known as known

@@ -244,24 +244,11 @@ class Behaviour:
     def _answers(self, given: Sequence[Any]) -> Tensor:
         if len(given) != len(self):
             raise NisslError(f"there are {len(given)} answers for {len(self)} inputs")
-        rows = [
-            [self._token(a) for a in (g if isinstance(g, (list, tuple)) else [g])] for g in given
-        ]
+        several = [g if isinstance(g, (list, tuple)) else [g] for g in given]
+        rows = [[self.net.token_id(answer) for answer in answers] for answers in several]
         if len({len(row) for row in rows}) > 1:
             raise NisslError("inputs have different numbers of answers")
         return torch.tensor(rows, device=self.net.device)
-
-    def _token(self, answer: Any) -> int:
-        if not isinstance(answer, str):
-            return int(answer)
-        ids = self.net.require_tokenizer().encode(answer, add_special_tokens=False)
-        if len(ids) != 1:
-            raise NisslError(
-                f"the answer {answer!r} is {len(ids)} tokens, not one",
-                where=str(self.net.tokens(ids)),
-                do="begin it with a space if the text does, or choose another word",
-            )
-        return int(ids[0])
 
 
 def _last(logits: Tensor, ids: Ids) -> Tensor:

@@ -77,7 +77,7 @@ def keeping(
     """
     import pandas as pd
 
-    from nissl.network import ablate, logit_lens, site_of_unit
+    from nissl.network import ablate, site_of_unit, unembed
 
     test.require(tail=("permutation",), alternative=(None, "greater"))
     null, n_draws = test.null_or(MatchedUnits()), test.draws(19)
@@ -94,7 +94,7 @@ def keeping(
     drawn = null.draw(units, list(kept), n_draws, seed=test.seed)
     site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
     by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
-    at, read = str(site[int(np.argmin(units["layer"]))]), logit_lens(net)
+    at, read = str(site[int(np.argmin(units["layer"]))]), unembed(net)
     asked = restarted_prompts(net, prompts, first, read=read, at=at, batch_size=batch_size)
 
     def ask() -> tuple[float, float]:

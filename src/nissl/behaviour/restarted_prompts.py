@@ -34,7 +34,7 @@ class RestartedPrompts:
     first : array of int64, shape (n_prompts,)
         The first token of each answer.
     read : callable
-        Logits of a stream (`nissl.network.run.logit_lens`).
+        Logits of a stream (`nissl.network.unembed`).
     at : str
         The first site that edits will change.
     last : int, optional

@@ -24,12 +24,15 @@ from .network import Network as Network
 from .record.character_spans import with_places as with_places
 from .record.document_activity import document_activity as document_activity
 from .record.recorder import stream as stream
-from .run.logit_lens import logit_lens as logit_lens
+from .record.unit_examples import UnitExamples as UnitExamples
+from .record.unit_examples import unit_examples as unit_examples
+from .run.logit_lens import LogitLens as LogitLens
 from .run.plan import Plan as Plan
 from .run.plan import TextPlan as TextPlan
 from .run.plan import plan_of as plan_of
 from .run.restart import Restart as Restart
 from .run.restart import restart as restart
+from .run.unembed import unembed as unembed
 from .sites.architectures import ARCHITECTURES as ARCHITECTURES
 from .sites.architectures import Architecture as Architecture
 from .sites.architectures import Matrices as Matrices

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nissl.network.sites.base import BaseNetwork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor
 
     from nissl.network.edits.edit import EditsLike
+    from nissl.network.record.unit_examples import UnitExamples
+    from nissl.network.run.logit_lens import LogitLens
     from nissl.network.sites.dictionary import Dictionary
 
 __all__ = ["Network"]
@@ -106,6 +108,62 @@ class Network(BaseNetwork):
         from nissl.network.run.forward import run
 
         return run(self, inputs, sites=sites, gradients=gradients, padding=padding)
+
+    def logit_lens(
+        self,
+        inputs: Any,
+        *,
+        sites: str | Iterable[str] = "blocks.*.resid_post",
+        positions: int | slice | Sequence[int] | None = None,
+        answers: Sequence[str | int] = (),
+    ) -> LogitLens:
+        """Read the residual stream as if it were the last.
+
+        Parameters
+        ----------
+        inputs : text, texts, chats or token ids
+            What it reads.
+        sites : str or iterable of str
+            Places in the residual stream.
+        positions : int, slice or sequence of int, optional
+            Where; negative ones count from the end. By default everywhere.
+        answers : sequence of str or int
+            Tokens whose log probability and rank are wanted.
+
+        Returns
+        -------
+        LogitLens
+            Tables, and ``plot``.
+
+        Raises
+        ------
+        NisslError
+            A site is not in the residual stream, or an answer is not one token.
+        """
+        from nissl.network.run.logit_lens import logit_lens
+
+        return logit_lens(self, inputs, sites=sites, positions=positions, answers=answers)
+
+    def unit_examples(self, unit: str, inputs: Any, **options: Any) -> UnitExamples:
+        """Find where texts move a unit most, with the words around.
+
+        Parameters
+        ----------
+        unit : str
+            Its address.
+        inputs : texts, token ids or DataFrame
+            What is read.
+        **options
+            Of `nissl.network.unit_examples`: ``n``, ``between``, ``seed``, ...
+
+        Returns
+        -------
+        UnitExamples
+            A table, and ``plot``.
+        """
+        from nissl.network.record.unit_examples import unit_examples
+
+        return unit_examples(self, unit, inputs, **options)
 
     def edit(self, *edits: Any) -> AbstractContextManager[Any]:
         """Apply edits to every run of the model inside a ``with`` block.

@@ -100,7 +100,7 @@ def comparative(
     import pandas as pd
     import torch
 
-    from nissl.network import logit_lens
+    from nissl.network import unembed
     from nissl.network.sites.weights import folded_weights
 
     if len(facts) < LEAST:
@@ -109,7 +109,7 @@ def comparative(
         )
     if net.edit_blocks:
         raise NisslError("edits are in force", do="compare outside of net.edit")
-    found, read = net.find(sites), logit_lens(net)
+    found, read = net.find(sites), unembed(net)
     prompts = token_ids(net, facts["text"])
     first = first_tokens(net, facts["answer"])
     answers = torch.from_numpy(first).to(net.device)
@@ -160,7 +160,7 @@ def log_increase(
     Parameters
     ----------
     read : callable
-        Logits of a stream: `nissl.network.run.logit_lens`.
+        Logits of a stream: `nissl.network.unembed`.
     stream : Tensor, shape (n_facts, d_model)
         The stream that the neurons are added to.
     activity : Tensor, shape (n_facts, n_neurons)

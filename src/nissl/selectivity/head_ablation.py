@@ -85,7 +85,7 @@ def head_damage(
     """
     import pandas as pd
 
-    from nissl.network import ablate, logit_lens
+    from nissl.network import ablate, unembed
 
     found = net.find(sites)
     for site in found:
@@ -101,7 +101,7 @@ def head_damage(
     first = first_tokens(net, facts["answer"])
     after = np.empty((len(ids), len(units)))
     before = np.empty_like(after)
-    batches, read = of_one_length(ids, range(len(ids)), batch_size), logit_lens(net)
+    batches, read = of_one_length(ids, range(len(ids)), batch_size), unembed(net)
     with progress_bar(
         "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
     ) as advance:

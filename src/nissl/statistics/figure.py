@@ -245,10 +245,11 @@ def heatmap(
     label: str = "",
     limit: float | None = None,
     numbers: bool = False,
+    words: ArrayLike | None = None,
     found: ArrayLike | None = None,
     axes: Axes | None = None,
 ) -> Axes:
-    """Draw a matrix in colours: white is zero, red above it and blue below.
+    """Draw a matrix in colours: white is zero, red above it and blue below, where there is any.
 
     Parameters
     ----------
@@ -260,6 +261,8 @@ def heatmap(
         Of the colours, at both sides; by default the largest absolute number.
     numbers : bool
         Write each number into its cell.
+    words : array of str, shape (n_rows, n_columns), optional
+        What is written into the cells instead, line breaks and spaces alone as signs.
     found : array of bool, shape (n_rows, n_columns), optional
         Cells that have a frame.
     axes : matplotlib Axes, optional
@@ -275,14 +278,28 @@ def heatmap(
     >>> heatmap([[1.0, -2.0]], label="nats").images[0].get_clim()
     (-2.0, 2.0)
     """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
     axes, table = _axes(axes), _table(matrix)
     values = table.to_numpy(float)
     limit = float(np.nanmax(np.abs(values), initial=0.0)) if limit is None else limit
-    image = axes.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    colours: Any = colormaps["RdBu_r"]
+    signed = bool((values < 0).any())
+    if not signed:
+        colours = ListedColormap(colours(np.linspace(0.5, 1, 256)))
+    low = -limit if signed else 0
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=limit, aspect="auto")
     digits = 1 if limit >= 1 else 2
-    for (row, column), number in np.ndenumerate(values if numbers else np.zeros((0, 0))):
+    written = np.asarray(words, dtype=object) if words is not None else None
+    for (row, column), number in np.ndenumerate(values):
+        if written is not None:
+            text = _shown(written[row, column])
+        elif numbers:
+            text = f"{round(number, digits) + 0.0:.{digits}f}"  # no -0.0
+        else:
+            break
         strong = "white" if abs(number) > 0.6 * limit else "black"
-        text = f"{round(number, digits) + 0.0:.{digits}f}"  # no -0.0
         axes.text(column, row, text, fontsize=7, ha="center", va="center", color=strong)
     for row, column in np.argwhere(_mask(found, values)):
         x, y = np.array([0, 1, 1, 0, 0]) + column - 0.5, np.array([0, 0, 1, 1, 0]) + row - 0.5
@@ -386,6 +403,14 @@ def _legend(axes: Axes) -> Axes:
         beside: Any = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if n > 5 else {}
         axes.legend(frameon=False, fontsize=8, **beside)
     return axes
+
+
+def _shown(word: object) -> str:
+    """Return a token as it can be seen, and as no formula."""
+    text = str(word)
+    if text.isspace():
+        text = text.replace(" ", "\N{OPEN BOX}")
+    return text.replace("\n", "\\n").replace("\t", "\\t").replace("$", "\\$")
 
 
 def _ticks(axes: Axes, table: pd.DataFrame) -> None:

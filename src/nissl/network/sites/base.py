@@ -353,6 +353,40 @@ class BaseNetwork:
             )
         return self.tokenizer
 
+    def token_id(self, text: str | int) -> int:
+        """Return the id of a text that is one token, such as an answer.
+
+        Parameters
+        ----------
+        text : str or int
+            With the space that begins it; an id is itself.
+
+        Returns
+        -------
+        int
+            Its id.
+
+        Raises
+        ------
+        NisslError
+            The text is several tokens or none, or there is no tokenizer.
+
+        Examples
+        --------
+        >>> BaseNetwork(nn.Linear(1, 1)).token_id(5)
+        5
+        """
+        if not isinstance(text, str):
+            return int(text)
+        ids = self.require_tokenizer().encode(text, add_special_tokens=False)
+        if len(ids) != 1:
+            raise NisslError(
+                f"{text!r} is {len(ids)} tokens, not one",
+                where=str(self.tokens(ids)),
+                do="begin it with a space if the text does, choose another word, or give an id",
+            )
+        return int(ids[0])
+
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """Return the text of each token.
 
