@@ -38,8 +38,8 @@ from nissl.network import WeightEdit
 from nissl.network.gradients import gradients
 from nissl.network.run.calls import sequence_call
 from nissl.recording import units_table
-from nissl.selectivity import auroc_within, hallucination_neurons, probe_scores
-from nissl.statistics import MatchedUnits, Test
+from nissl.selectivity import hallucination_neurons
+from nissl.statistics import MatchedUnits, Test, probe_scores, stratified_auroc
 
 SEED, MODEL = 0, "smollm2"
 TEMPERATURE = 0.5  # at 1 so small a model answers too few hard questions alike ten times
@@ -125,7 +125,7 @@ def probed(columns, train, tested):
     """AUROC on tested questions of a plain probe on some columns of both."""
     fit, held = columns
     scores = probe_scores(fit, train["wrong"], held, kind=train["relation"])
-    return float(auroc_within(scores[:, None], tested["wrong"], tested["relation"])[0])
+    return float(stratified_auroc(scores[:, None], tested["wrong"], tested["relation"])[0])
 
 
 def baselines(found, recs, train, tested):

@@ -23,8 +23,8 @@ from torch import nn
 
 import nissl
 from nissl.behaviour import PromptScorer, halves
-from nissl.network import Network, unembed
-from nissl.selectivity import skip_random, skip_voids, stream_norms, void_layers, voids
+from nissl.network import Network, skip_random, skip_voids, unembed
+from nissl.selectivity import stream_norms, void_layers, voids
 from nissl.statistics import Test
 
 SEED, PER_KIND, CHOICES, DRAWS = 0, 20, 4, 2

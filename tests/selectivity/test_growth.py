@@ -58,8 +58,8 @@ def test_noise_is_not_explained():
 @pytest.mark.parametrize(
     ("steps", "values", "message"),
     [
-        (range(6), range(6), "do not hold five parameters"),
-        (range(8), range(9), "do not hold five parameters"),
+        (range(6), range(6), "do not hold 5 parameters"),
+        (range(8), range(9), "do not hold 5 parameters"),
         (range(8), [1.0] * 8, "all values are the same"),
         (range(-1, 7), range(8), "counted from 0"),
         (range(8), [np.nan, *range(7)], "not finite"),

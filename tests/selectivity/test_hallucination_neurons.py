@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 import nissl
 from nissl import NisslError
@@ -19,9 +17,7 @@ from nissl.behaviour import (
 from nissl.behaviour.consistency import nucleus
 from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import auroc_within, hallucination_neurons, probe_scores
-from nissl.selectivity.sparse_probe import sparse_probe
-from nissl.selectivity.within_kind import permuted
+from nissl.selectivity import hallucination_neurons
 from nissl.statistics import MatchedUnits, Test
 from nissl.statistics.calibration import rate
 from tiny import tiny
@@ -119,62 +115,6 @@ def test_a_neuron_that_knows_the_kind_alone_is_no_h_neuron():
     within = hallucination_neurons(rec, tested=tested, kind="kind", share=0.02, other_tokens=False)
     assert not within.table.set_index("unit").loc[name(KIND_UNIT), "h_neuron"]
     assert within.provenance["probe_p"] > 0.01
-
-
-def test_the_sparse_probe_is_scikit_learns_on_all_units_at_once():
-    rec = answers(size=0.4, n=100)
-    a, b = rec.values[:100], rec.values[100:]
-    wrong = rec["wrong"].values[:100].astype(bool)
-    weights, share = sparse_probe(a, b, wrong, most=4, kind=np.zeros(100))
-    x = np.concatenate([a, b])
-    x = (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1)
-    y = np.r_[wrong, np.zeros(100, bool)]
-    rarer = min(wrong.sum(), (~wrong).sum())
-    w = np.where(wrong, rarer / wrong.sum(), rarer / (~wrong).sum())
-    w = np.r_[np.where(wrong, 1, 1 / 3) * w, w / 3] / rarer
-    largest = np.abs(x.T @ (w * (y - 0.5))).max()
-    model = LogisticRegression(l1_ratio=1, solver="liblinear", C=1 / (share * largest), tol=1e-6)
-    expected = model.fit(x, y, sample_weight=w).coef_[0]
-    np.testing.assert_allclose(weights, expected, atol=0.01)
-    assert (weights > 0).sum() <= 4
-
-
-def test_auroc_within_is_that_of_pairs_of_a_kind():
-    rng = np.random.default_rng(0)
-    kind, wrong = rng.integers(0, 3, 50), rng.random(50) < 0.4
-    values = rng.integers(0, 6, (50, 4)).astype(float)
-    for unit in range(4):
-        above = pairs = 0.0
-        for i in np.flatnonzero(wrong):
-            for j in np.flatnonzero(~wrong & (kind == kind[i])):
-                above += (values[i, unit] > values[j, unit]) + 0.5 * (
-                    values[i, unit] == values[j, unit]
-                )
-                pairs += 1
-        assert auroc_within(values, wrong, kind)[unit] == pytest.approx(above / pairs)
-    one = auroc_within(values, wrong, np.zeros(50))
-    assert one[0] == pytest.approx(roc_auc_score(wrong, values[:, 0]))
-
-
-def test_subjects_trade_all_their_labels():
-    rec = answers()
-    wrong, subject, kind = (rec[c].values[:80] for c in ("wrong", "subject", "kind"))
-    draws = permuted(wrong, subject, kind, 30)
-    pairs = {tuple(row) for row in wrong.reshape(-1, 2).tolist()}
-    for draw in draws:
-        assert {tuple(row) for row in draw.reshape(-1, 2).tolist()} == pairs
-        for one in ("easy", "hard"):
-            assert draw[kind == one].sum() == wrong[kind == one].sum()
-    assert len(np.unique(draws, axis=0)) > 25
-
-
-def test_a_plain_probe_weighs_kinds_alike():
-    """A word that gives the kind away predicts, until right and wrong weigh alike in each kind."""
-    rec = answers(n=200)
-    kind, wrong = rec["kind"].values[:200], rec["wrong"].values[:200]
-    words = (kind == "hard").astype(float)[:, None]
-    assert np.ptp(probe_scores(words, wrong, words)) > 1
-    assert np.ptp(probe_scores(words, wrong, words, kind=kind)) < 0.01
 
 
 class Words:

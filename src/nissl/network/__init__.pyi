@@ -16,6 +16,8 @@ from .edits.learned import SteeringVector as SteeringVector
 from .edits.learned import UnitScale as UnitScale
 from .edits.learned import frozen as frozen
 from .edits.patch import patch as patch
+from .edits.skip_layers import skip_random as skip_random
+from .edits.skip_layers import skip_voids as skip_voids
 from .edits.sparse import threshold as threshold
 from .edits.sparse import top_k as top_k
 from .edits.weight_edit import WeightEdit as WeightEdit

@@ -27,9 +27,6 @@ from .programming_neurons import programming_neurons as programming_neurons
 from .relation import relation as relation
 from .relevance import pair_conductance as pair_conductance
 from .relevance import relevance as relevance
-from .skip_layers import skip_random as skip_random
-from .skip_layers import skip_voids as skip_voids
-from .sparse_probe import probe_scores as probe_scores
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law
 from .truth import truth as truth
@@ -38,4 +35,3 @@ from .universal import universal as universal
 from .voids import stream_norms as stream_norms
 from .voids import void_layers as void_layers
 from .voids import voids as voids
-from .within_kind import auroc_within as auroc_within

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.methods import method
+from nissl.statistics.curve_fit import FittedCurve, checkpoints, separable_fit
 
 __all__ = ["Growth", "growth"]
 
@@ -22,7 +23,7 @@ STARTS = 6  # the best of them, refined
 
 
 @dataclass(frozen=True)
-class Growth:
+class Growth(FittedCurve):
     """A curve ``A exp(-decay x) log(x) + K`` over ``x = scale t + offset``, with t the step.
 
     Parameters
@@ -45,20 +46,9 @@ class Growth:
     baseline: float
     r2: float
 
-    def at(self, steps: ArrayLike) -> Array:
-        """Return the curve at steps.
-
-        Parameters
-        ----------
-        steps : array
-            Training steps.
-
-        Returns
-        -------
-        array of float64, shape of `steps`
-            In the unit of what was fitted.
-        """
-        x = self.scale * np.asarray(steps, dtype=float) + self.offset
+    def at(self, x: ArrayLike) -> Array:
+        """Return the curve at training steps, in the unit of what was fitted."""
+        x = self.scale * np.asarray(x, dtype=float) + self.offset
         return np.asarray(self.amplitude * np.exp(-self.decay * x) * np.log(x) + self.baseline)
 
     @property
@@ -69,21 +59,6 @@ class Growth:
         if self.decay <= 0:
             return math.inf
         return float((math.exp(lambertw(1 / self.decay).real) - self.offset) / self.scale)
-
-    def explains(self, steps: ArrayLike, values: ArrayLike) -> float:
-        """Return the share of the variance of values that the curve explains.
-
-        Parameters
-        ----------
-        steps, values : array, shape (n,)
-            Of checkpoints, those of the fit or others.
-
-        Returns
-        -------
-        float
-            At most 1; below 0 where their mean would be a better guess.
-        """
-        return _explained(np.asarray(values, dtype=float), self.at(steps))
 
 
 @method(system=38)
@@ -100,8 +75,7 @@ def growth(steps: Sequence[int] | ArrayLike, values: ArrayLike) -> Growth:
     Returns
     -------
     Growth
-        By least squares. Amplitude and baseline are linear and solved for; the other three are
-        searched on a grid, and refined from the best places of it.
+        By least squares: amplitude and baseline are solved for, the other three searched.
 
     Raises
     ------
@@ -122,61 +96,17 @@ def growth(steps: Sequence[int] | ArrayLike, values: ArrayLike) -> Growth:
     >>> round(fitted.r2, 4)
     1.0
     """
-    from scipy.optimize import least_squares
-
-    t, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
-    _check(t, y)
+    t, y = checkpoints(steps, values, n_parameters=5, least=7)
+    if t.min() < 0:
+        raise NisslError("steps are counted from 0", do="leave out what was before training")
     end = t.max()
 
-    def residual(place: Array) -> Array:
-        return y - _solved(place, t / end, y)[0]
+    def shape(place: Array) -> Array:
+        decay, last, first = place
+        x = last * (t / end) + first
+        return np.asarray(np.exp(-np.minimum(decay * x, 600.0)) * np.log(x))
 
-    grid = np.stack(np.meshgrid(DAMPING, LAST, FIRST, indexing="ij"), axis=-1).reshape(-1, 3)
-    starts = np.log(grid)
-    errors = np.asarray([np.square(residual(place)).sum() for place in starts])
-    best: Any = None
-    for start in starts[np.argsort(errors)[:STARTS]]:
-        found = least_squares(residual, start, bounds=(-14, 14), max_nfev=300)
-        if best is None or found.cost < best.cost:
-            best = found
-    fitted, amplitude, baseline = _solved(best.x, t / end, y)
-    decay, last, first = np.exp(best.x)
-    return Growth(
-        float(amplitude),
-        float(decay),
-        float(last / end),
-        float(first),
-        float(baseline),
-        _explained(y, fitted),
-    )
-
-
-def _solved(place: Array, t: Array, y: Array) -> tuple[Array, float, float]:
-    """Return the best curve of given damping and axis, its amplitude and baseline."""
-    decay, last, first = np.exp(place)
-    x = last * t + first
-    shape = np.exp(-np.minimum(decay * x, 600.0)) * np.log(x)
-    d = shape - shape.mean()
-    square = float(d @ d)
-    amplitude = float(d @ y) / square if square > 1e-300 else 0.0
-    baseline = float(y.mean() - amplitude * shape.mean())
-    return amplitude * shape + baseline, amplitude, baseline
-
-
-def _check(t: Array, y: Array) -> None:
-    if t.ndim != 1 or t.shape != y.shape or len(t) < 7:
-        raise NisslError(
-            f"{t.shape} steps and {y.shape} values do not hold five parameters",
-            do="give one value for each of seven checkpoints or more",
-        )
-    if not (np.isfinite(t).all() and np.isfinite(y).all()):
-        raise NisslError("steps or values are not finite", do="leave out what was not measured")
-    if t.min() < 0 or t.max() <= 0 or np.ptp(y) == 0:
-        raise NisslError(
-            "all values are the same" if np.ptp(y) == 0 else "steps are counted from 0",
-            do="give checkpoints over which something changes",
-        )
-
-
-def _explained(y: Array, fitted: Array) -> float:
-    return float(1 - np.square(y - fitted).sum() / np.square(y - y.mean()).sum())
+    grids, edges = (DAMPING, LAST, FIRST), (-14, 14)
+    found = separable_fit(shape, y, grids=grids, bounds=edges, starts=STARTS)
+    decay, last, first = map(float, found.place)
+    return Growth(found.amplitude, decay, float(last / end), first, found.offset, found.r2)

@@ -12,9 +12,9 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.recording import units_table
 from nissl.recording.labels import coordinate
-from nissl.selectivity.sparse_probe import balanced, deviation, sparse_probe
-from nissl.selectivity.within_kind import auroc_within, permuted
-from nissl.statistics import Finding, PermutedLabels, Test, against_null
+from nissl.statistics import Finding, PermutedLabels, Test, against_null, stratified_auroc
+from nissl.statistics.sparse_probe import balanced, deviation, sparse_probe
+from nissl.statistics.stratified import permuted_inside
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -125,12 +125,12 @@ def hallucination_neurons(
     scale = deviation(np.concatenate([train.answers, *[train.others] * other_tokens]))
     probe = ((held.answers / scale) @ weight)[:, None]
     n_permutations = test.draws(999)
-    draws = permuted(held.wrong, held.subject, held.kind, n_permutations, seed=test.seed)
+    draws = permuted_inside(held.wrong, held.subject, held.kind, n_permutations, seed=test.seed)
     of_probe = _against(draws, probe, held, ["probe"], replace(test, correction=None))
     table = units_table(rec)
     names = np.asarray(table["unit"]).astype(str)
     of_units = _against(draws, held.answers[:, chosen], held, names[chosen].tolist(), test)
-    score = auroc_within(held.answers, held.wrong, held.kind)
+    score = stratified_auroc(held.answers, held.wrong, held.kind)
     silent = ~(train.answers.any(axis=0) | held.answers.any(axis=0))
     table = table.assign(
         weight=weight,
@@ -205,8 +205,8 @@ def _against(
 ) -> Finding:
     """Test by permuted labels whether each column is larger at wrong answers."""
     return against_null(
-        auroc_within(values, held.wrong, held.kind),
-        auroc_within(values, draws, held.kind),
+        stratified_auroc(values, held.wrong, held.kind),
+        stratified_auroc(values, draws, held.kind),
         units=units,
         score="auroc",
         method="hallucination_neurons",

@@ -34,5 +34,7 @@ from .probes import probe as probe
 from .pvalues import against_null as against_null
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
 from .shift import CircularShift as CircularShift
+from .sparse_probe import probe_scores as probe_scores
+from .stratified import stratified_auroc as stratified_auroc
 from .summary import Summary as Summary
 from .test import Test as Test

@@ -6,34 +6,35 @@ import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nissl.errors import NisslError, UnknownName
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError, require_known
 from nissl.methods import method
-from nissl.selectivity.skip_rules import Counted, Random, Rule, Voids, one_call
-from nissl.selectivity.voids import ALPHA
+from nissl.network.edits.skip_rules import Counted, Random, Rule, Voids, one_call
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
-    from nissl.network import Batch, Network
+    from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.batch import Batch
 
 __all__ = ["SkipLayers", "skip_random", "skip_voids"]
 
 PHASES = ("prompt", "response")
-STREAMS = ("skipped", "whole")
-MATCHES = ("number", "layers")
 
 
 @method(system=103)
 def skip_voids(
-    *, alpha: float = ALPHA, phases: Sequence[str] = PHASES, stream: str = "skipped"
+    *, alpha: float = 0.8, phases: Sequence[str] = PHASES, stream: str = "skipped"
 ) -> SkipLayers:
     """Skip, for each token, the layers that are voids of it.
 
     Parameters
     ----------
     alpha : float
-        The share of the range of earlier changes that a layer must reach (`void_layers`).
+        A layer is a void of a token where it changes the norm of the stream by less than this share
+        of the range of the changes that earlier layers made to the token's.
     phases : sequence of {"prompt", "response"}
         Of which tokens.
     stream : {"skipped", "whole"}
@@ -104,8 +105,7 @@ def skip_random(like: SkipLayers, *, match: str = "number", seed: int = 0) -> Sk
     >>> with net.edit(skip_random(edit)):  # doctest: +SKIP
     ...     net.generate("The capital of France is")
     """
-    if match not in MATCHES:
-        raise UnknownName("match", match, list(MATCHES))
+    require_known("match", match, ("number", "layers"))
     if not like.skipped:
         raise NisslError(
             "the edit has skipped nothing yet, so how many is not known",
@@ -116,28 +116,17 @@ def skip_random(like: SkipLayers, *, match: str = "number", seed: int = 0) -> Sk
 
 
 class SkipLayers:
-    """An edit by which tokens skip layers: see `skip_voids` and `skip_random`.
+    """An edit by which tokens skip layers by a rule: see `skip_voids` and `skip_random`.
 
     Where prompts share their beginning, its tokens may be read, and counted, once for all.
-
-    Parameters
-    ----------
-    rule : Rule
-        Which.
-    phases : sequence of {"prompt", "response"}
-        Of which tokens.
-    stream : {"skipped", "whole"}
-        What a layer reads.
     """
 
     tokenwise = True
 
     def __init__(self, rule: Rule, phases: Sequence[str] = PHASES, stream: str = "skipped") -> None:
         for phase in phases:
-            if phase not in PHASES:
-                raise UnknownName("phase", phase, list(PHASES))
-        if stream not in STREAMS:
-            raise UnknownName("stream", stream, list(STREAMS))
+            require_known("phase", phase, PHASES)
+        require_known("stream", stream, ("skipped", "whole"))
         self.rule, self.phases, self.stream = rule, tuple(phases), stream
         self.reads: tuple[str, ...] = ("blocks.0.resid_pre",)
         self.writes: tuple[str, ...] = ("resid_post",)
@@ -153,24 +142,8 @@ class SkipLayers:
     def __repr__(self) -> str:
         return f"skip_layers({type(self.rule).__name__.lower()}, {self.stream})"
 
-    def bind(self, net: Network) -> SkipLayers:
-        """Return the edit with its layers looked up in a network.
-
-        Parameters
-        ----------
-        net : Network
-            The network.
-
-        Returns
-        -------
-        SkipLayers
-            Another, that has met no prompt; what it skips is counted here.
-
-        Raises
-        ------
-        UnknownName
-            The network has no residual stream with a name.
-        """
+    def bind(self, net: BaseNetwork) -> SkipLayers:
+        """Return another with its layers looked up in a network; what it skips is counted here."""
         bound = SkipLayers(copy.copy(self.rule), self.phases, self.stream)
         bound.writes = tuple(site.name for site in net.find("resid_post"))
         bound.skipped = self.skipped
@@ -182,8 +155,6 @@ class SkipLayers:
 
     def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: str) -> Tensor | None:
         """Put what went into a layer in the place of what came out: see `Edit`."""
-        import torch
-
         wide = torch.promote_types(x.dtype, torch.float32)
         size = torch.linalg.vector_norm(x.detach(), dim=-1, dtype=wide)
         if site in self.reads:
@@ -231,8 +202,6 @@ class SkipLayers:
         return pd.DataFrame(rows, columns=["phase", "layer", "used", "n_tokens"])
 
     def _begin_call(self, x: Tensor, size: Tensor, positions: Tensor | None) -> None:
-        import torch
-
         if positions is None or self.lengths is None:
             raise NisslError(
                 "layers are skipped token by token, and the tokens have no positions here",

@@ -7,7 +7,8 @@ from torch import nn
 
 import nissl
 from nissl.errors import NisslError
-from nissl.selectivity import skip_random, skip_voids, stream_norms, void_layers
+from nissl.network import skip_random, skip_voids
+from nissl.selectivity import stream_norms, void_layers
 from tiny import inputs, tiny
 
 LAYERS, ALPHA = 6, 0.01

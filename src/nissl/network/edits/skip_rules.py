@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 __all__ = ["Counted", "Random", "Rule", "Voids", "one_call"]
 
@@ -64,8 +63,6 @@ class Random:
 
     def begin(self, positions: Tensor, response: Tensor, n_layers: int) -> None:
         """Draw the layers of every token of the call."""
-        import torch
-
         places, phase = positions.cpu().numpy(), response.cpu().numpy()
         chosen = np.zeros((*places.shape, n_layers), dtype=bool)
         for place in np.unique(places[places >= 0]):
@@ -91,24 +88,7 @@ class Random:
 
 
 def one_call(skipped: list[Counted]) -> Counted:
-    """Return what several calls skipped as one.
-
-    Parameters
-    ----------
-    skipped : list of Counted
-        One for each call.
-
-    Returns
-    -------
-    Counted
-        Shapes (n_tokens,), (n_tokens,), (n_tokens, n_layers).
-
-    Examples
-    --------
-    >>> call = np.array([False]), np.array([0]), np.array([[True, False]])
-    >>> [part.shape for part in one_call([call, call])]
-    [(2,), (2,), (2, 2)]
-    """
+    """Return what several calls skipped as one."""
     response, positions, skips = (
         np.concatenate([call[part] for call in skipped]) for part in range(3)
     )

@@ -1,4 +1,4 @@
-"""Linear probes that tell wrong answers from right ones: sparse over all units, plain over few."""
+"""Logistic probes of right and wrong answers: sparse over all units, plain over any features."""
 
 from __future__ import annotations
 
@@ -128,29 +128,9 @@ def probe_scores(
 
 
 def balanced(wrong: NDArray[np.bool_], kind: NDArray[Any]) -> Array:
-    """Weigh questions so that right and wrong are alike in each kind.
+    """Weigh questions so that right and wrong are alike in each kind, 1 for the rarer.
 
-    Parameters
-    ----------
-    wrong : array of bool, shape (n_questions,)
-        Which were answered wrongly.
-    kind : array, shape (n_questions,)
-        The kind of each.
-
-    Returns
-    -------
-    array of float64, shape (n_questions,)
-        1 for the rarer of a kind; 0 in kinds that have one of the two only.
-
-    Raises
-    ------
-    TooFewSamples
-        No kind has both.
-
-    Examples
-    --------
-    >>> balanced(np.array([True, False, False]), np.zeros(3)).tolist()
-    [1.0, 0.5, 0.5]
+    Those of kinds that have one of the two only weigh nothing; where no kind has both, it refuses.
     """
     weight = np.zeros(len(wrong))
     for name in np.unique(kind):
