@@ -8,7 +8,8 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import choice_attributions, choices, preferred
+from nissl.behaviour import choice_attributions, choices, known_choices, preferred
+from nissl.behaviour.facts import NotKnown
 from nissl.errors import UnknownName
 from nissl.network import ablate
 from nissl.selectivity import truth
@@ -56,11 +57,18 @@ class Words:
         return [int(word) for word in text.split()]
 
 
+FRAME = "{first}{second}{text}"
+
+
 @pytest.fixture
-def asked():
+def facts():
     rows = [(f" {WORDS + word}", f" {word}", f"k{word // PER_KIND}", word) for word in range(WORDS)]
-    facts = pd.DataFrame(rows, columns=["text", "answer", "subject", "about"])
-    return choices(facts, labels="subject", frame="{first}{second}{text}")
+    return pd.DataFrame(rows, columns=["text", "answer", "subject", "about"])
+
+
+@pytest.fixture
+def asked(facts):
+    return choices(facts, labels="subject", frame=FRAME)
 
 
 @pytest.fixture
@@ -93,6 +101,22 @@ def test_equal_answers_never_meet_and_couples_are_counted():
         choices(facts[:4], labels="kind")
     with pytest.raises(UnknownName, match="subject"):
         choices(facts, labels="subject")
+
+
+def test_couples_are_known_that_are_judged_rightly_in_both_orders(net, facts, asked):
+    false = facts.assign(answer=facts["answer"].where(facts["about"] != 0, " 1"))
+    known = known_choices(net, false, labels="subject", frame=FRAME, progress=False)
+    both = choices(false, labels="subject", frame=FRAME)
+    turned = both.assign(text=[" ".join(np.array(t.split())[[1, 0, 2]]) for t in both["text"]])
+    right = np.min([preferred(net, one, progress=False) > 0 for one in (both, turned)], axis=0)
+    wanted = both[pd.Series(right).groupby(both["couple"]).transform("all")]
+    pd.testing.assert_frame_equal(known, wanted.reset_index(drop=True))
+    assert 0 < len(known) <= len(asked) - 2
+    with pytest.raises(NotKnown, match="no couple rightly"):
+        known_choices(net, facts[:2].assign(answer=[" 1", " 0"]), labels="subject", frame=FRAME)
+    alike = facts[:2].assign(answer=[" 0 1", " 0 2"])
+    with pytest.raises(NotKnown):
+        known_choices(net, alike, labels="subject", frame=FRAME)
 
 
 def test_the_neuron_that_carries_the_truth_is_found_in_a_network(net, asked):

@@ -3,6 +3,7 @@ from .ablation_effect import effect_matrix as effect_matrix
 from .behaviour import Behaviour as Behaviour
 from .choices import choice_attributions as choice_attributions
 from .choices import choices as choices
+from .choices import known_choices as known_choices
 from .choices import preferred as preferred
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance

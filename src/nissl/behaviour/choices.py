@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.behaviour.facts import require_facts
+from nissl.behaviour.facts import NotKnown, require_facts
 from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.behaviour.prompts import first_tokens
 from nissl.errors import NisslError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nissl.network import Network
     from nissl.recording import Recording
 
-__all__ = ["choice_attributions", "choices", "preferred"]
+__all__ = ["choice_attributions", "choices", "known_choices", "preferred"]
 
 FRAME = "{first} or{second}? Correct: {text}"
 
@@ -115,6 +115,63 @@ def choices(
                 "no two facts differ in their answers", where=str(kind), do="give more facts of it"
             )
     return pd.DataFrame(rows)
+
+
+def known_choices(
+    net: Network,
+    facts: pd.DataFrame,
+    *,
+    labels: str,
+    frame: str = FRAME,
+    n_couples: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Return couples of facts that a network judges rightly in both orders of the answers.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    facts, labels, frame, n_couples, seed
+        As for `choices`.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    DataFrame, two rows a couple
+        As from `choices`, without couples whose answers begin with the same token, or of which one
+        fact is judged falsely in one of the orders.
+
+    Raises
+    ------
+    NotKnown
+        No couple is left.
+
+    Examples
+    --------
+    >>> known_choices(net, facts, labels="relation")  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    asked, turned = (
+        choices(facts, labels=labels, frame=one, n_couples=n_couples, seed=seed)
+        for one in (frame, frame.format(first="{second}", second="{first}", text="{text}"))
+    )
+    begin = pd.Series(first_tokens(net, asked["answer"]))
+    apart = begin.groupby(asked["couple"]).transform("nunique") == 2
+    asked, turned = (each[apart].reset_index(drop=True) for each in (asked, turned))
+    if len(asked):
+        right = [preferred(net, each, progress=progress) > 0 for each in (asked, turned)]
+        always = pd.Series(np.all(right, axis=0)).groupby(asked["couple"]).transform("all")
+        asked = asked[always].reset_index(drop=True)
+    if not len(asked):
+        raise NotKnown(
+            f"{net.name} judges no couple rightly in both orders",
+            do="give other facts, or use a model that knows them",
+        )
+    return asked
 
 
 def preferred(
