@@ -1,4 +1,6 @@
 from .batches import Batches as Batches
+from .images import small_image_model as small_image_model
+from .images import standardised as standardised
 from .language import next_token_loss as next_token_loss
 from .language import small_language_model as small_language_model
 from .language import small_tokenizer as small_tokenizer
