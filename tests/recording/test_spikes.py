@@ -1,5 +1,7 @@
 """Binning agrees with counting by hand, and no bin reaches over the edge of an interval."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +11,13 @@ from nissl.recording import bin_spikes
 
 
 def slowly(times, ids, bounds, bin, units):
-    rows, spikes = [], list(zip(times, ids, strict=True))
-    for left, right in bounds:
+    """Count in exact decimals, so that nothing is rounded."""
+    rows, spikes = [], [(Decimal(str(t)), i) for t, i in zip(times, ids, strict=True)]
+    bin = Decimal(str(bin))
+    for bound in bounds:
+        left, right = (Decimal(str(b)) for b in bound)
         k = 0
-        while left + bin * (k + 1) <= right + 1e-6 * bin:
+        while left + bin * (k + 1) <= right:
             low, high = left + bin * k, left + bin * (k + 1)
             rows.append([sum(1 for t, i in spikes if i == u and low <= t < high) for u in units])
             k += 1
@@ -29,6 +34,53 @@ def test_counts_equal_a_loop_over_bins_and_spikes(seed):
     np.testing.assert_array_equal(rec.values, slowly(times, ids, bounds, 0.1, range(5)))
     assert rec.attrs == {"quantity": "spikes", "bin": 0.1}
     assert rec["unit"].values.tolist() == list("01234")
+
+
+@pytest.mark.parametrize(
+    ("write", "bin", "start"),
+    [
+        (lambda k: k / 1000, 0.001, 0.0),  # whole milliseconds
+        (lambda k: k * 0.001, 0.001, 0.0),
+        (lambda k: k / 1000, 0.007, 1.4),
+        (lambda k: k / 30000, 1 / 30000, 0.0),  # samples of a probe
+        (lambda k: k * (1 / 30000), 1 / 30000, 100 / 30000),
+        (lambda k: 1.7e9 + k / 1000, 0.001, 1.7e9),  # dates
+        (lambda k: np.float32(k / 1000), 0.001, 0.0),
+        (lambda k: np.cumsum(np.full(20000, 0.001))[k] - 0.001, 0.001, 0.0),
+    ],
+)
+def test_spikes_on_an_edge_lie_in_the_bin_that_begins_there(write, bin, start):
+    """The reference counts in whole samples, where nothing is rounded."""
+    ticks = np.random.default_rng(0).integers(0, 20000, 20000)
+    rate = 30000 if bin == 1 / 30000 else 1000
+    wide, first = round(bin * rate), round((start % 1e9 if start < 1e9 else 0) * rate)
+    n = (20000 - first) // wide
+    rec = bin_spikes(
+        {"time": write(ticks), "unit": np.zeros(20000)}, bin=bin, start=start, stop=start + n * bin
+    )
+    place = (ticks - first) // wide
+    expected = np.bincount(place[(ticks >= first) & (place < n)], minlength=n)
+    np.testing.assert_array_equal(rec.values[:, 0], expected)
+
+
+@pytest.mark.parametrize("kind", [float, int, str, object, np.float32, "Int64"])
+@pytest.mark.parametrize("wanted", [[1, 2, 11], [1.0, 2.0, 11.0], ["1", "2", "11"]])
+def test_ids_are_matched_as_numbers(kind, wanted):
+    ids = pd.Series([1, 11, 2, 1]).astype(kind)
+    events = {"time": [0.1, 0.2, 0.3, 0.4], "unit": ids}
+    rec = bin_spikes(events, bin=1.0, start=0, stop=1, units=wanted)
+    assert rec["unit"].values.tolist() == ["1", "2", "11"]
+    assert rec.values.tolist() == [[2, 1, 1]]
+    alone = bin_spikes(events, bin=1.0, start=0, stop=1)
+    assert set(alone["unit"].values) == {"1", "2", "11"}
+
+
+@pytest.mark.parametrize("ids", [[1.0, np.nan], ["a", None], ["a", ""], [1, pd.NA], [pd.NaT, 1]])
+def test_missing_ids_are_refused(ids):
+    with pytest.raises(NisslError, match="ids are missing"):
+        bin_spikes({"time": [0.1, 0.2], "unit": ids}, bin=0.1)
+    with pytest.raises(NisslError, match="ids are missing"):
+        bin_spikes({"time": [0.1], "unit": [1]}, bin=0.1, start=0, stop=1, units=ids)
 
 
 def test_bins_keep_inside_their_interval():

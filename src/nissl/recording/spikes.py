@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording._times import reaching
 from nissl.recording.free_memory import require_memory
 from nissl.recording.recording import Recording, as_recording
 
@@ -32,13 +33,14 @@ def bin_spikes(
     """Count the spikes of every unit in bins of equal width.
 
     Each interval is cut into whole bins from its own start, half-open ``[left, right)``; what is
-    left at its end is not binned, so no bin reaches over the edge of an interval.
+    left at its end is not binned, so no bin reaches over the edge of an interval. Times are
+    compared to a nanosecond: a spike at 0.3 s lies in the bin that begins there.
 
     Parameters
     ----------
     events : mapping or DataFrame
         One row for each spike: ``time`` in seconds, in any order, and ``unit``, the unit's id
-        (a number or a string).
+        (a number or a string; 1, 1.0 and "1" are one id).
     bin : float
         Width of a bin, in seconds.
     start, stop : float, optional
@@ -61,8 +63,8 @@ def bin_spikes(
     Raises
     ------
     NisslError
-        A column is missing, a time is not finite, an interval ends before it starts, an id
-        occurs twice among `units`, or there is nothing to bin.
+        A column is missing, a time is not finite, an id is missing, an interval ends before it
+        starts, an id occurs twice among `units`, or there is nothing to bin.
 
     Warns
     -----
@@ -80,16 +82,17 @@ def bin_spikes(
         raise NisslError(
             f"a bin of {bin} s cannot be counted in", do="give bin= in seconds, above 0"
         )
-    times, ids = _events(events)
+    times, ids, dtype = _events(events)
     bounds, interval_columns = _intervals(intervals, start, stop, times, bin)
     addresses, unit_columns, code = _units(units, ids)
 
     known = code >= 0
     order = np.argsort(times[known], kind="stable")
     times, code = times[known][order], code[known][order]
-    # Forgives the rounding of 0.3 / 0.1, no more.
-    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / bin + 1e-6).astype(np.int64)
-    counts = _count(times, code, bounds, n_bins, bin, len(addresses))
+    # Forgives the rounding of 0.3 / 0.1, and of times as large as dates, no more.
+    rounding = 1e-6 + 2 * np.spacing(np.abs(bounds).max(axis=1)) / bin
+    n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / bin + rounding).astype(np.int64)
+    counts = _count(times, code, bounds, n_bins, bin, len(addresses), dtype)
 
     interval = np.repeat(np.arange(len(bounds)), n_bins)
     first = np.repeat(np.cumsum(n_bins) - n_bins, n_bins)
@@ -116,6 +119,7 @@ def _count(
     n_bins: np.ndarray[Any, Any],
     bin: float,
     n_units: int,
+    dtype: np.dtype[Any],
 ) -> np.ndarray[Any, Any]:
     """Count sorted spikes interval by interval; intervals may overlap."""
     total = int(n_bins.sum())
@@ -132,7 +136,7 @@ def _count(
     row = 0
     used = 0
     for (left, _), n in zip(bounds, n_bins, strict=True):
-        edges = left + bin * np.arange(n + 1)
+        edges = reaching(left + bin * np.arange(n + 1), dtype=dtype, step=bin)
         # Only this interval's spikes are looked at, so the cost is that of the spikes, not
         # spikes x intervals.
         here = slice(*np.searchsorted(times, edges[[0, -1]], side="left"))
@@ -149,11 +153,16 @@ def _count(
     return counts
 
 
-def _events(events: Table) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    times = np.asarray(_column(events, "time", "events"), dtype=np.float64)
-    ids = np.asarray(_column(events, "unit", "events"))
-    if ids.dtype.kind == "O":
-        ids = ids.astype(str)
+def _events(
+    events: Table,
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.dtype[Any]]:
+    """Return the times, the ids, and the type in which the times were kept."""
+    given = np.asarray(_column(events, "time", "events"))
+    if given.dtype.kind not in "fiuO":
+        raise NisslError(
+            f"the times of events are {given.dtype}", where="time", do="give seconds, as numbers"
+        )
+    times, ids = given.astype(np.float64, copy=False), np.asarray(_column(events, "unit", "events"))
     if times.shape != ids.shape or times.ndim != 1:
         raise NisslError(
             f"events have {times.shape} times and {ids.shape} units",
@@ -166,7 +175,7 @@ def _events(events: Table) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
             where=f"event {bad[0]}",
             do="drop those rows, or find out why they are there",
         )
-    return times, ids
+    return times, ids, given.dtype
 
 
 def _intervals(
@@ -211,26 +220,49 @@ def _units(
 ) -> tuple[np.ndarray[Any, Any], dict[str, Any], np.ndarray[Any, Any]]:
     """Return the addresses, further unit columns, and each event's unit (-1: not wanted)."""
     further: dict[str, Any] = {}
+    written, which = _ids(ids, "events")
     if units is None:
-        wanted = np.unique(ids)
+        wanted = list(dict.fromkeys(written))
     elif isinstance(units, Mapping) or hasattr(units, "columns"):
-        wanted = np.asarray(_column(units, "unit", "units"))
+        names, row = _ids(np.asarray(_column(units, "unit", "units")), "units=")
+        wanted = [names[i] for i in row]
         further = {str(n): c for n, c in units.items() if n != "unit"}
     else:
-        wanted = np.asarray(units)
+        names, row = _ids(np.asarray(units), "units=")
+        wanted = [names[i] for i in row]
     if len(wanted) == 0:
         raise NisslError("there are no units", do="give events, or units=")
-    # Ids are compared as they are written, so that 3 and "3" are one unit.
-    addresses = wanted.astype(str)
-    names, codes = np.unique(addresses, return_inverse=True)
-    if len(names) != len(addresses):
-        repeated = addresses[np.flatnonzero(np.bincount(codes)[codes] > 1)[0]]
+    position = {address: i for i, address in enumerate(wanted)}
+    if len(position) != len(wanted):
+        repeated = next(n for i, n in enumerate(wanted) if position[n] != i)
         raise NisslError(f"unit '{repeated}' occurs twice among units=", do="name each unit once")
-    written, which = np.unique(ids, return_inverse=True)
-    position = {address: i for i, address in enumerate(addresses.tolist())}
-    lookup = np.array([position.get(str(w), -1) for w in written], dtype=np.int64)
-    code = lookup[which] if len(written) else np.zeros(0, np.int64)
-    return addresses, further, code
+    lookup = np.array([position.get(name, -1) for name in written], dtype=np.int64)
+    return np.array(wanted), further, lookup[which] if len(written) else which
+
+
+def _ids(ids: np.ndarray[Any, Any], of: str) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Return the ids that occur as they are written, sorted, and which of them each cell is."""
+    import pandas as pd
+
+    which, distinct = pd.factorize(ids, sort=ids.dtype.kind in "fiub")
+    if (which < 0).any() or (ids.dtype.kind in "OU" and "" in distinct):
+        bad = int(np.argmax(which < 0)) if (which < 0).any() else ids.tolist().index("")
+        raise NisslError(
+            f"unit ids are missing in {of}",
+            where=f"row {bad}",
+            do="drop those rows, or find out why they are there",
+        )
+    # Objects may be numbers, words, or both.
+    order = sorted(range(len(distinct)), key=lambda i: (isinstance(distinct[i], str), distinct[i]))
+    return [_written(distinct[i]) for i in order], np.argsort(order)[which]
+
+
+def _written(id: Any) -> str:
+    """Return an id as text: whole numbers without a point, so that 3 and 3.0 are one unit."""
+    if isinstance(id, bytes):
+        return id.decode("utf-8", "replace")
+    whole = isinstance(id, (float, np.floating)) and float(id).is_integer()
+    return str(int(id)) if whole else str(id)
 
 
 def _column(table: Any, name: str, of: str) -> Any:

@@ -1,0 +1,46 @@
+"""Times compared to a nanosecond, so that 3 * 0.1 and 0.3 are one moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+NANOSECOND = 9  # decimals of a second; pynapple rounds its times likewise
+
+
+def reaching(edges: Any, *, dtype: Any = np.float64, step: float = np.inf) -> Array:
+    """Return, for each edge, the least time that has reached it.
+
+    Times and edges count as rounded to a nanosecond, and never finer than the numbers that hold
+    them: edges are products and sums, and times were written by another program.
+
+    Parameters
+    ----------
+    edges : array
+        In seconds.
+    dtype : dtype
+        The type in which the times were kept; float32 tells fewer apart.
+    step : float
+        The distance of edges; nothing is moved by more than a quarter of it.
+
+    Returns
+    -------
+    array
+        float64, of the edges' shape.
+
+    Examples
+    --------
+    >>> bool(0.3 >= 3 * 0.1), bool(0.3 >= reaching(3 * 0.1))
+    (False, True)
+    """
+    edges = np.asarray(edges, dtype=np.float64)
+    kind = np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype(np.float64)
+    slack = np.maximum(0.5 * 10.0**-NANOSECOND, 2 * np.abs(edges) * np.finfo(kind).eps)
+    if step < 1e-6:  # such bins are finer than what rounding to a nanosecond may touch
+        slack = np.abs(edges) * 2 * np.finfo(kind).eps
+    else:
+        edges = np.round(edges, NANOSECOND)
+    return np.asarray(edges - np.minimum(slack, step / 4))
