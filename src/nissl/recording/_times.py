@@ -37,10 +37,12 @@ def reaching(edges: Any, *, dtype: Any = np.float64, step: float = np.inf) -> Ar
     (False, True)
     """
     edges = np.asarray(edges, dtype=np.float64)
+    finite = np.isfinite(edges)
     kind = np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype(np.float64)
     slack = np.maximum(0.5 * 10.0**-NANOSECOND, 2 * np.abs(edges) * np.finfo(kind).eps)
     if step < 1e-6:  # such bins are finer than what rounding to a nanosecond may touch
         slack = np.abs(edges) * 2 * np.finfo(kind).eps
     else:
-        edges = np.round(edges, NANOSECOND)
-    return np.asarray(edges - np.minimum(slack, step / 4))
+        edges = np.asarray(np.round(edges, NANOSECOND))
+    moved = np.where(finite, np.minimum(slack, step / 4), 0.0)
+    return np.asarray(edges - moved)

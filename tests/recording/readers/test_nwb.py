@@ -115,6 +115,158 @@ def test_series_are_scaled_and_cut_to_intervals(session):
     np.testing.assert_array_equal(trials.values, rec.values[[*range(6), *range(8, 17)]])
 
 
+def file_with(tmp_path, fill):
+    """Write a file of one unit that fires each tenth of a second from 5 s to 10 s, and more."""
+    file = pynwb.NWBFile("a test", "session-8", datetime(2020, 1, 1, tzinfo=UTC))
+    fill(file, file.create_processing_module("behavior", "what it did"))
+    if file.units is None:
+        file.add_unit(spike_times=np.arange(50, 100) / 10)
+    with pynwb.NWBHDF5IO(str(tmp_path / "s.nwb"), "w") as io:
+        io.write(file)
+    return tmp_path / "s.nwb"
+
+
+def series_of(kind, data, unit="n/a", container=None, **more):
+    def fill(file, module):
+        made = kind(name="it", data=np.asarray(data), unit=unit, **more)
+        holder = container(name="holder") if container else None
+        if holder is None:
+            module.add(made)
+            return
+        holder.add_spatial_series(made)
+        module.add(holder)
+
+    return fill
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "container", "period"),
+    [
+        ("rad/s", np.linspace(-20, 20, 101), pynwb.behavior.Position, None),
+        ("rad", np.linspace(0, 40, 101), pynwb.behavior.Position, None),  # an unwrapped wheel
+        ("rad", np.linspace(0.2, 1.1, 101), pynwb.behavior.Position, None),
+        ("degrees", np.linspace(-15, 15, 101), pynwb.behavior.EyeTracking, None),
+        ("degrees Celsius", np.linspace(0, 359, 101), pynwb.behavior.Position, None),
+        ("rad", (np.arange(101) * 0.7) % (2 * np.pi), pynwb.behavior.Position, 2 * np.pi),
+        ("rad", np.angle(np.exp(0.7j * np.arange(101))), pynwb.behavior.Position, 2 * np.pi),
+        ("deg", (np.arange(101) * 40.1) % 360, pynwb.behavior.CompassDirection, 360.0),
+        ("rad", np.linspace(0.2, 1.1, 101), pynwb.behavior.CompassDirection, 2 * np.pi),
+    ],
+)
+def test_only_angles_on_one_circle_are_circular(tmp_path, unit, values, container, period):
+    """A line is interpolated by numpy; directions as unit vectors half way between two samples."""
+    kind, more = pynwb.behavior.SpatialSeries, {"rate": 10.0, "reference_frame": "room"}
+    rec = read_nwb(file_with(tmp_path, series_of(kind, values, unit, container, **more)), bin=0.1)
+    assert rec["it"].attrs.get("period") == period
+    at = rec["time"].values
+    if period is None:
+        expected = np.interp(at, np.arange(101) / 10, values)
+        np.testing.assert_allclose(rec["it"].values, expected)
+    else:
+        turn = np.exp(2j * np.pi * values / period)
+        middle = turn[50:100] + turn[51:101]
+        off = np.angle(np.exp(2j * np.pi * rec["it"].values / period) / middle)
+        assert np.abs(off).max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("kind", "container", "data", "times", "more", "expected"),
+    [
+        # Rewards: how many in each half second.
+        ("TimeSeries", "BehavioralEvents", [5.0, 5.0, 1.0], [5.1, 5.2, 9.5], {}, [2, *[0] * 8, 1]),
+        ("TimeSeries", None, [1.5, 2.5], [5.5, 7.0], {"continuity": "instantaneous"},
+         [0, 1, 0, 0, 1, 0, 0, 0, 0, 0]),
+        # On from 5.5 s to 7 s.
+        ("IntervalSeries", "BehavioralEpochs", [1, -1], [5.5, 7.0], {}, [0, 1, 1, 1, *[0] * 6]),
+        # States, written where they change; as floats; as said.
+        ("TimeSeries", "BehavioralTimeSeries", [3, 7, 1], [0.0, 6.0, 9.0], {},
+         [3, 3, 7, 7, 7, 7, 7, 7, 1, 1]),
+        ("TimeSeries", None, [3.0, 7.0, 1.0], [0.0, 6.0, 9.0], {}, [3, 3, *[7] * 6, 1, 1]),
+        ("TimeSeries", None, [0.5, 1.5], [5.0, 8.0], {"continuity": "step"}, [0.5] * 6 + [1.5] * 4),
+        # What is measured is interpolated.
+        ("TimeSeries", None, [0.25, 10.25], [0.0, 10.0], {}, np.arange(10) / 2 + 5.5),
+    ],
+)  # fmt: skip
+def test_events_are_counted_and_states_held(tmp_path, kind, container, data, times, more, expected):
+    makes = getattr(pynwb.misc if kind == "IntervalSeries" else pynwb, kind)
+    holder = container and getattr(pynwb.behavior, container)
+
+    def fill(file, module):
+        unit = {} if kind == "IntervalSeries" else {"unit": "n/a"}
+        made = makes(name="it", data=np.asarray(data), timestamps=times, **unit, **more)
+        if holder is None:
+            module.add(made)
+        elif kind == "IntervalSeries":
+            module.add(holder(name="holder", interval_series=made))
+        else:
+            module.add(holder(name="holder", time_series=made))
+
+    rec = read_nwb(file_with(tmp_path, fill), bin=0.5, start=5.0, stop=10.0, max_gap=20)
+    np.testing.assert_array_equal(rec["it"].values, expected)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"start": 0.0, "stop": 10.0}, {"intervals": [[0.0, 3.0], [3.0, 10.0]]}]
+)
+def test_bins_in_which_no_unit_was_observed_are_left_out(tmp_path, options):
+    def fill(file, module):
+        file.add_unit(spike_times=[6.0, 6.1], obs_intervals=[[5.0, 8.0], [9.0, 10.0]])
+        file.add_unit(spike_times=[9.25], obs_intervals=[[6.0, 8.0], [9.0, 10.0]])
+
+    rec = read_nwb(file_with(tmp_path, fill), bin=0.5, **options)
+    np.testing.assert_allclose(rec["time"], [5.25, 5.75, 6.25, 6.75, 7.25, 7.75, 9.25, 9.75])
+    none = np.nan
+    np.testing.assert_array_equal(rec[:, 0], [0, 0, 2, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(rec[:, 1], [none, none, 0, 0, 0, 0, 1, 0])
+    with pytest.raises(NisslError, match="no unit was observed"):
+        read_nwb(tmp_path / "s.nwb", bin=0.5, start=0.0, stop=4.0)
+
+
+def test_samples_without_a_time_are_kept(tmp_path):
+    def fill(file, module):
+        times = np.arange(20) / 10
+        times[[3, 19]] = np.nan
+        data = np.arange(20.0)
+        file.add_acquisition(pynwb.TimeSeries(name="it", data=data, unit="V", timestamps=times))
+
+    path = file_with(tmp_path, fill)
+    with pytest.warns(UserWarning, match="2 samples of 'it' have no time"):
+        rec = read_nwb(path, series="it")
+    np.testing.assert_array_equal(rec[:, 0], np.arange(20))
+    assert np.isnan(rec["time"].values).nonzero()[0].tolist() == [3, 19]
+    with pytest.warns(UserWarning, match="1 samples"):
+        part = read_nwb(path, series="it", start=0.2, stop=0.6)
+    np.testing.assert_array_equal(part[:, 0], [2, 4, 5])
+
+
+def test_trials_are_their_ids_and_other_tables_label_nothing(tmp_path):
+    def fill(file, module):
+        file.add_trial(start_time=5.0, stop_time=7.0, id=70)
+        file.add_trial(start_time=7.0, stop_time=10.0, id=90)
+        ripples = pynwb.epoch.TimeIntervals(name="sleep_ripple", description="ripples")
+        ripples.add_interval(start_time=5.2, stop_time=5.3)
+        file.add_time_intervals(ripples)
+
+    path = file_with(tmp_path, fill)
+    beside = read_nwb(path, bin=0.1)
+    assert beside["trial"].values.tolist() == [70] * 20 + [90] * 30
+    np.testing.assert_array_equal(
+        read_nwb(path, bin=0.1, intervals="trials")["trial"], beside.trial
+    )
+    assert "sleep_ripple" not in beside.coords
+
+
+def test_units_have_the_regions_of_their_electrodes(tmp_path):
+    def fill(file, module):
+        group = file.create_electrode_group("g", "d", "l", file.create_device("probe"))
+        for place in ("V1", "IT", "IT"):
+            file.add_electrode(group=group, location=place)
+        file.add_unit(spike_times=[5.0, 6.0], electrodes=[1, 2])
+        file.add_unit(spike_times=[5.5], electrodes=[0, 2])
+
+    assert read_nwb(file_with(tmp_path, fill))["region"].values.tolist() == ["IT", "V1, IT"]
+
+
 def test_what_is_there_is_listed_where_it_is_ambiguous(tmp_path):
     two = write(tmp_path / "two.nwb", units=False, series=("dff", "neuropil"))
     with pytest.raises(NisslError, match="several series") as caught:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.recording._times import reaching
 from nissl.recording.labels import as_column
 
 
@@ -89,7 +90,7 @@ def interval_of(
             do="give intervals that do not overlap, or read them one at a time",
         )
     order = np.argsort(start, kind="stable")
-    place = np.searchsorted(start[order], times, side="right") - 1
+    place = np.searchsorted(reaching(start[order]), times, side="right") - 1
     row = order[np.maximum(place, 0)]
-    row = np.where((place >= 0) & (times < stop[row]), row, -1)
+    row = np.where((place >= 0) & (times < reaching(stop)[row]), row, -1)
     return row, {n: c for n, c in table.items() if n not in ("start", "stop")}

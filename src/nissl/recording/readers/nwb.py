@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording._times import reaching
+from nissl.recording.labels import as_variable
 from nissl.recording.readers._files import existing, library, reading
 from nissl.recording.readers._intervals import (
     disjoint,
@@ -66,8 +68,9 @@ def read_nwb(
     start, stop : float, optional
         Read this stretch only, in seconds.
     behaviour : bool
-        Put spatial and behavioural series beside the samples, interpolated at their times;
-        directions are interpolated on the circle. NaN where nothing was tracked.
+        Put spatial and behavioural series beside the samples: interpolated at their times,
+        directions on the circle (they have an attribute ``period``); events counted in each
+        sample, states held. NaN where nothing was tracked.
     max_gap : float
         The longest gap in tracking that is interpolated, in seconds; never less than one and a
         half of the series' own steps.
@@ -77,9 +80,11 @@ def read_nwb(
     Recording, shape (n_samples, n_units)
         Units are addressed as ``units[id]`` or ``series[i]``, with the columns of their table
         (``location`` also as ``region``). Samples have ``time`` in seconds, the columns of
-        `intervals` (as ``interval_...`` where the units have a column of that name), the row of
-        every other table of intervals that does not overlap (``trial``, ...; -1 outside of it),
-        and behaviour. Series are scaled to their stated unit.
+        `intervals` (as ``interval_...`` where the units have a column of that name), the id of
+        the trial and epoch (``trial``, ``epoch``; -1 outside of them, left out where they
+        overlap), and behaviour. Series are scaled to their stated unit. Spikes: bins in which no
+        unit was observed (``obs_intervals``) are left out; where only some were, the others are
+        NaN and the counts float32.
 
     Raises
     ------
@@ -118,13 +123,17 @@ def read_nwb(
             rec = _binned_units(file.units, bin, wanted, start, stop)
         else:
             rec = _series_recording(path, name, there[name], wanted, start, stop)
-        labels = _interval_rows(rec, tables, chosen)
+        labels = _interval_ids(rec, tables, chosen)
         if behaviour:
             beside = {n: s for n, s in there.items() if n != name and is_behaviour(s, pynwb)}
             taken = {*map(str, rec.coords), *labels}
-            labels |= behaviour_columns(rec["time"].values, beside, max_gap, taken)
+            labels |= behaviour_columns(
+                rec["time"].values, beside, max_gap, taken, rec.attrs.get("bin")
+            )
         attrs = {"source": path.name, **_session(file)}
-    rec = rec.assign_coords({n: ("sample", c) for n, c in labels.items()})
+    rec = rec.assign_coords(
+        {n: as_variable("sample", c, getattr(c, "attrs", None)) for n, c in labels.items()}
+    )
     return check(rec.assign_attrs(attrs))
 
 
@@ -207,6 +216,8 @@ def _binned_units(
     ids = np.asarray(units.id[:])
     columns = table_columns(units, leave=("spike_times", "obs_intervals", "waveforms"))
     columns = {n: c for n, c in columns.items() if n not in ("unit", "site", "index")}
+    if "region" not in columns and "electrodes" in units.colnames:
+        columns |= _regions(units)
     if "spike_times" not in units.colnames:
         raise NisslError("the table of units has no spike times", do="choose a series with series=")
     ends = np.asarray(units["spike_times"].data[:], dtype=np.int64)
@@ -215,6 +226,10 @@ def _binned_units(
     index = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
     addresses = np.array([f"units[{i}]" for i in index])
     rows = np.arange(len(ids))
+    observed = _observed(units)
+    if observed is not None and wanted is None and start is None and stop is None:
+        everywhere = _union(np.concatenate(list(observed.values())))
+        wanted = everywhere if np.isfinite(everywhere).all() else None
     wanted = _without_clashes(wanted, columns)
     rec = bin_spikes(
         # Rows, not addresses, of every spike: a hundred million strings would take gigabytes.
@@ -225,24 +240,84 @@ def _binned_units(
         intervals=wanted,
         units={"unit": rows, "site": ["units"] * len(ids), "index": index, **columns},
     )
-    return rec.assign_coords(unit=addresses)
+    rec = rec.assign_coords(unit=addresses)
+    return rec if observed is None else _where_observed(rec, observed, bin)
+
+
+def _regions(units: Any) -> dict[str, Any]:
+    """Return the regions of the electrodes on which each unit was seen."""
+    electrodes = table_columns(units["electrodes"].target.table)
+    if "region" not in electrodes:
+        return {}
+    ends = np.asarray(units["electrodes"].data[:], dtype=np.int64)
+    rows = np.asarray(units["electrodes"].target.data[:], dtype=np.int64)
+    seen = [electrodes["region"][r] for r in np.split(rows, ends[:-1])]
+    return {"region": np.array([", ".join(dict.fromkeys(words.tolist())) for words in seen])}
+
+
+def _observed(units: Any) -> dict[int, np.ndarray[Any, Any]] | None:
+    """Return the intervals in which each unit was observed, where they are said of any."""
+    if "obs_intervals" not in units.colnames:
+        return None
+    column = units["obs_intervals"]
+    ends = np.asarray(column.data[:], dtype=np.int64)
+    bounds = np.asarray(column.target.data[:], dtype=np.float64).reshape(-1, 2)
+    of_unit = np.split(bounds, ends[:-1])
+    if not any(len(b) for b in of_unit):
+        return None
+    always = np.array([[-np.inf, np.inf]])
+    return {u: _union(b) if len(b) else always for u, b in enumerate(of_unit)}
+
+
+def _union(bounds: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Join intervals that overlap or touch."""
+    bounds = bounds[np.argsort(bounds[:, 0], kind="stable")]
+    reach = np.maximum.accumulate(bounds[:, 1])
+    first = np.flatnonzero(np.append(True, reaching(bounds[1:, 0]) > reach[:-1]))
+    return np.stack([bounds[first, 0], reach[np.append(first[1:], len(bounds)) - 1]], axis=1)
+
+
+def _where_observed(
+    rec: Recording, observed: Mapping[int, np.ndarray[Any, Any]], bin: float
+) -> Recording:
+    """Leave out bins in which no unit was observed all the time; NaN where only some were."""
+    left, right = (rec["time"].values + side * bin / 2 for side in (-1, 1))
+    inside: dict[bytes, np.ndarray[Any, Any]] = {}
+    seen = np.empty(rec.shape, dtype=bool)
+    for unit, bounds in observed.items():
+        key = bounds.tobytes()  # few differ: units of one probe are observed together
+        if key not in inside:
+            row = np.searchsorted(reaching(bounds[:, 0]), left, side="right") - 1
+            # What is left of a bin beyond the end is less than a nanosecond.
+            inside[key] = (row >= 0) & (reaching(right) <= bounds[np.maximum(row, 0), 1])
+        seen[:, unit] = inside[key]
+    kept = seen.any(axis=1)
+    if not kept.any():
+        raise NisslError(
+            "no unit was observed during any of these bins",
+            do="give intervals=, or start= and stop=, within the units' obs_intervals",
+        )
+    rec = rec[kept]
+    return rec if seen[kept].all() else rec.astype(np.float32).where(seen[kept])
 
 
 def _series_recording(
     path: Path, name: str, series: Any, wanted: Any, start: float | None, stop: float | None
 ) -> Recording:
     times = times_of(series)
-    rows = slice(*np.searchsorted(times, [-np.inf if start is None else start, np.inf]))
-    if (start is not None or stop is not None) and (np.diff(times) < 0).any():
-        raise NisslError(
-            f"the times of '{name}' go back, so that no stretch of it can be read",
-            where=str(path),
-            do="read all of it, and select by time",
-        )
+    wide = np.ones(len(times), dtype=bool)
+    if start is not None:
+        wide &= times >= reaching(start)
     if stop is not None:
-        rows = slice(rows.start, int(np.searchsorted(times, stop)))
+        wide &= times < reaching(stop)
+    where = np.flatnonzero(wide)
+    rows = slice(int(where[0]), int(where[-1]) + 1) if len(where) else slice(0, 0)
+    if lost := int(np.isnan(times[rows]).sum()):
+        warnings.warn(f"{lost} samples of '{name}' have no time: it is NaN", stacklevel=4)
     samples: dict[str, Any] = {"time": times[rows]}
     values = values_of(path, series, rows, len(times))
+    if len(where) < len(values):  # times that go back, or that are not known
+        values, samples["time"] = values[wide[rows]], times[where]
     regions = getattr(series, "rois", None) or getattr(series, "electrodes", None)
     columns: dict[str, Any] = {}
     if regions is not None:
@@ -269,14 +344,19 @@ def _without_clashes(intervals: Any, columns: Mapping[str, Any]) -> Any:
     return {f"interval_{n}" if n in clashing else n: intervals[n] for n in intervals}
 
 
-def _interval_rows(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
-    """Return the row of every other table of intervals in which each sample lies."""
-    time = rec["time"].values
-    return {
-        singular(name): interval_of(time, table)[0]
-        for name, table in tables.items()
-        if name != chosen and singular(name) not in rec.coords and disjoint(table)
-    }
+def _interval_ids(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
+    """Return the id of the trial and of the epoch in which each sample lies.
+
+    Other tables (ripples, licks) may hold anything; their ids say nothing of a sample.
+    """
+    found = {}
+    for name in ("trials", "epochs"):
+        one, table = singular(name), tables.get(name)
+        if table is None or name == chosen or one in rec.coords or not disjoint(table):
+            continue
+        row = interval_of(rec["time"].values, table)[0]
+        found[one] = np.where(row >= 0, table[one][row], -1)
+    return found
 
 
 def _session(file: Any) -> dict[str, str]:
