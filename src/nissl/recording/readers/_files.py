@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,35 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise damaged(path, kind, f"{type(error).__name__}: {first}") from error
+
+
+def apart(columns: Mapping[str, Any], taken: Iterable[str], prefix: str) -> dict[str, Any]:
+    """Return columns of a file under names that are not a reader's own."""
+    found: dict[str, Any] = {}
+    own = {*taken}
+    for name, column in columns.items():
+        free = str(name)
+        while free in own or free in found or (free != name and free in columns):
+            free = f"{prefix}_{free}"
+        found[free] = column
+    return found
+
+
+def gunzip(path: Path, kind: str, keep: int = 0) -> bytes:
+    """Return the first bytes of what a gzip file holds, all of it read and its checksum compared.
+
+    The checksum stands behind the last byte, where a reader that stops early never looks.
+    """
+    parts, n = [], 0
+    try:
+        with gzip.open(path, "rb") as file:
+            while part := file.read(1 << 22):
+                if n < keep:
+                    parts.append(part[: keep - n])
+                n += len(part)
+    except (OSError, EOFError, zlib.error) as error:
+        raise damaged(path, kind, str(error)) from error
+    return b"".join(parts)
 
 
 def damaged(path: Path, kind: str, why: str) -> NisslError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +13,25 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
-from nissl.recording.readers._files import damaged, existing, library, reading
+from nissl.recording.labels import as_column
+from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
+from nissl.recording.readers._files import apart, damaged, existing, gunzip, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
 
-MEASURED_IN = {107: "V", 112: "T", 201: "T/m", 101: "Hz", 6: "mol/L"}
+#: Units by the codes of FIF.
+MEASURED_IN = {
+    **{1: "m", 3: "s", 4: "A", 5: "K", 6: "mol/L", 7: "rad", 101: "Hz", 102: "N", 103: "Pa"},
+    **{105: "W", 107: "V", 109: "ohm", 110: "S", 112: "T", 114: "\u00b0C", 201: "T/m", 202: "Am"},
+    210: "px",
+}
+#: Units that are brought to SI, as headers write them; and those that MNE brings there itself.
+FACTORS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "nv": 1e-9, "pv": 1e-12}
+BY_MNE = {"\u03bcV": 1e-6, "\u00b5V": 1e-6, "\x83\xcaV": 1e-6, "uV": 1e-6, "mV": 1e-3}
+BY_MNE_IN_BRAINVISION = BY_MNE | {"nV": 1e-9, "\u00b5S": 1e-6, "uS": 1e-6}
+#: Unit coordinates, which no sample coordinate may be called as.
+OWN = ("unit", "type", "measured_in", "bad", "x", "y", "z")
 
 
 def read_eeg(
@@ -41,17 +56,20 @@ def read_eeg(
     Returns
     -------
     Recording, shape (n_samples, n_units)
-        In SI units, float64 as MNE gives them; units are channels, addressed by their names, with
-        ``type``, ``measured_in`` and ``x``, ``y``, ``z`` in mm (NaN where they are not known).
-        Samples have ``time`` in seconds (from the start, or from the epoch's event), ``event``
-        (the annotation, or the epoch's event, by name; empty between annotations, the later of
-        two that overlap), ``trial`` (epochs: number, and columns of their metadata). Stimulus
-        channels are sample coordinates, by their names.
+        Volts in SI units, other channels in the file's unit, float64. Units are channels,
+        addressed by their names, with ``type``, ``measured_in``, ``bad`` (marked so) and ``x``,
+        ``y``, ``z`` in mm (NaN where they are not known). Samples have ``time`` in seconds (from
+        the start, or from the epoch's event; gaps of the file are left out), ``event`` (the
+        annotation, or the epoch's event, by name; empty between annotations, the later of two
+        that overlap), ``event_CHANNEL`` (annotations of one channel), ``trial`` (epochs: number,
+        and columns of their metadata). Stimulus channels are sample coordinates, by their names.
+        What is called as one of these gets ``metadata_`` or ``channel_`` before its name.
 
     Raises
     ------
     NisslError
-        The file is missing, damaged or cut short, or the library is not installed.
+        The file is missing, damaged or cut short, its channels have several rates, or the library
+        is not installed.
     UnknownName
         There is no such channel or type.
 
@@ -73,27 +91,59 @@ def read_eeg(
         with reading(path, path.suffix[1:].upper()), warnings.catch_warnings():
             # Files need not be called as MNE calls its own; what else it warns of is heard.
             warnings.filterwarnings("ignore", message="This filename")
-            source = _open(mne, path)
-            return _read(mne, source, channels, start, stop, name)
+            source, times, notes = _open(mne, path, channels)
+            return _read(mne, source, channels, start, stop, name, times, notes)
     return _read(mne, source, channels, start, stop, name)
 
 
-def _open(mne: Any, path: Path) -> Any:
+def _open(mne: Any, path: Path, channels: Any) -> tuple[Any, Any, Any]:
+    """Return what MNE opens, and of a file with gaps its times and annotations."""
     suffix = path.suffix.lower()
     if suffix in (".edf", ".bdf"):
-        _records_are_whole(path, 2 if suffix == ".edf" else 3)
+        header = edf_header(path)
+        only = one_rate(path, header.rates, channels)
+        read = mne.io.read_raw_edf if suffix == ".edf" else mne.io.read_raw_bdf
+        raw = read(path, include=only, preload=False, verbose="warning")
+        if not header.has_gaps:
+            return raw, None, None
+        times = header.times(float(raw.info["sfreq"]))[: len(raw.times)]
+        return raw, times, mne.read_annotations(path)
     if suffix == ".vhdr":
         _points_are_whole(path)
     if ".fif" in [s.lower() for s in path.suffixes]:
         _tags_are_whole(path)
-        tree = mne.io.show_fiff(path, output=list)
-        if any("FIFFB_MNE_EPOCHS" in line for line in tree):
-            return mne.read_epochs(path, preload=True, verbose="error")
-    return mne.io.read_raw(path, preload=False, verbose="error")
+        tree = " ".join(mne.io.show_fiff(path, output=list))
+        if "FIFFB_MNE_EPOCHS" in tree:
+            return mne.read_epochs(path, preload=True, verbose="warning"), None, None
+        if not any(f"FIFFB_{kind}" in tree for kind in ("RAW_DATA", "CONTINUOUS", "IAS_RAW")):
+            kinds = {"EVOKED": "averages", "MNE_EVENTS": "events", "MNE_COV": "a covariance"}
+            held = next((words for kind, words in kinds.items() if f"FIFFB_{kind}" in tree), "")
+            raise NisslError(
+                f"the file holds {held or 'no recording'}" + (", not a recording" if held else ""),
+                where=str(path),
+                do="give the raw data or the epochs; averages are read with mne.read_evokeds,"
+                " events with mne.read_events",
+            )
+    raw = mne.io.read_raw(path, preload=False, verbose="warning")
+    if suffix == ".gdf":
+        extra = raw._raw_extras[0]
+        seconds = float(np.divide(*extra["record_length"]))
+        per_record = np.asarray(extra["n_samps"])[np.asarray(extra["sel"])]
+        rates = [n / seconds for n in per_record]
+        if only := one_rate(path, list(zip(raw.ch_names, rates, strict=False)), channels):
+            raw = mne.io.read_raw_gdf(path, include=only, preload=False, verbose="warning")
+    return raw, None, None
 
 
 def _read(
-    mne: Any, source: Any, channels: Any, start: float | None, stop: float | None, name: str
+    mne: Any,
+    source: Any,
+    channels: Any,
+    start: float | None,
+    stop: float | None,
+    name: str,
+    times: Any = None,
+    notes: Any = None,
 ) -> Recording:
     if isinstance(source, mne.BaseEpochs):
         epochs = True
@@ -106,37 +156,44 @@ def _read(
         )
     types = np.array(source.get_channel_types())
     picked = _picked(source.ch_names, types, channels)
-    times = np.asarray(source.times)
+    times = np.asarray(source.times) if times is None else times
     # MNE rounds its times to samples; half a sample forgives that.
     half = 0.5 / float(source.info["sfreq"])
-    first = 0 if start is None else int(np.searchsorted(times, start - half))
-    last = len(times) if stop is None else int(np.searchsorted(times, stop - half))
-    if last <= first:
+    wanted = np.ones(len(times), dtype=bool)
+    wanted &= True if start is None else times >= start - half
+    wanted &= True if stop is None else times < stop - half
+    if not wanted.any():
         raise NisslError(
             f"nothing was recorded from {start} to {stop} s",
             do=f"the times go from {times[0]:g} to {times[-1]:g} s",
         )
-    n_bytes = len(picked) * (last - first) * (len(source) if epochs else 1) * 8
+    rows = np.flatnonzero(wanted)
+    n_bytes = len(picked) * len(rows) * (len(source) if epochs else 1) * 8
     require_memory(
         2 * n_bytes,
         "the recording",
         where=name,
         do="read a stretch with start= and stop=, or fewer channels",
     )
-    read = _epochs if epochs else _raw
-    values, samples = read(source, picked, slice(first, last))
+    if epochs:
+        values, samples = _epochs(source, picked, rows)
+    else:
+        values, samples = _raw(source, picked, rows, times, notes)
     stimulus = types[picked] == "stim"
-    samples |= {source.ch_names[picked[i]]: values[:, i] for i in np.flatnonzero(stimulus)}
     if stimulus.all():
         raise NisslError("only stimulus channels are left", do="choose others with channels=")
     kept = picked[~stimulus]
+    units, factors = _units(source, types, kept)
+    marks = {source.ch_names[picked[i]]: values[:, i] for i in np.flatnonzero(stimulus)}
+    samples |= apart(marks, {*samples, *units}, "channel")
+    values = values[:, ~stimulus]
     kinds = set(types[kept])
     quantity = "field" if kinds <= {"mag", "grad"} else "voltage"
     attrs = {"sampling_rate": float(source.info["sfreq"])} | ({"source": name} if name else {})
     return as_recording(
-        np.ascontiguousarray(values[:, ~stimulus]),
+        np.ascontiguousarray(values if (factors == 1).all() else values * factors),
         samples=samples,
-        units=_units(source, types, kept),
+        units=units,
         quantity=quantity,
         attrs=attrs,
     )
@@ -154,27 +211,40 @@ def _picked(names: Sequence[str], types: np.ndarray[Any, Any], wanted: Any) -> A
     return np.flatnonzero(chosen)
 
 
-def _raw(raw: Any, picked: Any, stretch: slice) -> tuple[Any, dict[str, Any]]:
-    values = raw.get_data(picks=picked, start=stretch.start, stop=stretch.stop).T
-    times = np.asarray(raw.times)[stretch]
-    samples: dict[str, Any] = {"time": times}
-    notes = raw.annotations
+def _raw(raw: Any, picked: Any, rows: Any, times: Any, notes: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the values and labels of some rows; a file with gaps has times of its own."""
+    values = raw.get_data(picks=picked, start=int(rows[0]), stop=int(rows[-1]) + 1).T
+    at = times[rows]
+    if len(rows) < len(values):
+        values = values[rows - rows[0]]
+    # Annotations count from the first sample of the measurement, times from the first kept.
+    late = float(raw.first_time) if notes is None else 0.0
+    notes = raw.annotations if notes is None else notes
+    labels: dict[str, np.ndarray[Any, Any]] = {}
+    half = 0.5 / float(raw.info["sfreq"])
+    skipped = np.zeros(len(at), dtype=bool)
+    for note in notes:
+        onset = note["onset"] - late
+        if onset - half > at[-1] or onset + note["duration"] < at[0] - half:
+            continue
+        here = slice(
+            *np.searchsorted(at, onset + np.array([-half, max(note["duration"] - half, half)]))
+        )
+        if note["description"] == "BAD_ACQ_SKIP":
+            skipped[here] = True  # never recorded: MNE has filled it with zeros
+            continue
+        for name in [f"event_{channel}" for channel in note.get("ch_names") or ()] or ["event"]:
+            labels.setdefault(name, np.full(len(at), "", dtype=object))[here] = note["description"]
     if len(notes):
-        # Annotations count from the measurement's date, times from the first sample kept.
-        late = 0.0 if notes.orig_time is None else float(raw.first_time)
-        row = np.full(len(times), -1)
-        half = 0.5 / float(raw.info["sfreq"])
-        for i, (onset, duration) in enumerate(zip(notes.onset, notes.duration, strict=True)):
-            begins = int(np.searchsorted(times, onset - late - half))
-            ends = int(np.searchsorted(times, onset - late + duration - half))
-            instant = begins + 1 if onset - late >= times[0] - half else begins
-            row[begins : max(ends, instant)] = i
-        samples["event"] = np.where(row >= 0, np.append(notes.description, "")[row], "")
+        labels.setdefault("event", np.full(len(at), "", dtype=object))
+    samples = {"time": at, **labels}
+    if skipped.any():
+        values, samples = values[~skipped], {n: c[~skipped] for n, c in samples.items()}
     return values, samples
 
 
-def _epochs(epochs: Any, picked: Any, stretch: slice) -> tuple[Any, dict[str, Any]]:
-    data = epochs.get_data(picks=picked, copy=False)[:, :, stretch]
+def _epochs(epochs: Any, picked: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
+    data = epochs.get_data(picks=picked, copy=False)[:, :, rows]
     n_trials, n_channels, n_times = data.shape
     if n_trials == 0:
         raise NisslError("every epoch was dropped", do="see epochs.drop_log")
@@ -182,75 +252,131 @@ def _epochs(epochs: Any, picked: Any, stretch: slice) -> tuple[Any, dict[str, An
     trial = np.repeat(np.arange(n_trials), n_times)
     samples: dict[str, Any] = {
         "trial": trial,
-        "time": np.tile(np.asarray(epochs.times)[stretch], n_trials),
+        "time": np.tile(np.asarray(epochs.times)[rows], n_trials),
         "event": np.array([names.get(c, str(c)) for c in epochs.events[:, 2]])[trial],
     }
     if epochs.metadata is not None:
-        for name, column in epochs.metadata.items():
-            samples.setdefault(str(name), column.to_numpy()[trial])
+        columns = {str(name): as_column(c)[trial] for name, c in epochs.metadata.items()}
+        samples |= apart(columns, {*samples, *OWN}, "metadata")
     return data.transpose(0, 2, 1).reshape(-1, n_channels), samples
 
 
-def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> dict[str, Any]:
+def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> tuple[dict[str, Any], Any]:
+    """Return the columns of the channels, and what MNE has left to multiply each by."""
     channels = [source.info["chs"][i] for i in kept]
     place = np.array([c["loc"][:3] for c in channels], dtype=np.float64) * 1000
     # MNE writes an unknown place as the origin.
     place[~np.isfinite(place).all(axis=1) | (place == 0).all(axis=1)] = np.nan
-    return {
-        "unit": np.array([source.ch_names[i] for i in kept]),
+    names = [source.ch_names[i] for i in kept]
+    written = _written_units(source)
+    by_mne = BY_MNE_IN_BRAINVISION if "BrainVision" in type(source).__name__ else BY_MNE
+    measured, factors = [], np.ones(len(names))
+    for i, (name, channel) in enumerate(zip(names, channels, strict=True)):
+        unit, factor = MEASURED_IN.get(int(channel["unit"]), ""), 1.0
+        if name in written and types[kept[i]] != "stim":
+            text = written[name]
+            unit, factor = _unit(text)
+            factor /= by_mne.get(text, 1.0)
+            if text in by_mne and unit == text:  # uS, which MNE alone brings to SI
+                unit, factor = text[1:], 1.0
+        measured.append(unit)
+        factors[i] = 1.0 if abs(factor - 1) < 1e-12 else factor
+    columns = {
+        "unit": np.array(names),
         "type": types[kept],
-        "measured_in": np.array([MEASURED_IN.get(int(c["unit"]), "") for c in channels]),
+        "measured_in": np.array(measured),
+        "bad": np.isin(names, source.info["bads"]),
         **dict(zip("xyz", place.T, strict=True)),
     }
+    return columns, factors
 
 
-def _records_are_whole(path: Path, width: int) -> None:
-    """Refuse an EDF with fewer bytes than its header states: MNE would quietly read less."""
-    with path.open("rb") as file:
-        header = file.read(256)
-        try:
-            size, n_records, n_signals = (
-                int(header[a:b]) for a, b in ((184, 192), (236, 244), (252, 256))
-            )
-            file.seek(256 + 216 * n_signals)
-            n_samples = sum(int(file.read(8)) for _ in range(n_signals))
-        except ValueError as error:
-            raise damaged(path, path.suffix[1:].upper(), "its header is not whole") from error
-    stated = size + n_records * n_samples * width
-    there = path.stat().st_size
-    if n_records >= 0 and there < stated:
-        why = f"it has {there:,} bytes where its header states {stated:,}"
-        raise damaged(path, path.suffix[1:].upper(), why)
+def _written_units(source: Any) -> dict[str, str]:
+    """Return the units of the channels as the header of their file writes them.
+
+    MNE keeps those that it knows, and has nothing where it does not.
+    """
+    kind = type(source).__name__
+    files = [Path(name) for name in getattr(source, "filenames", ()) if name is not None]
+    if not files or not files[0].is_file():
+        return {}
+    if kind in ("RawEDF", "RawBDF"):
+        header = edf_header(files[0])
+        found = dict(zip(header.labels, header.units, strict=True))
+    elif kind == "RawGDF":
+        found = gdf_units(files[0])
+    elif kind == "RawBrainVision":
+        header_file = files[0].with_suffix(".vhdr")
+        text = _decoded(header_file) if header_file.is_file() else ""
+        lines = re.findall(
+            r"(?m)^Ch\d+=(.*)$", text.partition("[Channel Infos]")[2].split("\n[")[0]
+        )
+        cells = [line.strip().split(",") for line in lines]
+        # A unit that is not written is microvolts.
+        found = {c[0].replace(r"\1", ","): (c[3] if len(c) > 3 else "") or "\u00b5V" for c in cells}
+    else:
+        return {}
+    # MNE tells channels of one name apart by a number.
+    plain = {name: re.sub(r"-\d+$", "", name) for name in source.ch_names}
+    return {n: found.get(n, found.get(p, "")) for n, p in plain.items() if {n, p} & found.keys()}
+
+
+def _decoded(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")  # what BrainVision calls ANSI
+
+
+def _unit(text: str) -> tuple[str, float]:
+    """Return a unit, and the factor that brings a number in it to that unit: nV to V."""
+    text = text.strip()
+    text = "" if text.lower() in ("n/a", "na", "none", "-") else text
+    plain = text.replace("\u00c2", "").replace("\x83\xca", "\u00b5").replace(" ", "").lower()
+    factor = FACTORS.get(plain.replace("\u00b5", "u").replace("\u03bc", "u"))
+    return (text, 1.0) if factor is None else ("V", factor)
 
 
 def _tags_are_whole(path: Path) -> None:
-    """Refuse a FIF whose chain of tags breaks off: MNE would warn and read less."""
-    import gzip
-
-    opener: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    """Refuse a FIF whose chain of tags breaks off or runs in a circle: MNE would read on."""
+    packed = path.suffix.lower() == ".gz"
+    if packed:
+        gunzip(path, "FIF")
+    opener: Any = gzip.open if packed else open
+    seen: set[int] = set()
     with opener(path, "rb") as file:
         follows = 0
         while follows >= 0:
+            place = file.tell()
             tag = file.read(16)
             if len(tag) < 16:
                 raise damaged(path, "FIF", f"it breaks off after {file.tell():,} bytes")
             _, _, size, follows = (int(v) for v in np.frombuffer(tag, dtype=">i4"))
+            if size < 0 or place in seen:
+                raise damaged(path, "FIF", f"the tag at byte {place:,} is none")
+            seen.add(place)
             file.seek(follows if follows > 0 else file.tell() + size)
 
 
 def _points_are_whole(path: Path) -> None:
     """Refuse BrainVision data with fewer points than its header states."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    keys = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    keys = dict(line.split("=", 1) for line in _decoded(path).splitlines() if "=" in line)
     data = path.with_name(keys.get("DataFile", "").replace("$b", path.stem))
     if not keys.get("DataFile") or not data.is_file():
         raise damaged(path, "VHDR", f"its data file '{keys.get('DataFile', '')}' is not beside it")
-    width = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4, "UINT_16": 2}
-    if keys.get("DataFormat") != "BINARY" or keys.get("BinaryFormat") not in width:
+    width = {"INT_16": 2, "INT_32": 4, "IEEE_FLOAT_32": 4}
+    if keys.get("DataFormat") != "BINARY":
         return
+    if keys.get("BinaryFormat") not in width:
+        raise NisslError(
+            f"numbers of the kind {keys.get('BinaryFormat')} are not read",
+            where=str(path),
+            do=f"export the recording again, as one of {', '.join(width)}",
+        )
     point = int(keys["NumberOfChannels"]) * width[keys["BinaryFormat"]]
     stated = int(keys.get("DataPoints", 0)) * point
     there = data.stat().st_size
-    if there % point or there < stated:
+    if point <= 0 or there % point or there < stated:
         whole = f"{stated:,}" if stated else f"a multiple of {point}"
         raise damaged(data, "BrainVision", f"it has {there:,} bytes, not {whole}")
