@@ -182,7 +182,7 @@ def test_what_cannot_be_classed_is_refused():
     with pytest.raises(NisslError, match="cannot lie beyond"):
         gated_function(Network(tiny("llama")), threshold=1.5, progress=False)
     with pytest.raises(NisslError, match="correction='max' is not what this test can do"):
-        gated_function(Network(tiny("llama")), test=Test(), progress=False)
+        gated_function(Network(tiny("llama")), test=Test(correction="max"), progress=False)
     with pytest.raises(UnknownName):
         gated_function(Network(tiny("llama")), fold="after", progress=False)
     found = gated_function(Network(tiny("llama")), progress=False)

@@ -24,6 +24,7 @@ from tiny import tiny
 WINDOW = 33
 RULES = NgramRules(most=2, coverage=0.9, dead_tokens=1000)
 TEST = Test(tail="gpd", correction="bh")
+FEW = Test(n_permutations=99, tail="permutation")
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +282,16 @@ def test_positions_of_unequal_stretches_are_refused():
         position_test(np.ones((3, 4, 2)), np.arange(12.0).reshape(3, 4, 1))
     with pytest.raises(NisslError, match="cannot be shifted circularly"):
         position_test(np.ones((4, 2)), np.ones((4, 1)))
+
+
+def test_a_bare_test_is_the_tests_own_tail():
+    counts = np.random.default_rng(0).binomial(20, 0.5, (16, 10, 2))
+    counts[:, :3, 1] += 5
+    p = [position_test(counts, np.full((16, 10, 1), 25), test=t)[1] for t in (Test(), TEST)]
+    assert p[0].tolist() == p[1].tolist()
+    assert p[0][1] < 1e-3 < position_test(counts, np.full((16, 10, 1), 25), test=FEW)[1][1]
+    # Four windows flipped: one in eight, however far the tail goes.
+    assert position_test(counts[:4], np.full((4, 10, 1), 25))[1].min() >= 1 / 8
 
 
 def test_few_windows_have_no_position(net):

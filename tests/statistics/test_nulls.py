@@ -75,3 +75,6 @@ def test_arrangements_are_counted(labels, block, within, count):
     assert np.exp(log) == pytest.approx(count)
     seen = {tuple(labels[i]) for i in null.draw(labels, 300, exchange=block, within=within, seed=1)}
     assert len(seen) == count
+    others = [tuple(labels[i]) for i in null.every(labels, exchange=block, within=within)]
+    assert len(others) == count - 1
+    assert {*others, tuple(labels)} == seen

@@ -1,5 +1,8 @@
+from itertools import permutations, product
+
 import numpy as np
 import pytest
+from scipy import stats
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording
@@ -247,6 +250,90 @@ def test_too_few_blocks_are_refused_with_the_least_p():
     assert found.table["p"].min() > 0.28
     with pytest.raises(NisslError, match="many different arrangements"):
         quiet(values, block % 2, exchange=block, test=Test(tail="gpd", smallest_p=0.4))
+
+
+def every_labelling(labels, block=None):
+    """All different labellings: of samples, or inside each block."""
+    block = np.zeros(len(labels), int) if block is None else np.asarray(block)
+    parts = [set(permutations(labels[block == b])) for b in np.unique(block)]
+    for ways in product(*parts):
+        row = np.empty_like(labels)
+        for b, way in zip(np.unique(block), ways, strict=True):
+            row[block == b] = way
+        yield row
+
+
+def exact_p(x, labels, statistic, block=None):
+    drawn = np.array([statistic(x, row) for row in every_labelling(labels, block)])
+    far = np.abs(drawn - drawn.mean())
+    return np.mean(far >= abs(statistic(x, labels) - drawn.mean()) - 1e-9)
+
+
+STATISTICS = {
+    "mean_difference": lambda x, y: x[y == 1].mean() - x[y == 0].mean(),
+    "cohens_d": lambda x, y: (
+        (x[y == 1].mean() - x[y == 0].mean())
+        / np.sqrt(sum(x[y == k].var(ddof=1) * ((y == k).sum() - 1) for k in (0, 1)) / (len(x) - 2))
+    ),
+    "auroc": lambda x, y: stats.mannwhitneyu(x[y == 1], x[y == 0]).statistic,
+    "correlation": lambda x, y: stats.pearsonr(x, y)[0],
+    "spearman": lambda x, y: stats.spearmanr(x, y)[0],
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "block"),
+    [
+        (np.repeat([0, 1], 4), None),
+        (np.array([0, 0, 1, 1, 1, 1, 0]), None),
+        (np.array([0, 1, 0, 1, 0, 1, 1, 0]), np.repeat(np.arange(4), 2)),
+        (np.array([0, 1, 1, 0, 1, 0, 1]), np.repeat([0, 1], [3, 4])),
+    ],
+    ids=["balanced", "unbalanced", "pairs", "strata"],
+)
+@pytest.mark.parametrize("score", STATISTICS)
+def test_few_labellings_are_all_tried_and_p_is_exact(labels, block, score):
+    # Tied values: the mirror image of a labelling is as extreme, whatever the seed.
+    values = (labels * 10.0 + np.array([1, 2, 3, 4, 1, 2, 3, 4])[: len(labels)])[:, None]
+    values = np.column_stack([values, np.random.default_rng(0).integers(0, 4, values.shape)])
+    null = PermutedLabels(how="within")
+    for seed in (0, 1):
+        test = Test(null=null, smallest_p=0.2, seed=seed)
+        found = quiet(values, labels, score=score, exchange=block, test=test)
+        exact = [exact_p(x, labels, STATISTICS[score], block) for x in values.T]
+        assert found.table["p"].tolist() == pytest.approx(exact)
+        assert (found.table["q"] >= found.table["p"]).all()
+
+
+@pytest.mark.parametrize("score", ["mean_difference", "auroc", "spearman"])
+def test_mirror_images_are_counted_among_random_draws_too(score):
+    # 6 against 6 fully separated: two of 924 labellings are as far out, one on either side.
+    labels = np.repeat([0.0, 1.0] if score == "spearman" else [0, 1], 6)
+    x = labels * 10 + np.tile([1.0, 2, 3], 4)
+    found = [
+        quiet(x[:, None], labels, score=score, test=Test(n_permutations=900, seed=seed))
+        for seed in range(8)
+    ]
+    p = np.array([f.table["p"][0] for f in found])
+    reached = np.round(p * 901 - 1)
+    # Each draw reaches it with probability 2 / 924; one side alone would be half of that.
+    assert stats.binomtest(int(reached.sum()), 8 * 900, 2 / 924).pvalue > 0.01
+    assert p.min() >= 2 / 924 - 1e-12
+
+
+@pytest.mark.parametrize("tail", ["permutation", "normal", "gpd"])
+@pytest.mark.parametrize("score", ["mean_difference", "auroc", "cohens_d"])
+@pytest.mark.parametrize(
+    ("alternative", "least"), [("two-sided", 2 / 12870), ("greater", 1 / 12870)]
+)
+def test_no_p_is_below_one_in_the_labellings(tail, score, alternative, least):
+    labels = np.arange(16) % 2
+    x = np.random.default_rng(0).standard_normal((16, 4)) + 40 * labels[:, None]
+    for correction in ("max", "bh", None):
+        test = Test(tail=tail, correction=correction, alternative=alternative)
+        found = quiet(x, labels, score=score, test=test).table
+        assert found["p"].min() >= least - 1e-12
+        assert correction is None or (found["q"] >= found["p"]).all()
 
 
 def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():

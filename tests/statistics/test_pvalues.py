@@ -86,6 +86,24 @@ def test_a_normal_tail_that_does_not_fit_falls_back_and_says_so():
     assert found.p[2] == 1 / 2001
 
 
+def test_no_p_is_below_what_the_null_can_reach():
+    draws = np.random.default_rng(0).standard_normal((999, 1))
+    for tail in ("permutation", "normal", "gpd"):
+        for correction in ("max", "bh", "bonferroni", None):
+            found = against_null(
+                [30.0, 30.0],
+                draws,
+                units=["a", "b"],
+                score="s",
+                method="m",
+                null="n",
+                least_p=[0.01, 0.02],
+                test=Test(tail=tail, correction=correction),
+            ).table
+            assert found["p"].tolist() == [0.01, 0.02]
+            assert correction is None or (found["q"] >= found["p"]).all()
+
+
 def test_shapes_that_do_not_fit_are_refused():
     with pytest.raises(NisslError, match="do not fit"):
         compare([1.0, 2.0], np.zeros((10, 3)))

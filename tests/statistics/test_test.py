@@ -1,8 +1,12 @@
 """A Test holds what every tested method repeats, and refuses what cannot be at once."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import nissl
 from nissl.errors import NisslError, UnknownName
 from nissl.statistics import CircularShift, MatchedUnits, PermutedLabels, Test
 from nissl.statistics.nulls import LabelNull
@@ -40,6 +44,19 @@ def test_what_a_method_cannot_follow_is_refused():
     Test().require(correction=("max",), null=(None,))
     with pytest.raises(NisslError, match="correction='bh' is not what this test can do"):
         Test(correction="bh").require(correction=("max",))
+
+
+def test_the_methods_own_is_what_a_test_says_by_default():
+    assert Test().own() == Test(tail="permutation", correction="max")
+    assert Test(seed=2).own(tail="gpd", correction="bh") == Test(
+        tail="gpd", correction="bh", seed=2
+    )
+    assert Test(correction=None).own(correction="bh").correction is None
+    # So that a bare Test() can be given wherever nothing need be: no method has another default.
+    source = Path(nissl.__file__).parent
+    for path in source.rglob("*.py"):
+        for default in re.findall(r"\btest: Test(?: \| None)? = (.*?),?$", path.read_text(), re.M):
+            assert default.startswith("Test()"), path
 
 
 def test_it_is_a_value_and_no_class_of_tests():

@@ -154,6 +154,12 @@ def level_means(
 
 def _draws(plan: TuningPlan, n: int, seed: int) -> Iterator[NDArray[np.int32]]:
     """Yield for every draw the observation whose level each is given."""
+    from nissl.statistics import PermutedLabels
+
+    count = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
+    if isinstance(plan.null, PermutedLabels) and round(count) == n + 1:
+        yield from plan.null.every(plan.codes, within=plan.within)
+        return
     step = max(1, int(16e6 / len(plan.codes)))
     for start in range(0, n, step):
         yield from plan.null.draw(

@@ -87,7 +87,8 @@ def network_atlas(
 
     began = time.perf_counter()
     _make_folder(Path(out))
-    rules, seed = rules or Rules(), test.seed
+    rules, test = rules or Rules(), test.own()
+    seed = test.seed
     test.require(null=(None,), tail=("permutation",), correction=("max",))
     plan = plan_of(net, inputs)
     about: dict[str, Any] = {

@@ -105,7 +105,7 @@ def recording_atlas(
             f"there is nothing to look at in a recording of shape {rec.shape}",
             do="give at least one sample and one unit",
         )
-    began = time.perf_counter()
+    began, test = time.perf_counter(), test.own()
     moments, extremes, rule = summary(rec, k=min(N_EXAMPLES, rec.sizes["sample"]))
     asked: dict[str, Any] = {
         "labels": labels,

@@ -137,6 +137,7 @@ def tuning(
     from nissl.statistics.pvalues import corrected
 
     check(rec)
+    test = test.own()
     test.require(null=(None,), alternative=(None, "greater"), correction=CORRECTIONS)
     n_permutations = test.draws(1000)
     if n_permutations < 19:
@@ -196,7 +197,9 @@ def _test(
     # A single group has no more shifts than samples; drawn twice they would make p too small.
     different = np.exp(min(plan.null.log_arrangements(plan.codes, within=plan.within), 30.0))
     scores = eta_squared(rec, plan, units, min(n, round(different) - 1), seed=test.seed)
-    compared = compare(scores.eta2, scores.draws, alternative="greater", tail=test.tail)
+    compared = compare(
+        scores.eta2, scores.draws, alternative="greater", tail=test.tail, least_p=1 / different
+    )
     table = _table(rec, plan, units, scores, compared)
     tested = (table["note"] == "").to_numpy()
     return table, {

@@ -79,6 +79,7 @@ def keeping(
 
     from nissl.network import ablate, site_of_unit, unembed
 
+    test = test.own()
     test.require(tail=("permutation",), alternative=(None, "greater"))
     null, n_draws = test.null_or(MatchedUnits()), test.draws(19)
     names = np.asarray(units["unit"]).astype(str)

@@ -23,7 +23,7 @@ LEAST = 5  # detectors without which their triggers cannot be permuted
 
 
 @method(system=160)
-def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh")) -> Finding:
+def erasing(net: Network, found: Finding, *, test: Test = Test()) -> Finding:
     """Measure how far each detector of tokens writes against the tokens that trigger it.
 
     What a detector adds to the stream when it fires (its output weights, with the sign of its
@@ -39,7 +39,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh"))
     found : Finding
         Of `ngram`.
     test : Test
-        Draws (999 permutations of triggers), tail, correction, seed.
+        Draws (999 permutations of triggers), tail, correction ("bh", its own), seed.
 
     Returns
     -------
@@ -85,6 +85,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh"))
     for name in ("kind", "trigger", "sign"):
         if name not in found.table:
             raise UnknownName("column", name, [str(c) for c in found.table.columns])
+    test = test.own(correction="bh")
     test.require(null=(None,))
     table = found.table[found.table["kind"] == "token"].reset_index(drop=True)
     if len(table) < LEAST:
@@ -108,6 +109,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test(correction="bh"))
         score="trigger_logit",
         method="erasing",
         null="triggers permuted over detectors",
+        least_p=1 / n,
         test=test,
     )
     mean, drawn = logits[rows, rows].mean(), draws.mean(axis=1)

@@ -40,7 +40,7 @@ def gated_function(
     sites: str | Iterable[str] = "mlp.neurons",
     threshold: float = 0.5,
     fold: str = "before",
-    test: Test = Test(correction="bh"),
+    test: Test = Test(),
     progress: bool = True,
 ) -> Finding:
     """Class every gated neuron by the cosines of its input, gate and output weights.
@@ -63,7 +63,7 @@ def gated_function(
         it where there is one (Gemma), so that what is written is what enters the stream.
     test : Test
         Draws (200 other neurons of the layer, at most, with which each neuron's vectors are
-        mismatched), correction ("bh" or "bonferroni") over all neurons, seed.
+        mismatched), correction ("bh", its own, or "bonferroni") over all neurons, seed.
     progress : bool
         Show a bar.
 
@@ -105,6 +105,7 @@ def gated_function(
 
     from nissl.statistics import benjamini_hochberg, bonferroni
 
+    test = test.own(correction="bh")
     test.require(
         null=(None,),
         tail=("permutation",),

@@ -87,7 +87,7 @@ def ngram(
     *,
     sites: str | Iterable[str] = "mlp.neurons",
     rules: NgramRules = NgramRules(),
-    test: Test = Test(tail="gpd", correction="bh"),
+    test: Test = Test(),
     window: int | None = None,
     batch_size: int | None = None,
     progress: bool = True,
@@ -115,7 +115,7 @@ def ngram(
     rules : NgramRules
         The thresholds.
     test : Test
-        Of position: draws (999), tail, correction ("bh") over neurons, seed.
+        Of position: draws (999), tail ("gpd", its own), correction ("bh", its own), seed.
     window, batch_size : int, optional
         As for `nissl.network.record`.
     progress : bool
@@ -163,6 +163,7 @@ def ngram(
     from nissl.network.record.site_samples import grids_of
     from nissl.selectivity.activity.firings import Firings, read_ngrams
 
+    test = test.own(tail="gpd", correction="bh")
     test.require(null=(None,), correction=("bh",))
     plan = plan_of(net, inputs, window=window, batch_size=batch_size).text("n-grams")
     special = getattr(net.tokenizer, "all_special_ids", ())

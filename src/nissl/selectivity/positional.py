@@ -54,7 +54,7 @@ def position_information(frequency: ArrayLike) -> NDArray[np.floating[Any]]:
 
 
 def position_test(
-    active: ArrayLike, samples: ArrayLike, *, test: Test = Test(tail="gpd")
+    active: ArrayLike, samples: ArrayLike, *, test: Test = Test()
 ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
     """Test whether how often units are active depends on the position.
 
@@ -72,7 +72,7 @@ def position_test(
     samples : array, shape (n_sets, n_stretches, 1)
         How many samples there were; the same for all stretches of a set.
     test : Test
-        Draws (999 of each kind), tail, seed. There is no correction.
+        Draws (999 of each kind), tail ("gpd", its own), seed. There is no correction.
 
     Returns
     -------
@@ -100,6 +100,7 @@ def position_test(
     """
     from nissl.statistics.pvalues import compare
 
+    test = test.own(tail="gpd")
     test.require(null=(None,), alternative=(None, "greater"))
     counts, total = np.asarray(active, dtype=float), np.asarray(samples, dtype=float)
     if counts.ndim != 3 or counts.shape[1] < 2 or (total != total[:, :1]).any():
@@ -124,9 +125,16 @@ def position_test(
         observed += share * np.abs(wave.sum(axis=0)) ** 2
         turned += share * np.abs(phases @ wave) ** 2
         flipped += share * np.abs(signs @ wave) ** 2
+    # Turning, or flipping, all sets alike changes nothing.
     p = [
-        compare(observed, draws, alternative="greater", tail=test.tail).p
-        for draws in (turned, flipped)
+        compare(
+            observed,
+            draws,
+            alternative="greater",
+            tail=test.tail,
+            least_p=float(each) ** (1 - n_sets),
+        ).p
+        for draws, each in ((turned, n_stretches), (flipped, 2))
     ]
     frequency = counts.sum(axis=0) / np.maximum(total.sum(axis=0), 1)
     return position_information(frequency), np.maximum(*p)

@@ -199,6 +199,7 @@ def against_permuted(rec: Recording, found: ActivationRates, *, method: str, tes
     index = null.draw(
         found.label, test.draws(200), exchange=exchange, within=within, seed=test.seed
     )
+    log_count = null.log_arrangements(found.label, exchange=exchange, within=within)
     n_kinds = len(found.kinds)
     drawn = np.stack(
         [
@@ -214,6 +215,7 @@ def against_permuted(rec: Recording, found: ActivationRates, *, method: str, tes
         method=method,
         null=null.name,
         alternative="greater",
+        least_p=np.exp(-log_count),
         test=test,
     )
     open_ = found.share.max(axis=0)

@@ -7,6 +7,7 @@ void of that token. What skipping voids does to a network is told by `skip_voids
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,11 +114,13 @@ def voids(
             moved[rows] = changes[rows][:, rng.permutation(n_layers)]
         draws.append(member.astype(float) @ _void(moved, alpha) / counts[:, None])
     drawn = [*np.stack(draws, axis=1)]
+    least_p = [float(math.factorial(n_layers)) ** -len(texts)] * (n_layers * len(names))
     if len(names) == 2:
         each = _differences(void, member, texts, names)
         signs = rng.choice([-1.0, 1.0], (n_permutations, len(texts)))
         observed.append(each.mean(axis=0))
         drawn.append(signs @ each / len(texts))
+        least_p += [2.0 ** (1 - len(texts))] * n_layers
         names, counts = [*names, f"{names[1]} - {names[0]}"], [*counts, len(kind)]
     found = against_null(
         np.concatenate(observed),
@@ -126,6 +129,7 @@ def voids(
         score="share",
         method="voids",
         null=NULL,
+        least_p=least_p,
         test=test,
     )
     return found.assign(

@@ -94,6 +94,7 @@ def dead_salmon(
     >>> found.provenance["n_networks"], bool((found.table["p"] >= 0.25).all())
     (3, True)
     """
+    test, training = test.own(), training.own()
     test.require(correction=CORRECTIONS)
     training.require(correction=CORRECTIONS)
     networks = training.null_or(ReinitialisedNetwork())

@@ -103,13 +103,35 @@ class Design:
         return int(self.values.shape[1])
 
     def symmetric(self, null: LabelNull) -> bool:
-        """Say whether two labels of equally many samples or blocks could be swapped."""
-        if not isinstance(null, PermutedLabels) or self.within is not None:
+        """Say whether every labelling has a mirror image: two labels swapped, numbers reversed."""
+        if not isinstance(null, PermutedLabels):
             return False
-        if self.exchange is not None and not self.aggregated:
+        numbers = self.tested == [None]
+        y = np.asarray(self.labels, dtype=float) if numbers else codes(self.labels)
+        strata = np.zeros(len(y), np.int64) if self.within is None else codes(self.within)
+        if self.aggregated:
+            y, strata = y[self.first], strata[self.first]
+        elif self.exchange is not None:
+            if null.permutes_blocks(self.labels, self.exchange):
+                return False  # sequences of labels are permuted
+            strata = codes(self.group * (strata.max() + 1) + strata)
+        if not numbers and y.max() != 1:
             return False
-        counts = np.unique(self.labels[self.first], return_counts=True)[1]
-        return len(counts) == 2 and counts[0] == counts[1] and self.tested != [None]
+        up = np.lexsort((y, strata))
+        down = np.lexsort((-y, strata))
+        return bool(np.ptp(y[up] + y[down]) <= 1e-12 * np.ptp(y))
+
+    def centred(self, null: LabelNull, *, linear: bool) -> bool:
+        """Say whether a score without effect has a mean of exactly 0 over all labellings.
+
+        A score that is linear in the labels has, where every sample is as likely to have any label;
+        one that only changes its sign with them, where every labelling has a mirror image.
+        """
+        even = self.exchange is None or (
+            self.aggregated and len(np.unique(np.bincount(self.group))) == 1
+        )
+        free = isinstance(null, PermutedLabels) and even and self.within is None
+        return self.symmetric(null) or (linear and free)
 
     def rank_labels(self) -> None:
         """Put middle ranks in place of labels that are numbers."""
@@ -143,8 +165,8 @@ class Design:
             getattr(part, "values", part), self.labels, coords=self.coords, exchange=self.exchange
         )
 
-    def draw(self, null: LabelNull, n: int, seed: int) -> NDArray[Any]:
-        """Return the labels and n labellings of the null, one a row; of blocks where whole."""
+    def draw(self, null: LabelNull, n: int, seed: int, *, every: bool = False) -> NDArray[Any]:
+        """Return the labels and n (or all) labellings, one a row; of blocks where whole."""
         labels, exchange, within = self.labels, self.exchange, self.within
         if self.aggregated:
             labels, exchange = labels[self.first], None
@@ -158,6 +180,9 @@ class Design:
             )
         drawn = np.empty((n + 1, len(y)), dtype=y.dtype)
         drawn[0] = y
+        if every and isinstance(null, PermutedLabels):
+            drawn[1:] = y[null.every(labels, exchange=exchange, within=within)]
+            return drawn
         for a in range(0, n, 256):
             m = min(256, n - a)
             index = null.draw(labels, m, exchange=exchange, within=within, seed=seed, start=a)

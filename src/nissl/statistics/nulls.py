@@ -11,6 +11,7 @@ re-initialised networks (``reinitialise.py``) answer other questions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -177,6 +178,55 @@ class PermutedLabels:
         NisslError
             Blocks lie across strata, or cannot be permuted whole.
         """
+        places = self._places(labels, exchange, within)
+        home = np.argsort(places.stratum, kind="stable")
+        moved = np.empty((n, len(home)), dtype=np.int64)
+        for d in range(n):
+            rng = np.random.default_rng([seed, start + d])
+            moved[d, home] = np.argsort(places.stratum + rng.random(len(home)))
+        return places.index(moved)
+
+    def every(
+        self,
+        labels: ArrayLike,
+        *,
+        exchange: ArrayLike | None = None,
+        within: ArrayLike | None = None,
+    ) -> NDArray[np.int32]:
+        """Return every different labelling but the given one.
+
+        Parameters
+        ----------
+        labels : array, shape (n_samples,)
+            The labels.
+        exchange, within : array, shape (n_samples,), optional
+            As for `draw`.
+
+        Returns
+        -------
+        array of int32, shape (n_arrangements - 1, n_samples)
+            The sample whose label each sample is given.
+
+        Examples
+        --------
+        >>> labels = np.array([0, 0, 1])
+        >>> labels[PermutedLabels().every(labels)].tolist()
+        [[0, 1, 0], [1, 0, 0]]
+        """
+        places = self._places(labels, exchange, within)
+        moved = np.arange(len(places.stratum))[None]
+        for stratum in np.unique(places.stratum):
+            here = np.flatnonzero(places.stratum == stratum)
+            ways = here[_arrangements(places.label[here])]
+            moved = np.repeat(moved, len(ways), axis=0)
+            moved[:, here] = np.tile(ways, (len(moved) // len(ways), 1))
+        given = (places.label[moved] == places.label).all(axis=1)
+        return places.index(moved[~given])
+
+    def _places(
+        self, labels: ArrayLike, exchange: ArrayLike | None, within: ArrayLike | None
+    ) -> _Places:
+        """Return what is permuted: blocks, or samples that are blocks of their own."""
         y = codes(labels)
         b = np.arange(len(y)) if exchange is None else codes(exchange)
         strata = np.zeros(len(y), dtype=np.int64) if within is None else codes(within)
@@ -190,19 +240,11 @@ class PermutedLabels:
             raise NisslError(
                 "a block lies in more than one stratum of `within`", do="use blocks inside strata"
             )
-        constant = _constant(y, b)
-        order = np.argsort(b, kind="stable") if not constant else None
-        home = np.argsort(of_block, kind="stable")
-        index = np.empty((n, len(y)), dtype=np.int32)
-        moved = np.empty(len(first), dtype=np.int64)
-        for d in range(n):
-            rng = np.random.default_rng([seed, start + d])
-            moved[home] = np.argsort(of_block + rng.random(len(first)))
-            if order is None:
-                index[d] = first[moved][b]
-            else:
-                index[d, order] = order.reshape(len(first), -1)[moved].ravel()
-        return index
+        if _constant(y, b):
+            return _Places(of_block, y[first], b, first, None)
+        order = np.argsort(b, kind="stable").reshape(len(first), -1)
+        sequence = np.unique(y[order], axis=0, return_inverse=True)[1].ravel()
+        return _Places(of_block, sequence, b, first, order)
 
     def log_arrangements(
         self,
@@ -225,20 +267,44 @@ class PermutedLabels:
         float
             Natural logarithm of the number; the smallest p that can be had is its inverse.
         """
-        y = codes(labels)
-        strata = np.zeros(len(y), dtype=np.int64) if within is None else codes(within)
-        if exchange is not None and not self.permutes_blocks(labels, exchange):
-            strata = codes(codes(exchange) * (strata.max() + 1) + strata)
-        elif exchange is not None:
-            b = codes(exchange)
-            first = np.unique(b, return_index=True)[1]
-            strata = strata[first]
-            if _constant(y, b):
-                y = y[first]
+        places = self._places(labels, exchange, within)
+        return _log_multinomial(places.label, places.stratum)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """The blocks that are permuted: the stratum and the label (or sequence of labels) of each."""
+
+    stratum: NDArray[np.int64]
+    label: NDArray[np.int64]
+    block: NDArray[np.int64]  # of every sample
+    first: NDArray[np.int64]  # sample of every block
+    order: NDArray[np.int64] | None  # samples of every block, where labels vary in blocks
+
+    def index(self, moved: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return whose label each sample is given, for the block whose labels each block has."""
+        index = np.empty((len(moved), len(self.block)), dtype=np.int32)
+        for d, row in enumerate(moved):
+            if self.order is None:
+                index[d] = self.first[row][self.block]
             else:
-                rows = y[np.argsort(b, kind="stable")].reshape(len(first), -1)
-                y = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
-        return _log_multinomial(y, strata)
+                index[d, self.order.ravel()] = self.order[row].ravel()
+        return index
+
+
+def _arrangements(label: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return every different order of some labels, as whose label is where."""
+    names, counts = np.unique(label, return_counts=True)
+    if len(names) == 1:
+        return np.arange(len(label))[None]
+    own, rest = (np.flatnonzero(x) for x in (label == names[0], label != names[0]))
+    ways = rest[_arrangements(label[rest])]
+    chosen = np.array(list(combinations(range(len(label)), counts[0])))
+    found = np.empty((len(chosen), len(ways), len(label)), dtype=np.int64)
+    for made, where in zip(found, chosen, strict=True):
+        made[:, where] = own
+        made[:, np.setdiff1d(np.arange(len(label)), where)] = ways
+    return found.reshape(-1, len(label))
 
 
 def codes(column: ArrayLike) -> NDArray[np.int64]:

@@ -55,9 +55,10 @@ def permutation_test(
     exchange : str or array, shape (n_samples,), optional
         The exchangeability block of each sample, where the null does not name it.
     test : Test or None
-        Null (`PermutedLabels` or `CircularShift`), draws (1,000; fewer where a circular shift has
-        fewer), tail, correction over units and labels together, seed. Two-sided by default;
-        "greater" for average precision and for functions. None: scores alone.
+        Null (`PermutedLabels` or `CircularShift`), draws (1,000; where there are no more
+        labellings than that, each once: p is then exact), tail, correction over units and labels
+        together, seed. Two-sided by default; "greater" for average precision and for functions.
+        None: scores alone.
     method : str
         The finding's method.
     device : str, optional
@@ -91,16 +92,23 @@ def permutation_test(
     >>> permutation_test(values, label, progress=False).significant().units
     ['unit[1]']
     """
+    test = None if test is None else test.own()
     usual: LabelNull = PermutedLabels()
     null = usual if test is None else test.null_or(usual, LabelNull)
     data = Design.of(values, labels, exchange, null)
     kernel, name, sided = _kernel(score, data, device)
+    form = None if callable(score) else scores.LINEAR.get(score)
     said: dict[str, str | int | float] = {}
+    centre = None
     if test is not None:
-        said = _options(data, null, test, test.alternative or sided)
+        mirrored = form is not None and data.symmetric(null)
+        said = _options(data, null, test, test.alternative or sided, mirrored=mirrored)
+        if form is not None and data.centred(null, linear=form.linear):
+            centre = form.none
         data.require_exchangeable(null)
     n = int(said.get("n_permutations", 0))
-    drawn = data.draw(null, n, test.seed if test else 0)
+    every = said.get("draws") == "all"
+    drawn = data.draw(null, n, test.seed if test else 0, every=every)
     step = max(BATCH_UNITS, BATCH_BYTES // (8 * max(len(drawn), len(data.labels))))
     rows: list[list[dict[str, NDArray[Any]]]] = [[] for _ in data.tested]
     maxima = np.full(n, -np.inf)
@@ -116,7 +124,7 @@ def permutation_test(
                 if test is None:
                     row["note"] = note
                 else:
-                    row |= _compared(made, note, test, str(said["alternative"]), maxima)
+                    row |= _compared(made, note, test, said, centre, maxima)
                 rows[k].append(row)
             advance(x.shape[1])
     table = data.table(rows, maxima, test)
@@ -169,14 +177,14 @@ def _kernel(
 
 
 def _options(
-    data: Design, null: LabelNull, test: Test, alternative: str
+    data: Design, null: LabelNull, test: Test, alternative: str, *, mirrored: bool
 ) -> dict[str, str | int | float]:
     """Return the options of the test, the draws to make and the least p they can reach."""
     n, tail = test.draws(1000), test.tail
     log_count = null.log_arrangements(data.labels, exchange=data.exchange, within=data.within)
     count = float(np.exp(min(log_count, 50.0)))
-    # Groups of equal size may be swapped, which is as extreme on the other side.
-    least = (2 if alternative == "two-sided" and data.symmetric(null) else 1) / count
+    # A mirror image is as extreme on the other side.
+    least = (2 if alternative == "two-sided" and mirrored else 1) / count
     if least > test.smallest_p * (1 + 1e-9):
         raise NotExchangeable(
             f"the null has only {count:.0f} different arrangements, so that no p can be below "
@@ -185,7 +193,9 @@ def _options(
             do="record more blocks, choose smaller blocks that are still exchangeable, "
             "or accept a larger smallest_p",
         )
-    if not isinstance(null, PermutedLabels):
+    # Where there are no more labellings than draws, each is had once and p is exact.
+    every = isinstance(null, PermutedLabels) and 3 <= round(count) <= n + 1
+    if every or not isinstance(null, PermutedLabels):
         n = min(n, max(2, round(count) - 1))
     if tail != "permutation" and count < 10 * n:
         raise NisslError(
@@ -194,6 +204,7 @@ def _options(
         )
     return {
         "n_permutations": n,
+        "draws": "all" if every else "random",
         "seed": test.seed,
         "tail": tail,
         "alternative": alternative,
@@ -203,13 +214,25 @@ def _options(
 
 
 def _compared(
-    made: Array, note: NDArray[np.str_], test: Test, alternative: str, maxima: Array
+    made: Array,
+    note: NDArray[np.str_],
+    test: Test,
+    said: dict[str, str | int | float],
+    centre: float | None,
+    maxima: Array,
 ) -> dict[str, NDArray[Any]]:
     """Compare scores with their draws, and let `maxima` hold the largest of each draw.
 
     What could not be tested has p of 1, extremity of 0 and a note.
     """
-    out = pvalues.compare(made[0], made[1:], alternative=alternative, tail=test.tail)
+    out = pvalues.compare(
+        made[0],
+        made[1:],
+        alternative=str(said["alternative"]),
+        tail=test.tail,
+        centre=centre,
+        least_p=said["least_p"],
+    )
     flat = (note == "") & ~(out.null_sd > 0)
     notes = np.where(flat, "not tested: the null does not vary or is not finite", note)
     tested = notes == ""

@@ -59,6 +59,8 @@ def compare(
     *,
     alternative: str = "two-sided",
     tail: str = "permutation",
+    centre: float | None = None,
+    least_p: ArrayLike = 0.0,
 ) -> Compared:
     """Compare scores with draws of them under a null, each unit with its own.
 
@@ -76,6 +78,12 @@ def compare(
     tail : {"permutation", "normal", "gpd"}
         How to go below 1 / (n_draws + 1). Where the approximation does not fit, normal falls back
         to gpd and gpd to permutation; `tail` of the result says which it was.
+    centre : float, optional
+        The mean of the null, where it is known. A two-sided test then counts a draw as far on the
+        other side as the score among those that reach it, which the mean of the draws, being one of
+        a sample, would miss.
+    least_p : float, or array of shape (n_units,)
+        No p is below it: one in the number of different draws that the null has.
 
     Returns
     -------
@@ -117,6 +125,9 @@ def compare(
     spread = np.where(varies & (spread > 0), spread, np.inf)
     extremity = _orient((scores - mean) / spread, alternative)
     drawn = _orient((null - mean) / spread, alternative)
+    if centre is not None and alternative == "two-sided":
+        mirrored = np.abs(null + scores - 2 * centre) <= TOLERANCE * spread
+        drawn = np.where(mirrored & varies, np.maximum(drawn, extremity), drawn)
     reached = (drawn >= extremity - TOLERANCE).sum(axis=0)
     p = np.where(varies, (1 + reached) / (n + 1), 1.0)
     how = np.full(len(p), "permutation", dtype="<U11")
@@ -125,7 +136,7 @@ def compare(
         _normal(scores, null, null_mean, null_sd, alternative, p, how, todo)
     if tail != "permutation":
         _gpd(extremity, drawn, reached, p, how, todo)
-    return Compared(null_mean, null_sd, extremity, drawn, p, how)
+    return Compared(null_mean, null_sd, extremity, drawn, np.maximum(p, least_p), how)
 
 
 def against_null(
@@ -137,6 +148,7 @@ def against_null(
     method: str,
     null: str,
     alternative: str = "two-sided",
+    least_p: ArrayLike = 0.0,
     test: Test = Test(),
 ) -> Finding:
     """Make a Finding of scores and their draws under any null: networks, directions, units.
@@ -153,6 +165,8 @@ def against_null(
         What the score, the method and the null are called.
     alternative : {"two-sided", "greater", "less"}
         Which scores are extreme, where the test does not say.
+    least_p : float, or array of shape (n_units,)
+        No p is below it: one in the number of different draws that the null has.
     test : Test
         Tail, correction over all rows, alternative; the draws are made.
 
@@ -181,7 +195,8 @@ def against_null(
     if null_draws.ndim == 2 and null_draws.shape[1] == 1:
         null_draws = np.broadcast_to(null_draws, (len(null_draws), len(scores)))
     alternative = test.alternative or alternative
-    made = compare(scores, null_draws, alternative=alternative, tail=test.tail)
+    test = test.own()
+    made = compare(scores, null_draws, alternative=alternative, tail=test.tail, least_p=least_p)
     tested = made.null_sd > 0
     known = units if isinstance(units, pd.DataFrame) else pd.DataFrame({"unit": list(units)})
     table = known.reset_index(drop=True).assign(
@@ -242,6 +257,7 @@ def corrected(p: Array, extremity: Array, maxima: Array, test: Test) -> Array:
     """
     from nissl.statistics.correction import benjamini_hochberg, bonferroni, max_statistic
 
+    test = test.own()
     if test.correction == "bh":
         return benjamini_hochberg(p)
     if test.correction == "bonferroni":

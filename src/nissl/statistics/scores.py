@@ -39,6 +39,10 @@ class LinearScore:
         Values are replaced by their mid-ranks first.
     numeric : bool
         Labels may be numbers; else each label is tested against the rest.
+    linear : bool
+        The score itself is linear in labels, where their sum of squares stays the same.
+    none : float
+        The score where there is no effect.
     of : callable
         ``of(r, ss_values, ss_labels, n)``: the score from the correlation ``r`` (n_draws, n_units),
         the sums of squares of values (n_units,) and of labels (n_draws, 1), and the samples.
@@ -51,6 +55,8 @@ class LinearScore:
 
     ranks: bool
     numeric: bool
+    linear: bool
+    none: float
     of: Callable[[Array, Array, Array, int], Array]
 
 
@@ -69,11 +75,11 @@ def _auroc(r: Array, ss_values: Array, ss_labels: Array, n: int) -> Array:
 
 
 LINEAR = {
-    "mean_difference": LinearScore(ranks=False, numeric=False, of=_slope),
-    "cohens_d": LinearScore(ranks=False, numeric=False, of=_cohens_d),
-    "correlation": LinearScore(ranks=False, numeric=True, of=lambda r, v, y, n: r),
-    "spearman": LinearScore(ranks=True, numeric=True, of=lambda r, v, y, n: r),
-    "auroc": LinearScore(ranks=True, numeric=False, of=_auroc),
+    "mean_difference": LinearScore(False, False, True, 0.0, _slope),
+    "cohens_d": LinearScore(False, False, False, 0.0, _cohens_d),
+    "correlation": LinearScore(False, True, True, 0.0, lambda r, v, y, n: r),
+    "spearman": LinearScore(True, True, True, 0.0, lambda r, v, y, n: r),
+    "auroc": LinearScore(True, False, True, 0.5, _auroc),
 }
 
 

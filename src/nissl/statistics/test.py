@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
 from nissl.errors import NisslError, require_known
 from nissl.statistics.nulls import Null
 
-__all__ = ["ALTERNATIVES", "CORRECTIONS", "TAILS", "Test"]
+__all__ = ["ALTERNATIVES", "CORRECTIONS", "OWN", "TAILS", "Test"]
 
+OWN = "own"  # the method's own
 TAILS = ("permutation", "normal", "gpd")
 ALTERNATIVES = ("two-sided", "greater", "less")
 CORRECTIONS = ("max", "bh", "bonferroni")
@@ -33,11 +34,13 @@ class Test:
     null : Null, optional
         What is drawn: `PermutedLabels`, `CircularShift`, `MatchedUnits`, `ReinitialisedNetwork`. By
         default the method's own null, which its documentation names.
-    tail : {"permutation", "normal", "gpd"}
+    tail : {"own", "permutation", "normal", "gpd"}
         How p goes below 1 / (n_permutations + 1): not at all, or by a normal or a generalised
-        Pareto tail fitted to the draws. Each row of a Finding names its tail.
-    correction : {"max", "bh", "bonferroni"} or None
-        Over everything that was searched: units, labels and layers together.
+        Pareto tail fitted to the draws. Each row of a Finding names its tail. "own" is the
+        method's own: "permutation" unless its documentation says otherwise.
+    correction : {"own", "max", "bh", "bonferroni"} or None
+        Over everything that was searched: units, labels and layers together. "own" is the
+        method's own: "max" unless its documentation says otherwise.
     alternative : {"two-sided", "greater", "less"}, optional
         Which scores are extreme; by default the method's own.
     smallest_p : float
@@ -60,8 +63,8 @@ class Test:
 
     n_permutations: int | None = None
     null: Null | None = None
-    tail: str = "permutation"
-    correction: str | None = "max"
+    tail: str = OWN
+    correction: str | None = OWN
     alternative: str | None = None
     smallest_p: float = 0.05
     seed: int = 0
@@ -69,13 +72,39 @@ class Test:
     __test__: ClassVar[bool] = False  # no class of tests, whatever pytest makes of its name
 
     def __post_init__(self) -> None:
-        require_known("tail", self.tail, TAILS)
+        require_known("tail", self.tail, (OWN, *TAILS))
         if self.correction is not None:
-            require_known("correction", self.correction, CORRECTIONS)
+            require_known("correction", self.correction, (OWN, *CORRECTIONS))
         if self.alternative is not None:
             require_known("alternative", self.alternative, ALTERNATIVES)
         if self.n_permutations is not None and self.n_permutations < 2:
             raise NisslError(f"{self.n_permutations} draws are too few", do="use at least 19")
+
+    def own(self, *, tail: str = "permutation", correction: str | None = "max") -> Test:
+        """Return the test with the method's own tail and correction where it asks for them.
+
+        Parameters
+        ----------
+        tail : {"permutation", "normal", "gpd"}
+            The method's own.
+        correction : {"max", "bh", "bonferroni"} or None
+            The method's own.
+
+        Returns
+        -------
+        Test
+            One that says what is done.
+
+        Examples
+        --------
+        >>> Test(tail="normal").own(tail="gpd", correction="bh").correction
+        'bh'
+        """
+        return replace(
+            self,
+            tail=tail if self.tail == OWN else self.tail,
+            correction=correction if self.correction == OWN else self.correction,
+        )
 
     def draws(self, usual: int) -> int:
         """Return the number of draws.
@@ -128,7 +157,7 @@ class Test:
         Parameters
         ----------
         **known : sequence
-            What each of the named options may be.
+            What each of the named options may be, besides the method's own.
 
         Raises
         ------
@@ -137,7 +166,7 @@ class Test:
         """
         for option, values in known.items():
             given = getattr(self, option)
-            if given not in values:
+            if given != OWN and given not in values:
                 raise NisslError(
                     f"{option}={given!r} is not what this test can do",
                     where=option,
