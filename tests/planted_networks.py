@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.behaviour import ablation_effect, keeping
+from nissl.behaviour import ablation_effect, head_damage, keeping
 from nissl.network import Network
-from nissl.selectivity import comparative, erasing, gated_function, head_damage
+from nissl.selectivity import comparative, erasing, gated_function
 from nissl.statistics import Finding, Test
 from tiny import SPECIAL, WORDS, Words, pair_tokenizer, tiny
 

@@ -16,7 +16,13 @@ import numpy as np
 import pandas as pd
 
 import nissl
-from nissl.behaviour import answer_contributions, choice_attributions, divergence_from_uniform
+from nissl.behaviour import (
+    answer_contributions,
+    choice_attributions,
+    divergence_from_uniform,
+    head_damage,
+    pair_conductance,
+)
 from nissl.network import Network
 from nissl.network.gradients import gradient_times_activation
 from nissl.recording import aggregate, as_recording
@@ -28,11 +34,9 @@ from nissl.selectivity import (
     families,
     gated_function,
     hallucination_neurons,
-    head_damage,
     language_neurons,
     lazy,
     massive,
-    pair_conductance,
     plnd,
     position_information,
     programming_neurons,

@@ -11,8 +11,8 @@ top 1%, or but 1% of other neurons of the same layers that write as much.
 import pandas as pd
 
 import nissl
-from nissl.behaviour import halves, keeping, known, output_magnitude
-from nissl.selectivity import comparative, head_damage
+from nissl.behaviour import halves, head_damage, keeping, known, output_magnitude
+from nissl.selectivity import comparative
 from nissl.statistics import Test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure
 

@@ -33,10 +33,11 @@ from nissl.behaviour import (
     RankingMeasure,
     ablation_effect,
     output_magnitude,
+    pair_conductance,
     pair_scores,
     reciprocal_ranks,
 )
-from nissl.selectivity import pair_conductance, relevance
+from nissl.selectivity import relevance
 from nissl.statistics import MatchedUnits, Test
 from nissl.training import Batches, train
 

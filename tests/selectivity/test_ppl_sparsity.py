@@ -1,4 +1,4 @@
-"""A network of which a fifth of the neurons matters, tails against a slow search, and chance."""
+"""A network of which a fifth of the neurons matters, and chance."""
 
 from types import SimpleNamespace
 
@@ -10,11 +10,11 @@ from torch import nn
 import nissl
 from nissl import NisslError
 from nissl.behaviour import losses
+from nissl.behaviour.tail_error import Tails
 from nissl.network.sites.architectures import Architecture, Matrices
 from nissl.network.sites.hook_points import Input
 from nissl.selectivity import ppl_sparsity, thresholded
 from nissl.selectivity.ppl_sparsity import _searched
-from nissl.selectivity.tails import Tails
 from tiny import ids, tiny
 
 GROUPS, WORDS, N_NEURONS = 5, 30, 40
@@ -95,44 +95,6 @@ def test_the_edit_is_what_was_measured(planted):
     assert np.exp(there) == pytest.approx(found.provenance["perplexity_thresholded"])
     for x in left.values():
         assert ((x != 0).sum(-1) == N_NEURONS / GROUPS).all()
-
-
-def slow_error(activity, write, threshold):
-    errors = []
-    for row in activity:
-        terms = [a * w for a, w in zip(row, write, strict=True)]
-        tail = sum(t for t in terms if np.linalg.norm(t) <= threshold) + np.zeros(write.shape[1])
-        errors.append(np.linalg.norm(tail) / np.linalg.norm(sum(terms)))
-    return np.mean(errors)
-
-
-def test_tails_are_those_of_a_slow_search():
-    rng = np.random.default_rng(1)
-    activity, write = rng.standard_normal((6, 20)) ** 3, rng.standard_normal((20, 8))
-    tails = Tails(activity, write)
-    sizes = np.sort(np.abs(activity).ravel() * np.tile(np.linalg.norm(write, axis=1), 6))
-    for error in (0.05, 0.2, 0.5):
-        level = tails.threshold(error)
-        assert tails.error(level) == pytest.approx(slow_error(activity, write, level), rel=1e-5)
-        assert tails.error(level) <= error
-        longer = sizes[np.searchsorted(sizes, level) + 1] * (1 + 1e-6)
-        assert slow_error(activity, write, longer) > error * 0.9  # it could hardly be longer
-        assert tails.ratio(level) == np.mean(
-            np.abs(activity) * np.linalg.norm(write, axis=1) > level
-        )
-    assert tails.threshold(0.0) == -1
-    assert tails.ratio(tails.threshold(1.0)) == 0
-
-
-def test_chance_is_that_of_random_choices():
-    rng = np.random.default_rng(2)
-    activity, write = rng.standard_normal((40, 300)), rng.standard_normal((300, 32))
-    tails = Tails(activity, write)
-    kept = tails.chance(0.6)
-    dropped = rng.random((30, *activity.shape)) >= kept
-    out = np.linalg.norm(activity @ write, axis=1)
-    errors = np.linalg.norm((activity * dropped) @ write, axis=2) / out
-    assert errors.mean() == pytest.approx(0.6, abs=0.01)
 
 
 def test_no_gain_over_chance_where_all_contributions_are_alike():

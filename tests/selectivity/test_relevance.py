@@ -11,13 +11,14 @@ from nissl import NisslError
 from nissl.behaviour import (
     ablation_effect,
     output_magnitude,
+    pair_conductance,
     pair_scores,
     reciprocal_ranks,
 )
 from nissl.behaviour.pairs import log_odds
 from nissl.errors import TooFewSamples
 from nissl.recording import as_recording
-from nissl.selectivity import pair_conductance, relevance
+from nissl.selectivity import relevance
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
 from tiny import SPECIAL, WORDS, pair_tokenizer, tiny
@@ -195,7 +196,7 @@ def test_bad_input_is_refused():
         pair_scores(net, pairs.drop(columns="passage"))
     with pytest.raises(NisslError, match="no pairs"):
         pair_conductance(net, pairs.iloc[:0], sites="open")
-    with pytest.raises(NisslError, match="query or pair"):
+    with pytest.raises(NisslError, match="blank"):
         pair_conductance(net, pairs, sites="open", blank="passage")
     with pytest.raises(NisslError, match="leave room for its passage"):
         pair_scores(net, pairs, window=4, progress=False)

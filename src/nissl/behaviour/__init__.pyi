@@ -13,6 +13,7 @@ from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
 from .facts import halves as halves
 from .facts import known as known
+from .head_ablation import head_damage as head_damage
 from .keeping import keeping as keeping
 from .losses import losses as losses
 from .measures import AnswerMeasure as AnswerMeasure
@@ -24,6 +25,7 @@ from .metrics import kl as kl
 from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference
 from .output_magnitude import output_magnitude as output_magnitude
+from .pair_conductance import pair_conductance as pair_conductance
 from .pairs import pair_scores as pair_scores
 from .patching_grid import patching_grid as patching_grid
 from .prompt_scorer import PromptScorer as PromptScorer

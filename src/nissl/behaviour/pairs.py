@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["check_pairs", "encode_pairs", "log_odds", "pair_scores"]
+__all__ = ["as_truth", "by_length", "check_pairs", "encode_pairs", "log_odds", "pair_scores"]
 
 
 def pair_scores(
@@ -74,12 +74,12 @@ def pair_scores(
     check_pairs(pairs, needed=("query", "passage"))
     of = score or log_odds
     found = np.zeros(len(pairs))
-    order = np.argsort(pairs["query"].str.len() + pairs["passage"].str.len(), kind="stable")
+    order = by_length(pairs)
     with progress_bar(
         f"Ranking with {net.name}", total=len(order), unit="pairs", progress=progress
     ) as advance:
         for start in range(0, len(order), batch_size):
-            rows = np.asarray(order)[start : start + batch_size]
+            rows = order[start : start + batch_size]
             inputs, _ = encode_pairs(net, pairs.iloc[rows], window=window)
             with torch.inference_mode():
                 output = call_model(net, tensor_call(net, inputs))
@@ -201,3 +201,18 @@ def encode_pairs(
             "fast one of transformers and have a padding token",
         ) from error
     return dict(made), np.array([[part == 0 for part in row] for row in parts])
+
+
+def by_length(pairs: pd.DataFrame) -> NDArray[np.int64]:
+    """Return the rows from the shortest pair to the longest, so that little is padded."""
+    return np.asarray(
+        np.argsort(pairs["query"].str.len() + pairs["passage"].str.len(), kind="stable")
+    )
+
+
+def as_truth(labels: NDArray[Any], name: str) -> NDArray[np.bool_]:
+    """Return labels as true and false."""
+    given = np.asarray(labels)
+    if not np.isin(given, [0, 1]).all():
+        raise NisslError("a label is neither true nor false", where=name, do="give True or False")
+    return given.astype(bool)

@@ -9,7 +9,6 @@ from .gated_function import gated_function as gated_function
 from .growth import Growth as Growth
 from .growth import growth as growth
 from .hallucination_neurons import hallucination_neurons as hallucination_neurons
-from .head_ablation import head_damage as head_damage
 from .language_neurons import language_neurons as language_neurons
 from .lazy import lazy as lazy
 from .massive import layer_ratios as layer_ratios
@@ -25,7 +24,6 @@ from .ppl_sparsity import ppl_sparsity as ppl_sparsity
 from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons
 from .relation import relation as relation
-from .relevance import pair_conductance as pair_conductance
 from .relevance import relevance as relevance
 from .sparsing_law import SparsingLaw as SparsingLaw
 from .sparsing_law import sparsing_law as sparsing_law

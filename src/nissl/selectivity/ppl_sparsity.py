@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.behaviour.losses import losses
+from nissl.behaviour.tail_error import Tails
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
-from nissl.selectivity.tails import Tails
 from nissl.statistics import Finding
 
 if TYPE_CHECKING:

@@ -10,9 +10,11 @@ import numpy as np
 from nissl.recording import Recording, as_recording
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["recording_of", "units_of"]
+__all__ = ["recording_of", "unit_table", "units_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -64,3 +66,13 @@ def units_of(net: BaseNetwork, widths: Mapping[str, int]) -> dict[str, Array]:
         "layer": np.repeat([-1 if layer is None else layer for layer in layers], sizes),
         "index": np.concatenate([np.arange(size) for size in sizes]),
     }
+
+
+def unit_table(net: BaseNetwork, widths: Mapping[str, int]) -> pd.DataFrame:
+    """Return the same as a table, with the units' addresses first."""
+    import pandas as pd
+
+    table = pd.DataFrame(units_of(net, widths))
+    unit = [f"{site}[{i}]" for site, n in widths.items() for i in range(n)]
+    table.insert(0, "unit", unit)
+    return table
