@@ -185,8 +185,16 @@ class EditBatch:
         def own(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.chunk(self.n_copies)[number]
 
+        def share(count: int | None) -> int | None:
+            return None if count is None else count // self.n_copies
+
         return replace(
-            batch, ids=own(batch.ids), positions=own(batch.positions), prompt=own(batch.prompt)
+            batch,
+            ids=own(batch.ids),
+            positions=own(batch.positions),
+            prompt=own(batch.prompt),
+            size=share(batch.size),
+            n_prompts=share(batch.n_prompts),
         )
 
 

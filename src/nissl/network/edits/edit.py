@@ -173,6 +173,8 @@ class Change:
     def begin(self, batch: Batch) -> None:
         """Begin a prompt: see `Edit`."""
         self.places.begin(batch)
+        begin = getattr(self.rule, "begin", None)
+        self.rule = self.rule if begin is None else begin(batch)
 
     def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: Phase) -> Tensor | None:
         """Return the site's tensor with the chosen values replaced: see `Edit`."""

@@ -14,7 +14,7 @@ from nissl.errors import NisslError
 from nissl.network.edits.edit import Edit, as_edits, parts_of
 from nissl.network.edits.weight_edit import WeightEdit
 from nissl.network.run.caches import check_cache, tag_cache
-from nissl.network.sites.batch import Batch, watch_batch
+from nissl.network.sites.batch import Batch, encoder_path, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
 from nissl.network.sites.site import Site, body_path
 
@@ -75,7 +75,7 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
                 stack.enter_context(edit.applied(net))
         stack.enter_context(watch_batch(net.model, net.body, block.begin))
         for module in dict.fromkeys((net.model, net.body)):
-            stack.callback(module.register_forward_hook(block.end, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(block.end).remove)
         fired = stack.enter_context(visiting(net.model, block.visits(), batch=lambda: block.batch))
         net.editing += [site for site, _ in block.visits()]
         net.edit_blocks.append(block)
@@ -99,6 +99,8 @@ class Block:
         self.prompts = 0
         self.sites = [sites_of_edit(net, edit) for edit in edits]
         self.body = body_path(net.model)
+        self.encoder = encoder_path(net.model)
+        self.sides = [self._side(*each) for each in zip(edits, self.sites, strict=True)]
 
     def __repr__(self) -> str:
         return f"[{', '.join(map(repr, self.edits))}]"
@@ -114,23 +116,47 @@ class Block:
             check_cache(self.net, batch.cache)
             self.batch = batch
             return
-        self.batch = replace(batch, prompt=self._told(batch))
+        self.batch = batch = self._told(batch)
         self.prompts += 1
-        for edit in self.edits:
-            edit.begin(self.batch)
+        for edit, side in zip(self.edits, self.sides, strict=True):
+            if side == "decoder" and batch.decoder is not None:
+                edit.begin(batch.decoder)
+            elif side != "decoder" and (self.encoder is None or batch.size is not None):
+                edit.begin(batch)
 
-    def _told(self, batch: Batch) -> Tensor | None:
-        """Return the prompts' lengths that `generate` tells, one for each row (beams, samples)."""
-        if not self.net.prompt_lengths or batch.positions is None:
-            return None
+    def _told(self, batch: Batch) -> Batch:
+        """Return the batch with the prompts that `generate` tells of."""
+        if not self.net.prompt_lengths:
+            return batch
         told = self.net.prompt_lengths[-1]
-        return told.repeat_interleave(len(batch.positions) // len(told))
+        if self.encoder is None:
+            return _with_prompts(batch, told)
+        decoder = None if batch.decoder is None else _with_prompts(batch.decoder, told)
+        return replace(batch, decoder=decoder)
 
-    def end(self, module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+    def _side(self, edit: Any, sites: tuple[list[Site], set[str]]) -> str | None:
+        """Return on which side of an encoder-decoder an edit acts."""
+        if self.encoder is None:
+            return None
+        sides = {self._is_encoder(site) for site in sites[0]}
+        placed = [p for p in parts_of(edit) if getattr(p, "places", None) is not None]
+        if len(sides) > 1 and any(p.places.positions is not None for p in placed):
+            raise NisslError(
+                "positions in the encoder are not those in the decoder",
+                where=repr(edit),
+                do="give each its own edit",
+            )
+        return "encoder" if True in sides else "decoder"
+
+    def _is_encoder(self, site: Site) -> bool:
+        return f"{site.hook_point.path}.".startswith(f"{self.encoder}.")
+
+    def end(self, module: nn.Module, args: Any, output: Any) -> None:
         """Count the call that succeeded, and mark the cache that it filled."""
         self.finish()
-        tag_cache(self.net, kwargs.get("past_key_values"))
-        tag_cache(self.net, getattr(output, "past_key_values", None))
+        filled = (getattr(output, name, None) for name in ("past_key_values", "cache_params"))
+        for cache in (None if self.batch is None else self.batch.cache, *filled):
+            tag_cache(self.net, cache)
 
     def finish(self, later: Collection[str] = ()) -> None:
         """Note that a call reached all sites but those that lie later than it went."""
@@ -179,7 +205,10 @@ class Block:
 
     def _positions(self, site: Site, x: Tensor, copies: int) -> Tensor | None:
         """Return the positions of a site's tensor, or of one of its copies."""
-        positions = None if self.batch is None else self.batch.positions
+        batch = self.batch
+        if batch is not None and self.encoder is not None and not self._is_encoder(site):
+            batch = batch.decoder
+        positions = None if batch is None else batch.positions
         if positions is not None and len(x) == copies * len(positions):
             x = x[: len(positions)]
         if positions is None or x.ndim < 3 or len(x) != len(positions):
@@ -190,6 +219,14 @@ class Block:
         # Generation asks for the last logits only.
         outside = not f"{site.hook_point.path}.".startswith(f"{self.body}.")
         return positions[:, -length:] if outside and length < positions.shape[1] else None
+
+
+def _with_prompts(batch: Batch, lengths: Tensor) -> Batch:
+    """Return a batch that knows its prompts, of which each may have several rows (beams)."""
+    if batch.positions is None:
+        return batch
+    each = lengths.repeat_interleave(len(batch.positions) // len(lengths))
+    return replace(batch, prompt=each, n_prompts=len(lengths))
 
 
 def sites_of_edit(net: BaseNetwork, edit: Edit) -> tuple[list[Site], set[str]]:

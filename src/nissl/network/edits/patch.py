@@ -163,7 +163,7 @@ class Patch:
         if mask is not None and not bool(mask.any()):
             return None
         chosen = self.chosen[site]
-        old, source = chosen.of(x, site), self.at[site].to(x)
+        old, source = chosen.of(x, site), self.places.rows(self.at[site].to(x), len(x))
         if len(source) not in (1, len(x)) or source.ndim != x.ndim:
             raise _misfit(source, old, site)
         if positions is None or source.ndim != 3:

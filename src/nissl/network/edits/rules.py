@@ -15,6 +15,7 @@ from nissl.network.edits.values import PerUnit, as_tensor, reference_rows
 if TYPE_CHECKING:
     from nissl.network.edits.selection import Chosen
     from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.batch import Batch
 
 __all__ = ["Added", "Bounded", "Mean", "Projected", "Resample", "Scaled", "SetTo"]
 
@@ -112,10 +113,16 @@ class Resample:
     reference: Any
     seed: int
     rows: dict[str, Tensor] = field(default_factory=dict)
+    n_each: int = 1  # rows of one item: beams, samples
 
     def bind(self, net: BaseNetwork, chosen: Mapping[str, Chosen]) -> Resample:
         """Take the reference's activity."""
         return replace(self, rows=reference_rows(net, self.reference, chosen))
+
+    def begin(self, batch: Batch) -> Resample:
+        """Note how many rows each item has."""
+        size, n = batch.size, batch.n_prompts
+        return replace(self, n_each=1 if size is None or n is None else size // n)
 
     def __call__(self, site: str, x: Tensor, positions: Tensor | None) -> Tensor:
         """Return activity of random samples."""
@@ -124,7 +131,8 @@ class Resample:
         if place is None:
             n = x[0, ..., 0].numel()
             place = torch.arange(n, device=x.device).expand(len(x), n).reshape(x.shape[:-1])
-        item = torch.arange(len(x), device=x.device).reshape(-1, *[1] * (x.ndim - 2))
+        item = torch.arange(len(x), device=x.device) // self.n_each
+        item = item.reshape(-1, *[1] * (x.ndim - 2))
         return rows[_mixed(place + item * 1_000_003 + self.seed * 7_919_777) % len(rows)]
 
 

@@ -207,6 +207,8 @@ class Places:
         self.lengths: Tensor | None = None
         self.width: int | None = None
         self.generated = 0
+        self.n_rows: int | None = None
+        self.n_items: int | None = None
         self.hit = self.everywhere
 
     @property
@@ -219,8 +221,9 @@ class Places:
         return Places(self.positions, self.items)
 
     def begin(self, batch: Batch) -> None:
-        """Note where the prompt of each item ends."""
+        """Note where the prompt of each item ends, and how many rows the items have."""
         self.lengths = batch.prompt_lengths
+        self.n_rows, self.n_items = batch.size, batch.n_prompts or batch.size
         if self.lengths is not None and batch.positions is not None:
             beyond = batch.positions.amax(1) + 1 - self.lengths.to(batch.positions.device)
             self.generated = int(beyond.max())
@@ -235,14 +238,33 @@ class Places:
             mask = self._of_positions(x, positions, phase, site).to(x.device)
             mask = mask.reshape(*mask.shape, *[1] * (x.ndim - 1 - mask.ndim))
         if self.items is not None:
-            chosen = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-            try:
-                chosen[self.items] = True
-            except IndexError as error:
-                raise NisslError(f"the batch has {len(x)} items: {error}", where=site) from None
-            mask = mask & chosen.reshape(-1, *[1] * (x.ndim - 2))
+            mask = mask & self._of_items(x, site).reshape(-1, *[1] * (x.ndim - 2))
         self.hit = self.hit or bool(mask.any())
         return mask
+
+    def _of_items(self, x: Tensor, site: str) -> Tensor:
+        """Return the rows of the chosen items, shape (batch,); a prompt has a row for each beam."""
+        n = len(x) if self.n_items is None else self.n_items
+        if self.n_rows not in (None, len(x)):
+            raise NisslError(
+                f"a tensor of shape {tuple(x.shape)} has not one row for each of {self.n_rows} "
+                "items, so that none can be chosen",
+                where=site,
+                do="leave items out, or choose another site",
+            )
+        chosen = torch.zeros(n, dtype=torch.bool, device=x.device)
+        try:
+            chosen[self.items] = True
+        except IndexError as error:
+            raise NisslError(f"the batch has {n} items: {error}", where=site) from None
+        return self.rows(chosen, len(x))
+
+    def rows(self, of_items: Tensor, n_rows: int) -> Tensor:
+        """Return what is given for each item for each row of a batch, n_rows of them."""
+        several = self.n_items is not None and len(of_items) == self.n_items
+        if not several or n_rows % len(of_items):
+            return of_items
+        return of_items.repeat_interleave(n_rows // len(of_items), 0)
 
     def _of_positions(self, x: Tensor, positions: Tensor | None, phase: Phase, site: str) -> Tensor:
         wanted: Any = self.positions
@@ -290,6 +312,7 @@ class Places:
     ) -> Tensor:
         if phase == "decode":
             return torch.zeros((), dtype=torch.bool)
+        wanted = self.rows(wanted, len(x))
         fits = self.width is None or positions is None or wanted.shape[1] in (1, self.width)
         if fits and positions is not None and self.lengths is not None:
             # The mask is of the prompt. Generation without a cache gives what follows it too, and

@@ -111,7 +111,7 @@ def reference_rows(
     else:
         from nissl.network.run.forward import run, single_call
 
-        call = single_call(net, reference)
+        call = single_call(net, reference, sites=net.find(list(chosen)))
         raw, mask = run(net, call, sites=list(chosen)), call.mask
     rows = {}
     for name, c in chosen.items():

@@ -101,7 +101,7 @@ def gradients(
         values[site.name].append(x.detach().clone())
         return x + zero
 
-    call = single_call(net, inputs, padding=padding)
+    call = single_call(net, inputs, padding=padding, sites=found)
     with visited(net, [(site, probe) for site in found], gradients=True) as fired:
         output = call_model(net, call)
         fired.require(why="differentiated")

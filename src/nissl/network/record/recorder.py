@@ -14,7 +14,7 @@ from nissl.network.record.memory_sink import Memory
 from nissl.network.record.site_samples import Grid, grids_of, grouped, unit_columns
 from nissl.network.run.calls import call_model
 from nissl.network.run.early_stop import Stopped, knows_order
-from nissl.network.run.plan import Plan, Step, plan_of, steps
+from nissl.network.run.plan import Plan, Step, of_side, plan_of, steps
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
 from nissl.progress import progress_bar
@@ -107,6 +107,7 @@ def record(
     plan = plan_of(
         net, inputs, batch_size=batch_size, window=window, stride=stride, bos=bos, padding=padding
     )
+    plan = of_side(net, plan, net.find(sites))
     grids = grids_of(net, plan, sites)
     attrs = provenance(net, plan, seed=seed)
     if store is not None:
@@ -172,6 +173,7 @@ def stream(
         As in `record`.
     """
     plan = plan_of(net, inputs, batch_size=batch_size, window=window, stride=stride, bos=bos)
+    plan = of_side(net, plan, net.find(sites))
     grids = grids_of(net, plan, sites)
     samples: dict[tuple[int, tuple[int, ...]], Mapping[str, np.ndarray[Any, Any]]] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,9 +77,41 @@ class Grid:
         return plan.samples(items, None if self.tokens else self.places, self.names)
 
     def rows(self, x: Tensor, step: Step) -> Tensor:
-        """Return the samples of a call, shape (n_rows, n_units), without a copy where all are."""
+        """Return the samples of a call, shape (n_rows, n_units), without a copy where all are.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, place..., unit)
+            The site's; of a module that is given all tokens of the batch in one row,
+            (batch x position, unit).
+        step : Step
+            The call.
+
+        Returns
+        -------
+        Tensor, shape (n_rows, n_units)
+            As many as the plan has.
+
+        Raises
+        ------
+        NisslError
+            There are not as many values as samples.
+        """
+        mask = step.call.mask
+        if self.tokens and mask is not None:
+            expected, fits = tuple(mask.shape), x.shape[:-1] in (mask.shape, (mask.numel(),))
+        else:
+            expected = (len(step.items), *self.places)
+            fits = x.shape[:-1] == expected
+        if not fits or x.shape[-1] != self.width:
+            raise NisslError(
+                f"the site gives {tuple(x.shape)} for samples of {expected}, {self.width} units "
+                "each, so that it is not known which value belongs to which",
+                where=self.site.name,
+                do="give batch_size=1; net.run(inputs, sites=...) returns raw tensors",
+            )
         if self.tokens and step.keep is not None:
-            return x[step.keep]
+            return x.reshape(*step.keep.shape, self.width)[step.keep]
         return x.reshape(-1, self.width)
 
 
@@ -114,10 +147,13 @@ def grids_of(net: BaseNetwork, plan: Plan, sites: str | Iterable[str]) -> list[G
         call_model(net, probe, until=found)
         fired.require(why="recorded")
     sequence = None if probe.mask is None or not plan.tokens else tuple(probe.mask.shape)
-    return [_grid(site, shapes[site.name], sequence) for site in found]
+    n_items = plan.n_probed if sequence is None else sequence[0]
+    return [_grid(site, shapes[site.name], n_items, sequence) for site in found]
 
 
-def _grid(site: Site, shapes: list[tuple[int, ...]], sequence: tuple[int, ...] | None) -> Grid:
+def _grid(
+    site: Site, shapes: list[tuple[int, ...]], n_items: int, sequence: tuple[int, ...] | None
+) -> Grid:
     shape, calls = shapes[0], len(shapes)
     if any(s != shape for s in shapes) or len(shape) < 2:
         raise NisslError(
@@ -127,7 +163,14 @@ def _grid(site: Site, shapes: list[tuple[int, ...]], sequence: tuple[int, ...] |
             do="net.run(inputs, sites=...) returns raw tensors",
         )
     places = ((calls,) if calls > 1 else ()) + shape[1:-1]
-    tokens = calls == 1 and sequence is not None and shape[:-1] == sequence
+    tokens = calls == 1 and sequence is not None and shape[:-1] in (sequence, (prod(sequence),))
+    if not tokens and shape[0] != n_items:
+        raise NisslError(
+            f"the site gives {shape} for {n_items} items, so that it is not known which value "
+            "belongs to which",
+            where=site.name,
+            do="record another site; net.run(inputs, sites=...) returns raw tensors",
+        )
     if sequence is not None and not tokens and places and sequence[1] in places:
         raise NisslError(
             f"the site gives {shape} for {sequence[1]} tokens: more than one number for each",

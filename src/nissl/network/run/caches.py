@@ -6,14 +6,14 @@ The memory is an attribute of the cache itself, so that it is copied with it and
 from __future__ import annotations
 
 import copy
-import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nissl.errors import NisslError
-from nissl.network.sites.batch import CONTINUES
+from nissl.network.sites.arguments import names_of
+from nissl.network.sites.batch import CONTINUES, is_filled
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -100,7 +100,7 @@ def keeps_cache(net: BaseNetwork) -> bool:
     bool
         Whether it is of a known architecture and takes such a cache.
     """
-    takes = inspect.signature(type(net.model).forward).parameters
+    takes = names_of(net.model)
     return {"past_key_values", "use_cache"} <= set(takes) and net.architecture is not None
 
 
@@ -133,7 +133,7 @@ def check_cache(net: BaseNetwork, cache: Any) -> None:
     NisslError
         Its keys and values come from another edit block, or from none.
     """
-    if not hasattr(cache, "get_seq_length") or not cache.get_seq_length():
+    if not hasattr(cache, "get_seq_length") or not is_filled(cache):
         return
     if getattr(cache, CONTINUES, False):
         return  # a restart, whose edits act from its first position on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,6 +13,9 @@ from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.network.run.early_stop import needs_head, stopping
+from nissl.network.run.padding import filler_of, padded_positions
+from nissl.network.sites.arguments import names_of
+from nissl.network.sites.batch import encoder_path
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -42,7 +44,11 @@ class Call:
 
 
 def sequence_call(
-    net: BaseNetwork, ids: Sequence[np.ndarray[Any, Any]], *, padding: str = "right"
+    net: BaseNetwork,
+    ids: Sequence[np.ndarray[Any, Any]],
+    *,
+    padding: str = "right",
+    encoder: bool = False,
 ) -> Call:
     """Make the call that reads several sequences of token ids at once.
 
@@ -54,6 +60,8 @@ def sequence_call(
         Token ids.
     padding : {"right", "left"}
         Where shorter ones are filled up.
+    encoder : bool
+        Of an encoder-decoder the encoder alone is wanted; its decoder begins, and reads nothing.
 
     Returns
     -------
@@ -63,19 +71,20 @@ def sequence_call(
     Raises
     ------
     NisslError
-        The lengths differ and the model takes no mask.
+        The lengths differ and the model takes no mask, or what its decoder reads is not given.
     """
+    sides = encoder_path(net.model) is not None
+    if sides and not encoder:
+        raise NisslError(
+            f"{type(net.model).__name__} is an encoder-decoder, and what its decoder reads is not "
+            "given",
+            do="give {'input_ids': ..., 'decoder_input_ids': ...}, or ask for sites of its encoder",
+        )
     if padding not in ("left", "right"):
         raise NisslError(f"padding is 'left' or 'right', not {padding!r}")
     longest = max(map(len, ids))
     mask = torch.zeros(len(ids), longest, dtype=torch.bool)
-    filler = getattr(net.tokenizer, "pad_token_id", None)
-    filler = (
-        getattr(getattr(net.model, "config", None), "pad_token_id", None)
-        if filler is None
-        else filler
-    )
-    rows = torch.full((len(ids), longest), filler or 0, dtype=torch.int64)
+    rows = torch.full((len(ids), longest), filler_of(net), dtype=torch.int64)
     for row, sequence in enumerate(ids):
         where = (
             slice(0, len(sequence)) if padding == "right" else slice(longest - len(sequence), None)
@@ -83,8 +92,12 @@ def sequence_call(
         rows[row, where] = torch.from_numpy(np.asarray(sequence, dtype=np.int64))
         mask[row, where] = True
     rows, mask = rows.to(net.device), mask.to(net.device)
-    takes = _parameters(net)
+    takes = names_of(net.model)
     kwargs: dict[str, Any] = {}
+    if sides:
+        config: Any = net.model.config
+        start = getattr(config, "decoder_start_token_id", None) or 0
+        kwargs["decoder_input_ids"] = torch.full((len(ids), 1), start, device=net.device)
     if "use_cache" in takes:
         kwargs["use_cache"] = False
     if not bool(mask.all()):
@@ -95,8 +108,9 @@ def sequence_call(
                 do="give batch_size=1",
             )
         kwargs["attention_mask"] = mask.long()
-        if "position_ids" in takes and (net.architecture is None or net.architecture.positions):
-            kwargs["position_ids"] = (mask.long().cumsum(-1) - 1).clamp_min(0)
+        # After the text, padding moves no position.
+        if padding == "left" and "position_ids" in takes:
+            kwargs |= padded_positions(net, mask)
     if "input_ids" in takes:
         return Call((), {"input_ids": rows, **kwargs}, mask)
     return Call((rows,), kwargs, mask)
@@ -198,8 +212,3 @@ def _too_big(error: BaseException) -> NisslError:
         where=str(error).splitlines()[0][:200],
         do="give a smaller batch_size, a shorter window, or dtype='bfloat16'",
     )
-
-
-def _parameters(net: BaseNetwork) -> set[str]:
-    signature = inspect.signature(type(net.model).forward)
-    return set(signature.parameters)

@@ -14,6 +14,7 @@ from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
+from nissl.network.sites.site import sides_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +61,7 @@ def run(
         A site never fired, or a text is longer than the context.
     """
     found = net.find(sites)
-    call = single_call(net, inputs, padding=padding)
+    call = single_call(net, inputs, padding=padding, sites=found)
     # The keys and values of a cache that the caller keeps must be filled to the last block.
     fills = call is not inputs and call.kwargs.get("past_key_values") is not None
     kept: dict[str, list[Tensor]] = {site.name: [] for site in found}
@@ -105,7 +106,9 @@ def visited(
         yield fired
 
 
-def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Call:
+def single_call(
+    net: BaseNetwork, inputs: Any, *, padding: str = "right", sites: Iterable[Site] = ()
+) -> Call:
     """Make one call of all inputs, each text one window.
 
     Parameters
@@ -116,6 +119,8 @@ def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Cal
         One batch.
     padding : {"right", "left"}
         Where shorter texts are filled up.
+    sites : iterable of Site
+        What is wanted: of an encoder-decoder its encoder alone, or not.
 
     Returns
     -------
@@ -132,7 +137,9 @@ def single_call(net: BaseNetwork, inputs: Any, *, padding: str = "right") -> Cal
     given = read_inputs(net, inputs)
     if given.arguments is not None:
         return tensor_call(net, given.arguments)
-    return sequence_call(net, single_windows(net, given).ids, padding=padding)
+    encoder = sides_of(net.model, [*sites, *net.editing]) == {"encoder"}
+    ids = single_windows(net, given).ids
+    return sequence_call(net, ids, padding=padding, encoder=encoder)
 
 
 def _joined(name: str, calls: list[Tensor]) -> Tensor:

@@ -11,11 +11,19 @@ from nissl.network.run.caches import check_cache
 from nissl.network.run.calls import sequence_call
 from nissl.network.run.inputs import read_inputs, special_tokens
 from nissl.network.run.windows import single_windows
+from nissl.network.sites.batch import encoder_path
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
 
 __all__ = ["generate"]
+
+# Options of transformers that would change what is returned, or mean another's thing.
+REFUSED = {
+    "return_dict_in_generate": "call net.model.generate, which returns more than text",
+    "max_length": "give max_new_tokens=, which does not count the prompt",
+    "do_sample": "give sample=",
+}
 
 
 def generate(
@@ -64,32 +72,47 @@ def generate(
         raise NisslError(
             f"{type(net.model).__name__} does not generate", do="load a causal language model"
         )
+    for name, instead in REFUSED.items():
+        if name in options:
+            raise NisslError(f"`{name}` is not an option here", do=instead)
     given = read_inputs(net, prompt, reply=True)
     if not given.documents:
         raise NisslError("there is no prompt", do="give text, chat messages or token ids")
+    sides = encoder_path(net.model) is not None
     # With `edit_batch` in force every copy says something else, and must read what it said.
     copying = [
         edit for block in net.edit_blocks for edit in block.edits if hasattr(edit, "given_copies")
     ]
-    # A token that ends texts would end the answer before it begins.
-    end = special_tokens(net).without_end
-    ids = [end(row) for row in single_windows(net, given).ids]
+    ids = single_windows(net, given).ids
+    if not sides:
+        # A token that ends texts would end the answer before it begins.
+        ids = [special_tokens(net).without_end(row) for row in ids]
     for edit in copying:
         ids = ids * edit.n_copies
-    if net.context and max(map(len, ids)) + max_new_tokens > net.context:
+    longest = 0 if sides else max(map(len, ids))
+    if net.context and longest + max_new_tokens > net.context:
         raise NisslError(
-            f"{max(map(len, ids))} tokens of prompt and {max_new_tokens} new ones are beyond the "
+            f"{longest} tokens of prompt and {max_new_tokens} new ones are beyond the "
             f"model's context of {net.context}",
             do="shorten one of them",
         )
-    call = sequence_call(net, ids, padding="left")
+    # An encoder is not gone on from, and may count positions from the left.
+    call = sequence_call(net, ids, padding="right" if sides else "left", encoder=sides)
     rows = call.kwargs["input_ids"]
     mask = torch.ones_like(rows) if call.mask is None else call.mask.long()
     ends = _ends(net, options.get("eos_token_id"))
     check_cache(net, options.get("past_key_values"))
     draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}
     draws |= {"temperature": temperature, "top_k": 0} if sample else _no_draws()
-    net.prompt_lengths.append(mask.sum(1))
+    if net.padding_token is not None and not sides:
+        # By the model's own rule, not from 0 as `generate` of transformers has it.
+        draws["position_ids"] = (mask.cumsum(-1) + net.padding_token) * mask + (
+            1 - mask
+        ) * net.padding_token
+    begun = options.get("decoder_input_ids")
+    n_read = rows.shape[1] if not sides else 1 if begun is None else begun.shape[1]
+    lengths = torch.full_like(mask[:, 0], n_read) if sides else mask.sum(1)
+    net.prompt_lengths.append(lengths)
     for edit in copying:
         edit.given_copies = True
     try:
@@ -107,7 +130,7 @@ def generate(
         net.prompt_lengths.pop()
         for edit in copying:
             edit.given_copies = False
-    new = [_until_end(ends, row) for row in out[:, rows.shape[1] :].tolist()]
+    new = [_until_end(ends, row) for row in out[:, n_read:].tolist()]
     if not given.text:
         return new
     said = [net.require_tokenizer().decode(row, skip_special_tokens=True) for row in new]

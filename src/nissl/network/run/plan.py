@@ -7,7 +7,7 @@ a recording that was interrupted goes on over the same grid of calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,14 +20,17 @@ from nissl.fingerprint import fingerprint
 from nissl.network.run.calls import Call, sequence_call, tensor_call
 from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import Windows, batches_of, single_windows, windows_of
+from nissl.network.sites.batch import encoder_path
+from nissl.network.sites.site import sides_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network.run.windows import BosPolicy
     from nissl.network.sites.base import BaseNetwork
+    from nissl.network.sites.site import Site
 
-__all__ = ["ItemPlan", "Plan", "Step", "TextPlan", "plan_of"]
+__all__ = ["ItemPlan", "Plan", "Step", "TextPlan", "of_side", "plan_of"]
 
 Columns = dict[str, np.ndarray[Any, Any]]
 
@@ -93,6 +96,11 @@ class Plan(ABC):
     @abstractmethod
     def step(self, net: BaseNetwork, number: int) -> Step:
         """Return the call of one batch."""
+
+    @property
+    def n_probed(self) -> int:
+        """How many items the probe has."""
+        return 1
 
     @abstractmethod
     def probe(self, net: BaseNetwork) -> Call:
@@ -163,12 +171,15 @@ class TextPlan(Plan):
         Where shorter windows are filled up.
     arguments : dict, optional
         Arguments of one call that reads all windows, given in place of token ids alone.
+    side : {"encoder", "decoder"}, optional
+        Of an encoder-decoder, whose tokens are the samples.
     """
 
     windows: Windows
     batches: list[range]
     padding: str = "right"
     arguments: Mapping[str, Any] | None = None
+    side: str | None = None
 
     tokens: ClassVar[bool] = True
     unit: ClassVar[str] = "tokens"
@@ -194,11 +205,7 @@ class TextPlan(Plan):
     def step(self, net: BaseNetwork, number: int) -> Step:
         """Return the call of one batch."""
         items = self.batches[number]
-        if self.arguments is not None:
-            call = tensor_call(net, _part(self.arguments, items, self.n_items))
-        else:
-            ids = [self.windows.ids[i] for i in items]
-            call = sequence_call(net, ids, padding=self.padding)
+        call = self._call(net, [self.windows.ids[i] for i in items], items)
         skip, tail = (
             torch.from_numpy(column[items.start : items.stop]).unsqueeze(-1)
             for column in (self.windows.skip, self.windows.tail)
@@ -214,9 +221,19 @@ class TextPlan(Plan):
 
     def probe(self, net: BaseNetwork) -> Call:
         """Return the first four tokens as a call."""
-        if self.arguments is not None:
-            return tensor_call(net, _part(self.arguments, range(1), self.n_items))
-        return sequence_call(net, [self.windows.ids[0][:4]])
+        return self._call(net, [self.windows.ids[0][:4]], range(1))
+
+    def _call(self, net: BaseNetwork, ids: list[Any], items: range) -> Call:
+        if self.arguments is None:
+            encoder = self.side == "encoder"
+            return sequence_call(net, ids, padding=self.padding, encoder=encoder)
+        call = tensor_call(net, _part(self.arguments, items, self.n_items))
+        if self.side is None:
+            return call
+        start = "decoder_" if self.side == "decoder" else ""
+        mask = call.kwargs.get(f"{start}attention_mask")
+        mask = torch.ones_like(call.kwargs[f"{start}input_ids"]) if mask is None else mask
+        return replace(call, mask=mask.bool())
 
     def samples(
         self,
@@ -257,7 +274,10 @@ class TextPlan(Plan):
 
     def provenance(self, net: BaseNetwork) -> dict[str, str | int]:
         """Return what tells these inputs from others, as scalars and strings."""
-        return {
+        more: dict[str, str | int] = (
+            {} if self.arguments is None else {"inputs": fingerprint(self.arguments)}
+        )
+        return more | {
             "tokenizer": type(net.tokenizer).__name__ if net.tokenizer else "none",
             "vocabulary": net.vocabulary_size or 0,
             "window": self.windows.window,
@@ -322,9 +342,14 @@ class ItemPlan(Plan):
         items = self.batches[number]
         return Step(self._call(net, items), items, None, items.start)
 
+    @property
+    def n_probed(self) -> int:
+        """How many items the probe has: two, where there are, so that axes are told apart."""
+        return min(2, len(self.batches[0]))
+
     def probe(self, net: BaseNetwork) -> Call:
-        """Return the first item as a call."""
-        return self._call(net, range(1))
+        """Return the first items as a call."""
+        return self._call(net, range(self.n_probed))
 
     def samples(
         self,
@@ -431,6 +456,49 @@ def plan_of(
     return ItemPlan(
         inputs, [range(i, min(i + size, n_items)) for i in range(0, n_items, size)], given.labels
     )
+
+
+def of_side(net: BaseNetwork, plan: Plan, sites: Iterable[Site]) -> Plan:
+    """Return a plan whose samples are the tokens that sites of an encoder-decoder read.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    plan : Plan
+        As `plan_of` made it; its samples are tokens of the encoder.
+    sites : iterable of Site
+        All in the encoder, or all in the decoder.
+
+    Returns
+    -------
+    Plan
+        The same for other models, and for inputs that are not text.
+
+    Raises
+    ------
+    NisslError
+        Sites lie on both sides, or what the decoder reads is not given.
+    """
+    if encoder_path(net.model) is None or not isinstance(plan, TextPlan):
+        return plan
+    sides = sides_of(net.model, sites)
+    if len(sides) > 1:
+        raise NisslError(
+            f"the encoder of {type(net.model).__name__} reads other tokens than its decoder",
+            do="record sites of the two apart",
+        )
+    given = plan.arguments or {}
+    if sides == {"encoder"}:
+        return replace(plan, side="encoder")
+    if given.get("decoder_input_ids") is None:
+        raise NisslError(
+            f"what the decoder of {type(net.model).__name__} reads is not given",
+            do="give {'input_ids': ..., 'decoder_input_ids': ...}",
+        )
+    start = len("decoder_")
+    read = {k[start:]: v for k, v in given.items() if k.startswith("decoder_")}
+    return replace(plan, windows=single_windows(net, read), side="decoder")
 
 
 def steps(plan: Plan, net: BaseNetwork, *, first: int = 0) -> Iterator[tuple[int, Step]]:

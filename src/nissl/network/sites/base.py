@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nissl.errors import NisslError
 from nissl.fingerprint import fingerprint
 from nissl.network.sites.architectures import Architecture, architecture_of
+from nissl.network.sites.padding_token import padding_token_of
 from nissl.network.sites.site import Site, body_path, find_sites, sites_of
 
 if TYPE_CHECKING:
@@ -119,7 +120,14 @@ class BaseNetwork:
         """How many tokens the model can read at once, where that is known."""
         config = getattr(self.model, "config", None)
         limit = getattr(config, "max_position_embeddings", None)
-        return None if limit is None else int(limit)
+        if limit is None:
+            return None
+        return int(limit) - (0 if self.padding_token is None else self.padding_token + 1)
+
+    @cached_property
+    def padding_token(self) -> int | None:
+        """The token around which the model counts positions, as RoBERTa does; None where none."""
+        return padding_token_of(self.model)
 
     @property
     def vocabulary_size(self) -> int | None:

@@ -7,21 +7,28 @@ the model, in generation with a cache, and with padding on either side.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from nissl.network.sites.arguments import bound, names_of
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from torch import Tensor, nn
 
-__all__ = ["CONTINUES", "Batch", "Phase", "watch_batch"]
+__all__ = ["CONTINUES", "Batch", "Phase", "encoder_path", "is_filled", "watch_batch"]
 
 # An attribute of caches that hold the beginning of the prompt which the call goes on reading.
 CONTINUES = "_nissl_continues"
+# An attribute of caches that do not tell how many tokens they hold (state-space models): how many.
+SEEN = "_nissl_seen"
+# What models call the state that they go on from: keys and values, Mamba's state, RWKV's.
+CACHES = ("past_key_values", "cache_params", "state")
 Phase = Literal["prefill", "decode"]
 
 
@@ -39,10 +46,16 @@ class Batch:
     phase : {"prefill", "decode"}
         Whether the cache of keys and values was empty.
     cache : object or None
-        The cache of keys and values the call was given.
+        The cache of keys and values, or the state, that the call was given.
     prompt : Tensor or None, shape (batch,), int64
         How many tokens of each item are its prompt, where that is told: a generation without a
         cache gives prompt and continuation together.
+    size : int or None
+        How many items there are, where that is known.
+    n_prompts : int or None
+        How many prompts `generate` was given, of which each may have several rows (beams).
+    decoder : Batch or None
+        Of an encoder-decoder, what its decoder is given; the rest is what its encoder is given.
     """
 
     ids: Tensor | None
@@ -50,6 +63,9 @@ class Batch:
     phase: Phase
     cache: Any = None
     prompt: Tensor | None = None
+    size: int | None = None
+    n_prompts: int | None = None
+    decoder: Batch | None = None
 
     @property
     def prompt_lengths(self) -> Tensor | None:
@@ -78,7 +94,8 @@ def watch_batch(
         The part of it that is run where no head is wanted. Some models call the body, others its
         parts, so watching the body alone would miss calls.
     begin : callable
-        Called with the `Batch`, once a call.
+        Called with the `Batch`, once a call. `generate` calls the encoder of an encoder-decoder by
+        itself.
 
     Yields
     ------
@@ -86,19 +103,41 @@ def watch_batch(
         The watching ends with the block.
     """
     inside: list[nn.Module] = []
+    now: list[Batch] = []
+    # A state that takes no attribute (RWKV's list of tensors), and how many tokens it has read.
+    last: list[tuple[Any, Tensor]] = []
+    encoder = encoder_path(model)
+    watched = dict.fromkeys((model, body))
+    if encoder is not None:
+        watched[model.get_submodule(encoder)] = None
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not inside:
-            begin(_batch_of(args, kwargs))
+            given = bound(module, args, kwargs)
+            sided = encoder is not None and module in (model, body)
+            seen = next((ends for state, ends in last if state is given.get("state")), None)
+            now[:] = [_both_sides(module, given) if sided else _batch_of(module, given, seen=seen)]
+            begin(now[0])
         inside.append(module)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if inside:
-            inside.pop()
+        if not inside:
+            return
+        inside.pop()
+        if inside or now[0].positions is None:
+            return
+        cache = getattr(output, "cache_params", None)
+        state = getattr(output, "state", None)
+        if cache is None:
+            cache = now[0].cache
+        if hasattr(cache, "get_seq_length") and _length_of(cache) is None:
+            setattr(cache, SEEN, now[0].positions.amax(1) + 1)
+        elif isinstance(state, list):
+            last[:] = [(state, now[0].positions.amax(1) + 1)]
 
     handles = []
     try:
-        for module in dict.fromkeys((model, body)):
+        for module in watched:
             handles += [
                 module.register_forward_pre_hook(before, with_kwargs=True, prepend=True),
                 # Also when the call fails, or the next one would count as part of it.
@@ -110,24 +149,87 @@ def watch_batch(
             handle.remove()
 
 
-def _batch_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Batch:
-    given: Any = kwargs.get("input_ids")
+def encoder_path(model: nn.Module) -> str | None:
+    """Return the path of the encoder of an encoder-decoder; None for other models."""
+    config: Any = getattr(model, "config", None)
+    get_encoder: Any = getattr(model, "get_encoder", None)
+    if not getattr(config, "is_encoder_decoder", False) or get_encoder is None:
+        return None
+    encoder = get_encoder()
+    return next((path for path, module in model.named_modules() if module is encoder), None)
+
+
+def is_filled(cache: Any) -> bool:
+    """Tell whether a cache of keys and values, or a state, holds tokens."""
+    if not hasattr(cache, "get_seq_length"):
+        return isinstance(cache, list)
+    length = _length_of(cache)
+    return bool(cache.has_previous_state()) if length is None else length > 0
+
+
+def _length_of(cache: Any) -> int | None:
+    """Return how many tokens a cache holds; None where it does not tell."""
+    try:
+        return int(cache.get_seq_length())
+    except ValueError:  # of a model without attention
+        return None
+
+
+def _both_sides(module: nn.Module, given: Mapping[str, Any]) -> Batch:
+    """Return the batch of an encoder-decoder."""
+    encoder = {name: x for name, x in given.items() if name not in CACHES}
+    start = len("decoder_")
+    decoder = {name[start:]: x for name, x in given.items() if name.startswith("decoder_")}
+    if not {"input_ids", "inputs_embeds"} & set(decoder):
+        # The decoder is given the encoder's tokens, moved by one (BART).
+        decoder |= {n: x for n, x in encoder.items() if n in ("input_ids", "inputs_embeds")}
+    decoder |= {name: x for name, x in given.items() if name in CACHES}
+    told = _batch_of(module, decoder)
+    return replace(_batch_of(module, encoder), phase=told.phase, cache=told.cache, decoder=told)
+
+
+def _batch_of(module: nn.Module, arguments: Mapping[str, Any], *, seen: Any = None) -> Batch:
+    """Return the batch of a call whose arguments are known by name."""
+    given: Any = arguments.get("input_ids")
     if given is None:
-        given = kwargs.get("inputs_embeds", args[0] if args else None)
+        given = arguments.get("inputs_embeds")
+    if given is None and "input_ids" not in names_of(module):
+        given = next(iter(arguments.values()), None)
+    size = len(given) if isinstance(given, torch.Tensor) and given.ndim else None
+    none = Batch(None, None, "prefill", size=size)
     if not isinstance(given, torch.Tensor) or given.ndim < 2:
-        return Batch(None, None, "prefill")
+        return none
     ids = given if given.ndim == 2 and not given.is_floating_point() else None
-    if ids is None and kwargs.get("inputs_embeds") is None:
-        return Batch(None, None, "prefill")
-    cache: Any = kwargs.get("past_key_values")
-    past = 0 if cache is None else int(cache.get_seq_length())
+    if ids is None and arguments.get("inputs_embeds") is None:
+        return none
+    cache = next((arguments[n] for n in CACHES if arguments.get(n) is not None), None)
+    decode = is_filled(cache) and not getattr(cache, CONTINUES, False)
     length = given.shape[1]
-    mask = kwargs.get("attention_mask")
-    if isinstance(mask, torch.Tensor) and mask.ndim == 2:
-        real = mask.bool()
+    past = _length_of(cache) if hasattr(cache, "get_seq_length") else None
+    seen = getattr(cache, SEEN, seen) if past is None and is_filled(cache) else None
+    real = _real(arguments.get("attention_mask"), cache, (past or 0) + length)
+    positions: Tensor | None
+    if real is not None:
         positions = (real.long().cumsum(-1) - 1).masked_fill(~real, -1)[:, -length:]
+    elif past is None and is_filled(cache):
+        step = torch.arange(length, device=given.device)
+        positions = None if seen is None else seen.to(given.device)[:, None] + step
     else:
-        positions = torch.arange(past, past + length, device=given.device)
+        positions = torch.arange((past or 0), (past or 0) + length, device=given.device)
         positions = positions.expand(given.shape[0], length)
-    decode = past > 0 and not getattr(cache, CONTINUES, False)
-    return Batch(ids, positions, "decode" if decode else "prefill", cache)
+    return Batch(ids, positions, "decode" if decode else "prefill", cache, size=size)
+
+
+def _real(mask: Any, cache: Any, length: int) -> Tensor | None:
+    """Return where tokens are real, shape (batch, position), as far as a mask tells."""
+    if isinstance(mask, Mapping):
+        mask = mask.get("full_attention")
+    if not isinstance(mask, torch.Tensor):
+        return None
+    if mask.ndim == 2:
+        return mask.bool()
+    if mask.ndim == 4 and cache is not None and mask.shape[-1] >= length:
+        # What `generate` makes for caches of fixed size: the last token sees every real one.
+        row = mask[:, 0, -1, :length]
+        return row if row.dtype == torch.bool else row == 0
+    return None

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from nissl.errors import NisslError
+from nissl.network.sites.arguments import bound
 
 if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
@@ -133,12 +134,12 @@ class Input:
         """Hook the module's input."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            tensor = first_input(args, kwargs, where=self.path)
+            tensor = first_input(module, args, kwargs, where=self.path)
             view = unit_last(tensor, module, batch() if self.flat else None)
             new = visit(view)
             if new is view:
                 return None
-            return replace_input(args, kwargs, unit_back(new, tensor, module))
+            return replace_input(module, args, kwargs, unit_back(new, tensor, module))
 
         return [module_at(model, self.path).register_forward_pre_hook(hook, with_kwargs=True)]
 
@@ -210,14 +211,14 @@ class ResidMid:
         change: list[Tensor] = []
 
         def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            tensor = first_input(args, kwargs, where=self.path)
+            tensor = first_input(module, args, kwargs, where=self.path)
             view = unit_last(tensor, module, batch() if self.flat else None)
             change.clear()  # a call that was cut short by an exception leaves its own behind
             new = visit(view)
             if new is view:
                 return None
             change.append(new - view)
-            return replace_input(args, kwargs, unit_back(new, tensor, module))
+            return replace_input(module, args, kwargs, unit_back(new, tensor, module))
 
         def after_block(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             if not change:
@@ -268,7 +269,7 @@ class Heads:
         def projected(
             module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
         ) -> None:
-            given[:] = [first_input(args, kwargs, where=self.path)]
+            given[:] = [first_input(module, args, kwargs, where=self.path)]
 
         def computed(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             raw[:] = [output]
@@ -410,21 +411,34 @@ def put(output: Any, item: int | str | None, new: Tensor) -> Any:
     return {**output, key: new}
 
 
-def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], *, where: str) -> Tensor:
-    """Return the tensor a module is given."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, Tensor):
-            return value
-    raise NisslError("the module was given no tensor", where=f"{where}:in")
+def first_input(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, where: str
+) -> Tensor:
+    """Return the tensor a module is given: the first by its forward function."""
+    if args and isinstance(args[0], Tensor):
+        return args[0]
+    found: Tensor = bound(module, args, kwargs)[_first(module, args, kwargs, where)]
+    return found
 
 
-def replace_input(args: tuple[Any, ...], kwargs: dict[str, Any], new: Tensor) -> tuple[Any, Any]:
+def replace_input(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], new: Tensor
+) -> tuple[Any, Any]:
     """Return a module's arguments with the tensor that `first_input` picks replaced."""
-    for index, value in enumerate(args):
+    if args and isinstance(args[0], Tensor):
+        return (new, *args[1:]), kwargs
+    key = _first(module, args, kwargs, "")
+    if key in kwargs:
+        return args, {**kwargs, key: new}
+    index = list(bound(module, args, {})).index(key)
+    return (*args[:index], new, *args[index + 1 :]), kwargs
+
+
+def _first(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], where: str) -> str:
+    for name, value in bound(module, args, kwargs).items():
         if isinstance(value, Tensor):
-            return (*args[:index], new, *args[index + 1 :]), kwargs
-    key = next(k for k, value in kwargs.items() if isinstance(value, Tensor))
-    return args, {**kwargs, key: new}
+            return name
+    raise NisslError("the module was given no tensor", where=f"{where}:in")
 
 
 def unit_last(tensor: Tensor, module: nn.Module, batch: Batch | None) -> Tensor:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nissl.address import Address, parse
 from nissl.errors import NisslError, UnknownName
 from nissl.network.sites.attention import Pattern
+from nissl.network.sites.batch import encoder_path
 from nissl.network.sites.hook_points import Input, Output
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
     from nissl.network.sites.hook_points import Handle, HookPoint, Visit
 
-__all__ = ["Part", "Piece", "Site", "find_sites", "locate", "site_of_unit", "sites_of"]
+__all__ = ["Part", "Piece", "Site", "find_sites", "locate", "sides_of", "site_of_unit", "sites_of"]
 
 # TransformerLens' name of a hook to ours; `mlp.hook_pre` is the gate where there is one.
 ALIASES = {
@@ -134,7 +135,7 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
     """
     if architecture is None:
         return {}
-    prefix = body_path(model)
+    prefix, outer = body_path(model), inner_model(model)[0]
     join = f"{prefix}." if prefix else ""
     config: Any = model.config
     blocks: Any = model.get_submodule(join + architecture.blocks)
@@ -148,7 +149,7 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
     if architecture.final_norm and _has(model, join + architecture.final_norm):
         point = Output(join + architecture.final_norm)
         named["final_norm"] = Site("final_norm", point, None, widths("final_norm"))
-    if prefix:
+    if prefix != outer:
         named["logits"] = Site("logits", Output("", "logits"), None, widths("logits"))
     return named
 
@@ -354,8 +355,32 @@ def _inside(site: Site, address: Address) -> Piece:
 
 def body_path(model: nn.Module) -> str:
     """Return the path of the module that computes all but the head; "" where there is none."""
-    prefix = getattr(model, "base_model_prefix", "")
-    return prefix if prefix and hasattr(model, prefix) else ""
+    path, inner = inner_model(model)
+    prefix = getattr(type(inner), "base_model_prefix", "")
+    return _joined(path, prefix) if prefix and prefix in inner._modules else path
+
+
+def inner_model(model: nn.Module) -> tuple[str, nn.Module]:
+    """Return the model of transformers in one that wraps it (PeftModel), and its path; or itself.
+
+    A wrapper shows its configuration, though modules lie deeper.
+    """
+    if not hasattr(type(model), "base_model_prefix") and hasattr(model, "config"):
+        for path, module in model.named_modules():
+            if hasattr(type(module), "base_model_prefix"):
+                return path, module
+    return "", model
+
+
+def sides_of(model: nn.Module, sites: Iterable[Site]) -> set[str]:
+    """Return on which sides of an encoder-decoder sites lie: "encoder", "decoder"."""
+    path = encoder_path(model)
+    inside = {f"{site.hook_point.path}.".startswith(f"{path}.") for site in sites}
+    return {"encoder" if here else "decoder" for here in inside}
+
+
+def _joined(*names: str) -> str:
+    return ".".join(name for name in names if name)
 
 
 def _find(name: str, named: Mapping[str, Site], model: nn.Module) -> list[Site]:
