@@ -1,6 +1,7 @@
 from .ablation_effect import ablation_effect as ablation_effect
 from .ablation_effect import effect_matrix as effect_matrix
 from .behaviour import Behaviour as Behaviour
+from .candidates import candidates as candidates
 from .choices import choice_attributions as choice_attributions
 from .choices import choices as choices
 from .choices import known_choices as known_choices
