@@ -12,13 +12,13 @@ from sklearn.metrics import mutual_info_score
 
 from nissl.errors import NisslError, UnknownName
 from nissl.network import Network, plan_of
-from nissl.selectivity.activity.firings import Firings, read_ngrams
 from nissl.selectivity.detectors import detected
 from nissl.selectivity.erasing import erasing
 from nissl.selectivity.ngram import NgramRules, describe, ngram
 from nissl.selectivity.positional import position_information, position_test
 from nissl.statistics import Finding, Test
 from nissl.statistics.calibration import rate
+from nissl.statistics.ngrams import Firings, read_ngrams
 from tiny import tiny
 
 WINDOW = 33
@@ -40,8 +40,10 @@ def documents(n=80, *, length=WINDOW, seed=0):
 def gather(net, values, texts, *, parts=3, **options):
     """Read texts of which the activity is given, in several blocks, and describe the units."""
     plan = plan_of(net, texts, window=WINDOW)
-    text = read_ngrams(plan, **options)
-    x = np.ascontiguousarray(values(plan.samples()), np.float32)
+    samples = plan.samples()
+    columns = (np.asarray(samples[name]) for name in ("token", "document", "position"))
+    text = read_ngrams(*columns, np.repeat(np.arange(plan.n_items), plan.new_tokens), **options)
+    x = np.ascontiguousarray(values(samples), np.float32)
     n = x.shape[1]
     half = np.full(n, 0.5), np.full(n, -0.5)
     firings = Firings(n, text, active=half, firing=half)

@@ -1,4 +1,4 @@
-"""Where the units of each site stand in a recording."""
+"""Where the units of each site, and the samples of each text, stand in a recording."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.recording.recording import Recording
+from nissl.recording.labels import coordinate, word_codes
+from nissl.recording.recording import Recording, check
 
-__all__ = ["units_by_site"]
+__all__ = ["samples_by", "units_by_site"]
 
 
 def units_by_site(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
@@ -36,3 +37,9 @@ def units_by_site(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
         return {"": np.arange(rec.sizes["unit"])}
     sites = rec["site"].values.astype(str)
     return {str(site): np.flatnonzero(sites == site) for site in dict.fromkeys(sites)}
+
+
+def samples_by(rec: Recording, name: str) -> list[NDArray[np.integer[Any]]]:
+    """Return the positions of the samples of each value of a coordinate, such as a text."""
+    codes = word_codes(coordinate(check(rec), name))
+    return [np.flatnonzero(codes == code) for code in np.unique(codes)]

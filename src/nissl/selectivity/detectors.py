@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from nissl.selectivity.activity.firings import Firings, NgramText
+from nissl.statistics.ngrams import Firings, NgramText
 
 __all__ = ["detected", "triggers"]
 
@@ -19,27 +18,11 @@ NO_NGRAM = "not tested: it never fires, or no n-gram is frequent enough"
 def detected(
     counts: ArrayLike, fired: ArrayLike, occurrences: ArrayLike, *, most: int, coverage: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.floating[Any]]]:
-    """Say which n-grams each unit detects.
+    """Say which n-grams each unit detects: at most `most`, with a share `coverage` of both kinds.
 
-    Parameters
-    ----------
-    counts : array, shape (n_labels, n_units)
-        How often each unit fired at each n-gram.
-    fired : array, shape (n_units,)
-        How often each fired in all.
-    occurrences : array, shape (n_labels,)
-        How often each n-gram occurs.
-    most : int
-        N-grams that a detector may have.
-    coverage : float
-        Share of an n-gram's occurrences, and of a unit's firings, to be reached.
-
-    Returns
-    -------
-    detected : array of bool, shape (n_labels, n_units)
-        At most `most` n-grams of each detector; none of other units.
-    covered : array, shape (n_units,)
-        Share of the firings at the n-grams detected; of other units at their `most` commonest.
+    From how often units fired at n-grams, shape (n_labels, n_units), and in all, and how often
+    n-grams occur; with the share of a unit's firings at those it detects, or else at its `most`
+    commonest.
 
     Examples
     --------
@@ -64,23 +47,9 @@ def detected(
 def triggers(
     firings: Firings, texts: Any, n_units: int, *, most: int, coverage: float, q: float
 ) -> dict[str, Any]:
-    """Find what each unit detects, and how sure that is.
+    """Return the columns of `ngram` from ``covered`` to ``note``: what the units of a site fire at.
 
-    Parameters
-    ----------
-    firings : Firings
-        Of a site, after all text.
-    texts : callable
-        Gives the texts of token ids.
-    n_units : int
-        Of all sites, for the correction.
-    most, coverage, q
-        As in `ngram`.
-
-    Returns
-    -------
-    dict of str to array, each shape (n_units,)
-        The columns of `ngram` from ``covered`` to ``note`` that say what units fire at.
+    `texts` gives the texts of token ids; the correction is over the `n_units` of all sites.
     """
     text, counts = firings.text, firings.counts()
     preferred = firings.preference.result(k=1, n_units=n_units)

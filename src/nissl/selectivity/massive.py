@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
-from nissl.recording import check
-from nissl.recording.labels import coordinate, word_codes
-from nissl.recording.units_by_site import units_by_site
+from nissl.recording.units_by_site import samples_by, units_by_site
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.rotated import rotation
 
@@ -94,23 +92,20 @@ def massive(
     import pandas as pd
 
     test.require(null=(None,))
-    texts = _texts(rec, document)
+    texts = samples_by(rec, document)
     if len(texts) < 2:
         raise TooFewSamples("one text gives no null", do="record two texts or more")
     tables: list[pd.DataFrame] = []
     turns: dict[int, list[NDArray[np.float32]]] = {}
     for site, columns in units_by_site(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
-        medians = _medians(values, texts, site)
-        largest = np.stack([values[rows].max(axis=0) for rows in texts])
-        score = (largest / medians[:, None]).mean(axis=0)
         width = len(columns)
         if width not in turns:  # each layer is tested by itself: all can be turned alike
             turns[width] = [rotation(width, (test.seed, width, i)) for i in range(test.draws(19))]
-        draws = _rotated(np.asarray(rec[:, columns].values), texts, turns[width])
+        given = np.asarray(rec[:, columns].values)
         found = against_null(
-            score,
-            draws,
+            _score(values, texts, site),
+            [_score(np.abs(given @ turn), texts, site) for turn in turns[width]],
             units=rec["unit"].values[columns].astype(str).tolist(),
             score="ratio",
             method="massive",
@@ -118,6 +113,7 @@ def massive(
             alternative="greater",
             test=test,
         )
+        largest, medians = _largest(values, texts, site)
         beyond = (largest > magnitude) & (largest >= ratio * medians[:, None])
         place = np.stack([values[rows].argmax(axis=0) for rows in texts])
         where = values.argmax(axis=0)
@@ -175,33 +171,18 @@ def layer_ratios(rec: Recording, *, document: str = "document") -> pd.DataFrame:
     """
     import pandas as pd
 
-    texts, rows = _texts(rec, document), []
+    texts, rows = samples_by(rec, document), []
     for site, columns in units_by_site(rec).items():
         values = np.abs(np.asarray(rec[:, columns].values, dtype=np.float64))
-        medians = _medians(values, texts, site)
-        tops = [values[text].max(axis=0) for text in texts]
-        unit = np.bincount([int(top.argmax()) for top in tops]).argmax()
-        largest, median = float(np.mean([top.max() for top in tops])), float(medians.mean())
-        rows.append(
-            {
-                "site": site,
-                "largest": largest,
-                "median": median,
-                "ratio": largest / median,
-                "unit": str(rec["unit"].values[columns[unit]]),
-            }
-        )
-    return pd.DataFrame(rows)
+        tops, medians = _largest(values, texts, site)
+        unit = columns[np.bincount(tops.argmax(axis=1)).argmax()]
+        largest, median = float(tops.max(axis=1).mean()), float(medians.mean())
+        rows.append((site, largest, median, largest / median, str(rec["unit"].values[unit])))
+    return pd.DataFrame(rows, columns=["site", "largest", "median", "ratio", "unit"])
 
 
-def _texts(rec: Recording, document: str) -> list[NDArray[np.integer[Any]]]:
-    """Return the rows of each text."""
-    check(rec)
-    number = word_codes(coordinate(rec, document))
-    return [np.flatnonzero(number == n) for n in np.unique(number)]
-
-
-def _medians(values: Array, texts: list[Any], site: str) -> Array:
+def _largest(values: Array, texts: list[Any], site: str) -> tuple[Array, Array]:
+    """Return of each text the largest value of each unit, and the median of all."""
     medians = np.asarray([np.median(values[rows]) for rows in texts])
     if not (medians > 0).all():
         raise NisslError(
@@ -209,15 +190,9 @@ def _medians(values: Array, texts: list[Any], site: str) -> Array:
             where=site,
             do="give a dense site, such as resid_post",
         )
-    return medians
+    return np.stack([values[rows].max(axis=0) for rows in texts]), medians
 
 
-def _rotated(values: Array, texts: list[Any], turns: list[NDArray[np.float32]]) -> Array:
-    """Score the dimensions of rotated bases, shape (n_rotations, n_units)."""
-    draws = []
-    for turn in turns:
-        turned = np.abs(values @ turn)
-        largest = np.stack([turned[rows].max(axis=0) for rows in texts])
-        medians = np.asarray([np.median(turned[rows]) for rows in texts])
-        draws.append((largest / medians[:, None]).mean(axis=0))
-    return np.stack(draws)
+def _score(values: Array, texts: list[Any], site: str) -> Array:
+    largest, medians = _largest(values, texts, site)
+    return np.asarray((largest / medians[:, None]).mean(axis=0))

@@ -13,25 +13,7 @@ SEPARATOR = "; "
 
 
 def joined(kinds: list[str], belongs: NDArray[np.bool_]) -> list[str]:
-    """Return the names of the labels that each unit belongs to, joined.
-
-    Parameters
-    ----------
-    kinds : list of str
-        The labels.
-    belongs : array of bool, shape (n_kinds, n_units)
-        Which.
-
-    Returns
-    -------
-    list of str, length n_units
-        "french; spanish", or "".
-
-    Examples
-    --------
-    >>> joined(["a", "b"], np.array([[True, True], [False, True]]))
-    ['a', 'a; b']
-    """
+    """Return the names of the labels that each unit belongs to, as in "french; spanish"."""
     return [SEPARATOR.join(k for k, b in zip(kinds, row, strict=True) if b) for row in belongs.T]
 
 

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.selectivity.detectors import triggers
-from nissl.statistics import Finding, Test
+from nissl.selectivity.positional import position_test
+from nissl.statistics import Finding, Test, benjamini_hochberg
+from nissl.statistics.ngrams import Firings, read_ngrams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
     from nissl.recording import Chunk
-    from nissl.selectivity.activity.firings import Firings
 
 __all__ = ["NgramRules", "describe", "ngram"]
 
@@ -161,14 +162,20 @@ def ngram(
     from nissl.network import plan_of, stream
     from nissl.network.record.activation_threshold import active_above
     from nissl.network.record.site_samples import grids_of
-    from nissl.selectivity.activity.firings import Firings, read_ngrams
 
     test = test.own(tail="gpd", correction="bh")
     test.require(null=(None,), correction=("bh",))
     plan = plan_of(net, inputs, window=window, batch_size=batch_size).text("n-grams")
     special = getattr(net.tokenizer, "all_special_ids", ())
+    samples = plan.samples()
     text = read_ngrams(
-        plan, n_labels=rules.n_labels, min_documents=rules.min_documents, special=special
+        np.asarray(samples["token"], np.int64),
+        np.asarray(samples["document"], np.int64),
+        np.asarray(samples["position"], np.int64),
+        np.repeat(np.arange(plan.n_items), plan.new_tokens),
+        n_labels=rules.n_labels,
+        min_documents=rules.min_documents,
+        special=special,
     )
     grids = grids_of(net, plan, sites)
     names = [grid.site.name for grid in grids]
@@ -214,9 +221,6 @@ def describe(
 ) -> pd.DataFrame:
     """Make the table of `ngram` from what was gathered at each site."""
     import pandas as pd
-
-    from nissl.selectivity.positional import position_test
-    from nissl.statistics import benjamini_hochberg
 
     n_units = sum(len(firings.fired) for firings in gathered.values())
     parts = []

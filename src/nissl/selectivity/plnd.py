@@ -148,19 +148,7 @@ def plnd(
 
 
 def ranks(impact: Array, layer: NDArray[np.str_]) -> Array:
-    """Rank units by impact in their layer, in each document.
-
-    Parameters
-    ----------
-    impact : array, shape (n_documents, n_units)
-        Impacts.
-    layer : array of str, shape (n_units,)
-        The layer of each unit.
-
-    Returns
-    -------
-    array, shape (n_documents, n_units)
-        Above 0, up to 1 for the largest; equal impacts share the lowest rank.
+    """Rank units by impact in their layer, in each document; equal impacts share the lowest rank.
 
     Examples
     --------

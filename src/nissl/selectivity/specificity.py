@@ -37,20 +37,11 @@ NEVER = "never open in these documents"
 
 @dataclass(frozen=True)
 class ActivationRates:
-    """How often each unit is open in documents of each label.
+    """How often each unit is open, by document and by label.
 
-    Parameters
-    ----------
-    kinds : list of str
-        The labels, in the order of their names.
-    share : array, shape (n_kinds, n_units)
-        Share of the label's tokens at which the unit is open.
-    counts : array, shape (n_documents, n_units)
-        Tokens at which it is open.
-    n_tokens : array, shape (n_documents,)
-        Tokens of each document.
-    label : array of int, shape (n_documents,)
-        The label of each document, as an index of `kinds`.
+    Of each label (`kinds`, sorted) the share of its tokens at which each unit is open, shape
+    (n_kinds, n_units); of each document at how many (`counts`), of how many, and its label as an
+    index of kinds.
     """
 
     kinds: list[str]
@@ -61,29 +52,9 @@ class ActivationRates:
 
 
 def activation_rates(rec: Recording, labels: str, *, least: int = 2) -> ActivationRates:
-    """Return how often units are open in documents of each label.
+    """Return how often units are open in documents of each label; documents count by their tokens.
 
-    Parameters
-    ----------
-    rec : Recording, shape (n_documents, n_units)
-        Share of each document's tokens at which each unit is open (`document_activity`); documents
-        count by their ``n_tokens``, where that is a coordinate.
-    labels : str
-        Sample coordinate that names the label.
-    least : int
-        Documents that each label must have.
-
-    Returns
-    -------
-    ActivationRates
-        Shares by label.
-
-    Raises
-    ------
-    TooFewSamples
-        There is one label only, or a label has fewer than `least` documents.
-    NisslError
-        The values are no shares.
+    The values are shares of tokens, as `document_activity` gives them.
 
     Examples
     --------
@@ -111,17 +82,7 @@ def activation_rates(rec: Recording, labels: str, *, least: int = 2) -> Activati
 
 
 def specificity(share: Array) -> Array:
-    """Return one less the entropy of labels, as a share of the largest.
-
-    Parameters
-    ----------
-    share : array, shape (n_kinds, ...)
-        How often units are open in documents of each label.
-
-    Returns
-    -------
-    array, shape (...)
-        1 where a unit is open in one label alone, 0 where in all alike or nowhere.
+    """Return one less the entropy of labels, as a share of the largest, from shares by label.
 
     Examples
     --------
@@ -135,31 +96,7 @@ def specificity(share: Array) -> Array:
 
 
 def over_bar(shares: ActivationRates, bar: float) -> NDArray[np.bool_]:
-    """Return in which labels each unit is open more often than a quantile of all shares.
-
-    Parameters
-    ----------
-    shares : ActivationRates
-        How often units are open in documents of each label.
-    bar : float
-        The quantile, over units and labels.
-
-    Returns
-    -------
-    array of bool, shape (n_kinds, n_units)
-        True where the share is over it.
-
-    Raises
-    ------
-    NisslError
-        `bar` is no share.
-
-    Examples
-    --------
-    >>> share = np.array([[0.1, 0.9], [0.2, 0.3]])
-    >>> over_bar(ActivationRates(["a", "b"], share, share, share, np.array([0, 1])), 0.5).tolist()
-    [[False, True], [False, True]]
-    """
+    """Return in which labels each unit is open more often than a quantile of all shares."""
     if not 0 < bar < 1:
         raise NisslError(f"bar={bar} is no share", do="give a number between 0 and 1")
     ordered = np.sort(shares.share, axis=None)
@@ -167,31 +104,10 @@ def over_bar(shares: ActivationRates, bar: float) -> NDArray[np.bool_]:
 
 
 def against_permuted(rec: Recording, found: ActivationRates, *, method: str, test: Test) -> Finding:
-    """Test whether units are more specific than with labels permuted over documents.
+    """Test whether units are more specific than with labels permuted over documents (200 draws).
 
-    Parameters
-    ----------
-    rec : Recording, shape (n_documents, n_units)
-        What `activation_rates` was given.
-    found : ActivationRates
-        What it returned.
-    method : str
-        The finding's method.
-    test : Test
-        Null (`PermutedLabels`: ``within`` names what labels are permuted inside of, such as the
-        article of a parallel text; ``exchange`` what is one document, such as a file), draws (200),
-        tail, correction over all units, seed.
-
-    Returns
-    -------
-    Finding
-        One row for each unit: site, layer, index, ``specificity``, effect, p, q, ``label`` (in
-        which it is open most often) and ``open`` (how often).
-
-    Raises
-    ------
-    UnknownName
-        `null` names a coordinate that is not there.
+    The finding has ``specificity``, ``label`` (in which a unit is open most often) and ``open``
+    (how often), and site, layer and index of each unit.
     """
     null = test.null_or(PermutedLabels())
     exchange = None if null.exchange is None else coordinate(rec, null.exchange)

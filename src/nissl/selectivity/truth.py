@@ -135,18 +135,6 @@ def truth(
 def pass_rate(values: Array, share: float) -> Array:
     """Return in what share of the questions each unit contributes much of what the largest does.
 
-    Parameters
-    ----------
-    values : array, shape (n_questions, n_units)
-        Contributions.
-    share : float
-        Of the largest contribution of the question.
-
-    Returns
-    -------
-    array of float64, shape (n_units,)
-        Questions without any contribution above zero are passed by none.
-
     Examples
     --------
     >>> pass_rate(np.array([[1.0, 0.2, 0.0], [0.1, 2.0, -2.0]]), 0.1).tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,6 +18,8 @@ from nissl.statistics.rotated import rotation
 from nissl.statistics.standardised import ROWS, standardised
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nissl.recording import Recording
 
 __all__ = ["UNIVERSAL", "correlation_with_partners", "universal"]
@@ -188,10 +190,10 @@ def correlation_with_partners(
         if name not in others:
             raise NisslError(f"partners were found in '{name}', which is not given", where=name)
         a, b = _corresponding(rec, others[name], on, name)
-        left = _places(a, table["unit"].astype(str).tolist(), "the network")
-        partner = table[f"partner {name}"].astype(str)
+        left = _places(a, table["unit"], "the network")
+        partner = table[f"partner {name}"]
         has = (partner != "").to_numpy()
-        right = _places(b, partner[has].tolist(), name)
+        right = _places(b, partner[has], name)
         r = np.zeros(len(table))
         r[has] = _paired(a, left[has], b, right)
         total += r * np.sign(table[f"r {name}"].to_numpy())
@@ -270,19 +272,16 @@ def _compare(
             drawn[draw, units] = np.maximum(drawn[draw, units], most)
 
 
-def _values(rec: Recording, rows: slice, units: Any) -> Array:
-    values = np.ascontiguousarray(rec[rows, units].values)
-    return values if values.dtype == np.float64 else values.astype(np.float32, copy=False)
+def _places(rec: Recording, units: pd.Series, name: str) -> NDArray[np.integer[Any]]:
+    import pandas as pd
 
-
-def _places(rec: Recording, units: Sequence[str], name: str) -> NDArray[np.integer[Any]]:
-    where = {unit: place for place, unit in enumerate(rec["unit"].values.astype(str))}
-    missing = [unit for unit in units if unit not in where]
-    if missing:
+    places = pd.Index(rec["unit"].values.astype(str)).get_indexer(pd.Index(units.astype(str)))
+    if (places < 0).any():
+        missing = units[places < 0]
         raise NisslError(
-            f"{len(missing)} of the units are not in the recording: {missing[0]}", where=name
+            f"{len(missing)} of the units are not in the recording: {missing.iloc[0]}", where=name
         )
-    return np.asarray([where[unit] for unit in units], dtype=np.int64)
+    return np.asarray(places)
 
 
 def _paired(a: Recording, left: Any, b: Recording, right: Any) -> Array:
@@ -290,8 +289,8 @@ def _paired(a: Recording, left: Any, b: Recording, right: Any) -> Array:
     r = np.zeros(len(left))
     for start in range(0, len(left), UNITS):
         some = slice(start, start + UNITS)
-        x = _values(a, slice(None), left[some]).astype(np.float64)
-        y = _values(b, slice(None), right[some]).astype(np.float64)
+        both = a[:, left[some]].values, b[:, right[some]].values
+        x, y = (np.ascontiguousarray(z, dtype=np.float64) for z in both)
         x, y = x - x.mean(axis=0), y - y.mean(axis=0)
         norm = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
         r[some] = (x * y).sum(axis=0) / np.where(norm > 0, norm, np.inf)

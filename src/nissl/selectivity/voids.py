@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.recording import check
-from nissl.recording.labels import coordinate, word_codes
-from nissl.recording.units_by_site import units_by_site
+from nissl.recording.labels import coordinate
+from nissl.recording.units_by_site import samples_by, units_by_site
 from nissl.statistics import Finding, Test, against_null
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def voids(
     """
     test.require(null=(None,))
     n_permutations = test.draws(199)
-    texts = _rows(rec, document)
+    texts = samples_by(rec, document)
     if len(texts) < 2:
         raise TooFewSamples("one text gives no null", do="record two texts or more")
     names, kind = _kinds(rec, labels)
@@ -261,12 +261,6 @@ def _differences(
                 )
             share[text] = void[own].mean(axis=0)
     return np.asarray(shares[1] - shares[0])
-
-
-def _rows(rec: Recording, document: str) -> list[NDArray[np.integer[Any]]]:
-    check(rec)
-    number = word_codes(coordinate(rec, document))
-    return [np.flatnonzero(number == n) for n in np.unique(number)]
 
 
 def _kinds(rec: Recording, labels: str | None) -> tuple[list[str], NDArray[np.integer[Any]]]:

@@ -6,21 +6,17 @@ counted (`Firings`), and nothing else of it is kept.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
-from nissl.statistics import GroupMeans
+from nissl.statistics.groups import GroupMeans
 from nissl.statistics.labels import document_weights, frequent_labels, pooled_documents
 from nissl.statistics.preference import Preference
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from nissl.network import TextPlan
 
 __all__ = ["Firings", "NgramText", "read_ngrams"]
 
@@ -71,7 +67,10 @@ class NgramText:
 
 
 def read_ngrams(
-    plan: TextPlan,
+    token: Array,
+    document: Array,
+    position: Array,
+    window: Array,
     *,
     n_labels: tuple[int, ...] = (1000, 400, 200),
     min_documents: int = 5,
@@ -81,8 +80,9 @@ def read_ngrams(
 
     Parameters
     ----------
-    plan : TextPlan
-        The windows that will be read.
+    token, document, position, window : array of int, shape (n_samples,)
+        Of each sample, in the order in which they will be read: its token, its document, its
+        position in the window, and the window, counted from 0.
     n_labels : tuple of int
         How many tokens, pairs, triples, ... to count: those in the most documents.
     min_documents : int
@@ -93,18 +93,20 @@ def read_ngrams(
     Returns
     -------
     NgramText
-        The samples, in the order in which they will be read.
+        The samples.
 
     Raises
     ------
     NisslError
         No token occurs in so many documents.
+
+    Examples
+    --------
+    >>> token, document = np.tile([7, 8, 9], 6), np.repeat(np.arange(6), 3)
+    >>> text = read_ngrams(token, document, np.tile(np.arange(3), 6), document, n_labels=(9, 9))
+    >>> text.ngrams.tolist(), text.occurrences.tolist()
+    ([[-1, 8], [-1, 9], [7, 8], [8, 9]], [6, 6, 6, 6])
     """
-    samples = plan.samples()
-    token, document, position = (
-        np.asarray(samples[name], np.int64) for name in ("token", "document", "position")
-    )
-    window = np.repeat(np.arange(plan.n_items), plan.new_tokens)
     keep = (position > 0) & ~np.isin(token, list(special))
     labels, weights, ngrams, orders = [], [], [], []
     first = 0
@@ -183,15 +185,7 @@ class Firings:
         self.preference = Preference(n_units, n_labels, int(text.group.max()) + 1)
 
     def update(self, values: Array, start: int = 0) -> None:
-        """Add a chunk of whole windows.
-
-        Parameters
-        ----------
-        values : array, shape (n_rows, n_units)
-            Activity.
-        start : int
-            Place of the first row among all samples.
-        """
+        """Add the activity at a chunk of whole windows, whose first sample is `start`."""
         text, rows = self.text, slice(start, start + len(values))
         keep = text.keep[rows]
         on, fires = ((values > above) | (values < below) for above, below in self.thresholds)
@@ -218,14 +212,10 @@ class Firings:
         return np.asarray(np.rint(fired), np.int64)
 
     def stretches(self) -> tuple[Array, Array]:
-        """Return how often each unit was active, by pool and stretch of the window.
+        """Return how often each unit was active, and how many samples there were.
 
-        Returns
-        -------
-        active : array, shape (n_pools, n_stretches, n_units)
-            Counts.
-        samples : array, shape (n_pools, n_stretches, 1)
-            How many samples there were.
+        Shapes (n_pools, n_stretches, n_units) and (n_pools, n_stretches, 1), by pool of windows and
+        stretch of the window.
         """
         if self.by_stretch is None:
             raise NisslError("position was not counted", do="give at least eight whole windows")
