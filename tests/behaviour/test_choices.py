@@ -9,8 +9,7 @@ from torch import nn
 import nissl
 from nissl import NisslError
 from nissl.behaviour import choice_attributions, choices, known_choices, preferred
-from nissl.behaviour.facts import NotKnown
-from nissl.errors import UnknownName
+from nissl.errors import TooFewSamples, UnknownName
 from nissl.network import ablate
 from nissl.selectivity import truth
 from tiny import tiny
@@ -112,10 +111,10 @@ def test_couples_are_known_that_are_judged_rightly_in_both_orders(net, facts, as
     wanted = both[pd.Series(right).groupby(both["couple"]).transform("all")]
     pd.testing.assert_frame_equal(known, wanted.reset_index(drop=True))
     assert 0 < len(known) <= len(asked) - 2
-    with pytest.raises(NotKnown, match="no couple rightly"):
+    with pytest.raises(TooFewSamples, match="no couple rightly"):
         known_choices(net, facts[:2].assign(answer=[" 1", " 0"]), labels="subject", frame=FRAME)
     alike = facts[:2].assign(answer=[" 0 1", " 0 2"])
-    with pytest.raises(NotKnown):
+    with pytest.raises(TooFewSamples):
         known_choices(net, alike, labels="subject", frame=FRAME)
 
 

@@ -12,10 +12,10 @@ from .compliance import scaled_compliance as scaled_compliance
 from .consistency import consistent as consistent
 from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
-from .facts import halves as halves
-from .facts import known as known
 from .head_ablation import head_damage as head_damage
 from .keeping import keeping as keeping
+from .known_facts import halves as halves
+from .known_facts import known as known
 from .losses import losses as losses
 from .measures import AnswerMeasure as AnswerMeasure
 from .measures import LossMeasure as LossMeasure
@@ -25,6 +25,7 @@ from .metrics import divergence_from_uniform as divergence_from_uniform
 from .metrics import kl as kl
 from .metrics import log_probability as log_probability
 from .metrics import logit_difference as logit_difference
+from .metrics import probability_difference as probability_difference
 from .output_magnitude import output_magnitude as output_magnitude
 from .pair_conductance import pair_conductance as pair_conductance
 from .pairs import pair_scores as pair_scores
@@ -35,3 +36,10 @@ from .prompts import beginnings as beginnings
 from .prompts import first_tokens as first_tokens
 from .prompts import token_ids as token_ids
 from .ranking import reciprocal_ranks as reciprocal_ranks
+from .task import Task as Task
+from .task import make_task as make_task
+from .tasks import agreement as agreement
+from .tasks import fact_recall as fact_recall
+from .tasks import greater_than as greater_than
+from .tasks import indirect_object as indirect_object
+from .tasks import sums as sums

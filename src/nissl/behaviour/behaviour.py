@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nissl.behaviour.metrics import kl, log_probability, logit_difference
+from nissl.behaviour.metrics import (
+    answer_tensor,
+    kl,
+    log_probability,
+    logit_difference,
+    probability_difference,
+)
 from nissl.errors import NisslError
 from nissl.network.run.calls import Call, call_model, sequence_call
 from nissl.network.run.windows import single_windows
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Behaviour"]
 
 Ids = list[np.ndarray[Any, Any]]
+Metric = Literal["logit_difference", "probability_difference", "log_probability", "kl"]
 
 
 class Behaviour:
@@ -33,11 +40,11 @@ class Behaviour:
         A language model.
     clean, corrupted : sequence of text or token ids
         As many of each; the first of one belongs to the first of the other.
-    metric : {"logit_difference", "log_probability", "kl"} or callable
+    metric : {"logit_difference", "probability_difference", "log_probability", "kl"} or callable
         The callable is given logits, shape (batch, vocabulary), and returns shape (batch,).
         "kl" is the divergence from what the network says of the clean inputs.
     right, wrong : sequence of str, ids, or lists of them, optional
-        The answers for each input; a text is one token.
+        The answers for each input, one or several; a text is one token.
     aligned : bool
         Refuse pairs of different lengths, whose positions do not correspond.
     batch_size : int, optional
@@ -74,8 +81,7 @@ class Behaviour:
         clean: Sequence[Any],
         corrupted: Sequence[Any],
         *,
-        metric: Literal["logit_difference", "log_probability", "kl"]
-        | Callable[[Tensor], Tensor] = "logit_difference",
+        metric: Metric | Callable[[Tensor], Tensor] = "logit_difference",
         right: Sequence[Any] | None = None,
         wrong: Sequence[Any] | None = None,
         aligned: bool = True,
@@ -214,7 +220,10 @@ class Behaviour:
         right = self.right[rows] if self.right is not None else logits.new_zeros(0).long()
         if self.metric == "log_probability" or self.wrong is None:
             return log_probability(logits, right)
-        return logit_difference(logits, right, self.wrong[rows])
+        difference = (
+            probability_difference if self.metric == "probability_difference" else logit_difference
+        )
+        return difference(logits, right, self.wrong[rows])
 
     def _check(self, aligned: bool) -> None:
         if len(self.clean_ids) != len(self.corrupted_ids):
@@ -232,7 +241,13 @@ class Behaviour:
                 )
 
     def _check_metric(self) -> None:
-        needs = {"logit_difference": ("right", "wrong"), "log_probability": ("right",), "kl": ()}
+        both = ("right", "wrong")
+        needs: dict[str, tuple[str, ...]] = {
+            "logit_difference": both,
+            "probability_difference": both,
+            "log_probability": ("right",),
+            "kl": (),
+        }
         if callable(self.metric):
             return
         if self.metric not in needs:
@@ -246,9 +261,9 @@ class Behaviour:
             raise NisslError(f"there are {len(given)} answers for {len(self)} inputs")
         several = [g if isinstance(g, (list, tuple)) else [g] for g in given]
         rows = [[self.net.token_id(answer) for answer in answers] for answers in several]
-        if len({len(row) for row in rows}) > 1:
-            raise NisslError("inputs have different numbers of answers")
-        return torch.tensor(rows, device=self.net.device)
+        if not all(rows):
+            raise NisslError("an input has no answer", where=f"input {rows.index([])}")
+        return answer_tensor(rows).to(self.net.device)
 
 
 def _last(logits: Tensor, ids: Ids) -> Tensor:

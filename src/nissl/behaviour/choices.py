@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.behaviour.facts import NotKnown, require_facts
+from nissl.behaviour.known_facts import require_facts
 from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.behaviour.prompts import first_tokens
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def known_choices(
 
     Raises
     ------
-    NotKnown
+    TooFewSamples
         No couple is left.
 
     Examples
@@ -167,7 +167,7 @@ def known_choices(
         always = pd.Series(np.all(right, axis=0)).groupby(asked["couple"]).transform("all")
         asked = asked[always].reset_index(drop=True)
     if not len(asked):
-        raise NotKnown(
+        raise TooFewSamples(
             f"{net.name} judges no couple rightly in both orders",
             do="give other facts, or use a model that knows them",
         )

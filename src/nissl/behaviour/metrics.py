@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
 
-__all__ = ["divergence_from_uniform", "kl", "log_probability", "logit_difference"]
+__all__ = [
+    "answer_tensor",
+    "divergence_from_uniform",
+    "kl",
+    "log_probability",
+    "logit_difference",
+    "probability_difference",
+]
 
 
 def logit_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
@@ -19,7 +28,7 @@ def logit_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     logits : Tensor, shape (batch, vocabulary)
         At the position of the answer.
     right, wrong : Tensor, shape (batch,) or (batch, n_answers), int64
-        Token ids; of several the logits are averaged.
+        Token ids; of several the logits are averaged. Fewer than others are filled with -1.
 
     Returns
     -------
@@ -32,7 +41,33 @@ def logit_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     >>> logit_difference(torch.tensor([[1.0, 3.0]]), torch.tensor([1]), torch.tensor([0])).tolist()
     [2.0]
     """
-    return _at(logits, right).mean(-1) - _at(logits, wrong).mean(-1)
+    return _mean_at(logits, right) - _mean_at(logits, wrong)
+
+
+def probability_difference(logits: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
+    """Return by how much right answers are likelier than wrong ones.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (batch, vocabulary)
+        At the position of the answer.
+    right, wrong : Tensor, shape (batch,) or (batch, n_answers), int64
+        Token ids; of several the probabilities are summed.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        Between -1 and 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> two, one = torch.tensor([[1, 2]]), torch.tensor([[0, -1]])
+    >>> probability_difference(torch.zeros(1, 4), two, one).item()
+    0.25
+    """
+    probability = logits.softmax(-1)
+    return _sum_at(probability, right) - _sum_at(probability, wrong)
 
 
 def log_probability(logits: Tensor, right: Tensor) -> Tensor:
@@ -56,7 +91,8 @@ def log_probability(logits: Tensor, right: Tensor) -> Tensor:
     >>> round(log_probability(torch.zeros(1, 4), torch.tensor([2])).exp().item(), 4)
     0.25
     """
-    return _at(logits.log_softmax(-1), right).logsumexp(-1)
+    each, absent = _at(logits.log_softmax(-1), right)
+    return each.masked_fill(absent, -math.inf).logsumexp(-1)
 
 
 def kl(logits: Tensor, reference: Tensor) -> Tensor:
@@ -118,6 +154,41 @@ def divergence_from_uniform(logits: Tensor) -> Tensor:
     return -logits.float().log_softmax(-1).mean(-1) - math.log(shape[1])
 
 
-def _at(logits: Tensor, answers: Tensor) -> Tensor:
-    """Return the numbers of answers, shape (batch, n_answers)."""
-    return logits.gather(-1, answers.to(logits.device).reshape(len(logits), -1))
+def answer_tensor(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Return answers of each input as one tensor, filled with -1 where some have fewer.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of int
+        Token ids.
+
+    Returns
+    -------
+    Tensor, shape (n_inputs, n_answers), int64
+        For the metrics.
+
+    Examples
+    --------
+    >>> answer_tensor([[3, 4], [5]]).tolist()
+    [[3, 4], [5, -1]]
+    """
+    most = max(map(len, rows), default=0)
+    return torch.tensor([[*row, *[-1] * (most - len(row))] for row in rows], dtype=torch.int64)
+
+
+def _at(logits: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of answers, shape (batch, n_answers), and where there is none (-1)."""
+    ids = answers.to(logits.device).reshape(len(logits), -1)
+    return logits.gather(-1, ids.clamp(min=0)), ids < 0
+
+
+def _sum_at(numbers: Tensor, answers: Tensor) -> Tensor:
+    each, absent = _at(numbers, answers)
+    return each.masked_fill(absent, 0).sum(-1)
+
+
+def _mean_at(numbers: Tensor, answers: Tensor) -> Tensor:
+    each, absent = _at(numbers, answers)
+    if not absent.any():
+        return each.mean(-1)
+    return each.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1)

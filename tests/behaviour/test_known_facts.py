@@ -8,7 +8,7 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.behaviour import PromptScorer, halves, known
-from nissl.behaviour.facts import NotKnown
+from nissl.errors import TooFewSamples
 from tiny import VOCABULARY, Letters, tiny
 
 
@@ -38,7 +38,7 @@ def test_only_what_is_answered_rightly_is_known(net):
     found = known(net, facts, labels="relation", least=5, progress=False)
     assert 0 not in [facts.text.tolist().index(t) for t in found.text]
     assert (found.log_probability < 0).all()
-    with pytest.raises(NotKnown, match=r"fewer than 30 facts of x .*, y"):
+    with pytest.raises(TooFewSamples, match=r"fewer than 30 facts of x .*, y"):
         known(net, facts, labels="relation", progress=False)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nissl.behaviour.prompt_scorer import PromptScorer
 from nissl.columns import require_columns
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["NotKnown", "halves", "known", "require_facts"]
-
-
-class NotKnown(NisslError):
-    """A network does not know enough facts of a kind for a finding about them to mean anything."""
+__all__ = ["halves", "known", "require_facts"]
 
 
 def known(
@@ -63,7 +59,7 @@ def known(
 
     Raises
     ------
-    NotKnown
+    TooFewSamples
         It knows fewer than `least` facts of a kind: what its neurons did would be about guessing.
 
     Examples
@@ -80,7 +76,7 @@ def known(
         some = ", ".join(
             f"{name} ({n} of {(facts[labels] == name).sum()})" for name, n in few.items()
         )
-        raise NotKnown(
+        raise TooFewSamples(
             f"{net.name} knows fewer than {least} facts of {some}",
             do="leave these out, give more facts, or use a model that knows them: a finding would "
             "be about guessing",
