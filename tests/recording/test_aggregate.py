@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording import aggregate, as_recording, chunks
+from nissl.recording import aggregate, as_recording, chunks, select
 
 REDUCE = {
     "mean": lambda v: v.astype(np.float64).mean(axis=0),
@@ -96,3 +96,26 @@ def test_combinations_of_several_coordinates():
     assert result.attrs["aggregated"] == "mean by run, stimulus"
     with pytest.raises(NisslError, match="nothing is named"):
         aggregate(rec, by=[])
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("trial", [-1, 0, 0]),
+        ("epoch", [-1, 0, 0]),
+        ("when", np.array(["NaT", "2020-01-01", "2020-01-01"], "datetime64[ns]")),
+        ("took", np.array(["NaT", 1, 1], "timedelta64[s]")),
+        ("dose", [np.nan, 1.0, 1.0]),
+    ],
+)
+def test_samples_without_a_value_are_refused_and_said_how_to_leave_out(name, column):
+    rec = as_recording([[1.0], [2.0], [4.0]], samples={name: column})
+    with pytest.raises(NisslError, match=f"1 samples have no '{name}'") as caught:
+        aggregate(rec, by=name)
+    kept = eval(caught.value.do.removeprefix("leave them out: "), {"select": select, "rec": rec})
+    assert aggregate(kept, by=name).values.tolist() == [[3.0]]
+
+
+def test_a_contrast_of_minus_one_is_a_value():
+    rec = as_recording([[1.0], [2.0]], samples={"contrast": [-1, 1]})
+    assert aggregate(rec, by="contrast").shape == (2, 1)

@@ -159,3 +159,40 @@ def test_bad_input_is_said():
         concat([])
     with pytest.raises(UnknownName, match="did you mean 'unit'"):
         concat([run(["a"])], along="units")
+
+
+def stated(**attrs):
+    return as_recording(np.zeros((2, 1)), units={"unit": [str(sorted(attrs.items()))]}, attrs=attrs)
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("measured_in", "V", "uV"),
+        ("sampling_rate", 100.0, 1000.0),
+        ("bin", 0.1, 0.5),
+        ("repetition_time", 2.0, 2.5),
+    ],
+)
+@pytest.mark.parametrize("along", ["sample", "unit"])
+def test_what_was_measured_otherwise_is_not_joined(name, one, other, along):
+    a, b = stated(**{name: one}), stated(**{name: other})
+    if along == "sample":
+        b = b.assign_coords(unit=a["unit"].values)
+    elif name == "measured_in":  # units side by side each know their own
+        both = concat([a, b], along="unit")
+        assert both["measured_in"].values.tolist() == [one, other]
+        assert "measured_in" not in both.attrs
+        return
+    with pytest.raises(NisslError, match=f"differ in '{name}': {one}, {other}"):
+        concat([a, b], along=along)
+    assert concat([a, a], along="sample").attrs[name] == one
+
+
+def test_units_whose_coordinates_mean_something_else_are_not_joined():
+    a, b = (as_recording(np.zeros((2, 1)), units={"x": [1.0]}) for _ in range(2))
+    a["x"].attrs["unit"], b["x"].attrs["unit"] = "mm", "m"
+    with pytest.raises(NisslError, match="differ in 'x'"):
+        concat([a, b])
+    with pytest.raises(NisslError, match="do not mean the same"):
+        concat([a, b.assign_coords(unit=["other"])], along="unit")

@@ -89,3 +89,12 @@ def test_what_is_not_there_is_said(tmp_path):
         info(tmp_path / "missing.nwb")
     with pytest.raises(NisslError, match="not a store"):
         info(tmp_path)
+
+
+def test_dates_are_printed_as_dates():
+    when = np.array(["2020-01-01", "NaT", "2021-06-01"], "datetime64[s]")
+    found = info(as_recording(np.zeros((3, 1)), samples={"when": when}))
+    assert str(found["sample coordinates"]["when"]) == (
+        "2020-01-01T00:00:00 to 2021-06-01T00:00:00 (datetime64[s], 2 different), 1 missing"
+    )
+    json.dumps(found)

@@ -139,3 +139,16 @@ def test_bad_input_is_said(change, says):
 def test_a_missing_column_is_named():
     with pytest.raises(UnknownName, match="'time'; did you mean 'times'"):
         bin_spikes({"times": [0.1], "unit": [0]}, bin=0.1)
+
+
+def test_intervals_of_pynapple():
+    class IntervalSet:  # as pynapple's: no mapping, with its columns in `metadata`
+        start, end = np.array([0.0, 1.0]), np.array([0.2, 1.1])
+        columns = ("start", "end")
+        metadata = pd.DataFrame({"condition": ["go", "stop"], "time": [7, 8]})
+
+    events = {"time": [0.15, 1.05], "unit": [0, 0]}
+    rec = bin_spikes(events, bin=0.1, intervals=IntervalSet())
+    assert rec.values.ravel().tolist() == [0, 1, 1]
+    assert rec["condition"].values.tolist() == ["go", "go", "stop"]
+    assert rec["interval_time"].values.tolist() == [7, 7, 8]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from nissl.errors import UnknownName
+from nissl.recording.labels import as_column
 
 Array = np.ndarray[Any, Any]
 
@@ -46,3 +50,40 @@ def reaching(edges: Any, *, dtype: Any = np.float64, step: float = np.inf) -> Ar
         edges = np.asarray(np.round(edges, NANOSECOND))
     moved = np.where(finite, np.minimum(slack, step / 4), 0.0)
     return np.asarray(edges - moved)
+
+
+def interval_columns(intervals: Any) -> tuple[Array, dict[str, Array]]:
+    """Return the bounds of intervals, and their other columns.
+
+    Parameters
+    ----------
+    intervals : mapping, DataFrame, pynapple.IntervalSet or array of shape (n_intervals, 2)
+        Columns ``start`` and ``stop`` in seconds (pynapple: ``end``), and others.
+
+    Returns
+    -------
+    bounds : array
+        Shape (n_intervals, 2) where they are right; they are not looked at.
+    columns : dict of str to array
+        The others.
+
+    Raises
+    ------
+    UnknownName
+        A table lacks ``start`` or ``stop``.
+    """
+    if not isinstance(intervals, Mapping) and hasattr(intervals, "end"):
+        bounds = np.stack([np.asarray(intervals.start), np.asarray(intervals.end)], axis=1)
+        table = getattr(intervals, "metadata", None)
+        intervals = {} if table is None else {n: table[n] for n in table}
+    elif isinstance(intervals, Mapping) or hasattr(intervals, "columns"):
+        for side in ("start", "stop"):
+            if side not in intervals:
+                known = [str(n) for n in intervals]
+                do = f"intervals need a column '{side}'"
+                raise UnknownName("column of intervals", side, known, do=do)
+        bounds = np.stack([np.asarray(intervals[s], float) for s in ("start", "stop")], axis=1)
+    else:
+        return np.asarray(intervals, dtype=np.float64), {}
+    others = {str(n): as_column(c) for n, c in intervals.items() if n not in ("start", "stop")}
+    return bounds, others

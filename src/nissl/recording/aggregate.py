@@ -49,7 +49,8 @@ def aggregate(
     UnknownName
         There is no such sample coordinate, or no such way.
     NisslError
-        Some samples have no value of `by` (not a number).
+        Some samples have no value of `by`: not a number, no time, or -1 for a trial, epoch,
+        interval or event.
 
     Examples
     --------
@@ -78,11 +79,13 @@ def _groups(rec: Recording, by: list[str]) -> tuple[Array, Array]:
     combined = np.zeros(rec.sizes["sample"], dtype=np.int64)
     for name in by:
         column = word_codes(coordinate(rec, name))
-        if column.dtype.kind == "f" and np.isnan(column).any():
+        lacking = _lacking(column, name)
+        if lacking.any():
+            keep = "v >= 0" if column.dtype.kind in "iu" else "v == v"
             raise NisslError(
-                f"{np.isnan(column).sum()} samples have no '{name}'",
-                where=f"sample {int(np.argmax(np.isnan(column)))}",
-                do=f"leave them out: select(rec, samples={{'{name}': lambda v: ~np.isnan(v)}})",
+                f"{lacking.sum()} samples have no '{name}'",
+                where=f"sample {int(np.argmax(lacking))}",
+                do=f"leave them out: select(rec, samples={{'{name}': lambda v: {keep}}})",
             )
         values, code = np.unique(column, return_inverse=True)
         # Numbered anew at each step, so that many columns cannot overflow.
@@ -94,6 +97,13 @@ def _groups(rec: Recording, by: list[str]) -> tuple[Array, Array]:
     return rank[group], first[order]
 
 
+def _lacking(column: Array, name: str) -> Array:
+    """Return which samples have no value: not a number, no time, or outside of every trial."""
+    if column.dtype.kind in "iu" and name in ("trial", "epoch", "interval", "event"):
+        return np.asarray(column == -1)
+    return np.asarray(column != column)
+
+
 def _changing(rec: Recording, group: Array, first: Array) -> list[str]:
     """Return the sample coordinates that differ between samples of one group."""
     changing = []
@@ -103,7 +113,7 @@ def _changing(rec: Recording, group: Array, first: Array) -> list[str]:
         column = np.asarray(coord.values)
         standing = column[first][group]
         same = column == standing
-        if column.dtype.kind == "f":
+        if column.dtype.kind in "fmM":
             same |= np.isnan(column) & np.isnan(standing)
         if not same.all():
             changing.append(str(name))

@@ -88,7 +88,7 @@ def align(
 def _labels(rec: Recording, on: str, which: str) -> Array:
     check(rec)
     labels = coordinate(rec, on, of=f" of the {which} recording")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
+    if labels.dtype.kind in "fmM" and np.isnan(labels).any():
         raise NisslError(
             f"{int(np.isnan(labels).sum())} samples of the {which} recording have no '{on}'",
             where=f"sample {int(np.argmax(np.isnan(labels)))}",

@@ -18,6 +18,9 @@ __all__ = ["concat"]
 
 Array = np.ndarray[Any, Any]
 
+#: Attributes that say what a number or a sample is: where they differ, nothing may be joined.
+MEANING = ("quantity", "measured_in", "sampling_rate", "bin", "repetition_time")
+
 
 def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sample") -> Recording:
     """Put recordings together, without aligning anything silently.
@@ -42,7 +45,8 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
     Raises
     ------
     NisslError
-        Units, coordinates, quantities or samples differ, or addresses clash; it says which.
+        Units, coordinates, quantities, units of measurement, rates, bins or samples differ, or
+        addresses clash; it says which.
     UnknownName
         `along` is neither side.
 
@@ -60,18 +64,40 @@ def concat(recs: Sequence[Recording], *, along: Literal["sample", "unit"] = "sam
         raise UnknownName("side", along, ["sample", "unit"], do="along='sample' or along='unit'")
     if not recs:
         raise NisslError("there is nothing to put together", do="give one recording or more")
-    quantities = list(dict.fromkeys(str(r.attrs.get("quantity", "activity")) for r in recs))
-    if len(quantities) > 1:
-        raise NisslError(
-            f"the recordings hold different quantities: {', '.join(quantities)}",
-            where="quantity",
-            do="put together what is of one kind",
-        )
+    recs = _one_meaning(recs, along)
     recs, constant = _scalars(recs, along)
     coords = _along_samples(recs) if along == "sample" else _along_units(recs)
     coords |= constant
     values = joined([rec.variable for rec in recs], 0 if along == "sample" else 1)
     return check(xr.DataArray(values, coords=coords, attrs=_attrs(recs)))
+
+
+def _one_meaning(recs: Sequence[Recording], along: str) -> list[Recording]:
+    """Refuse other quantities, units, rates and bins; units side by side know their own unit."""
+    recs = list(recs)
+    for name in MEANING:
+        said: dict[Any, int] = {}
+        for n, rec in enumerate(recs):
+            value = rec.attrs.get(name, "activity" if name == "quantity" else None)
+            if value is not None:
+                said.setdefault(float(f"{value:.9g}") if isinstance(value, float) else value, n)
+        if len(said) < 2:
+            continue
+        if name == "measured_in" and along == "unit":
+            for n, rec in enumerate(recs):
+                own = np.full(rec.sizes["unit"], str(rec.attrs.get(name, "")))
+                column = {name: as_variable("unit", as_column(own))}
+                recs[n] = rec.assign_coords({} if name in rec.coords else column).copy(deep=False)
+                recs[n].attrs = {k: v for k, v in rec.attrs.items() if k != name}
+            continue
+        what = "hold different quantities" if name == "quantity" else f"differ in '{name}'"
+        raise NisslError(
+            f"the recordings {what}: {', '.join(map(str, said))}",
+            where=f"recordings {' and '.join(map(str, list(said.values())[:2]))}",
+            do="bring them to one first (units: multiply, and assign_attrs; rates: bin or resample"
+            " alike)",
+        )
+    return recs
 
 
 def _scalars(
@@ -132,7 +158,10 @@ def _same_units(expected: dict[str, xr.Variable], found: dict[str, xr.Variable],
         )
     for name in expected.keys() | found.keys():
         both = name in expected and name in found
-        if not both or not _equal(expected[name].values, found[name].values):
+        if not both or not (
+            _equal(expected[name].values, found[name].values)
+            and expected[name].attrs == found[name].attrs
+        ):
             raise NisslError(
                 f"the units of recordings 0 and {n} differ in '{name}'",
                 where=f"recording {n}",
@@ -181,7 +210,8 @@ def _along_units(recs: Sequence[Recording]) -> dict[str, xr.Variable]:
                 where=name,
                 do="write it the same way in all",
             )
-        coords[name] = xr.Variable(("unit",), np.concatenate(parts))
+        meaning = _meaning([table[name] for table in tables if name in table], name)
+        coords[name] = xr.Variable(("unit",), np.concatenate(parts), meaning)
     addresses, count = np.unique(coords["unit"].values, return_counts=True)
     if (count > 1).any():
         clash = addresses[count > 1]
@@ -238,4 +268,5 @@ def _side(rec: Recording, side: str) -> dict[str, xr.Variable]:
 def _equal(a: Array, b: Array) -> bool:
     if a.shape != b.shape or is_words(a) != is_words(b):
         return False
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f" and b.dtype.kind == "f"))
+    nan = a.dtype.kind == b.dtype.kind and a.dtype.kind in "fmM"
+    return bool(np.array_equal(a, b, equal_nan=nan))

@@ -35,7 +35,8 @@ class _Column(dict[str, Any]):
         elif self.get("from") is None:
             phrase = f"{self['type']}, nothing"
         else:
-            span = f"{self['from']:g} to {self['to']:g}"
+            ends = [self[end] for end in ("from", "to")]
+            span = " to ".join(e if isinstance(e, str) else f"{e:g}" for e in ends)
             phrase = f"{span} ({self['type']}, {self['different']:,} different)"
         return phrase + (f", {self['missing']:,} missing" if self["missing"] else "")
 
@@ -135,9 +136,12 @@ def _column(coord: Any) -> _Column:
         return _Column(
             {"type": "words", "different": len(words), "missing": missing, "words": words[:SHOWN]}
         )
-    missing = int(np.isnan(column).sum()) if column.dtype.kind == "f" else 0
+    missing = int(np.isnan(column).sum()) if column.dtype.kind in "fmM" else 0
     there = column[~np.isnan(column)] if missing else column
-    span = (there.min().item(), there.max().item()) if len(there) else (None, None)
+    span: list[Any] = [there.min(), there.max()] if len(there) else [None, None]
+    # Dates as they are written; their numbers are nanoseconds.
+    dates = column.dtype.kind in "mM"
+    span = [v if v is None else (str(v) if dates else v.item()) for v in span]
     return _Column(
         {
             "type": str(column.dtype),

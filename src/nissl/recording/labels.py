@@ -18,6 +18,7 @@ What is missing (None, NaN) is the empty word. A store holds the words themselve
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ def word_codes(column: Array) -> Array:
 
 def lacking(like: Any, n: int) -> Array:
     """Return a column of n cells that stands for one which is missing: NaN, -1, empty or false."""
-    fill: Any = {"f": np.nan, "U": "", "O": "", "b": False}.get(like.dtype.kind, -1)
+    nothing = {"f": np.nan, "U": "", "O": "", "b": False, "M": "NaT", "m": "NaT"}
+    fill: Any = nothing.get(like.dtype.kind, -1)
     # Unsigned columns become signed, so that -1 is not the largest number.
     return np.full(n, fill, dtype=np.int64 if like.dtype.kind == "u" else like.dtype)
 
@@ -142,6 +144,8 @@ def as_column(column: Any) -> Array:
         missing = np.asarray(pd.isna(cells))
         cells = cells.astype(object)
         there = cells[~missing].tolist()
+        if there and pd.api.types.infer_dtype(there, skipna=False) in ("datetime", "datetime64"):
+            return pd.to_datetime(cells, utc=True).tz_localize(None).to_numpy()
         if not any(isinstance(cell, (str, bytes)) for cell in there):
             numbers = np.asarray(there)
             if numbers.ndim == 1 and len(numbers) and numbers.dtype.kind in "fiub":
@@ -150,6 +154,24 @@ def as_column(column: Any) -> Array:
                 return whole
         cells[missing] = ""
     return shared([_word(cell) for cell in cells.tolist()])
+
+
+def apart(columns: Mapping[str, Any], taken: Iterable[str], prefix: str) -> dict[str, Any]:
+    """Return columns of a file under names that are not a reader's own: ``prefix_name`` else.
+
+    Examples
+    --------
+    >>> apart({"time": 1, "side": 2}, ["time"], "interval")
+    {'interval_time': 1, 'side': 2}
+    """
+    found: dict[str, Any] = {}
+    own = {*taken}
+    for name, column in columns.items():
+        free = str(name)
+        while free in own or free in found or (free != name and free in columns):
+            free = f"{prefix}_{free}"
+        found[free] = column
+    return found
 
 
 def as_variable(side: str, cells: Array, attrs: Any = None) -> xr.Variable:

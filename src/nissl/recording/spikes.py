@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording._times import reaching
+from nissl.recording._times import interval_columns, reaching
 from nissl.recording.free_memory import require_memory
+from nissl.recording.labels import apart
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ def bin_spikes(
         Width of a bin, in seconds.
     start, stop : float, optional
         One interval, in seconds; from the first spike to the last where neither is given.
-    intervals : mapping, DataFrame or array of shape (n_intervals, 2), optional
-        Columns ``start`` and ``stop`` in seconds, instead of `start` and `stop`; further columns,
-        such as ``trial`` or ``condition``, become sample coordinates.
+    intervals : mapping, DataFrame, pynapple.IntervalSet or array, optional
+        Columns ``start`` and ``stop`` in seconds (an array of shape (n_intervals, 2)), instead of
+        `start` and `stop`; further columns,
+        such as ``trial`` or ``condition``, become sample coordinates (``interval_time``, where
+        one is called as ours are).
     units : mapping, DataFrame or sequence, optional
         The units wanted, in this order: their ids, or a table with a column ``unit`` of ids whose
         further columns become unit coordinates. Units that never fire have zeros; spikes of other
@@ -192,13 +195,9 @@ def _intervals(
         bounds = np.array([[left, right]])
     elif start is not None or stop is not None:
         raise NisslError("both intervals and start or stop are given", do="give one of them")
-    elif isinstance(intervals, Mapping) or hasattr(intervals, "columns"):
-        sides = [np.asarray(_column(intervals, s, "intervals"), float) for s in ("start", "stop")]
-        bounds = np.stack(sides, axis=1)
-        taken = {"start", "stop", "time", "interval", "time_in_interval"}
-        further = {str(n): np.asarray(c) for n, c in intervals.items() if n not in taken}
     else:
-        bounds = np.asarray(intervals, dtype=np.float64)
+        bounds, further = interval_columns(intervals)
+        further = apart(further, ("time", "interval", "time_in_interval"), "interval")
     if bounds.ndim != 2 or bounds.shape[1] != 2 or len(bounds) == 0:
         raise NisslError(
             f"intervals have shape {bounds.shape}, not (n_intervals, 2)",

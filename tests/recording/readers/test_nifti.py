@@ -1,5 +1,10 @@
 """Volumes written here come back as voxels in their place, with regions and labels."""
 
+import gzip
+import tracemalloc
+import zlib
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,6 +124,114 @@ def test_onsets_label_the_volumes_whose_middle_they_hold(tmp_path, values):
     )
     later = read_nifti(path, events=events, lag=5.0)
     assert later["event"].values.tolist() == [-1, -1, *by_hand[:-2]]
+
+
+def test_events_of_bids_may_lack_words_but_not_onsets(tmp_path, values):
+    path = save(tmp_path / "bold.nii", values)
+    table = tmp_path / "events.tsv"
+    table.write_text("onset\tduration\ttrial_type\tvolume\n0\tn/a\tface\t3\n5\t2.5\tn/a\tn/a\n")
+    rec = read_nifti(path, events=table)
+    assert rec["event"].values.tolist()[:4] == [0, -1, 1, -1]
+    assert rec["trial_type"].values.tolist()[:3] == ["face", "", ""]
+    np.testing.assert_array_equal(rec["volume"], np.arange(12))
+    np.testing.assert_array_equal(rec["events_volume"][:3], [3, np.nan, np.nan])
+    for cell in ("n/a", "soon"):
+        table.write_text(f"onset\tduration\n0\t1\n{cell}\t1\n")
+        with pytest.raises(NisslError, match="not seconds") as caught:
+            read_nifti(path, events=table)
+        assert caught.value.where == f"{table}, line 3"
+
+
+@pytest.mark.parametrize("step", [0.1, 0.2, 0.7, 1.1])
+def test_onsets_on_the_middle_of_a_volume_hold_it(tmp_path, values, step):
+    """In exact decimals: the middle of volume v lies at (2 v + 1) / 2 steps."""
+    path = save(tmp_path / "bold.nii", values, tr=step)
+    for v in range(12):
+        onset = float(Decimal(str(step)) * (2 * v + 1) / 2)
+        events = pd.DataFrame({"onset": [onset], "duration": [step]})
+        assert np.flatnonzero(read_nifti(path, tr=step, events=events)["event"] == 0).tolist() == [
+            v
+        ]
+
+
+def unit_of_time(path, values, unit, stated):
+    image = nibabel.Nifti1Image(values, AFFINE)
+    image.header.set_xyzt_units("mm", unit)
+    image.header.set_zooms((3, 3, 4, stated))
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("unit", "stated", "found", "doubted"),
+    [
+        ("sec", 2.0, 2.0, False), ("msec", 720.0, 0.72, False), ("usec", 2e6, 2.0, False),
+        (None, 2.0, 2.0, True), ("sec", 2000.0, 2000.0, True), ("msec", 2.0, 0.002, True),
+        (None, 1.0, None, False), ("sec", 0.0, None, False), ("hz", 2.0, None, False),
+    ],
+)  # fmt: skip
+def test_the_repetition_time_is_read_doubted_or_not_stated(
+    tmp_path, values, unit, stated, found, doubted, recwarn
+):
+    path = unit_of_time(tmp_path / "bold.nii", values, unit, stated)
+    if found is None:
+        with pytest.raises(NisslError, match="is not stated"):
+            read_nifti(path)
+    else:
+        assert read_nifti(path).attrs["repetition_time"] == pytest.approx(found)
+    assert bool([w for w in recwarn if "give tr= if it is not" in str(w.message)]) == doubted
+    assert read_nifti(path, tr=1.5).attrs["repetition_time"] == 1.5
+
+
+def test_shares_of_a_mask_are_inside_and_shares_of_an_atlas_refused(tmp_path, values):
+    shares = np.zeros(SHAPE)
+    shares[0, 0, 0], shares[1, 1, 1], shares[2, 2, 0], shares[3, 0, 0] = 0.3, 0.5, 1.0, np.nan
+    path = save(tmp_path / "bold.nii", values)
+    units = ["voxel[0,0,0]", "voxel[1,1,1]", "voxel[2,2,0]"]
+    for mask in (shares, save(tmp_path / "mask.nii", shares)):
+        assert read_nifti(path, mask=mask)["unit"].values.tolist() == units
+    assert read_nifti(path, mask=shares > 0.4)["unit"].values.tolist() == units[1:]
+    with pytest.raises(NisslError, match=r"atlas holds 0\.[35]"):
+        read_nifti(path, atlas=shares)
+
+
+def test_a_flipped_bit_of_a_gzip_file_is_noticed(tmp_path, values):
+    path = save(tmp_path / "bold.nii.gz", values)
+    whole = path.read_bytes()
+    for bit in np.random.default_rng(0).integers(80, 8 * len(whole), 40):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(bytes(data))
+        try:
+            same = gzip.decompress(bytes(data)) == gzip.decompress(whole)
+        except (OSError, EOFError, zlib.error):
+            same = False
+        if same:
+            continue  # a bit of the name or the date, which the checksum leaves out
+        with pytest.raises(NisslError, match="damaged"):
+            read_nifti(path)
+
+
+@pytest.mark.parametrize("name", ["bold.nii", "bold.nii.gz"])
+def test_a_size_that_is_only_stated_takes_no_memory(tmp_path, values, name):
+    image = nibabel.Nifti1Image(values[:1, :1, :1, :2], AFFINE)
+    image.header.set_xyzt_units("mm", "sec")
+    data = bytearray(image.to_bytes())
+    data[40:56] = np.array([4, 1000, 1000, 100, 2, 1, 1, 1], "<i2").tobytes()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else bytes(data))
+    tracemalloc.start()
+    with pytest.raises(NisslError, match=r"its header states|needs"):
+        read_nifti(path, tr=2.0)
+    assert tracemalloc.get_traced_memory()[1] < 5e7
+    tracemalloc.stop()
+
+
+def test_images_of_other_things_are_named(tmp_path, values):
+    complex_ = nibabel.Nifti1Image(values.astype(np.complex64), AFFINE)
+    nibabel.save(complex_, tmp_path / "c.nii")
+    with pytest.raises(NisslError, match="holds complex64"):
+        read_nifti(tmp_path / "c.nii", tr=2.0)
 
 
 def test_other_grids_are_refused(tmp_path, values, mask):

@@ -1,5 +1,10 @@
 """Tables arrive with their columns in place; damaged ones are refused, whatever their kind."""
 
+import io
+import tracemalloc
+import zipfile
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -94,7 +99,7 @@ def test_truncated_npz_is_refused(tmp_path):
 def test_pickled_objects_are_never_loaded(tmp_path):
     path = tmp_path / "objects.npz"
     np.savez(path, values=np.eye(2), bad=np.array([{"a": 1}, None]))
-    with pytest.raises(NisslError, match="damaged"):
+    with pytest.raises(NisslError, match="'bad' holds pickled objects"):
         read_table(path)
 
 
@@ -142,3 +147,122 @@ def test_what_is_no_table_is_refused(tmp_path, content, says):
     path.write_bytes(content)
     with pytest.raises(NisslError, match=says):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "units", "values", "labels"),
+    [
+        ("1.5,2\n3,4\n", {}, ["0", "1"], [[1.5, 2], [3, 4]], {}),
+        ("7,7\n3,4\n", {}, ["0", "1"], [[7, 7], [3, 4]], {}),
+        ("1,2\n3,4\n", {"header": False}, ["0", "1"], [[1, 2], [3, 4]], {}),
+        ("1,2\n3,4\n", {"header": True}, ["1", "2"], [[3, 4]], {}),
+        ("0,1,2\n3,4,5\n", {}, ["0", "1", "2"], [[3, 4, 5]], {}),
+        (",a,b\n0,1,2\n1,3,4\n", {}, ["a", "b"], [[1, 2], [3, 4]], {}),
+        (",a,b\n0.5,1,2\n0.7,3,4\n", {}, ["a", "b"], [[1, 2], [3, 4]], {"index": [0.5, 0.7]}),
+        (",a\nx,1\ny,2\n", {}, ["a"], [[1], [2]], {"index": ["x", "y"]}),
+        ("a,b,\n1,2,\n3,4,\n", {}, ["a", "b"], [[1, 2], [3, 4]], {}),
+        ("a;b\n1,5;2\n3;4\n", {}, ["a", "b"], [[1.5, 2], [3, 4]], {}),
+        ("a;b\n1.5;2\n3;4\n", {}, ["a", "b"], [[1.5, 2], [3, 4]], {}),
+        ("a|b\n1|2\n", {"sep": "|"}, ["a", "b"], [[1, 2]], {}),
+        ("\ufeffa,b\n1,2\n", {}, ["a", "b"], [[1, 2]], {}),
+        ("a,b\n99999999999999999999999,2\n", {}, ["a", "b"], [[1e23, 2]], {}),
+        ("a,b\nTrue,2.5\nFalse,1\n", {}, ["a", "b"], [[1, 2.5], [0, 1]], {}),
+    ],
+)  # fmt: skip
+def test_headers_indices_separators_and_numbers_of_csv(
+    tmp_path, text, options, units, values, labels
+):
+    path = tmp_path / "t.csv"
+    path.write_text(text, encoding="utf-8")
+    rec = read_table(path, **options)
+    assert rec["unit"].values.tolist() == units
+    np.testing.assert_array_equal(rec.values, values)
+    assert {n: c.values.tolist() for n, c in rec.coords.items() if c.dims == ("sample",)} == labels
+
+
+def test_a_row_that_could_be_ids_is_asked_about(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("1,2\n3,4\n")
+    with pytest.raises(NisslError, match="names of units or values") as caught:
+        read_table(path)
+    assert "header=" in caught.value.do
+
+
+def test_every_kind_of_column_of_parquet(tmp_path):
+    """What pandas says of each column is the reference."""
+    table = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], dtype="Int64"),
+            "flag": [True, False, True],
+            "half": [0.5, 1.5, 2.5],
+            "money": [Decimal("1.25"), Decimal("2.5"), None],
+            "when": pd.to_datetime(["2020-01-01", None, "2020-01-03"]),
+            "zoned": pd.date_range("2020-01-01", periods=3, tz="Europe/Berlin"),
+            "took": pd.to_timedelta([1500, 0, 10], unit="ms"),
+        },
+        index=pd.Index([0.1, 0.2, 0.3], name="time"),
+    )
+    table.to_parquet(tmp_path / "t.parquet")
+    rec = read_table(tmp_path / "t.parquet")
+    assert rec["unit"].values.tolist() == ["whole", "flag", "half", "money"]
+    expected = table[["whole", "flag", "half", "money"]].astype(float).to_numpy()
+    np.testing.assert_array_equal(rec.values, expected)
+    np.testing.assert_array_equal(rec["time"], [0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(rec["took"], [1.5, 0.0, 0.01])
+    assert (rec["zoned"].values == table["zoned"].dt.tz_convert(None).to_numpy()).all()
+    assert np.isnat(rec["when"].values).tolist() == [False, True, False]
+    table.set_index(["when", "half"], append=True)[["whole"]].to_parquet(tmp_path / "m.parquet")
+    assert {"time", "when", "half"} <= set(read_table(tmp_path / "m.parquet").coords)
+    wide = pd.DataFrame(np.eye(2), columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+    wide.to_parquet(tmp_path / "w.parquet")
+    assert read_table(tmp_path / "w.parquet")["unit"].values.tolist() == ["a.x", "a.y"]
+    pd.DataFrame({"a": [1.0], "list": [[1, 2]]}).to_parquet(tmp_path / "l.parquet")
+    with pytest.raises(NisslError, match="'list' holds lists"):
+        read_table(tmp_path / "l.parquet")
+
+
+def test_npz_may_hold_a_readme_and_may_not_state_more_than_it_holds(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, values=np.eye(2))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    assert read_table(path).shape == (2, 2)
+    body = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        body, {"descr": "<f8", "fortran_order": False, "shape": (10**6, 10**6)}
+    )
+    (tmp_path / "t.npy").write_bytes(body.getvalue())
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("values.npy", body.getvalue())
+    for name in ("t.npy", "t.npz"):
+        tracemalloc.start()
+        with pytest.raises(NisslError, match="states 8,000,000,000,"):
+            read_table(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+        tracemalloc.stop()
+
+
+def test_what_pynapple_saved(tmp_path):
+    """Written as pynapple 0.11 does; its counts begin at the start of the time support."""
+    times, index = np.array([0.05, 0.15, 0.17, 1.3]), np.array([3, 3, 7, 7])
+    common = {"start": np.array([0.0]), "end": np.array([2.0])}
+    kind = {name: np.array([name]) for name in ("TsGroup", "TsdFrame", "Tsd", "IntervalSet")}
+    pickled = np.array({"region": ["a"]}, dtype=object)
+    np.savez(
+        tmp_path / "g.npz", t=times, index=index, type=kind["TsGroup"], _metadata=pickled, **common
+    )
+    with pytest.warns(UserWarning, match="is pickled, and not read"):
+        rec = read_table(tmp_path / "g.npz", bin=0.1)
+    assert rec["unit"].values.tolist() == ["3", "7"]
+    assert rec.shape == (20, 2)
+    assert np.argwhere(rec.values).tolist() == [[0, 0], [1, 0], [1, 1], [13, 1]]
+    np.savez(
+        tmp_path / "f.npz", t=times, d=np.eye(4, 2), columns=np.array(["a", "b"]),
+        type=kind["TsdFrame"], **common,
+    )  # fmt: skip
+    rec = read_table(tmp_path / "f.npz", quantity="calcium")
+    np.testing.assert_array_equal(rec.values, np.eye(4, 2))
+    np.testing.assert_array_equal(rec["time"], times)
+    np.savez(tmp_path / "i.npz", type=kind["IntervalSet"], **common)
+    with pytest.raises(NisslError, match="IntervalSet of pynapple"):
+        read_table(tmp_path / "i.npz")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,18 +61,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0]
         raise damaged(path, kind, f"{type(error).__name__}: {first}") from error
-
-
-def apart(columns: Mapping[str, Any], taken: Iterable[str], prefix: str) -> dict[str, Any]:
-    """Return columns of a file under names that are not a reader's own."""
-    found: dict[str, Any] = {}
-    own = {*taken}
-    for name, column in columns.items():
-        free = str(name)
-        while free in own or free in found or (free != name and free in columns):
-            free = f"{prefix}_{free}"
-        found[free] = column
-    return found
 
 
 def gunzip(path: Path, kind: str, keep: int = 0) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError
-from nissl.recording._times import reaching
-from nissl.recording.labels import as_column
+from nissl.recording._times import interval_columns, reaching
+from nissl.recording.labels import apart, as_column
 
 
 def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
@@ -56,7 +56,8 @@ def interval_table(table: Any, name: str) -> dict[str, np.ndarray[Any, Any]]:
     start, stop = np.asarray(table["start_time"][:]), np.asarray(table["stop_time"][:])
     columns = table_columns(table, leave=("start_time", "stop_time", "timeseries"))
     ids = np.asarray(table.id[:])
-    return {"start": start, "stop": stop, singular(name): ids, **columns}
+    own = {"start": start, "stop": stop, singular(name): ids}
+    return own | apart(columns, own, "interval")
 
 
 def singular(name: str) -> str:
@@ -79,12 +80,9 @@ def interval_of(
 
     Intervals are half-open, ``[start, stop)``, and may not overlap.
     """
-    if not hasattr(table, "keys"):
-        bounds = np.asarray(table, dtype=np.float64).reshape(-1, 2)
-        table = {"start": bounds[:, 0], "stop": bounds[:, 1]}
-    start, stop = np.asarray(table["start"], float), np.asarray(table["stop"], float)
-    table = {str(n): np.asarray(table[n]) for n in table}
-    if not disjoint(table):
+    bounds, further = interval_columns(table)
+    start, stop = bounds.reshape(-1, 2).T
+    if not disjoint({"start": start, "stop": stop}):
         raise NisslError(
             "intervals overlap, so a sample would lie in several",
             do="give intervals that do not overlap, or read them one at a time",
@@ -93,4 +91,4 @@ def interval_of(
     place = np.searchsorted(reaching(start[order]), times, side="right") - 1
     row = order[np.maximum(place, 0)]
     row = np.where((place >= 0) & (times < reaching(stop)[row]), row, -1)
-    return row, {n: c for n, c in table.items() if n not in ("start", "stop")}
+    return row, further

@@ -13,9 +13,9 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
-from nissl.recording.labels import as_column
+from nissl.recording.labels import apart, as_column
 from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
-from nissl.recording.readers._files import apart, damaged, existing, gunzip, library, reading
+from nissl.recording.readers._files import damaged, existing, gunzip, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,8 +12,8 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
-from nissl.recording.labels import as_column, is_words
-from nissl.recording.readers._files import existing, library, reading
+from nissl.recording.labels import apart, as_column, is_words
+from nissl.recording.readers._files import damaged, existing, gunzip, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["read_nifti"]
 
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
+#: Coordinates of the units, which no column of events may be called as.
+OWN = ("unit", "x", "y", "z", "i", "j", "k", "region", "n_voxels")
 
 
 def read_nifti(
@@ -40,8 +44,8 @@ def read_nifti(
     path : Path or str
         ``.nii`` or ``.nii.gz`` with axes (i, j, k, volume).
     mask : path, image or array of shape (n_i, n_j, n_k), optional
-        Voxels that are not zero are read. Without mask or atlas: those that are not zero in every
-        volume.
+        Voxels that are not zero are read: of a mask of shares (0.3, 0.5) give the ones wanted, such
+        as ``mask > 0.5``. Without mask or atlas: those that are not zero in every volume.
     atlas : path, image or array of shape (n_i, n_j, n_k), optional
         Whole numbers that say to which region a voxel belongs; 0 is none, and is left out.
     regions : mapping of int to str, optional
@@ -52,7 +56,8 @@ def read_nifti(
         A table with a row for each volume, or one with columns ``onset`` and ``duration`` in
         seconds (BIDS). Its other columns become sample coordinates.
     tr : float, optional
-        Seconds from one volume to the next; the header's, where it states them.
+        Seconds from one volume to the next; the header's, where it states them. A header that
+        states 1 of no unit has not been filled in, and states nothing.
     lag : float
         Seconds by which the response follows an event: labels are moved that much later.
 
@@ -64,7 +69,7 @@ def read_nifti(
         ``j``, ``k`` (voxels only), ``region`` (with an atlas). Sample coordinates: ``volume``,
         ``time`` in seconds (the volume's start), and those of `events`; of onsets also ``event``,
         the row of the event in which the volume's middle lies, or that begins in it (-1: none;
-        of several the last).
+        of several the last). A column that is called as one of these becomes ``events_...``.
 
     Raises
     ------
@@ -95,22 +100,35 @@ def read_nifti(
     with reading(path, "NIfTI"):
         image = nibabel.load(path)
         shape = tuple(image.shape)
+        if isinstance(image, nibabel.Cifti2Image):
+            raise NisslError(
+                "this is a CIFTI file, of surfaces beside voxels",
+                where=str(path),
+                do="read its matrix with nibabel, and give it to as_recording",
+            )
         if len(shape) != 4:
             raise NisslError(
                 f"the image has {len(shape)} dimensions, {shape}, not four",
                 where=str(path),
                 do="give a run of volumes; a mask or atlas goes into mask= or atlas=",
             )
-        wide = image.get_data_dtype().newbyteorder("=") in (
-            np.dtype(t) for t in (np.float64, np.int32, np.int64, np.uint32, np.uint64)
-        )
+        stored = image.get_data_dtype().newbyteorder("=")
+        if stored.kind not in "fiub":
+            raise NisslError(
+                f"the image holds {stored}, not one number a voxel",
+                where=str(path),
+                do="save its magnitude, or one of its parts",
+            )
+        wide = stored.itemsize > 4 or stored in (np.dtype(np.int32), np.dtype(np.uint32))
         dtype = np.dtype(np.float64 if wide else np.float32)
-        n_bytes = int(np.prod(shape)) * dtype.itemsize * 2
+        n_values = math.prod(shape)
+        n_bytes = n_values * (dtype.itemsize * 2 + stored.itemsize)
         require_memory(n_bytes, "the run", where=str(path), do="cut it into shorter files")
+        image = _whole(image, path, n_values * stored.itemsize)
         values = image.get_fdata(dtype=dtype, caching="unchanged")
         step = _repetition_time(path, image, tr)
     inside = _inside(nibabel, image, mask, values)
-    codes = None if atlas is None else _on_grid(nibabel, image, atlas, "atlas")
+    codes = None if atlas is None else _codes(_on_grid(nibabel, image, atlas, "atlas"))
     if codes is not None:
         inside &= codes != 0
     if not inside.any():
@@ -127,25 +145,51 @@ def read_nifti(
     return as_recording(volumes, samples=samples, units=units, quantity="bold", attrs=attrs)
 
 
+def _whole(image: Any, path: Path, n_bytes: int) -> Any:
+    """Return the image with all of its bytes there, and those of a gzip file compared."""
+    stated = int(image.dataobj.offset) + n_bytes
+    packed = path.suffix.lower() == ".gz"
+    data = gunzip(path, "NIfTI", keep=stated) if packed else b""
+    there = len(data) if packed else path.stat().st_size
+    if there < stated:
+        raise damaged(path, "NIfTI", f"it holds {there:,} bytes where its header states {stated:,}")
+    return type(image).from_bytes(data) if packed else image
+
+
 def _repetition_time(path: Path, image: Any, tr: float | None) -> float:
     if tr is None:
         units = str(image.header.get_xyzt_units()[1])
-        tr = float(image.header.get_zooms()[3]) * SECONDS.get(units, 0.0)
+        stated = float(image.header.get_zooms()[3])
+        # 1 of no unit is what libraries write where nobody has said anything.
+        unsaid = units == "unknown" and stated == 1.0
+        tr = 0.0 if unsaid else stated * SECONDS.get(units, 0.0)
+        if np.isfinite(tr) and tr > 0 and (units == "unknown" or not 0.05 <= tr <= 30):
+            unit = "no unit of time" if units == "unknown" else f"'{units}'"
+            warnings.warn(
+                f"{path}: the header states {stated:g} of {unit} from one volume to the next, which"
+                f" is read as {tr:g} s; give tr= if it is not",
+                stacklevel=5,
+            )
     if not np.isfinite(tr) or tr <= 0:
         raise NisslError(
-            "the time from one volume to the next is not known", where=str(path), do="give tr="
+            "the time from one volume to the next is not stated",
+            where=str(path),
+            do="give tr=, in seconds",
         )
     return float(tr)
 
 
-def _inside(nibabel: Any, image: Any, mask: Any, values: np.ndarray[Any, Any]) -> Any:
+def _inside(
+    nibabel: Any, image: Any, mask: Any, values: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
     if mask is not None:
-        return _on_grid(nibabel, image, mask, "mask") != 0
-    return (values != 0).any(axis=3)
+        shares = _on_grid(nibabel, image, mask, "mask")
+        return np.asarray((shares != 0) & ~np.isnan(shares))
+    return np.asarray((values != 0).any(axis=3))
 
 
 def _on_grid(nibabel: Any, image: Any, other: Any, kind: str) -> np.ndarray[Any, Any]:
-    """Return the whole numbers of a mask or atlas, if it lies on the grid of the image."""
+    """Return the numbers of a mask or atlas, if it lies on the grid of the image."""
     where, affine = kind, image.affine
     if isinstance(other, (str, Path)):
         other = existing(other)
@@ -165,8 +209,22 @@ def _on_grid(nibabel: Any, image: Any, other: Any, kind: str) -> np.ndarray[Any,
             where=where,
             do="resample it, with nilearn.image.resample_to_img(..., interpolation='nearest')",
         )
-    # Not a number is outside; an atlas saved as floats is rounded back to its whole numbers.
-    return np.asarray(np.rint(np.nan_to_num(codes)), dtype=np.int64)
+    return np.asarray(codes)
+
+
+def _codes(numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the whole numbers of an atlas; not a number is outside."""
+    numbers = np.nan_to_num(numbers)
+    codes = np.asarray(np.rint(numbers), dtype=np.int64)
+    # An atlas that was saved as floats is rounded back; one that was interpolated is no atlas.
+    off = np.abs(numbers - codes)
+    if off.max(initial=0.0) > 1e-3:
+        raise NisslError(
+            f"the atlas holds {numbers.flat[int(off.argmax())]:g}, the number of no region",
+            where="atlas",
+            do="resample it with interpolation='nearest', or give shares as mask=",
+        )
+    return codes
 
 
 def _voxels(
@@ -220,22 +278,47 @@ def _events(events: Any, n: int, step: float, lag: float) -> dict[str, Any]:
                 where=where,
                 do="give a row for each volume, or columns onset and duration in seconds",
             )
-        return {str(name): table[name].to_numpy() for name in table}
-    onset = table["onset"].to_numpy(dtype=float) + lag
-    duration = table["duration"].to_numpy(dtype=float) if "duration" in table else 0 * onset
+        return apart({str(name): table[name] for name in table}, {"volume", "time", *OWN}, "events")
+    onset = _seconds(table["onset"], where) + lag
+    duration = 0 * onset
+    if "duration" in table:
+        duration = np.nan_to_num(_seconds(table["duration"], where, missing=True))
     row = np.full(n, -1)
     for i in np.argsort(onset, kind="stable"):
-        first = int(np.ceil(onset[i] / step - 0.5))
-        last = int(np.ceil((onset[i] + np.nan_to_num(duration[i])) / step - 0.5))
+        # A volume belongs to the event in which its middle lies; 0.3 / 0.2 is one and a half.
+        first = _from(onset[i] / step - 0.5)
+        last = _from((onset[i] + duration[i]) / step - 0.5)
         if last <= first:
-            first = int(np.floor(onset[i] / step))
+            first = int(np.floor(onset[i] / step + 1e-9))
             last = first + 1
         row[max(first, 0) : max(last, 0)] = i
-    columns: dict[str, Any] = {"event": row}
+    columns: dict[str, Any] = {}
     for name in table.columns.drop(["onset", "duration"], errors="ignore"):
         column = as_column(table[name])
         if is_words(column):
             columns[str(name)] = np.where(row >= 0, column[row], "")
         else:
             columns[str(name)] = np.where(row >= 0, column[row].astype(float), np.nan)
-    return columns
+    return {"event": row, **apart(columns, {"event", "volume", "time", *OWN}, "events")}
+
+
+def _from(volume: float) -> int:
+    return int(np.ceil(volume - 1e-9))
+
+
+def _seconds(column: Any, where: str, *, missing: bool = False) -> np.ndarray[Any, Any]:
+    """Return a column of seconds; what is none is named with its line."""
+    import pandas as pd
+
+    seconds = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    wrong = ~np.isfinite(seconds) & (column.notna().to_numpy() if missing else True)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        cell = column.iloc[row]
+        said = "nothing" if pd.isna(cell) else repr(cell)
+        raise NisslError(
+            f"column '{column.name}' holds {said}, not seconds",
+            where=f"{where}, line {row + 2}",
+            do="mend the cell, or drop the row",
+        )
+    return np.asarray(seconds)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
-from nissl.recording._times import reaching
-from nissl.recording.labels import as_variable
+from nissl.recording._times import interval_columns, reaching
+from nissl.recording.labels import apart, as_variable
 from nissl.recording.readers._files import existing, library, reading
 from nissl.recording.readers._intervals import (
     disjoint,
@@ -32,6 +32,8 @@ from nissl.recording.spikes import bin_spikes
 
 __all__ = ["read_nwb"]
 
+#: Sample coordinates, which no column of the units may be called as.
+OWN = ("time", "interval", "time_in_interval", "trial", "epoch")
 #: What the numbers of a series are, by its NWB type.
 QUANTITY = {"RoiResponseSeries": "calcium", "ElectricalSeries": "voltage"}
 
@@ -215,7 +217,9 @@ def _binned_units(
 ) -> Recording:
     ids = np.asarray(units.id[:])
     columns = table_columns(units, leave=("spike_times", "obs_intervals", "waveforms"))
-    columns = {n: c for n, c in columns.items() if n not in ("unit", "site", "index")}
+    columns = apart(
+        {n: c for n, c in columns.items() if n not in ("unit", "site", "index")}, OWN, "unit"
+    )
     if "region" not in columns and "electrodes" in units.colnames:
         columns |= _regions(units)
     if "spike_times" not in units.colnames:
@@ -325,12 +329,13 @@ def _series_recording(
         columns = {n: c[picked] for n, c in table_columns(regions.table).items()}
     n_units = values.shape[1]
     columns = {n: c for n, c in columns.items() if len(c) == n_units and n != "unit"}
+    columns = apart(columns, OWN, "unit")
     columns |= {"site": np.full(n_units, name), "index": np.arange(n_units)}
     if wanted is not None:
         row, further = interval_of(samples["time"], _without_clashes(wanted, columns))
         values, inside = values[row >= 0], row >= 0
         samples = {"time": samples["time"][inside], "interval": row[inside]}
-        samples |= {n: c[row[inside]] for n, c in further.items() if n not in samples}
+        samples |= apart({n: c[row[inside]] for n, c in further.items()}, samples, "interval")
     kind = next((q for t, q in QUANTITY.items() if t in types(series)), "activity")
     attrs = {"measured_in": str(series.unit or "")}
     return as_recording(values, samples=samples, units=columns, quantity=kind, attrs=attrs)
@@ -338,10 +343,13 @@ def _series_recording(
 
 def _without_clashes(intervals: Any, columns: Mapping[str, Any]) -> Any:
     """Rename columns of intervals that are called as columns of the units are."""
-    if not hasattr(intervals, "keys"):
-        return intervals
-    clashing = {"unit", *columns}
-    return {f"interval_{n}" if n in clashing else n: intervals[n] for n in intervals}
+    if intervals is None:
+        return None
+    bounds, others = interval_columns(intervals)
+    if bounds.ndim != 2:
+        return bounds
+    others = apart(others, {"unit", *columns}, "interval")
+    return {"start": bounds[:, 0], "stop": bounds[:, 1], **others}
 
 
 def _interval_ids(rec: Recording, tables: Mapping[str, Any], chosen: str | None) -> dict[str, Any]:
