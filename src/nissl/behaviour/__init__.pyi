@@ -35,6 +35,7 @@ from .prompt_scorer import ablations as ablations
 from .prompts import beginnings as beginnings
 from .prompts import first_tokens as first_tokens
 from .prompts import token_ids as token_ids
+from .quality import quality as quality
 from .ranking import reciprocal_ranks as reciprocal_ranks
 from .task import Task as Task
 from .task import make_task as make_task

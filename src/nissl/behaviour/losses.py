@@ -17,7 +17,7 @@ from nissl.progress import progress_bar
 if TYPE_CHECKING:
     from nissl.network.network import Network
 
-__all__ = ["Predicted", "losses"]
+__all__ = ["Predicted", "losses", "to_predict"]
 
 
 def losses(
@@ -105,7 +105,7 @@ class Predicted:
         self.order = np.argsort(lengths, kind="stable")
         self.places = np.arange(0, max(lengths) - 1, every)
         self.n_texts = int(self.windows.document.max()) + 1
-        row = _to_predict(self.windows, self.order, self.places)[0]
+        row = to_predict(self.windows, self.order, self.places)[0]
         counts = np.bincount(self.windows.document[self.order[row]], minlength=self.n_texts)
         if (counts == 0).any():
             raise NisslError(
@@ -173,7 +173,7 @@ class Predicted:
             call.kwargs["logits_to_keep"] = at
         logits = call_model(self.net, call).logits
         logits = logits if self.keeps else logits[:, at]
-        row, column, wanted = _to_predict(self.windows, rows, places)
+        row, column, wanted = to_predict(self.windows, rows, places)
         # Rows of all groups, one group after the other.
         flat = np.arange(n_groups)[:, None] * logits[: len(rows), :, 0].numel()
         flat = flat + row * logits.shape[1] + column
@@ -184,7 +184,7 @@ class Predicted:
         return self.windows.document[rows[row]], lost.reshape(n_groups, -1)
 
 
-def _to_predict(
+def to_predict(
     windows: Any, rows: NDArray[Any], places: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return row and column of the logits that predict a new token, and that token's id."""
