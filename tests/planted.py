@@ -469,7 +469,7 @@ CASES = [
     ),
     Case(
         158,
-        "keeping",
+        "pruning_effect",
         "eight prompts, twelve of 400 neurons",
         WRITES,
         (0.5, 1.0, 2.0),

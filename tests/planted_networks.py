@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.behaviour import ablation_effect, head_damage, keeping
+from nissl.behaviour import ablation_effect, head_damage, pruning_effect
 from nissl.network import Network
 from nissl.selectivity import comparative, erasing, gated_function
 from nissl.statistics import Finding, Test
@@ -254,7 +254,7 @@ def keeping_case(rng: np.random.Generator, size: float) -> tuple[Array, Array]:
     prompts = _prompts(rng)
     net, members, units = _group(rng, size, width=400, texts=prompts)
     facts = pd.DataFrame({"text": prompts, "answer": str(ANSWER)})
-    table = keeping(
+    table = pruning_effect(
         net,
         members,
         facts,

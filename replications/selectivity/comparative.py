@@ -11,7 +11,7 @@ top 1%, or but 1% of other neurons of the same layers that write as much.
 import pandas as pd
 
 import nissl
-from nissl.behaviour import halves, head_damage, keeping, known, output_magnitude
+from nissl.behaviour import halves, head_damage, known, output_magnitude, pruning_effect
 from nissl.selectivity import comparative
 from nissl.statistics import Test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure
@@ -56,7 +56,7 @@ units = output_magnitude(net, rec)
 top = found.top(round(SHARE * len(units)), by="change").units
 # The first token holds massive activations, which no mean should spread to other tokens.
 means = rec.values[rec["position"].values > 0].mean(axis=0)
-kept = keeping(net, top, testing, units=units, values=means, test=test).table.iloc[0]
+kept = pruning_effect(net, top, testing, units=units, values=means, test=test).table.iloc[0]
 
 figure, axes = panels(2)
 grid = heads.table.pivot(index="head", columns="layer", values="damage")

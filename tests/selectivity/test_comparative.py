@@ -9,7 +9,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import ablation_effect, head_damage, keeping, output_magnitude
+from nissl.behaviour import ablation_effect, head_damage, output_magnitude, pruning_effect
 from nissl.behaviour.log_increase import log_increase
 from nissl.errors import TooFewSamples
 from nissl.network import ablate, unembed
@@ -129,7 +129,7 @@ def test_what_the_chain_carries_is_kept_with_it_alone(facts):
     net = wired()
     units, means = neurons(net, facts)
     for values in (None, means):
-        found = keeping(net, CHAIN, facts, units=units, values=values, progress=False)
+        found = pruning_effect(net, CHAIN, facts, units=units, values=values, progress=False)
         table = found.table.set_index("label")
         assert table.loc["accuracy", "kept"] == table.loc["accuracy", "whole"] == 1
         assert table.loc["accuracy", "pruned"] <= 1 / SUBJECTS
@@ -144,11 +144,11 @@ def test_keeping_any_others_is_no_better_than_keeping_others(facts):
     net = wired()
     units, means = neurons(net, facts)
     kept = list(units["unit"][20:28])
-    table = keeping(net, kept, facts, units=units, values=means, progress=False).table
+    table = pruning_effect(net, kept, facts, units=units, values=means, progress=False).table
     assert (table["p"] > 0.05).all()
     with net.edit(ablate(list(units.drop(index=range(20, 28)).unit))):
         slow = answer_by_answer(net, facts).mean()
-    zeroed = keeping(net, kept, facts, units=units, progress=False).table.set_index("label")
+    zeroed = pruning_effect(net, kept, facts, units=units, progress=False).table.set_index("label")
     assert zeroed.loc["log_probability", "kept"] == pytest.approx(slow, abs=1e-5)
 
 
@@ -221,9 +221,9 @@ def test_bad_input_is_refused(facts):
     units, means = neurons(net, facts)
     for kept in ([], list(units["unit"])):
         with pytest.raises(NisslError, match="of 80 units are kept"):
-            keeping(net, kept, facts, units=units, progress=False)
+            pruning_effect(net, kept, facts, units=units, progress=False)
     with pytest.raises(NisslError, match="3 values for 80 units"):
-        keeping(net, CHAIN, facts, units=units, values=means[:3], progress=False)
+        pruning_effect(net, CHAIN, facts, units=units, values=means[:3], progress=False)
 
 
 @pytest.mark.real

@@ -77,7 +77,7 @@ def test_bars_are_of_labels_side_by_side_or_of_what_is_asked(layers):
     assert len(axes.patches) == 12
     assert [t.get_text() for t in axes.get_xticklabels()] == ["prompt", "response"]
     assert [p.get_alpha() for p in axes.patches].count(1.0) == 1
-    one = Finding(layers.table.iloc[:1].assign(unit="kept"), "keeping", "n", score="share")
+    one = Finding(layers.table.iloc[:1].assign(unit="kept"), "pruning_effect", "n", score="share")
     assert len(one.plot("bars", value="effect").axes[0].patches) == 1
 
 

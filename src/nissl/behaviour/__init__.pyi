@@ -13,7 +13,6 @@ from .consistency import consistent as consistent
 from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
 from .head_ablation import head_damage as head_damage
-from .keeping import keeping as keeping
 from .known_facts import halves as halves
 from .known_facts import known as known
 from .losses import losses as losses
@@ -35,6 +34,7 @@ from .prompt_scorer import ablations as ablations
 from .prompts import beginnings as beginnings
 from .prompts import first_tokens as first_tokens
 from .prompts import token_ids as token_ids
+from .pruning_effect import pruning_effect as pruning_effect
 from .quality import quality as quality
 from .ranking import reciprocal_ranks as reciprocal_ranks
 from .task import Task as Task

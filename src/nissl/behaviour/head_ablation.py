@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nissl.address import Address
+from nissl.behaviour.log_probabilities import log_probabilities
 from nissl.behaviour.prefix_sharing import chunked, of_one_length
 from nissl.behaviour.prompts import first_tokens, token_ids
-from nissl.behaviour.restarted_prompts import RestartedPrompts
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
@@ -84,8 +84,10 @@ def head_damage(
     >>> head_damage(net, facts, last=7).top(1)  # doctest: +SKIP
     """
     import pandas as pd
+    import torch
 
-    from nissl.network import ablate, unembed
+    from nissl.network import ablate, restart, unembed
+    from nissl.network.run.calls import sequence_call
 
     found = net.find(sites)
     for site in found:
@@ -102,27 +104,28 @@ def head_damage(
     after = np.empty((len(ids), len(units)))
     before = np.empty_like(after)
     batches, read = of_one_length(ids, range(len(ids)), batch_size), unembed(net)
+    end = f"blocks.{net.n_layers - 1}.resid_post"
     with progress_bar(
         "Ablating heads", total=len(units) * len(batches), unit="heads", progress=progress
     ) as advance:
         for batch in batches:
-            prompts = [ids[row] for row in batch]
-            asked = None
+            call = sequence_call(net, [ids[row] for row in batch])
+            length, again = len(ids[batch[0]]), None
             for site in found:
                 # The last tokens are so few that to keep what is before them once is quickest.
-                if asked is None or last is None:
+                if again is None or last is None:
                     layers = [s.layer or 0 for s in ([site] if last is None else found)]
                     at = f"blocks.{min(layers)}.resid_pre"
-                    asked = RestartedPrompts(
-                        net, prompts, first[batch], read=read, at=at, last=last
-                    )
+                    again = restart(net, call, at=at, from_position=None if last is None else -last)
                 columns = np.flatnonzero(units["site"] == site.name)
-                most = TOKENS // (len(batch) * (last or len(prompts[0])))
+                most = TOKENS // (len(batch) * (last or length))
                 for heads in chunked(len(columns), most):
                     # The network as it is goes along, so that it is rounded as they are.
                     without = [ablate(sites=site.name, heads=head) for head in heads]
-                    with net.edit_batch([None, *without]):
-                        said = asked.answers()[0].reshape(-1, len(batch))
+                    with net.edit_batch([None, *without]), torch.inference_mode():
+                        logits = read(again.run(sites=end)[end][:, -1])
+                    wanted = np.tile(first[batch], 1 + len(heads))
+                    said = log_probabilities(logits, wanted)[0].reshape(-1, len(batch))
                     some = np.ix_(np.asarray(batch), columns[heads])
                     before[some], after[some] = said[:1].T, said[1:].T
                     advance(len(heads))

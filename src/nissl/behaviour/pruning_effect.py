@@ -1,17 +1,15 @@
-"""Keeping: what a network still answers when all but a few units are pruned."""
+"""Pruning effects: what a network still answers when all but a few units are pruned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.behaviour.prompts import first_tokens, token_ids
-from nissl.behaviour.restarted_prompts import restarted_prompts
+from nissl.behaviour.prompt_scorer import PromptScorer
 from nissl.errors import NisslError
-from nissl.progress import progress_bar
 from nissl.statistics import Finding, MatchedUnits, Test
 
 if TYPE_CHECKING:
@@ -19,10 +17,10 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["keeping"]
+__all__ = ["pruning_effect"]
 
 
-def keeping(
+def pruning_effect(
     net: Network,
     kept: Sequence[str],
     facts: pd.DataFrame,
@@ -52,7 +50,7 @@ def keeping(
         Null (`MatchedUnits`, of units that are kept instead), draws (19 random groups), seed. P is
         by rank, and there is no correction.
     batch_size : int
-        Prompts in a call.
+        Rows in a call: prompts times the prunings that are tried in one batch.
     progress : bool
         Show a bar.
 
@@ -73,11 +71,11 @@ def keeping(
 
     Examples
     --------
-    >>> keeping(net, found.top(154).units, tested, units=units)  # doctest: +SKIP
+    >>> pruning_effect(net, found.top(154).units, tested, units=units)  # doctest: +SKIP
     """
     import pandas as pd
 
-    from nissl.network import ablate, site_of_unit, unembed
+    from nissl.network import ablate, site_of_unit
 
     test = test.own()
     test.require(tail=("permutation",), alternative=(None, "greater"))
@@ -90,37 +88,28 @@ def keeping(
         raise NisslError(
             f"{len(kept)} of {len(names)} units are kept", do="keep some, and prune the others"
         )
-    prompts = token_ids(net, facts["text"])
-    first = first_tokens(net, facts["answer"])
     drawn = null.draw(units, list(kept), n_draws, seed=test.seed)
     site, index = map(np.asarray, zip(*map(site_of_unit, names), strict=True))
     by_site = {name: np.flatnonzero(site == name) for name in dict.fromkeys(site.tolist())}
-    at, read = str(site[int(np.argmin(units["layer"]))]), unembed(net)
-    asked = restarted_prompts(net, prompts, first, read=read, at=at, batch_size=batch_size)
 
-    def ask() -> tuple[float, float]:
-        said, right = map(np.concatenate, zip(*(batch.answers() for batch in asked), strict=True))
-        advance(1)
-        return float(right.mean()), float(said.mean())
-
-    def without(stay: NDArray[np.bool_]) -> tuple[float, float]:
+    def without(stay: NDArray[np.bool_]) -> list[Any]:
         pruned = [(name, rows[~stay[rows]]) for name, rows in by_site.items()]
-        edits = [
+        return [
             ablate(sites=name, indices=index[rows], to=level[rows])
             for name, rows in pruned
             if len(rows)
         ]
-        with net.edit(edits):
-            return ask()
 
-    with progress_bar("Pruning", total=n_draws + 3, unit="groups", progress=progress) as advance:
-        whole = ask()
-        none = without(np.zeros(len(names), dtype=bool))
-        observed = without(np.isin(names, list(kept)))
-        draws = [without(np.isin(np.arange(len(names)), rows)) for rows in drawn]
+    groups = [np.zeros(len(names), dtype=bool), np.isin(names, list(kept))]
+    groups += [np.isin(np.arange(len(names)), rows) for rows in drawn]
+    scorer = PromptScorer(net, list(facts["text"]), list(facts["answer"]))
+    edits = [None, *(without(stay) for stay in groups)]
+    said, right = scorer.answers(edits, batch_size=batch_size, progress=progress)
+    # Accuracy and log probability: of the whole network, with all pruned, as asked, and drawn.
+    whole, none, observed, *draws = np.column_stack([right.mean(axis=1), said.mean(axis=1)])
     taken = np.asarray(draws)
     # By rank, which holds also where no other units keep anything and the draws do not vary.
-    p = (1 + (taken >= np.asarray(observed)).sum(axis=0)) / (1 + n_draws)
+    p = (1 + (taken >= observed).sum(axis=0)) / (1 + n_draws)
     table = pd.DataFrame(
         {
             "unit": "kept",
@@ -134,12 +123,12 @@ def keeping(
             "pruned": none,
         }
     )
-    said: dict[str, str | int | float] = {
+    notes: dict[str, str | int | float] = {
         "network": net.name,
-        "n_facts": len(prompts),
+        "n_facts": len(facts),
         "n_kept": len(kept),
         "n_units": len(names),
         "n_draws": n_draws,
         "seed": test.seed,
     }
-    return Finding(table, "keeping", null.name, said, "kept")
+    return Finding(table, "pruning_effect", null.name, notes, "kept")
