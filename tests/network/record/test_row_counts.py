@@ -93,3 +93,20 @@ def test_an_unknown_mixture_of_tokens_is_refused():
     for documents in ([[4, 6, 8], [5, 6, 7]], [[4, 4, 3], [5, 7, 7]]):
         with pytest.raises(NisslError, match="not known which value belongs to which"):
             record(Tokens(), documents, "expert")
+
+
+class Last(nn.Module):
+    def __init__(self, batch_first):
+        super().__init__()
+        self.rnn = nn.GRU(5, 4, num_layers=2, batch_first=batch_first)
+
+    def forward(self, x):
+        return self.rnn(x if self.rnn.batch_first else x.transpose(0, 1))[1][-1]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_last_states_of_a_recurrent_net_are_each_items_own(batch_first):
+    model, x = Last(batch_first), torch.randn(6, 3, 5)
+    rec = record(model, x, "rnn:1")
+    expected = model.rnn(x if batch_first else x.transpose(0, 1))[1].transpose(0, 1)
+    np.testing.assert_array_equal(rec.values, expected.flatten(0, 1).detach())

@@ -169,7 +169,8 @@ def _grid(
             f"the site gives {shape} for {n_items} items, so that it is not known which value "
             "belongs to which",
             where=site.name,
-            do="record another site; net.run(inputs, sites=...) returns raw tensors",
+            do="record another site; a part that reads time first needs batch_first=True, or a "
+            "model that turns its inputs; net.run(inputs, sites=...) returns raw tensors",
         )
     if sequence is not None and not tokens and places and sequence[1] in places:
         raise NisslError(

@@ -21,6 +21,7 @@ from nissl.network.run.calls import Call, sequence_call, tensor_call
 from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import Windows, batches_of, single_windows, windows_of
 from nissl.network.sites.batch import encoder_path
+from nissl.network.sites.layout import reads_time_first
 from nissl.network.sites.site import sides_of
 
 if TYPE_CHECKING:
@@ -318,11 +319,14 @@ class ItemPlan(Plan):
         Items of each call.
     labels : dict of str to array, each shape (n_items,)
         Labels of the items.
+    axis : int
+        Which axis of the inputs counts items: the second, where a model reads time first.
     """
 
     inputs: Any
     batches: list[range]
     labels: Columns
+    axis: int = 0
 
     tokens: ClassVar[bool] = False
     unit: ClassVar[str] = "items"
@@ -345,7 +349,8 @@ class ItemPlan(Plan):
     @property
     def n_probed(self) -> int:
         """How many items the probe has: two, where there are, so that axes are told apart."""
-        return min(2, len(self.batches[0]))
+        second = getattr(self.inputs, "shape", (0, 0))[1:2]
+        return 1 if second == (2,) else min(2, len(self.batches[0]))
 
     def probe(self, net: BaseNetwork) -> Call:
         """Return the first items as a call."""
@@ -382,7 +387,7 @@ class ItemPlan(Plan):
         return {"inputs": fingerprint([self.inputs, self.labels])}
 
     def _call(self, net: BaseNetwork, items: range) -> Call:
-        call = tensor_call(net, _part(self.inputs, items, self.n_items))
+        call = tensor_call(net, _part(self.inputs, items, self.n_items, self.axis))
         if call.mask is not None and not bool(call.mask.all()):
             raise NisslError(
                 "there is padding among the inputs, and without token ids it would be recorded",
@@ -448,13 +453,22 @@ def plan_of(
         batches = batches_of(map(len, windows.ids), batch_size=batch_size)
         return TextPlan(windows, batches, padding, given.arguments if more else None)
     inputs = given.arguments
-    counted = next(iter(inputs.values()), ()) if isinstance(inputs, dict) else inputs
-    n_items = len(counted) if hasattr(counted, "__len__") else 0
+    counted: Any = next(iter(inputs.values()), ()) if isinstance(inputs, dict) else inputs
+    axis = int(not isinstance(inputs, dict) and reads_time_first(net.model))
+    if axis and getattr(counted, "ndim", 0) < 3:
+        raise NisslError(
+            f"{type(net.model).__name__} reads (time, item, unit), and these inputs have no items",
+            do="give inputs of three dimensions",
+        )
+    n_items = counted.shape[1] if axis else len(counted) if hasattr(counted, "__len__") else 0
     if not n_items:
         raise NisslError("there is nothing to read", do="give at least one item")
     size = batch_size or 16
     return ItemPlan(
-        inputs, [range(i, min(i + size, n_items)) for i in range(0, n_items, size)], given.labels
+        inputs,
+        [range(i, min(i + size, n_items)) for i in range(0, n_items, size)],
+        given.labels,
+        axis,
     )
 
 
@@ -517,11 +531,11 @@ def _grid(
     return item, {name: np.tile(at, len(items)) for name, at in zip(names, grid, strict=True)}
 
 
-def _part(given: Any, items: range, n_items: int) -> Any:
+def _part(given: Any, items: range, n_items: int, axis: int = 0) -> Any:
     """Return some items of what is given; what does not count items is given as it is."""
     part = slice(items.start, items.stop)
     if not isinstance(given, Mapping):
-        return given[part]
+        return given[:, part] if axis else given[part]
     counts = {k: hasattr(v, "__len__") and len(v) == n_items for k, v in given.items()}
     return {k: v[part] if counts[k] else v for k, v in given.items()}
 

@@ -6,6 +6,7 @@ Functions on networks take this type; the `Network` on top adds the verbs.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -225,6 +226,32 @@ class BaseNetwork:
             The site has no such unit or head.
         """
         return find_sites(asked, self.named_sites, self.model)
+
+    def set_unit_axis(self, site: str, axis: int) -> None:
+        """Say which axis of a module's tensor counts units, where it cannot be told.
+
+        Parameters
+        ----------
+        site : str
+            A module path, as in `find`.
+        axis : int
+            The axis; the first is the batch's.
+
+        Raises
+        ------
+        NisslError
+            The site is no input or output of a module.
+
+        Examples
+        --------
+        >>> net = BaseNetwork(nn.Sequential(nn.Conv1d(2, 3, 1), nn.ReLU()))
+        >>> net.set_unit_axis("1", 1)
+        """
+        for found in self.find(site):
+            if not hasattr(found.hook_point, "axis"):
+                raise NisslError("units are known to lie last here", where=found.name)
+            point: Any = found.hook_point
+            self.named_sites[found.name] = replace(found, hook_point=replace(point, axis=axis))
 
     # Its weights
 

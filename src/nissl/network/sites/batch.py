@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from nissl.network.sites.arguments import bound, names_of
+from nissl.network.sites.layout import reads_time_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,7 +196,8 @@ def _batch_of(module: nn.Module, arguments: Mapping[str, Any], *, seen: Any = No
         given = arguments.get("inputs_embeds")
     if given is None and "input_ids" not in names_of(module):
         given = next(iter(arguments.values()), None)
-    size = len(given) if isinstance(given, torch.Tensor) and given.ndim else None
+    of_items = isinstance(given, torch.Tensor) and given.ndim and not reads_time_first(module)
+    size = len(given) if of_items else None
     none = Batch(None, None, "prefill", size=size)
     if not isinstance(given, torch.Tensor) or given.ndim < 2:
         return none

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from nissl.errors import NisslError
 from nissl.network.sites.arguments import bound
+from nissl.network.sites.layout import Layout, layout_of
 
 if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
@@ -41,21 +42,6 @@ __all__ = [
 HEADS = "_nissl_heads"
 Visit = Callable[[Tensor], Tensor]
 """Given a site's tensor, shape (batch, place..., unit); returns it, or what replaces it."""
-
-CHANNELS_FIRST = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d,
-)
 
 
 class Handle(Protocol):
@@ -91,24 +77,33 @@ class Output:
     flat : bool
         The module is given (batch x position, unit), so its output is put back into
         (batch, position, unit).
+    axis : int, optional
+        The axis of units; by default that of the module's kind, or seen as the model runs.
     """
 
     path: str
     item: int | str | None = None
     flat: bool = False
+    axis: int | None = None
+
+    def layout(self, model: nn.Module) -> Layout:
+        """Return how the tensor lies."""
+        module_at(model, self.path)
+        return layout_of(model, self.path, self.item, axis=self.axis, flat=self.flat)
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
     ) -> list[Handle]:
         """Hook the module's output."""
+        layout = self.layout(model)
 
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = pick(output, self.item, where=self.path)
-            view = unit_last(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if self.flat else None)
             new = visit(view)
             if new is view:
                 return None
-            return put(output, self.item, unit_back(new, tensor, module))
+            return put(output, self.item, layout.back(new, tensor, module))
 
         return [module_at(model, self.path).register_forward_hook(hook)]
 
@@ -121,25 +116,32 @@ class Input:
     ----------
     path : str
         Path of the module.
-    flat : bool
+    flat, axis
         As in `Output`.
     """
 
     path: str
     flat: bool = False
+    axis: int | None = None
+
+    def layout(self, model: nn.Module) -> Layout:
+        """Return how the tensor lies."""
+        module_at(model, self.path)
+        return layout_of(model, self.path, "in", axis=self.axis, flat=self.flat)
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
     ) -> list[Handle]:
         """Hook the module's input."""
+        layout = self.layout(model)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(module, args, kwargs, where=self.path)
-            view = unit_last(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if self.flat else None)
             new = visit(view)
             if new is view:
                 return None
-            return replace_input(module, args, kwargs, unit_back(new, tensor, module))
+            return replace_input(module, args, kwargs, layout.back(new, tensor, module))
 
         return [module_at(model, self.path).register_forward_pre_hook(hook, with_kwargs=True)]
 
@@ -209,16 +211,17 @@ class ResidMid:
     ) -> list[Handle]:
         """Hook the norm's input and the block's output."""
         change: list[Tensor] = []
+        layout = layout_of(model, self.path, "in", axis=-1, flat=self.flat)
 
         def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(module, args, kwargs, where=self.path)
-            view = unit_last(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if self.flat else None)
             change.clear()  # a call that was cut short by an exception leaves its own behind
             new = visit(view)
             if new is view:
                 return None
             change.append(new - view)
-            return replace_input(module, args, kwargs, unit_back(new, tensor, module))
+            return replace_input(module, args, kwargs, layout.back(new, tensor, module))
 
         def after_block(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             if not change:
@@ -441,31 +444,6 @@ def _first(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
     raise NisslError("the module was given no tensor", where=f"{where}:in")
 
 
-def unit_last(tensor: Tensor, module: nn.Module, batch: Batch | None) -> Tensor:
-    """View a tensor as (batch, place..., unit)."""
-    if batch is not None and batch.positions is not None and tensor.ndim == 2:
-        # As many items as there are: ablations together give several copies of the batch.
-        return tensor.reshape(-1, batch.positions.shape[1], tensor.shape[-1])
-    if _channels_first(tensor, module):
-        return tensor.movedim(1, -1)
-    if isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:
-        return tensor.transpose(0, 1)
-    return tensor
-
-
-def unit_back(new: Tensor, tensor: Tensor, module: nn.Module) -> Tensor:
-    """Undo `unit_last`: give a replacement the form of the tensor that it replaces."""
-    if _channels_first(tensor, module):
-        new = new.movedim(-1, 1)
-    elif isinstance(module, nn.RNNBase) and tensor.ndim == 3 and not module.batch_first:
-        new = new.transpose(0, 1)
-    elif new.ndim == tensor.ndim + 1:
-        new = new.flatten(0, 1)
-    if new.shape != tensor.shape:
-        raise NisslError(f"an edit made {tuple(new.shape)} of {tuple(tensor.shape)}")
-    return new
-
-
 def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
     """Return the factor by which a root-mean-square norm multiplies each value of its input."""
     eps = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
@@ -477,15 +455,6 @@ def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
     scale = torch.rsqrt(x.float().square().mean(-1, keepdim=True) + eps)
     gain: Tensor = weight * scale.to(x.dtype)
     return gain
-
-
-def _channels_first(tensor: Tensor, module: nn.Module) -> bool:
-    if isinstance(module, CHANNELS_FIRST):
-        return tensor.ndim >= 3
-    # A 4-D tensor is a map, unless the module works along its last dimension (norms inside heads).
-    weight = getattr(module, "weight", None)
-    along_last = isinstance(weight, Tensor) and weight.shape[-1:] == tensor.shape[-1:]
-    return tensor.ndim >= 4 and not along_last and not isinstance(module, nn.Linear)
 
 
 def _describe(value: Any) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nissl.errors import NisslError
+from nissl.network.sites.layout import following_axes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -82,11 +83,15 @@ def visiting(
     """
     fired = Fired()
     handles: list[Handle] = []
+    layouts = []
     try:
         for site, visit in visits:
             fired.calls.setdefault(site.name, 0)
             handles += site.hook_point.attach(model, _counted(site, visit, fired), batch)
-        yield fired
+            if hasattr(site.hook_point, "layout"):
+                layouts.append(site.hook_point.layout(model))
+        with following_axes(model, layouts):
+            yield fired
     finally:
         for handle in reversed(handles):
             handle.remove()

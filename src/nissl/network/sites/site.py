@@ -140,17 +140,20 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
     config: Any = model.config
     blocks: Any = model.get_submodule(join + architecture.blocks)
     widths = _widths(config, architecture, model)
-    named = {"embed": Site("embed", Output(join + architecture.embed), None, widths("embed"))}
+    embed = Output(join + architecture.embed, axis=-1)
+    named = {"embed": Site("embed", embed, None, widths("embed"))}
     for layer in range(len(blocks)):
         path = f"{join}{architecture.blocks}.{layer}"
         for name, point in sorted(architecture.block(path, config).items(), key=_order):
             full = f"blocks.{layer}.{name}"
+            if isinstance(point, (Output, Input)):
+                point = replace(point, axis=-1)
             named[full] = Site(full, point, layer, widths(name), _heads(name, config))
     if architecture.final_norm and _has(model, join + architecture.final_norm):
-        point = Output(join + architecture.final_norm)
+        point = Output(join + architecture.final_norm, axis=-1)
         named["final_norm"] = Site("final_norm", point, None, widths("final_norm"))
     if prefix != outer:
-        named["logits"] = Site("logits", Output("", "logits"), None, widths("logits"))
+        named["logits"] = Site("logits", Output("", "logits", axis=-1), None, widths("logits"))
     return named
 
 
