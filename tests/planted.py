@@ -24,7 +24,6 @@ from nissl.selectivity import (
     lazy,
     massive,
     plnd,
-    position_test,
     programming_neurons,
     relation,
     relevance,
@@ -32,6 +31,7 @@ from nissl.selectivity import (
     universal,
     voids,
 )
+from nissl.selectivity.positional import position_test
 from nissl.statistics import PermutedLabels, Test
 from planted_networks import (
     comparative_case,

@@ -15,9 +15,10 @@ from nissl.behaviour import (
     effect_matrix,
     halves,
     output_magnitude,
+    parallel,
 )
 from nissl.network import document_activity
-from nissl.selectivity import language_neurons, members, parallel
+from nissl.selectivity import language_neurons, members
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.figure import heatmap, save_figure
 

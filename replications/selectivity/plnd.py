@@ -15,9 +15,10 @@ from nissl.behaviour import (
     effect_matrix,
     halves,
     output_magnitude,
+    parallel,
 )
 from nissl.network import document_activity
-from nissl.selectivity import members, parallel, plnd
+from nissl.selectivity import members, plnd
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.figure import heatmap, save_figure
 

@@ -28,6 +28,7 @@ from .metrics import probability_difference as probability_difference
 from .output_magnitude import output_magnitude as output_magnitude
 from .pair_conductance import pair_conductance as pair_conductance
 from .pairs import pair_scores as pair_scores
+from .parallel import parallel as parallel
 from .patching_grid import patching_grid as patching_grid
 from .prompt_scorer import PromptScorer as PromptScorer
 from .prompt_scorer import ablations as ablations

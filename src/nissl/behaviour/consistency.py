@@ -29,7 +29,6 @@ def consistent(
     n_samples: int = 10,
     temperature: float = 1.0,
     top_p: float = 0.9,
-    top_k: int = 50,
     batch_size: int = 64,
     seed: int = 0,
     progress: bool = True,
@@ -48,9 +47,8 @@ def consistent(
         space that begins it).
     n_samples : int
         How often each is asked.
-    temperature, top_p, top_k : float, float, int
-        How answers are drawn: from the likeliest tokens, at most `top_k`, that together reach
-        `top_p`.
+    temperature, top_p : float
+        How answers are drawn: from the likeliest tokens, at most 50, that together reach `top_p`.
     batch_size : int
         Prompts in a call.
     seed : int
@@ -87,7 +85,7 @@ def consistent(
     scorer = PromptScorer(net, list(questions["text"]))
     for _, rows, logits in scorer.logits(batch_size=batch_size, progress=progress):
         for row, one in zip(rows, logits.cpu().numpy(), strict=True):
-            tokens, chances = nucleus(one, temperature=temperature, top_p=top_p, top_k=top_k)
+            tokens, chances = nucleus(one, temperature=temperature, top_p=top_p)
             drawn = np.random.default_rng([seed, row]).multinomial(n_samples, chances)
             n_right[row] = drawn[tokens == first[row]].sum()
             said[row] = tokens[drawn.argmax()]

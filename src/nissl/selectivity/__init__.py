@@ -1,8 +1,8 @@
-"""Which units respond to what: detectors, and what happens when they are silenced.
+"""Which units respond to what. Each method has a file of its name.
 
-Each method has a file of its name here. What methods share is in three folders: ``inputs`` (what
-networks are asked), ``activity`` (what every neuron did), and ``ablation`` (what is lost without
-units).
+What methods stand on is below: what networks are asked and what is lost without units in
+`nissl.behaviour`, what every unit did in `nissl.network`, tests and accumulators in
+`nissl.statistics`.
 """
 
 import lazy_loader

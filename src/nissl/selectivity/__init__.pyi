@@ -16,10 +16,8 @@ from .massive import massive as massive
 from .members import members as members
 from .ngram import NgramRules as NgramRules
 from .ngram import ngram as ngram
-from .parallel import parallel as parallel
 from .plnd import plnd as plnd
 from .positional import position_information as position_information
-from .positional import position_test as position_test
 from .ppl_sparsity import ppl_sparsity as ppl_sparsity
 from .ppl_sparsity import thresholded as thresholded
 from .programming_neurons import programming_neurons as programming_neurons

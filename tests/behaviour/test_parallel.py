@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from nissl import NisslError
-from nissl.selectivity import parallel
+from nissl.behaviour import parallel
 
 
 def test_articles_missing_or_doubled_in_a_language_are_left_out():
