@@ -113,6 +113,7 @@ def test_a_replication_ends_in_a_claim_of_its_name_with_a_rule_as_text(path: Pat
     assert isinstance(last.value, ast.Call)
     assert ast.unparse(last.value.func) == "nissl.claim"
     assert ast.literal_eval(last.value.args[0]) == path.stem
+    assert len(path.read_text().splitlines()) <= 120
     given = {keyword.arg: keyword.value for keyword in last.value.keywords}
     assert system(ast.literal_eval(given["system"])).room == path.parent.name
     assert primary_figure(ast.literal_eval(given["rule"]))

@@ -84,7 +84,7 @@ of_words = probed(*(words.transform(table["plain"]).toarray() for table in (trai
 auroc = found.provenance["probe_auroc"]
 shown = {"H-neurons": auroc, "as many random neurons": np.mean(random), "words": of_words}
 axes = bar(shown)
-axes.set(ylabel="AUROC inside kinds of question, other subjects", ylim=(0.4, 1))
+axes.set(ylabel="AUROC on other subjects", ylim=(0.4, 1))
 save_figure(axes.figure, "out/selectivity/hallucination_neurons.png")
 
 nissl.claim(

@@ -33,6 +33,7 @@ LANGUAGES = (
 
 net = nissl.load("gemma3-270m", dtype="bfloat16")
 texts = parallel(nissl.read("udhr").query("article > 0 and language in @LANGUAGES"))
+texts = texts.assign(language=texts["language"].str.split(",").str[0])
 found_on, tested_on = halves(texts, labels="language", by="article", seed=SEED)
 tested_on = tested_on.groupby("language").head(TESTED)
 tested_on = tested_on.assign(text=beginnings(net, tested_on["text"], TOKENS))
