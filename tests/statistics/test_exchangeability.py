@@ -1,9 +1,20 @@
+import warnings
+
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.signal import lfilter
 
 from nissl.errors import TooFewSamples
-from nissl.statistics import NotExchangeable, autocorrelation
+from nissl.recording import as_recording
+from nissl.statistics import (
+    CircularShift,
+    NotExchangeable,
+    PermutedLabels,
+    Test,
+    autocorrelation,
+    permutation_test,
+)
 from nissl.statistics.exchangeability import require_exchangeable, require_samples
 
 
@@ -27,10 +38,135 @@ def test_an_effect_of_sorted_labels_is_not_autocorrelation():
 
 def test_only_neighbours_in_a_block_count():
     rng = np.random.default_rng(0)
-    values = np.repeat(rng.standard_normal((200, 10)), 2, axis=0)
-    pair = np.arange(400) // 2
-    assert autocorrelation(values, exchange=pair) == pytest.approx(1, abs=0.1)
-    assert abs(autocorrelation(values, exchange=(np.arange(400) + 1) // 2)) < 0.1
+    values = np.repeat(rng.standard_normal((200, 10)), 6, axis=0)
+    values = values + 0.1 * rng.standard_normal(values.shape)
+    assert abs(autocorrelation(values, exchange=np.arange(1200) // 6)) < 0.05  # level alone
+    assert autocorrelation(values, exchange=(np.arange(1200) + 3) // 6) > 0.5
+    assert autocorrelation(values, exchange=np.arange(1200) // 2) == 0  # no two that are free
+
+
+@pytest.mark.parametrize("length", [3, 5, 20])
+@pytest.mark.parametrize("memory", [0.0, 0.5, 0.9])
+def test_short_blocks_do_not_hide_autocorrelation_nor_levels_make_it(length, memory):
+    series = autoregressive(np.random.default_rng(0), memory, length, 800)
+    blocks = np.repeat(np.arange(800), length)
+    levels = 5 * np.random.default_rng(1).standard_normal((800, 20))
+    for x in (series, series + levels[blocks]):
+        assert autocorrelation(x, exchange=blocks) == pytest.approx(memory, abs=0.07)
+
+
+def autoregressive(rng, memory, length, n_blocks, n_units=20):
+    """Stretches that begin as they go on, one after the other."""
+    noise = rng.standard_normal((length, n_blocks * n_units))
+    noise[0] /= np.sqrt(1 - memory**2)
+    series = lfilter([1.0], [1.0, -memory], noise, axis=0)
+    return series.reshape(length, n_blocks, n_units).swapaxes(0, 1).reshape(-1, n_units)
+
+
+@pytest.mark.parametrize("by", ["exchange", "within"])
+def test_blocks_that_differ_in_level_are_permuted_inside(by):
+    rng = np.random.default_rng(0)
+    run = np.repeat(np.arange(8), np.arange(20, 28))
+    values = rng.standard_normal((len(run), 60)) + 10 * rng.standard_normal((8, 60))[run]
+    rec = as_recording(values, samples={"run": run, "y": rng.integers(0, 2, len(run))})
+    null = PermutedLabels(exchange="run", how="within")
+    null = PermutedLabels(within="run") if by == "within" else null
+    found = permutation_test(
+        rec, "y", test=Test(n_permutations=199, null=null, correction=None), progress=False
+    ).table
+    assert stats.binomtest(int((found["p"] <= 0.05).sum()), 60, 0.05).pvalue > 0.001
+    walk = as_recording(values.cumsum(axis=0), samples={"run": run, "y": rec["y"].values})
+    with pytest.raises(NotExchangeable, match="within the declared blocks"):
+        permutation_test(walk, "y", test=Test(null=null), progress=False)
+
+
+@pytest.mark.parametrize("exchange", ["time", "name", "pair", "ten", "float"])
+def test_blocks_that_hang_together_are_refused(exchange):
+    rng = np.random.default_rng(0)
+    at = np.arange(2000)
+    values = lfilter([1.0], [1.0, -0.98], rng.standard_normal((2000, 50)), axis=0)
+    slow = lfilter([1.0], [1.0, -0.98], rng.standard_normal(2000))
+    blocks = {"time": at * 0.1, "name": at.astype(str), "pair": at // 2, "ten": at // 10}
+    rec = as_recording(
+        values,
+        samples={**blocks, "slow": slow > 0, "number": slow, "random": rng.random(2000) > 0.5},
+    )
+    given = {"float": rec["time"].values}.get(exchange, exchange)
+    options = {"exchange": given, "progress": False, "test": Test(n_permutations=99)}
+    for labels, score in (("slow", "cohens_d"), ("number", "correlation")):
+        with pytest.raises(NotExchangeable, match="CircularShift"):
+            permutation_test(rec, labels, score=score, **options)
+    # Labels that were given at random, and blocks that are independent, are well.
+    assert len(permutation_test(rec, "random", **options)) == 50
+    noise = rec.copy(data=rng.standard_normal((2000, 50)))
+    assert len(permutation_test(noise, "slow", **options)) == 50
+
+
+def test_a_coordinate_without_equals_is_never_advised():
+    rec = as_recording(np.eye(40), samples={"time": np.arange(40), "y": np.arange(40) % 2})
+    with pytest.raises(NotExchangeable) as error:
+        permutation_test(rec, "y", progress=False)
+    assert "exchange='time'" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("length", "n", "activity", "labels", "outcome"),
+    [
+        (3, 40, 0.0, 0.0, "well"),
+        (5, 40, 0.0, 0.9, "well"),
+        (50, 10, 0.8, 0.8, "well"),
+        (3, 40, 0.8, 0.8, "refused"),
+        (10, 40, 0.8, 0.8, "refused"),
+        (20, 20, 0.9, 0.9, "refused"),
+        (1000, 1, 0.95, 0.95, "well"),
+        (1000, 1, 0.99, 0.99, "warned"),
+        (100, 1, 0.95, 0.95, "warned"),
+        (300, 1, 0.999, 0.999, "refused"),
+    ],
+)
+def test_stretches_too_short_to_be_shifted_are_refused(length, n, activity, labels, outcome):
+    got = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = autoregressive(rng, activity, length, n)
+        y = autoregressive(rng, labels, length, n, 1)[:, 0]
+        test = Test(n_permutations=19, null=CircularShift(), smallest_p=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            try:
+                permutation_test(
+                    x,
+                    y,
+                    score="correlation",
+                    exchange=np.repeat(np.arange(n), length) if n > 1 else None,
+                    test=test,
+                    progress=False,
+                )
+                got.append("well")
+            except NotExchangeable as error:
+                got.append("refused" if ("whole" in str(error)) == (n > 1) else "badly advised")
+            except UserWarning:
+                got.append("warned")
+    assert got.count(outcome) >= 8
+
+
+@pytest.mark.parametrize("length", [3, 5, 10])
+def test_circular_shifts_inside_trials_hold_their_level_on_white_noise(length):
+    trial = np.repeat(np.arange(40), length)
+    hits = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        found = permutation_test(
+            rng.standard_normal((len(trial), 20)),
+            rng.standard_normal(len(trial)),
+            score="correlation",
+            exchange=trial,
+            test=Test(n_permutations=79, null=CircularShift(), correction=None, seed=seed),
+            progress=False,
+        )
+        hits.append((found.table["p"] <= 0.05).mean())
+    # Units share their labels: the repeats are the 60 series of labels.
+    assert abs(np.mean(hits) - 0.05) < 3.3 * np.std(hits, ddof=1) / np.sqrt(60)
 
 
 def test_what_cannot_be_measured_is_no_autocorrelation():

@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.statistics import pvalues
-from nissl.statistics.exchangeability import require_exchangeable
+from nissl.statistics.exchangeability import (
+    require_apart,
+    require_exchangeable,
+    require_stationary,
+)
 from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
+from nissl.statistics.shift import CircularShift
 from nissl.statistics.test import Test
 
 __all__ = ["CONSTANT", "NOT_FINITE", "Design", "column_of"]
@@ -44,6 +49,8 @@ class Design:
         One test a unit.
     aggregated : bool
         Labels of whole blocks are permuted, and constant in each: sums by block are enough.
+    named : str
+        The coordinate of the blocks, where they were given by name.
 
     Examples
     --------
@@ -60,6 +67,7 @@ class Design:
     tested: list[Any]
     single: bool
     aggregated: bool = False
+    named: str = ""
 
     @classmethod
     def of(cls, values: Any, labels: Any, exchange: Any, null: LabelNull) -> Design:
@@ -77,7 +85,8 @@ class Design:
         b = None if exchange is None else column_of("exchange", exchange, n, rec)
         within = getattr(null, "within", None)
         strata = None if within is None else column_of("within", within, n, rec)
-        design = cls(values, y, b, strata, coords, about, *_contrasts(y))
+        named = exchange if isinstance(exchange, str) else ""
+        design = cls(values, y, b, strata, coords, about, *_contrasts(y), named=named)
         if b is not None and isinstance(null, PermutedLabels) and null.permutes_blocks(y, b):
             design.aggregated = bool(np.array_equal(y[design.first][design.group], y))
         return design
@@ -152,18 +161,23 @@ class Design:
 
     def require_exchangeable(self, null: LabelNull) -> None:
         """Refuse to permute dependent samples one by one."""
-        if not isinstance(null, PermutedLabels):
-            return
-        if self.exchange is not None and null.permutes_blocks(self.labels, self.exchange):
-            return
         # Four stretches of 64 neighbouring units: on disk these are few chunks.
         starts = np.linspace(0, max(self.n_units - 64, 0), 4).astype(int)
         some = np.unique(starts[:, None] + np.arange(64))
         some = some[some < self.n_units]
         part = self.values[:, some]
-        require_exchangeable(
-            getattr(part, "values", part), self.labels, coords=self.coords, exchange=self.exchange
-        )
+        x = np.asarray(getattr(part, "values", part), dtype=float)
+        if isinstance(null, CircularShift):
+            stretch = self.exchange if self.within is None else self.within
+            require_stationary(x, self.labels, exchange=stretch, where=null.name)
+        elif not isinstance(null, PermutedLabels):
+            return
+        elif self.exchange is not None and null.permutes_blocks(self.labels, self.exchange):
+            require_apart(x, self.labels, self.exchange, name=self.named)
+        else:
+            require_exchangeable(
+                x, self.labels, coords=self.coords, exchange=self.exchange, within=self.within
+            )
 
     def draw(self, null: LabelNull, n: int, seed: int, *, every: bool = False) -> NDArray[Any]:
         """Return the labels and n (or all) labellings, one a row; of blocks where whole."""

@@ -23,8 +23,9 @@ class CircularShift:
     within : str, optional
         Sample coordinate inside which labels go around (document, trial, run); None: all samples.
     min_shift : int
-        Least shift in samples, either way. 1, the default, holds the level. More leaves out shifts
-        that still resemble the labels, which finds true effects more easily and false ones too.
+        Least shift in samples, either way, besides none: of several stretches any may stay where it
+        is. 1, the default, holds the level. More leaves out shifts that still resemble the labels,
+        which finds true effects more easily and false ones too.
 
     Notes
     -----
@@ -87,7 +88,7 @@ class CircularShift:
             A stretch is shorter than twice the least shift.
         """
         starts, lengths, order = self._stretches(len(np.asarray(labels)), exchange, within)
-        n_shifts = np.maximum(lengths - 2 * self.min_shift + 1, 1)
+        n_shifts = self._n_shifts(lengths)
         owner = np.repeat(np.arange(len(lengths)), lengths)
         place = np.arange(len(order)) - starts[owner]
         index = np.empty((n, len(order)), dtype=np.int32)
@@ -98,7 +99,8 @@ class CircularShift:
                 shift = self.min_shift + deck[np.array([start + d]) % len(deck)]
             else:
                 rng = np.random.default_rng([seed, start + d])
-                shift = self.min_shift + rng.integers(0, n_shifts)
+                shift = rng.integers(0, n_shifts)
+                shift = np.where(shift > 0, shift + self.min_shift - 1, 0)
             moved = starts[owner] + (place + shift[owner]) % lengths[owner]
             index[d, order] = order[moved]
         return index
@@ -125,8 +127,16 @@ class CircularShift:
             Natural logarithm of the number.
         """
         lengths = self._stretches(len(np.asarray(labels)), exchange, within)[1]
-        shifts = float(np.log(np.maximum(lengths - 2 * self.min_shift + 1, 1)).sum())
-        return float(np.logaddexp(0.0, shifts))
+        n_shifts = self._n_shifts(lengths) + (len(lengths) == 1)
+        return float(np.log(n_shifts).sum())
+
+    def _n_shifts(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Count the shifts of each stretch; where there are several, none at all is one of them.
+
+        Without it draws would centre on -score / (length - 1) instead of zero.
+        """
+        shifts = np.maximum(lengths - 2 * self.min_shift + 1, 1)
+        return np.asarray(shifts + (len(lengths) > 1))
 
     def _stretches(
         self, n: int, exchange: ArrayLike | None, within: ArrayLike | None
