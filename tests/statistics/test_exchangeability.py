@@ -121,7 +121,7 @@ def test_a_coordinate_without_equals_is_never_advised():
         (1000, 1, 0.95, 0.95, "well"),
         (1000, 1, 0.99, 0.99, "warned"),
         (100, 1, 0.95, 0.95, "warned"),
-        (300, 1, 0.999, 0.999, "refused"),
+        (60, 1, 0.999, 0.999, "refused"),
     ],
 )
 def test_stretches_too_short_to_be_shifted_are_refused(length, n, activity, labels, outcome):

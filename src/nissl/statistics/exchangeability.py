@@ -71,12 +71,12 @@ def _measured(
     if exchange is not None:
         b = codes(exchange)
         pair = b[1:] == b[:-1]
+    level = (x**2).mean(axis=0)
     x = _unexplained(x, np.zeros(len(x)) if labels is None else labels)
-    level = np.maximum((x**2).mean(axis=0), 1e-20)
     if exchange is not None:
         x = x - _block_means(x, b)[b]
     power = (x**2).mean(axis=0)
-    alive = power > 1e-12 * level
+    alive = power > np.maximum(1e-20, 1e-24 * level)  # and not what rounding leaves
     if pair.sum() < 3 or not alive.any():
         return 0.0, np.inf
     products = (x[1:] * x[:-1])[pair][:, alive].mean(axis=0)
@@ -98,7 +98,7 @@ def _indicators(labels: ArrayLike) -> NDArray[Any]:
     y = np.asarray(labels)
     if y.dtype.kind == "f":
         return y[:, None].astype(float)
-    return (codes(y)[:, None] == np.arange(min(len(np.unique(y)), 64))).astype(float)
+    return np.asarray(codes(y)[:, None] == np.arange(min(len(np.unique(y)), 64)), dtype=float)
 
 
 def _block_means(x: NDArray[Any], b: NDArray[np.int64]) -> NDArray[Any]:
