@@ -47,13 +47,14 @@ def unembed(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     >>> tuple(unembed(net)(torch.ones(3, 16)).shape)
     (3, 40)
     """
-    head: Any = getattr(net.model, "get_output_embeddings", lambda: None)()
-    if head is None or not hasattr(head, "weight"):
-        raise NisslError(f"{net.name} has no unembedding", do="use a language model with a head")
+    unembedding = net.unembedding
     _refuse_unknown_path(net)
     dtype = net.dtype if net.dtype == torch.float64 else torch.float32
-    weight = head.weight.detach().to(dtype)
-    bias = None if getattr(head, "bias", None) is None else head.bias.detach().to(dtype)
+    weight = unembedding.to(dtype)
+    model: Any = net.model
+    bias = getattr(model.get_output_embeddings(), "bias", None)
+    bias = bias() if callable(bias) and not isinstance(bias, Tensor) else bias  # packed int8
+    bias = None if bias is None else bias.detach().to(dtype)
     norm: Any = torch.nn.Identity()
     if "final_norm" in net.named_sites:
         norm = net.model.get_submodule(net.named_sites["final_norm"].hook_point.path)

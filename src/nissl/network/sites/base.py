@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nissl.errors import NisslError
 from nissl.fingerprint import fingerprint
 from nissl.network.sites.architectures import Architecture, architecture_of
+from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.padding_token import padding_token_of
 from nissl.network.sites.site import Site, body_path, find_sites, sites_of
 
@@ -259,12 +260,13 @@ class BaseNetwork:
     def unembedding(self) -> Tensor:
         """Weights from the final norm to the logits, shape (vocabulary, d_model)."""
         head = getattr(self.model, "get_output_embeddings", lambda: None)()
-        if head is None or not hasattr(head, "weight"):
+        width = getattr(getattr(self.model, "config", None), "hidden_size", None)
+        if head is None or width is None:
             raise NisslError(
                 f"{self.name} has no unembedding", do="use a language model with a head"
             )
-        weight: Tensor = head.weight
-        return weight.detach()
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return matrix_of(head, width, like, where="the unembedding").T.detach()
 
     def output_weights(self, site: str) -> Tensor:
         """Return what each unit of an MLP writes into the residual stream.
@@ -356,15 +358,23 @@ class BaseNetwork:
         return found
 
     def _matrix(self, site: str, which: str) -> Tensor:
-        """One of an MLP's matrices as (in, out)."""
-        (found,) = self.find(site)[:1]
+        """One of an MLP's matrices as (in, out), adapters in it."""
+        several = self.find(site)
+        found = several[0]
+        if len(several) > 1:
+            raise NisslError(
+                f"'{site}' is {len(several)} sites",
+                do=f"ask for one block after the other: '{found.name}', ...",
+            )
         matrices = self.architecture.matrices if self.architecture else None
         if matrices is None or found.layer is None or not found.name.endswith(".mlp.neurons"):
             raise NisslError(f"no weights are known for the units of '{site}'")
-        module: Any = self.block(found.layer).get_submodule(getattr(matrices, which))
-        weight: Tensor = module.weight
-        # Conv1D of GPT-2 keeps (in, out), Linear (out, in).
-        return weight if type(module).__name__ == "Conv1D" else weight.T
+        path = getattr(matrices, which)
+        module = self.block(found.layer).get_submodule(path)
+        config: Any = self.model.config
+        width = found.width if which == "write" else config.hidden_size
+        like = torch.empty(0, dtype=self.dtype, device=self.device)
+        return matrix_of(module, int(width or 0), like, where=f"blocks.{found.layer}.{path}")
 
     # What it is given
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from nissl.errors import NisslError
 from nissl.network.sites.arguments import bound
 from nissl.network.sites.layout import Layout, layout_of
+from nissl.network.sites.linear_map import is_plain, require_linear, without_hooks
 
 if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
@@ -265,21 +266,22 @@ class Heads:
         """Hook the output projection, and the norm after it where there is one."""
         projection = module_at(model, self.path)
         last = projection if self.post_norm is None else module_at(model, self.post_norm)
-        # What the projection was given, and what the last module made of it before any edit.
-        given: list[Tensor] = []
+        # What the projection was given and made of it, and what the last module made of that,
+        # before any edit.
+        given: list[tuple[Tensor, Tensor]] = []
         raw: list[Tensor] = []
 
         def projected(
-            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _: Any
+            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
         ) -> None:
-            given[:] = [first_input(module, args, kwargs, where=self.path)]
+            given[:] = [(first_input(module, args, kwargs, where=self.path), output)]
 
         def computed(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             raw[:] = [output]
             last.__dict__.pop(HEADS, None)
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            heads, rest = self._heads(projection, given.pop())
+            heads, rest = self._heads(projection, *given.pop())
             if self.post_norm is not None:
                 gain = frozen_gain(module, args[0])
                 heads = heads * gain.unsqueeze(-2)
@@ -306,19 +308,25 @@ class Heads:
             _Forgotten(last),
         ]
 
-    def _heads(self, projection: nn.Module, given: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _heads(
+        self, projection: nn.Module, given: Tensor, output: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
         """Return each head's share, shape (batch, position, head, d_model), and the bias."""
         z = given.unflatten(-1, (self.n_heads, -1))
-        weight: Tensor = projection.weight  # type: ignore[assignment]
-        bias: Tensor | None = getattr(projection, "bias", None)
-        if weight.device.type != "meta":
+        if is_plain(projection):
+            weight: Tensor = projection.weight  # type: ignore[assignment]
+            bias: Tensor | None = getattr(projection, "bias", None)
             matrix = (weight.T if not self.transposed else weight).unflatten(0, (self.n_heads, -1))
             return torch.einsum("bphi,hid->bphd", z, matrix), bias
-        # Weights that are in memory during a call only: the module projects one head at a time.
+        # Adapters, or weights that are in memory during a call only: the module projects one head
+        # at a time.
         one = torch.eye(self.n_heads, dtype=z.dtype, device=z.device)
         alone = (z.unsqueeze(0) * one[:, None, None, :, None]).flatten(-2)
-        rest = projection.forward(torch.zeros_like(given[:1, :1]))
-        return (projection.forward(alone) - rest).movedim(0, -2), rest
+        with without_hooks(projection):
+            rest = projection.forward(torch.zeros_like(given[:1, :1]))
+            shares = (projection.forward(alone) - rest).movedim(0, -2)
+        require_linear(shares.sum(-2) + rest, output, projection, where=self.path)
+        return shares, rest
 
 
 class _Forgotten:
