@@ -38,28 +38,6 @@ def test_units_of_other_support_are_found():
     assert not table.select_dtypes("number").isna().any().any()
 
 
-def test_against_a_loop_written_out():
-    train, new = states(200, 3).values, states(25, 4, plant=True).values
-    bins, full = 7, 1.5
-    fitted = Coverage(N_UNITS, bins=bins, full_density=full)
-    fitted.update(train)
-    edges = np.linspace(0, 1, bins + 1)
-    slow = np.zeros(new.shape)
-    for unit in range(N_UNITS):
-        density, _ = np.histogram(train[:, unit], bins=edges, density=True)
-        assert fitted.area[unit] == pytest.approx(np.minimum(density / full, 1).mean())
-        for row, state in enumerate(new[:, unit]):
-            for k in range(bins):
-                if edges[k] <= state < edges[k + 1]:
-                    slow[row, unit] = min(density[k] / full, 1)
-    assert np.allclose(fitted.of(new), slow)
-    assert np.allclose(fitted.score(new), slow.mean(axis=1))
-    by_layer = (slow[:, :10].mean(axis=1) + slow[:, 10:].mean(axis=1)) / 2
-    assert np.allclose(fitted.score(new, UNITS["site"]), by_layer)
-    area = (fitted.area[:10].mean() + fitted.area[10:].mean()) / 2
-    assert fitted.criterion(UNITS["site"]) == pytest.approx(area)
-
-
 def test_sites_and_the_network_are_scored_as_their_means():
     train, inside, outside = states(800, 0), states(60, 1), states(50, 2, plant=True)
     fitted = Coverage(N_UNITS)
@@ -76,20 +54,6 @@ def test_sites_and_the_network_are_scored_as_their_means():
     assert network["auroc"][0] == pytest.approx(roc_auc_score(is_inside, score))
     assert network["area"][0] == pytest.approx(fitted.criterion(UNITS["site"]))
     assert network["p"][0] < 0.01
-
-
-def test_blocks_merge_into_the_whole():
-    values = states(90, 5).values
-    values[0, 0] = 1.0  # the last state is closed above
-    whole, one, other = (Coverage(N_UNITS, bins=20) for _ in range(3))
-    whole.update(values)
-    one.update(values[:30])
-    other.update(values[30:], start=30)
-    one.merge(other)
-    assert (one.counts == whole.counts).all()
-    assert (one.result() == whole.result()).all()
-    assert one.counts[0, -1] == 1
-    assert one.n_samples == 90
 
 
 def test_nothing_where_there_is_nothing():
@@ -129,15 +93,6 @@ def test_what_cannot_be_is_refused():
             coverage(train, inside, broken, progress=False)
     with pytest.raises(NisslError, match="units"):
         coverage(train, inside, inside, by="units", progress=False)
-    for options in ({"bins": 1}, {"full_density": 0}, {"full_density": np.nan}):
-        with pytest.raises(NisslError, match="tell nothing apart"):
-            Coverage(3, **options)
-    with pytest.raises(NisslError, match="no data say what is covered"):
-        Coverage(3).of(np.zeros((1, 3)))
-    with pytest.raises(NisslError, match="not of 3 units"):
-        Coverage(3).update(np.zeros((1, 4)))
-    with pytest.raises(NisslError, match="cannot be merged"):
-        Coverage(3).merge(Coverage(3, bins=7))
 
 
 def test_what_does_nothing_is_in_the_middle_and_each_site_has_its_steepness():

@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
 
-import nissl
+from matcher import matcher, some_pairs
 from nissl import NisslError
 from nissl.behaviour import (
     ablation_effect,
-    output_magnitude,
     pair_conductance,
     pair_scores,
     reciprocal_ranks,
@@ -21,94 +19,6 @@ from nissl.recording import as_recording
 from nissl.selectivity import relevance
 from nissl.statistics import PermutedLabels, Test
 from nissl.statistics.calibration import rate
-from tiny import SPECIAL, WORDS, pair_tokenizer, tiny
-
-
-class Matcher(nn.Module):
-    """Scores a pair by the words that both texts hold; other units look at the passage alone.
-
-    Unit i is open where word i is in query and passage; unit 12 + i where it is in the passage.
-    """
-
-    def __init__(self):
-        super().__init__()
-        n = len(WORDS)
-        self.embed = nn.Embedding(len(SPECIAL) + n, n)
-        self.embed.weight.data = torch.cat([torch.zeros(len(SPECIAL), n), torch.eye(n)])
-        self.read = nn.Linear(2 * n, 2 * n)
-        eye, nothing = torch.eye(n), torch.zeros(n, n)
-        self.read.weight.data = torch.cat(
-            [torch.cat([eye, eye], 1), torch.cat([nothing, eye], 1)], 0
-        )
-        self.read.bias.data = torch.cat([-torch.ones(n), torch.zeros(n)])
-        self.open = nn.ReLU()
-        self.write = nn.Linear(2 * n, 1)
-        generator = torch.Generator().manual_seed(0)
-        self.write.weight.data = torch.cat(
-            [torch.ones(n), 0.3 * torch.randn(n, generator=generator)]
-        )[None]
-
-    def forward(self, input_ids, attention_mask, token_type_ids):
-        x = self.embed(input_ids) * attention_mask[..., None]
-        query, passage = ((x * (token_type_ids == part)[..., None]).sum(1) for part in (0, 1))
-        return self.write(self.open(self.read(torch.cat([query, passage], -1))))
-
-
-def matcher():
-    return nissl.load(Matcher(), tokenizer=pair_tokenizer())
-
-
-def some_pairs(n_queries=40, *, candidates=4, seed=0):
-    """Queries of two words and passages of three; relevant ones share a word with the query."""
-    rng, rows = np.random.default_rng(seed), []
-    for number in range(n_queries):
-        words = rng.permutation(WORDS)
-        query = f"{words[0]} {words[1]}"
-        for place in range(candidates):
-            own = [words[rng.integers(2)]] if place == 0 else []
-            rest = rng.choice(words[2:], 3 - len(own), replace=False)
-            rows.append((query, " ".join([*own, *rest]), place == 0, number))
-    return pd.DataFrame(rows, columns=["query", "passage", "relevant", "number"])
-
-
-def test_conductance_in_closed_form():
-    net, pairs = matcher(), some_pairs()
-    made = pair_conductance(net, pairs, sites="open", steps=3, batch_size=7, progress=False)
-    rec = made["conductance"]
-    assert rec.shape == (len(pairs), 24)
-    has = np.array(
-        [
-            [[word in text.split() for word in WORDS] for text in pairs[column]]
-            for column in ("query", "passage")
-        ]
-    )
-    # A match opens while the query comes, its weight is one; the passage was there all along.
-    np.testing.assert_allclose(rec.values[:, :12], has.all(0), atol=1e-6)
-    np.testing.assert_allclose(rec.values[:, 12:], 0, atol=1e-6)
-    assert rec["relevant"].values.tolist() == pairs["relevant"].tolist()
-    assert rec["number"].values.tolist() == pairs["number"].tolist()
-    np.testing.assert_allclose(made["size"].values[:, 12:], has[1], atol=1e-6)
-    whole = pair_conductance(net, pairs, sites="open", blank="pair", steps=50, progress=False)
-    scores = pair_scores(net, pairs, progress=False)
-    gained = scores - float(net.model.write.bias.detach())
-    np.testing.assert_allclose(whole["conductance"].values.sum(1), gained, atol=0.02)
-
-
-def test_conductance_of_a_cross_encoder_is_the_same_in_other_batches():
-    import transformers
-
-    torch.manual_seed(0)
-    model = transformers.BertForSequenceClassification(tiny("bert").config)
-    net, pairs = nissl.load(model, tokenizer=pair_tokenizer()), some_pairs(3)
-    many, one = (
-        pair_conductance(net, pairs, steps=4, batch_size=size, progress=False) for size in (12, 5)
-    )
-    for key in many:
-        assert many[key].shape == (12, 3 * 24)
-        np.testing.assert_allclose(many[key].values, one[key].values, rtol=1e-4, atol=1e-8)
-    units = output_magnitude(net, many["size"])
-    assert (units["weight"] > 0).all()
-    assert units["unit"][30] == "blocks.1.mlp.neurons[6]"
 
 
 def test_planted_neurons_are_found_and_matter():
@@ -194,10 +104,6 @@ def test_bad_input_is_refused():
     net, pairs = matcher(), some_pairs(3)
     with pytest.raises(NisslError, match="passage"):
         pair_scores(net, pairs.drop(columns="passage"))
-    with pytest.raises(NisslError, match="no pairs"):
-        pair_conductance(net, pairs.iloc[:0], sites="open")
-    with pytest.raises(NisslError, match="blank"):
-        pair_conductance(net, pairs, sites="open", blank="passage")
     with pytest.raises(NisslError, match="leave room for its passage"):
         pair_scores(net, pairs, window=4, progress=False)
     with pytest.raises(NisslError, match="one number a pair"):
