@@ -16,6 +16,7 @@ from nissl.network.edits.edit import Change, Edit, EditsLike, as_edits
 from nissl.network.edits.editing import editing, sites_of_edit
 from nissl.network.edits.rules import Scaled, SetTo
 from nissl.network.edits.weight_edit import WeightEdit
+from nissl.network.sites.arguments import inner_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -136,7 +137,7 @@ class EditBatch:
         """Return the first block it touches, and those after it; or the model and its body."""
         known = [layer for layer in self.first if layer is not None]
         if net.architecture is None or not known or len(known) < len(self.first):
-            return [net.model, net.body], []
+            return [net.model, inner_model(net.model)[1], net.body], []
         first, *rest = (net.block(layer) for layer in range(min(known), net.n_layers))
         return [first], rest
 

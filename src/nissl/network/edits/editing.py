@@ -14,6 +14,7 @@ from nissl.errors import NisslError
 from nissl.network.edits.edit import Edit, as_edits, parts_of
 from nissl.network.edits.weight_edit import WeightEdit
 from nissl.network.run.caches import check_cache, tag_cache
+from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.batch import Batch, encoder_path, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
 from nissl.network.sites.site import Site, body_path
@@ -74,7 +75,7 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
             if isinstance(edit, WeightEdit):
                 stack.enter_context(edit.applied(net))
         stack.enter_context(watch_batch(net.model, net.body, block.begin))
-        for module in dict.fromkeys((net.model, net.body)):
+        for module in dict.fromkeys((net.model, inner_model(net.model)[1], net.body)):
             stack.callback(module.register_forward_hook(block.end).remove)
         fired = stack.enter_context(visiting(net.model, block.visits(), batch=lambda: block.batch))
         net.editing += [site for site, _ in block.visits()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["bound", "names_of"]
+__all__ = ["bound", "inner_model", "names_of"]
 
 
 def names_of(module: nn.Module) -> tuple[str, ...]:
@@ -28,8 +28,8 @@ def names_of(module: nn.Module) -> tuple[str, ...]:
         Without ``*args`` and ``**kwargs``.
     """
     names, open_ended = _names(type(module).forward)
-    inner = next(_transformers_inside(module), None) if open_ended else None
-    more = () if inner is None or inner is module else _names(type(inner).forward)[0]
+    inner = inner_model(module)[1] if open_ended else module
+    more = () if inner is module else _names(type(inner).forward)[0]
     return names + tuple(name for name in more if name not in names)
 
 
@@ -55,8 +55,24 @@ def bound(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return dict(sorted(given.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _transformers_inside(module: nn.Module) -> Any:
-    return (m for m in module.modules() if hasattr(type(m), "base_model_prefix"))
+def inner_model(model: nn.Module) -> tuple[str, nn.Module]:
+    """Return the model of transformers in one that wraps it, and its path; or the model itself.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A wrapper (PeftModel) shows the configuration of what it wraps, whose modules lie deeper.
+
+    Returns
+    -------
+    tuple of (str, nn.Module)
+        Path and module.
+    """
+    if not hasattr(type(model), "base_model_prefix") and hasattr(model, "config"):
+        for path, module in model.named_modules():
+            if hasattr(type(module), "base_model_prefix"):
+                return path, module
+    return "", model
 
 
 @cache

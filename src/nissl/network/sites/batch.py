@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from nissl.network.sites.arguments import bound, names_of
+from nissl.network.sites.arguments import bound, inner_model, names_of
 from nissl.network.sites.layout import reads_time_first
 
 if TYPE_CHECKING:
@@ -108,14 +108,15 @@ def watch_batch(
     # A state that takes no attribute (RWKV's list of tensors), and how many tokens it has read.
     last: list[tuple[Any, Tensor]] = []
     encoder = encoder_path(model)
-    watched = dict.fromkeys((model, body))
+    inner = inner_model(model)[1]  # which `generate` of a wrapper calls
+    watched = dict.fromkeys((model, inner, body))
     if encoder is not None:
         watched[model.get_submodule(encoder)] = None
 
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         if not inside:
             given = bound(module, args, kwargs)
-            sided = encoder is not None and module in (model, body)
+            sided = encoder is not None and module in (model, inner, body)
             seen = next((ends for state, ends in last if state is given.get("state")), None)
             now[:] = [_both_sides(module, given) if sided else _batch_of(module, given, seen=seen)]
             begin(now[0])

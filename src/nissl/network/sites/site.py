@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nissl.address import Address, parse
 from nissl.errors import NisslError, UnknownName
+from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.attention import Pattern
 from nissl.network.sites.batch import encoder_path
 from nissl.network.sites.hook_points import Input, Output
@@ -361,18 +362,6 @@ def body_path(model: nn.Module) -> str:
     path, inner = inner_model(model)
     prefix = getattr(type(inner), "base_model_prefix", "")
     return _joined(path, prefix) if prefix and prefix in inner._modules else path
-
-
-def inner_model(model: nn.Module) -> tuple[str, nn.Module]:
-    """Return the model of transformers in one that wraps it (PeftModel), and its path; or itself.
-
-    A wrapper shows its configuration, though modules lie deeper.
-    """
-    if not hasattr(type(model), "base_model_prefix") and hasattr(model, "config"):
-        for path, module in model.named_modules():
-            if hasattr(type(module), "base_model_prefix"):
-                return path, module
-    return "", model
 
 
 def sides_of(model: nn.Module, sites: Iterable[Site]) -> set[str]:
