@@ -24,32 +24,12 @@ def sparse_probe(
     kind: ArrayLike,
     other_tokens: bool = True,
 ) -> tuple[Array, float]:
-    """Fit the L1 logistic probe that tells wrong answers from right ones and from other tokens.
+    """Fit the L1 logistic probe that tells wrong answers from right ones, and from other tokens.
 
-    Parameters
-    ----------
-    answers, others : array, shape (n_questions, n_units)
-        Contributions to the answer's tokens, and to the others.
-    wrong : array of bool, shape (n_questions,)
-        Which questions were answered wrongly.
-    most : int
-        How many weights may be positive; the penalty is the least on a grid that leaves no more.
-    kind : array, shape (n_questions,)
-        Right and wrong weigh alike in each.
-    other_tokens : bool
-        Whether other tokens are among what wrong answers are told from.
-
-    Returns
-    -------
-    weights : array of float64, shape (n_units,)
-        Of units in standard deviations.
-    penalty : float
-        As a share of the penalty that leaves no unit.
-
-    Raises
-    ------
-    TooFewSamples
-        There are no right or no wrong answers, in every kind.
+    From contributions to the answers' tokens and to others, each of shape (n_questions, n_units).
+    Right and wrong weigh alike in each kind. At most `most` weights are positive: the penalty is
+    the least on a grid that leaves no more. Returns the weights, of units in standard deviations,
+    and the penalty as a share of that which leaves no unit.
 
     Examples
     --------

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nissl.errors import NisslError
-from nissl.network.record.site_samples import unit_columns
+from nissl.network.record.site_samples import units_of
 from nissl.recording import Recording, as_recording
 from nissl.recording.free_memory import require_memory
 
@@ -92,9 +92,7 @@ class Memory:
 
     def recording(self, attrs: Mapping[str, str | int]) -> Recording:
         """Return what was written, with its coordinates."""
-        tables = [unit_columns(grid) for grid in self.grids]
-        shared = [c for c in tables[0] if all(c in table for table in tables)]
-        units = {c: np.concatenate([table[c] for table in tables]) for c in shared}
+        units = units_of((grid.site, grid.width) for grid in self.grids)
         samples = self.grids[0].samples(self.plan)
         extra: dict[str, str | int] = {"sites": json.dumps([g.site.name for g in self.grids])}
         if self.nonfinite:

@@ -305,7 +305,7 @@ def _to_store(
         samples=axes[0].samples,
         axes={grid.site.name: axis for group, axis in others for grid in group},
         dtype=dtype,
-        units={grid.site.name: unit_columns(grid) for grid in grids},
+        units={grid.site.name: unit_columns(grid.site, grid.width) for grid in grids},
         provenance=attrs,
         resume=resume,
     ) as writer:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.network.record.site_samples import units_of
 from nissl.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["recording_of", "unit_table", "units_of"]
+__all__ = ["recording_of", "unit_table"]
 
 Array = np.ndarray[Any, Any]
 
@@ -41,7 +42,7 @@ def recording_of(
     Returns
     -------
     Recording, shape (n_samples, n_units)
-        Units carry ``site``, ``layer`` (-1 for none) and ``index``.
+        Units carry ``site``, ``layer`` (-1 for none) and ``index``, as in `record`.
 
     Examples
     --------
@@ -52,27 +53,15 @@ def recording_of(
     >>> rec["unit"].values.tolist(), rec["layer"].values.tolist()
     (['0[0]', '0[1]'], [-1, -1])
     """
-    units = units_of(net, {name: x.shape[1] for name, x in values.items()})
+    units = units_of((net.find(name)[0], x.shape[1]) for name, x in values.items())
     whole = np.concatenate(list(values.values()), axis=1)
     return as_recording(whole, samples=samples, units=units, quantity=quantity, attrs=attrs)
 
 
-def units_of(net: BaseNetwork, widths: Mapping[str, int]) -> dict[str, Array]:
-    """Return site, layer and index of the units of several sites, by how many each has."""
-    layers = [net.find(name)[0].layer for name in widths]
-    sizes = list(widths.values())
-    return {
-        "site": np.repeat(list(widths), sizes),
-        "layer": np.repeat([-1 if layer is None else layer for layer in layers], sizes),
-        "index": np.concatenate([np.arange(size) for size in sizes]),
-    }
-
-
 def unit_table(net: BaseNetwork, widths: Mapping[str, int]) -> pd.DataFrame:
-    """Return the same as a table, with the units' addresses first."""
+    """Return the units of sites, of which each has so many: their addresses, then coordinates."""
     import pandas as pd
 
-    table = pd.DataFrame(units_of(net, widths))
-    unit = [f"{site}[{i}]" for site, n in widths.items() for i in range(n)]
-    table.insert(0, "unit", unit)
+    table = pd.DataFrame(units_of((net.find(name)[0], n) for name, n in widths.items()))
+    table.insert(0, "unit", [f"{site}[{i}]" for site, n in widths.items() for i in range(n)])
     return table

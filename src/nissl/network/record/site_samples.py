@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["Grid", "grids_of", "grouped", "unit_columns"]
+__all__ = ["Grid", "grids_of", "grouped", "unit_columns", "units_of"]
 
 
 @dataclass(frozen=True)
@@ -190,14 +190,20 @@ def grouped(grids: list[Grid]) -> dict[str, list[Grid]]:
     return {group[0].site.name: group for group in groups.values()}
 
 
-def unit_columns(grid: Grid) -> dict[str, np.ndarray[Any, Any]]:
+def unit_columns(site: Site, n: int) -> dict[str, np.ndarray[Any, Any]]:
     """Return the coordinates of a site's units: site, layer (-1 for none), index, and head."""
-    n = grid.width
     columns: dict[str, np.ndarray[Any, Any]] = {
-        "site": np.full(n, grid.site.name),
-        "layer": np.full(n, -1 if grid.site.layer is None else grid.site.layer, dtype=np.int32),
+        "site": np.full(n, site.name),
+        "layer": np.full(n, -1 if site.layer is None else site.layer, dtype=np.int32),
         "index": np.arange(n, dtype=np.int32),
     }
-    if grid.site.heads:
-        columns["head"] = (columns["index"] // (n // grid.site.heads)).astype(np.int32)
+    if site.heads:
+        columns["head"] = (columns["index"] // (n // site.heads)).astype(np.int32)
     return columns
+
+
+def units_of(widths: Iterable[tuple[Site, int]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the coordinates that the units of several sites share, one site after the other."""
+    tables = [unit_columns(site, n) for site, n in widths]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: np.concatenate([table[name] for table in tables]) for name in shared}
