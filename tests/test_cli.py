@@ -138,6 +138,42 @@ def test_an_atlas_of_a_table_finds_what_was_planted(
     assert str(out / "index.html") in capsys.readouterr().out
 
 
+def test_options_of_the_readers_are_handed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"trial": np.arange(80) // 2, "time": np.arange(80) / 4})
+    table = table.assign(cell=rng.normal(size=80))
+    table.to_csv(tmp_path / "t.csv", index=False, sep="|")
+    arguments = (str(tmp_path / "t.csv"), "--samples", "trial, time", "--sep", "|")
+    assert run("info", *arguments, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["units"], list(told["sample coordinates"])) == (1, ["trial", "time"])
+    out = tmp_path / "out"
+    assert run("atlas", *arguments, "--out", str(out), "--quiet") == 0
+    assert pd.read_parquet(out / "units.parquet")["unit"].tolist() == ["cell"]
+    capsys.readouterr()
+    assert run("info", str(tmp_path / "t.csv"), "--tr", "2") == 1
+    assert "no option is called 'tr'" in capsys.readouterr().err
+    assert run("atlas", "smollm2", "--bin", "2", "--out", str(out)) == 1
+    assert "no option is called 'bin'" in capsys.readouterr().err
+
+
+def test_control_characters_of_files_are_not_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "\x1b[2J\u202e\x07"
+    pd.DataFrame({"label": [f"a{bad}", "b"], "u": [1, 2]}).to_csv(tmp_path / "t.csv", index=False)
+    for more in ((), ("--json",)):
+        assert run("info", str(tmp_path / "t.csv"), *more) == 0
+        out = capsys.readouterr().out
+        assert all(c.isprintable() or c == "\n" for c in out)
+        assert "u202e" in out
+    pd.DataFrame({f"u{bad}": [1, "x"]}).to_csv(tmp_path / "t.csv", index=False)
+    assert run("info", str(tmp_path / "t.csv")) == 1
+    assert all(c.isprintable() or c == "\n" for c in capsys.readouterr().err)
+
+
 def test_a_recording_that_is_not_there_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("info", "nowhere.nwb") == 1
     assert "nowhere.nwb" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 __all__ = ["NisslError", "TooFewSamples", "UnknownName"]
 
@@ -41,6 +42,19 @@ class NisslError(Exception):
         if self.do:
             lines.append(f"  do: {self.do}")
         return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle without calling the constructor, whose arguments are other ones in subclasses.
+
+        An error that a worker process cannot hand over leaves its pool waiting for ever.
+        """
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(kind: type[NisslError], args: tuple[Any, ...], state: dict[str, Any]) -> NisslError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class TooFewSamples(NisslError):

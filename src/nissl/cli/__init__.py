@@ -85,4 +85,8 @@ def _options(
 def _say(message: str, *, style: str) -> None:
     from rich.console import Console
 
-    Console(stderr=True).print(message, style=style, markup=False, highlight=False, soft_wrap=True)
+    from nissl.cli.printing import escaped
+
+    Console(stderr=True).print(
+        escaped(message), style=style, markup=False, highlight=False, soft_wrap=True
+    )

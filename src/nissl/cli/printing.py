@@ -6,7 +6,7 @@ import json as _json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["emit", "markdown", "rows_of"]
+__all__ = ["emit", "escaped", "markdown", "rows_of"]
 
 SHORT = 24  # letters of a cell that is never broken
 
@@ -55,16 +55,42 @@ def emit(thing: Any, *, json: bool = False) -> None:
     """
     if json:
         table = rows_of(thing) if hasattr(thing, "to_dict") else thing
-        print(_json.dumps(table, indent=1, ensure_ascii=False, default=_plain))
+        text = _json.dumps(table, indent=1, ensure_ascii=False, default=_plain)
+        # What cannot be printed is escaped as JSON does, so that it stays JSON.
+        shown = (c if c.isprintable() or c == "\n" else _json.dumps(c)[1:-1] for c in text)
+        print(text if text.isprintable() else "".join(shown))
         return
     if thing is None:
         return
     if not (hasattr(thing, "to_dict") or isinstance(thing, Mapping | Sequence)) or isinstance(
         thing, str
     ):
-        print(thing)
+        print(escaped(str(thing)))
         return
     _print_table(rows_of(thing))
+
+
+def escaped(text: str) -> str:
+    r"""Return a text in which nothing moves the cursor or colours the terminal.
+
+    Parameters
+    ----------
+    text : str
+        Names of units and labels come from files of others.
+
+    Returns
+    -------
+    str
+        Control characters are written as Python writes them; line breaks stay.
+
+    Examples
+    --------
+    >>> escaped("V1\x1b[2J")
+    'V1\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -92,7 +118,7 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = (str(row[name]).replace("|", "\\|") for name in names)
+        cells = (escaped(str(row[name])).replace("|", "\\|") for name in names)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -136,7 +162,7 @@ def _shown(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else escaped(str(value))
 
 
 def _plain(value: Any) -> Any:

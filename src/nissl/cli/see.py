@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nissl.cli.options import Batch, Device, Dtype, Json, Network, Quiet, Sites, Text, given
+from nissl.cli.options import (
+    Batch,
+    Device,
+    Dtype,
+    Json,
+    Network,
+    Quiet,
+    Sites,
+    Text,
+    given,
+    takes_reader_options,
+)
 from nissl.cli.printing import emit, markdown, rows_of
 
 __all__ = ["commands"]
@@ -18,7 +29,9 @@ PANEL = "See a network or a brain"
 
 
 @commands.command("atlas", rich_help_panel=PANEL)
+@takes_reader_options
 def _atlas(
+    reader: dict[str, Any],
     network: Annotated[
         str,
         typer.Argument(
@@ -55,6 +68,7 @@ def _atlas(
         nissl atlas smollm2 --text reader --out out/smollm2
         nissl atlas ./my-model --text book.txt --text src/ --out out/mine
         nissl atlas head-direction --out out/mouse
+        nissl atlas cells.csv --samples trial,time --out out/cells
     """
     from nissl.atlas import make_atlas
     from nissl.statistics import Test
@@ -63,7 +77,10 @@ def _atlas(
     inputs, options["test"] = None, Test(seed=seed)
     if text:
         inputs, options["name"] = _texts(text), ", ".join(text)
-    made = make_atlas(network, inputs, out=out, progress=not quiet, **options)
+    source: Any = network
+    if reader:
+        source = _recording(network, reader).assign_attrs(name=network)
+    made = make_atlas(source, inputs, out=out, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)
         return
@@ -118,7 +135,9 @@ def _record(
 
 
 @commands.command("info", rich_help_panel=PANEL)
+@takes_reader_options
 def _info(
+    reader: dict[str, Any],
     path: Annotated[str, typer.Argument(help="A store, a recording in any format, or a specimen.")],
     json: Json = False,
 ) -> None:
@@ -129,13 +148,16 @@ def _info(
     For example:
 
         nissl info acts.zarr
-        nissl info mouse.nwb --json
+        nissl info mouse.nwb --series units --bin 0.05 --json
         nissl info worm
     """
     from nissl.recording import info
     from nissl.specimens import read
 
-    emit(info(path if Path(path).exists() else read(path)), json=json)
+    if reader or not Path(path).exists():
+        emit(info(_recording(path, reader) if reader else read(path)), json=json)
+    else:
+        emit(info(path), json=json)
 
 
 @commands.command("sites", rich_help_panel=PANEL)
@@ -157,6 +179,19 @@ def _sites(
 
     table = load(network).sites()
     emit(markdown(rows_of(table)) if as_markdown else table, json=json and not as_markdown)
+
+
+def _recording(name: str, options: Mapping[str, Any]) -> Any:
+    """Read a recording with a reader's options; they are no options of a network."""
+    from nissl.errors import NisslError
+    from nissl.recording import Recording
+    from nissl.specimens import read
+
+    found = read(name, **options)
+    if not isinstance(found, Recording):
+        given = ", ".join(f"--{option}" for option in options)
+        raise NisslError(f"this is no recording, to read with {given}", where=name, do="leave it")
+    return found
 
 
 def _texts(names: Sequence[str]) -> Any:
