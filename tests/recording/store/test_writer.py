@@ -367,7 +367,7 @@ def test_rows_beyond_the_batch_are_refused(tmp_path):
         ({"dtype": "floot32"}, "did you mean"),
         ({"dtype": "complex64"}, "does not keep"),
         ({"samples": {"token": [1, 2]}}, "shape"),
-        ({"samples": {"my token": [1, 2, 3, 4]}}, "name a sample column"),
+        ({"samples": {"x" * 300: [1, 2, 3, 4]}}, "too long"),
         ({"units": {"b": {}}}, "no site is called 'b'"),
         ({"units": {"a": {"layer": [1]}}}, "unit column"),
         ({"provenance": {"list": {}}}, "attribute 'list'"),

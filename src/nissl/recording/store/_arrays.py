@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -24,8 +25,9 @@ from nissl.recording.store._layout import (
 )
 
 __all__ = [
+    "digest",
+    "folder_name",
     "group_metadata",
-    "read_attributes",
     "read_column",
     "site_metadata",
     "write_column",
@@ -91,7 +93,7 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
             do="give numbers or words (times as seconds)",
         )
     n = len(values)
-    rows = max(1, min(n, WORD_ROWS if words else COLUMN_ROWS))
+    rows = _chunk_rows(n, words=words)
     if words:
         dtype, fill, codecs = "string", "", [_WORDS, _GZIP, _CRC]
     else:
@@ -110,22 +112,25 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
     return metadata
 
 
-def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.ndarray[Any, Any]:
+def read_column(
+    folder: Path, described: Mapping[str, Any], start: int = 0, stop: int | None = None
+) -> np.ndarray[Any, Any]:
     """Return rows of a column that `write_column` wrote, its checksums verified.
 
-    Only chunks that hold one of the rows are read. Words come as objects of type str.
+    Only chunks that hold one of the rows are read; where all are, they are compared with the sha256
+    that the manifest describes the column by. Words come as objects of type str.
     """
+    n, words = int(described["length"]), described["dtype"] == "string"
+    stop = n if stop is None else min(stop, n)
+    rows = _chunk_rows(n, words=words)
+    dtype = np.dtype(object if words else described["dtype"])
     try:
-        metadata = json.loads((folder / "zarr.json").read_bytes())
-        n, rows = metadata["shape"][0], metadata["chunk_grid"]["configuration"]["chunk_shape"][0]
-        stop = n if stop is None else min(stop, n)
-        words = metadata["data_type"] == "string"
-        dtype = np.dtype(object if words else metadata["data_type"])
         column = np.empty(max(0, stop - start), dtype)
         for number in range(start // rows, math.ceil(stop / rows)):
             data = (folder / "c" / str(number)).read_bytes()
             body, check = data[:-CHECKSUM_BYTES], data[-CHECKSUM_BYTES:]
-            if checksum(body) != int.from_bytes(check, "little"):
+            # The checksum of nothing is 0: four zero bytes would pass.
+            if not body or checksum(body) != int.from_bytes(check, "little"):
                 raise ValueError("its checksum differs")
             part = _bytes_to_words(body) if words else np.frombuffer(body, dtype.newbyteorder("<"))
             if len(part) != rows:
@@ -135,6 +140,8 @@ def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.nda
             column[first - start : last - start] = part[
                 first - number * rows : last - number * rows
             ]
+        if (start, stop) == (0, n) and digest(column) != described["sha256"]:
+            raise ValueError("its values are not those that were written")
     except (OSError, EOFError, ValueError, KeyError, struct.error, zlib.error) as error:
         raise NisslError(
             f"a column of the store cannot be read: {error}",
@@ -144,22 +151,36 @@ def read_column(folder: Path, start: int = 0, stop: int | None = None) -> np.nda
     return column
 
 
-def read_attributes(folder: Path) -> dict[str, Any]:
-    """Return the attributes of the array or group in a folder."""
-    try:
-        return dict(json.loads((folder / "zarr.json").read_bytes())["attributes"])
-    except (OSError, ValueError, KeyError) as error:
+def digest(values: np.ndarray[Any, Any]) -> str:
+    """Return the sha256 of a column's values."""
+    if is_words(values):
+        data = "\0".join(values.tolist()).encode()
+    else:
+        data = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    return hashlib.sha256(data).hexdigest()
+
+
+def folder_name(name: str) -> str:
+    """Return a folder's name for a column or site: its own, unless that would not be one."""
+    kept = {" ": "%20", "%": "%25", "/": "%2F"}
+    safe = "".join(kept.get(c, c if c.isprintable() else f"%{ord(c):02X}") for c in name)
+    safe = f"%{safe}" if not safe or safe.startswith((".", "__")) or safe == "zarr.json" else safe
+    if len(safe.encode()) > 200:
         raise NisslError(
-            f"metadata of the store cannot be read: {error}",
-            where=str(folder / "zarr.json"),
-            do="copy the store again, or record it again",
-        ) from error
+            "a name is too long to be that of a folder", where=name[:60] + "...", do="shorten it"
+        )
+    return safe
+
+
+def _chunk_rows(n: int, *, words: bool) -> int:
+    return max(1, min(n, WORD_ROWS if words else COLUMN_ROWS))
 
 
 def write_json(path: Path, document: Mapping[str, Any], *, durable: bool = False) -> None:
     """Write a document whole or not at all: to a ``.partial`` beside it, then renamed."""
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8") as file:
+    partial.unlink(missing_ok=True)  # were it a link, what it names would be overwritten
+    with open(partial, "x", encoding="utf-8") as file:
         json.dump(document, file, indent=1, ensure_ascii=False)
         if durable:
             file.flush()

@@ -96,6 +96,7 @@ class LazyColumn(BackendArray):
 
     def __init__(self, folder: Path, description: dict[str, Any], length: int) -> None:
         self.folder = folder
+        self.described = description
         self.shape = (length,)
         self.dtype = np.dtype(object if description["dtype"] == "string" else description["dtype"])
 
@@ -110,4 +111,6 @@ class LazyColumn(BackendArray):
         if not rows.size:
             return np.empty(rows.shape, self.dtype)
         first = int(rows.min())
-        return np.asarray(read_column(self.folder, first, int(rows.max()) + 1)[rows - first])
+        return np.asarray(
+            read_column(self.folder, self.described, first, int(rows.max()) + 1)[rows - first]
+        )

@@ -21,6 +21,7 @@ def lock_folder(path: Path, *, resume: bool) -> Lock:
     """
     try:
         _check_folder(path)
+        _refuse_links(path)
         (path / GROUP).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, path) from error
@@ -45,7 +46,8 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         while True:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(path, flags, 0o666)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -89,3 +91,15 @@ def _check_folder(path: Path) -> None:
             where=str(path),
             do="write to an empty folder or a new one",
         )
+
+
+def _refuse_links(path: Path) -> None:
+    """Refuse a folder in which a link would lead what is written to another place."""
+    for folder, folders, files in os.walk(path):
+        for name in [*folders, *files]:
+            if (place := Path(folder, name)).is_symlink():
+                raise NisslError(
+                    "the folder holds a link, which is not followed when a store is written",
+                    where=str(place),
+                    do="put what it names in its place, or write to another folder",
+                )

@@ -15,7 +15,7 @@ from nissl.recording.store._nonfinite import NonfiniteCounter
 from nissl.recording.store._shard import damaged_chunks, partial_path, seal, shard_path
 from nissl.recording.store.manifest import Manifest
 
-__all__ = ["rows_on_disk", "truncate", "whole_batches"]
+__all__ = ["has_all_shards", "rows_on_disk", "truncate", "whole_batches"]
 
 
 def rows_on_disk(
@@ -50,12 +50,13 @@ def whole_batches(manifest: Manifest, rows: Mapping[str, int]) -> int:
 
 
 def truncate(
-    folder: Path, layout: Layout, rows: int, counter: NonfiniteCounter
+    folder: Path, layout: Layout, rows: int, counter: NonfiniteCounter, *, recount: bool = False
 ) -> tuple[int, np.ndarray[Any, Any] | None]:
     """Cut a site back to its first `rows`, and put its whole shards in order.
 
     Returned are the row groups kept, and the row group that holds the last rows where they do not
-    fill it, shape (row_group_bytes,), which is no longer on disk. `counter` counts what is kept.
+    fill it, shape (row_group_bytes,), which is no longer on disk. `counter` counts what is kept;
+    `recount` where no counts of whole shards were kept.
     """
     row_groups, left = divmod(rows, layout.chunk_rows)
     if rows == layout.n_samples:
@@ -74,15 +75,22 @@ def truncate(
             _reopen(folder, later)
             os.truncate(partial_path(folder, later), place * layout.row_group_bytes)
     for whole in range(min(shard + 1, layout.n_shards)):
-        _count_and_seal(folder, layout, whole, row_groups, counter)
+        _count_and_seal(folder, layout, whole, row_groups, counter, recount=recount)
     return row_groups, tail
 
 
 def _count_and_seal(
-    folder: Path, layout: Layout, shard: int, row_groups: int, counter: NonfiniteCounter
+    folder: Path,
+    layout: Layout,
+    shard: int,
+    row_groups: int,
+    counter: NonfiniteCounter,
+    *,
+    recount: bool,
 ) -> None:
     """Count what a kept shard holds, and seal it if only that is missing."""
-    if _is_whole(folder, layout, shard):
+    whole = _is_whole(folder, layout, shard)
+    if whole and not recount:
         counter.load(shard)
         return
     first = shard * layout.row_groups_per_shard
@@ -90,8 +98,14 @@ def _count_and_seal(
         counter.count(_read_row_group(folder, layout, number), number)
     if row_groups >= first + layout.row_groups_in(shard):
         counter.save(shard)
+    if not whole and row_groups >= first + layout.row_groups_in(shard):
         _reopen(folder, shard)
         seal(folder, layout, shard)
+
+
+def has_all_shards(folder: Path, layout: Layout) -> bool:
+    """Tell whether every shard of a site is there, of the size it must have."""
+    return all(_is_whole(folder, layout, shard) for shard in range(layout.n_shards))
 
 
 def _is_whole(folder: Path, layout: Layout, shard: int) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.store._arrays import (
     Metadata,
+    folder_name,
     group_metadata,
     site_metadata,
     write_column,
@@ -150,7 +151,7 @@ class StoreSchema:
             "axis": self.axis_of[site],
             "n_units": layout.n_units,
             "columns": self._sources[site],
-            "fingerprints": {name: fingerprint(v) for name, (v, _) in self.units[site].items()},
+            "fingerprints": {name: fingerprint(*c) for name, c in self.units[site].items()},
             "shards": {f"c/{s}/0": layout.shard_bytes(s) for s in range(layout.n_shards)},
             "rows": None,
             "nonfinite": None,
@@ -180,9 +181,9 @@ class _Axis:
         columns = sample_columns(axis.samples, n_samples)
         # Zarr readers know one length to a dimension name and one array to a name.
         suffix = f".{number}" if number else ""
-        return cls(
-            f"sample{suffix}", n_samples, boundaries, columns, {c: c + suffix for c in columns}
-        )
+        taken = {GROUP, "units"}
+        arrays = {column: _array_name(column + suffix, taken) for column in columns}
+        return cls(f"sample{suffix}", n_samples, boundaries, columns, arrays)
 
     def manifest(self) -> dict[str, Any]:
         return {
@@ -190,7 +191,7 @@ class _Axis:
             "n_samples": self.n_samples,
             "boundaries": self.boundaries,
             "columns": self.arrays,
-            "fingerprints": {name: fingerprint(v) for name, (v, _) in self.columns.items()},
+            "fingerprints": {name: fingerprint(*c) for name, c in self.columns.items()},
         }
 
 
@@ -209,8 +210,7 @@ def _checked_dtype(dtype: Any) -> str:
 
 def _array_name(site: str, taken: set[str]) -> str:
     """Return a folder's name for a site: its own, unless that would not be one."""
-    name = site.replace("%", "%25").replace("/", "%2F") or "recording"
-    name = f"%{name}" if name.startswith((".", "__")) or name == "zarr.json" else name
+    name = folder_name(site) if site else "recording"
     while name in taken:
         name += "%"
     taken.add(name)

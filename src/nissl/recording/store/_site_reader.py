@@ -166,7 +166,8 @@ class SiteReader:
             f"a chunk of '{self.site}' is damaged: its checksum differs (samples {first} to "
             f"{first + self.layout.chunk_rows - 1}, units {units.start} to {units.stop - 1})",
             where=str(self._path(row_group // self.layout.row_groups_per_shard)),
-            do="copy the store again, or record it again",
+            do="copy the store again; or remove this file and run what recorded it again: it"
+            " records what is missing",
         )
 
 

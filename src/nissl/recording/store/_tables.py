@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from nissl.errors import NisslError
 from nissl.recording.labels import as_column
 from nissl.recording.recording import NotARecording, as_recording
-from nissl.recording.store._arrays import Metadata, group_metadata, write_column, write_json
+from nissl.recording.store._arrays import (
+    Metadata,
+    folder_name,
+    group_metadata,
+    write_column,
+    write_json,
+)
 
 __all__ = [
     "Columns",
@@ -32,9 +37,6 @@ ARRAY, SITE, ADDRESS = "array", "site", "address"
 
 def sample_columns(samples: Mapping[str, Any], n_samples: int) -> Columns:
     """Return the columns of the samples with their attributes."""
-    for name in samples:
-        if not name or " " in name or "/" in name:
-            raise NisslError(f"'{name}' cannot name a sample column", do="use letters, . and _")
     rec = as_recording(np.empty((n_samples, 0), np.float32), samples=samples)
     return {n: (np.asarray(rec[n].values), plain_attrs(rec[n].attrs)) for n in samples}
 
@@ -83,7 +85,7 @@ def write_units(folder: Path, columns: Columns) -> dict[str, Metadata]:
     """Write the table of a site's units; return the metadata of the group ("") and its columns."""
     folder.mkdir(parents=True, exist_ok=True)
     members = {
-        name: write_column(folder / name, values, "unit", attrs)
+        folder_name(name): write_column(folder / folder_name(name), values, "unit", attrs)
         for name, (values, attrs) in columns.items()
     }
     members[""] = group_metadata({})

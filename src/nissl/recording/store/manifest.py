@@ -17,13 +17,13 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording.labels import is_words
-from nissl.recording.store._arrays import write_json
+from nissl.recording.store._arrays import digest, write_json
 from nissl.recording.store._layout import Layout
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "GROUP", "StoreMismatch", "is_store"]
 
 FORMAT = "nissl store"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 GROUP = "nissl"
 
 Manifest = dict[str, Any]
@@ -78,7 +78,7 @@ def manifest_path(root: Path) -> Path:
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Write a manifest whole or not at all."""
-    write_json(manifest_path(root), manifest, durable=True)
+    write_json(manifest_path(root), manifest | {"sha256": _own(manifest)}, durable=True)
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -93,13 +93,14 @@ def read_manifest(root: Path) -> Manifest:
     try:
         manifest = json.loads(path.read_bytes())
         found, version = manifest["format"], manifest["version"]
+        kept = manifest.pop("sha256", None)
     except FileNotFoundError as error:
         raise NisslError(
             "there is no store here" if root.is_dir() else "there is no such folder",
             where=str(root),
             do="give the folder that `record` or `save` wrote",
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise NisslError(
             f"the store's manifest cannot be read: {error}", where=str(path), do="record it again"
         ) from error
@@ -109,7 +110,19 @@ def read_manifest(root: Path) -> Manifest:
             where=str(root),
             do="pip install -U nissl, or record it again",
         )
+    if kept != _own(manifest):
+        raise NisslError(
+            "the store's manifest is not as it was written",
+            where=str(path),
+            do="copy the store again, or record it again",
+        )
     return dict(manifest)
+
+
+def _own(manifest: Manifest) -> str:
+    """Return the sha256 of a manifest, by which a change of any byte is noticed."""
+    text = json.dumps(manifest, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def site_layout(manifest: Manifest, site: str) -> Layout:
@@ -123,14 +136,11 @@ def site_layout(manifest: Manifest, site: str) -> Layout:
     )
 
 
-def fingerprint(values: Any) -> dict[str, Any]:
-    """Return what identifies a column: its length, its type and the sha256 of its values."""
+def fingerprint(values: Any, attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what identifies a column: its length, type, sha256 of its values, and attributes."""
     values = np.asarray(values)
-    if is_words(values):
-        data, dtype = "\0".join(values.tolist()).encode(), "string"
-    else:
-        data, dtype = values.astype(values.dtype.newbyteorder("<")).tobytes(), values.dtype.name
-    return {"length": len(values), "dtype": dtype, "sha256": hashlib.sha256(data).hexdigest()}
+    dtype = "string" if is_words(values) else values.dtype.name
+    return {"length": len(values), "dtype": dtype, "sha256": digest(values), "attrs": dict(attrs)}
 
 
 def differences(old: Manifest, new: Manifest) -> list[str]:

@@ -15,7 +15,7 @@ from xarray.core import indexing
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import is_words, lacking
 from nissl.recording.recording import Recording
-from nissl.recording.store._arrays import read_attributes, read_column
+from nissl.recording.store._arrays import folder_name, read_column
 from nissl.recording.store._lazy_arrays import LazyColumn, LazyValues
 from nissl.recording.store._resume import rows_on_disk, whole_batches
 from nissl.recording.store._site_reader import SiteReader
@@ -95,9 +95,9 @@ def _open(
     axis = manifest["axes"][entries[0]["axis"]]
     coords: dict[str, xr.Variable] = {}
     for name, array in axis["columns"].items():
-        column = LazyColumn(root / array, axis["fingerprints"][name], n_samples)
-        attrs = read_attributes(root / array)
-        coords[name] = xr.Variable(("sample",), indexing.LazilyIndexedArray(column), attrs)
+        described = axis["fingerprints"][name]
+        column = indexing.LazilyIndexedArray(LazyColumn(root / array, described, n_samples))
+        coords[name] = xr.Variable(("sample",), column, described["attrs"])
     coords |= _unit_coords(root, sites, entries)
     values = LazyValues(readers, n_samples)
     return xr.DataArray(
@@ -138,9 +138,10 @@ def _unit_table(root: Path, site: str, entry: Mapping[str, Any]) -> dict[str, xr
     table: dict[str, xr.Variable] = {}
     for name, source in entry["columns"].items():
         if source == ARRAY:
-            values, attrs = read_column(folder / name), read_attributes(folder / name)
+            described = entry["fingerprints"][name]
+            values = read_column(folder / folder_name(name), described)
             values = values.astype(str) if is_words(values) else values
-            table[name] = xr.Variable(("unit",), values, attrs)
+            table[name] = xr.Variable(("unit",), values, described["attrs"])
         elif source == SITE:
             table[name] = xr.Variable(("unit",), np.full(n_units, site))
     if entry["columns"].get("unit") == ADDRESS:
@@ -179,7 +180,8 @@ def _check_shards(root: Path, manifest: Manifest, sites: list[str]) -> None:
                 raise NisslError(
                     f"a shard of '{site}' is {what}",
                     where=str(path),
-                    do="copy the store again, or record it again",
+                    do="copy the store again, or run what recorded it again: it records what is"
+                    " missing",
                 )
 
 

@@ -19,7 +19,7 @@ from nissl.recording.store._finalize import finalize
 from nissl.recording.store._layout import Layout
 from nissl.recording.store._lock import disk_error, lock_folder
 from nissl.recording.store._nonfinite import NonfiniteCounter, nonfinite_error
-from nissl.recording.store._resume import rows_on_disk, truncate, whole_batches
+from nissl.recording.store._resume import has_all_shards, rows_on_disk, truncate, whole_batches
 from nissl.recording.store._schema import SampleAxis, StoreSchema
 from nissl.recording.store._shard import Shards
 from nissl.recording.store._writer_thread import WriterThread
@@ -274,7 +274,10 @@ class StoreWriter:
     def _resume(self, old: Manifest, folders: Mapping[str, Path]) -> dict[str, int]:
         """Cut what is there back to its last whole batch; return the row groups that are kept."""
         layouts = self._schema.layouts
-        if old["complete"]:
+        whole = old["complete"] and all(
+            has_all_shards(folders[site], layout) for site, layout in layouts.items()
+        )
+        if whole:
             for counter in self._counters.values():
                 counter.remove()  # a kill may have come between the manifest and this
             self._manifest = old
@@ -289,7 +292,10 @@ class StoreWriter:
         for site, layout in layouts.items():
             boundaries = self._schema.axes[self._schema.axis_of[site]].boundaries
             rows = boundaries[batch - 1] if batch else 0
-            row_groups[site], tail = truncate(folders[site], layout, rows, self._counters[site])
+            # Where a shard of a complete store was lost, the counts beside the shards are gone too.
+            row_groups[site], tail = truncate(
+                folders[site], layout, rows, self._counters[site], recount=old["complete"]
+            )
             self._rows[site] = rows
             if tail is not None:
                 self._tails[site] = tail
