@@ -5,7 +5,8 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.recording import as_recording
-from nissl.selectivity import stream_norms, void_layers, voids
+from nissl.selectivity import voids
+from nissl.selectivity.voids import stream_norms, void_layers
 from nissl.statistics import Test, rate
 
 LAYERS, TEXTS, LENGTH, WIDTH = 8, 12, 10, 3

@@ -28,6 +28,4 @@ from .sparsing_law import sparsing_law as sparsing_law
 from .truth import truth as truth
 from .universal import correlation_with_partners as correlation_with_partners
 from .universal import universal as universal
-from .voids import stream_norms as stream_norms
-from .voids import void_layers as void_layers
 from .voids import voids as voids

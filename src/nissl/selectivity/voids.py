@@ -48,7 +48,8 @@ def voids(
         The residual stream before the first block and after each: sites
         ``["blocks.0.resid_pre", "resid_post"]``.
     alpha : float
-        The share of the range of earlier changes that a layer must reach (`void_layers`).
+        A layer is a void of a token where it changes the norm of the stream by less than this share
+        of the range of the changes that earlier layers made to the token's.
     labels : str, optional
         Sample coordinate that divides the tokens: whether they are of the prompt or the response.
     document : str
@@ -82,7 +83,12 @@ def voids(
     and looks for voids again. The difference of labels is compared with the same differences with
     random signs.
 
-    Source: Shemiranifar 2025 (the rule, and the two phases). Null and test are ours.
+    A layer that makes the norm smaller is always a void, however much it writes. Nor does the norm
+    tell what a layer computes: where every block also doubles the stream, which the next norm takes
+    back, a network does the same and has hardly a void.
+
+    Source: Shemiranifar 2025 (the rule, with the range of the earlier layers alone, as in the
+    paper's code; and the two phases). Null and test are ours.
 
     Examples
     --------
@@ -141,36 +147,11 @@ def voids(
 
 
 def void_layers(norms: ArrayLike, *, alpha: float = ALPHA) -> NDArray[np.bool_]:
-    """Return which layers are voids of each token.
+    """Return which layers are voids of each token, from norms before the first layer and after all.
 
     A layer is a void where the change it makes to the norm is less than `alpha` times the range
     (largest less smallest) of the changes that earlier layers made to the token's. The threshold of
     the first two is 0, since there is no range before them.
-
-    Parameters
-    ----------
-    norms : array, shape (n_tokens, n_layers + 1)
-        Norm of the residual stream before the first layer and after each.
-    alpha : float
-        The share of the range.
-
-    Returns
-    -------
-    array of bool, shape (n_tokens, n_layers)
-        True at voids.
-
-    Raises
-    ------
-    NisslError
-        Norms are no matrix of two columns or more, or not finite, or `alpha` is negative.
-
-    Notes
-    -----
-    A layer that makes the norm smaller is always a void, however much it writes. Nor does the norm
-    tell what a layer computes: where every block also doubles the stream, which the next norm takes
-    back, a network does the same and has hardly a void.
-
-    Source: Shemiranifar 2025; the range is of the earlier layers alone, as in the paper's code.
 
     Examples
     --------
@@ -191,22 +172,7 @@ def void_layers(norms: ArrayLike, *, alpha: float = ALPHA) -> NDArray[np.bool_]:
 
 
 def stream_norms(rec: Recording) -> Array:
-    """Return the norm of the residual stream before the first block and after each.
-
-    Parameters
-    ----------
-    rec : Recording, shape (n_tokens, n_units)
-        Sites ``["blocks.0.resid_pre", "resid_post"]``.
-
-    Returns
-    -------
-    array of float64, shape (n_tokens, n_layers + 1)
-        What `void_layers` reads.
-
-    Raises
-    ------
-    NisslError
-        The recording has other sites, or lacks a layer.
+    """Return the norm of the residual stream before the first block and after each, by token.
 
     Examples
     --------

@@ -8,7 +8,7 @@ from torch import nn
 import nissl
 from nissl.errors import NisslError
 from nissl.network import skip_random, skip_voids
-from nissl.selectivity import stream_norms, void_layers
+from nissl.selectivity.voids import stream_norms, void_layers
 from tiny import inputs, tiny
 
 LAYERS, ALPHA = 6, 0.01
