@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.network.run.early_stop import needs_head, stopping
-from nissl.network.run.padding import filler_of, padded_positions
+from nissl.network.run.padding import filler_of, padded_positions, require_mask
 from nissl.network.sites.arguments import names_of
 from nissl.network.sites.batch import encoder_path
 
@@ -109,6 +109,8 @@ def sequence_call(
             )
         kwargs["attention_mask"] = mask.long()
         # After the text, padding moves no position.
+        if padding == "left":
+            require_mask(net)
         if padding == "left" and "position_ids" in takes:
             kwargs |= padded_positions(net, mask)
     if "input_ids" in takes:

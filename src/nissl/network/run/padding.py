@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["filler_of", "padded_positions"]
+__all__ = ["filler_of", "padded_positions", "require_mask"]
+
+# Models that take a mask and make nothing of it.
+UNMASKED = ("rwkv",)
 
 
 def filler_of(net: BaseNetwork) -> int:
@@ -36,6 +39,17 @@ def filler_of(net: BaseNetwork) -> int:
     size = net.vocabulary_size
     fits = (t for t in given if isinstance(t, int) and t >= 0 and (size is None or t < size))
     return next(fits, 0)
+
+
+def require_mask(net: BaseNetwork) -> None:
+    """Raise where a model would read what texts are filled up with on the left."""
+    kind = getattr(getattr(net.model, "config", None), "model_type", None)
+    if kind in UNMASKED:
+        raise NisslError(
+            f"{type(net.model).__name__} makes nothing of a mask, so that texts of different "
+            "lengths cannot be filled up on the left",
+            do="give one at a time, or padding='right' where they are not gone on from",
+        )
 
 
 def padded_positions(net: BaseNetwork, mask: Tensor) -> dict[str, Tensor]:
