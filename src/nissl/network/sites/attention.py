@@ -109,28 +109,65 @@ class Rotated:
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
     ) -> list[Handle]:
         """Name our attention function in the configuration and register the visitor."""
+        module = module_at(model, self.path)
+        cache: list[Any] = []
+
+        def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            cache[:] = [x for x in (*args, *kwargs.values()) if hasattr(x, "get_seq_length")]
 
         def visitor(scores: Scores) -> None:
             whole: Tensor = getattr(scores, self.which)
             length = scores.query.shape[-2]
-            # Keys come with those of the cache before them: the site is the positions of this call.
-            now = whole[:, :, whole.shape[-2] - length :]
+            layer = _layer_of(cache, module) if self.which == "key" else None
+            # Keys come with those of the cache before them, and in one of fixed size with what is
+            # empty yet behind them: the site is the positions of this call.
+            stop = _end(layer, whole)
+            now = whole[:, :, stop - length : stop]
             view = now.transpose(1, 2).flatten(-2)
             new = visit(view)
             if new is view:
                 return
-            now_new = new.unflatten(-1, (now.shape[1], -1)).transpose(1, 2)
-            if whole.shape[-2] == length:
-                changed = now_new
-            else:
-                changed = torch.cat([whole[:, :, :-length], now_new], -2)
-            if self.which == "key" and not torch.is_grad_enabled():
-                # The cache keeps this very tensor: later positions must see the changed keys.
-                whole.copy_(changed)
-                changed = whole
-            setattr(scores, self.which, changed)
+            new = new.unflatten(-1, (now.shape[1], -1)).transpose(1, 2)
+            parts = [whole[:, :, : stop - length], new, whole[:, :, stop:]]
+            setattr(scores, self.which, new if whole.shape[-2] == length else torch.cat(parts, -2))
+            if layer is not None:
+                _keep(layer, new)
 
-        return [_Attached(model, module_at(model, self.path), visitor)]
+        noted = module.register_forward_pre_hook(note, with_kwargs=True)
+        return [noted, _Attached(model, module, visitor)]
+
+
+def _layer_of(cache: list[Any], module: nn.Module) -> Any:
+    """Return the part of a cache that an attention module fills; None where there is none."""
+    if not cache:
+        return None
+    every = getattr(cache[0], "self_attention_cache", cache[0])
+    index = getattr(module, "layer_idx", None)
+    layer = None if index is None else every.layers[index]
+    if layer is None or hasattr(layer, "_quantized_keys"):
+        raise NisslError(
+            f"the keys of {type(module).__name__} are kept where they cannot be reached",
+            do="use_cache=False, or a cache that is not quantised",
+        )
+    return layer
+
+
+def _end(layer: Any, kept: Tensor) -> int:
+    """Return where the keys of a call end among those that are kept."""
+    n = kept.shape[-2]
+    return n if layer is None else min(int(layer.get_seq_length()), n)
+
+
+def _keep(layer: Any, new: Tensor) -> None:
+    """Put new keys of a call into a cache, so that later positions see them."""
+    kept: Tensor = layer.keys
+    stop = _end(layer, kept)
+    n = min(new.shape[-2], stop)  # a sliding window keeps the last alone
+    new = new[:, :, new.shape[-2] - n :].to(kept)
+    if torch.is_grad_enabled():
+        layer.keys = torch.cat([kept[:, :, : stop - n], new, kept[:, :, stop:]], -2)
+    else:
+        kept[:, :, stop - n : stop] = new
 
 
 @dataclass(frozen=True)

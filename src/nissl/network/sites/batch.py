@@ -26,7 +26,8 @@ __all__ = ["CONTINUES", "Batch", "Phase", "encoder_path", "is_filled", "watch_ba
 
 # An attribute of caches that hold the beginning of the prompt which the call goes on reading.
 CONTINUES = "_nissl_continues"
-# An attribute of caches that do not tell how many tokens they hold (state-space models): how many.
+# An attribute of caches: how many tokens of each item they hold. State-space models do not tell,
+# and where padding lies is not told to a cache of fixed size.
 SEEN = "_nissl_seen"
 # What models call the state that they go on from: keys and values, Mamba's state, RWKV's.
 CACHES = ("past_key_values", "cache_params", "state")
@@ -132,7 +133,7 @@ def watch_batch(
         state = getattr(output, "state", None)
         if cache is None:
             cache = now[0].cache
-        if hasattr(cache, "get_seq_length") and _length_of(cache) is None:
+        if hasattr(cache, "get_seq_length"):
             setattr(cache, SEEN, now[0].positions.amax(1) + 1)
         elif isinstance(state, list):
             last[:] = [(state, now[0].positions.amax(1) + 1)]
@@ -209,30 +210,35 @@ def _batch_of(module: nn.Module, arguments: Mapping[str, Any], *, seen: Any = No
     decode = is_filled(cache) and not getattr(cache, CONTINUES, False)
     length = given.shape[1]
     past = _length_of(cache) if hasattr(cache, "get_seq_length") else None
-    seen = getattr(cache, SEEN, seen) if past is None and is_filled(cache) else None
-    real = _real(arguments.get("attention_mask"), cache, (past or 0) + length)
+    seen = getattr(cache, SEEN, seen)
+    if seen is not None and past is not None and int(seen.max()) > past:
+        seen = None  # it was cut short
+    mask = arguments.get("attention_mask")
+    if isinstance(mask, Mapping):  # one for each kind of layer
+        mask = next((m for m in mask.values() if m is not None), None)
+    real = _real(mask, length, prefill=not is_filled(cache)) if cache is not None else None
+    if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+        real = mask.bool()
     positions: Tensor | None
     if real is not None:
         positions = (real.long().cumsum(-1) - 1).masked_fill(~real, -1)[:, -length:]
-    elif past is None and is_filled(cache):
-        step = torch.arange(length, device=given.device)
-        positions = None if seen is None else seen.to(given.device)[:, None] + step
+    elif is_filled(cache) and seen is not None and len(seen) == len(given):
+        positions = seen.to(given.device)[:, None] + torch.arange(length, device=given.device)
+    elif is_filled(cache) and past is None:
+        positions = None
     else:
         positions = torch.arange((past or 0), (past or 0) + length, device=given.device)
         positions = positions.expand(given.shape[0], length)
     return Batch(ids, positions, "decode" if decode else "prefill", cache, size=size)
 
 
-def _real(mask: Any, cache: Any, length: int) -> Tensor | None:
-    """Return where tokens are real, shape (batch, position), as far as a mask tells."""
-    if isinstance(mask, Mapping):
-        mask = mask.get("full_attention")
-    if not isinstance(mask, torch.Tensor):
+def _real(mask: Any, length: int, *, prefill: bool) -> Tensor | None:
+    """Return which tokens of a prompt a mask of four dimensions takes as real, (batch, position).
+
+    `generate` makes one for caches of fixed size: a real token sees itself.
+    """
+    fits = isinstance(mask, torch.Tensor) and mask.ndim == 4 and min(mask.shape[-2:]) >= length
+    if not fits or not prefill:
         return None
-    if mask.ndim == 2:
-        return mask.bool()
-    if mask.ndim == 4 and cache is not None and mask.shape[-1] >= length:
-        # What `generate` makes for caches of fixed size: the last token sees every real one.
-        row = mask[:, 0, -1, :length]
-        return row if row.dtype == torch.bool else row == 0
-    return None
+    own: Tensor = mask[:, 0].diagonal(dim1=-2, dim2=-1)[:, :length]
+    return own if own.dtype == torch.bool else own == 0
