@@ -11,7 +11,7 @@ __all__ = ["cache_dir"]
 
 
 def cache_dir(*parts: str) -> Path:
-    """Return a folder of the cache, made if it is missing.
+    """Return a folder of the cache, made if it is missing; what is in it may be only readable.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def cache_dir(*parts: str) -> Path:
     Raises
     ------
     NisslError
-        The folder cannot be made or written.
+        The folder cannot be made.
 
     Examples
     --------
@@ -43,10 +43,4 @@ def cache_dir(*parts: str) -> Path:
             where=str(folder),
             do="set NISSL_CACHE to a folder that you may write",
         ) from error
-    if not os.access(folder, os.W_OK):
-        raise NisslError(
-            "the cache folder cannot be written",
-            where=str(folder),
-            do="set NISSL_CACHE to a folder that you may write",
-        )
     return folder

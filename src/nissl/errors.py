@@ -116,6 +116,28 @@ def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
     return difflib.get_close_matches(name, list(known), n=n, cutoff=0.5)
 
 
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error's text, or its kind where it says nothing.
+
+    Parameters
+    ----------
+    error : exception
+        Of any library.
+
+    Returns
+    -------
+    str
+        Never empty.
+
+    Examples
+    --------
+    >>> first_line(ValueError("bad\nworse")), first_line(MemoryError())
+    ('bad', 'MemoryError')
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def require_known(kind: str, name: str, known: Sequence[str]) -> None:
     """Refuse an option that is not one of those known, with the nearest.
 

@@ -1,7 +1,10 @@
 """Loading: folders, GGUF files, modules, and files that are not whole."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import nissl
 from nissl import NisslError
@@ -49,6 +52,87 @@ def test_a_truncated_gguf_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(NisslError, match="GGUF"):
         nissl.load(path)
+
+
+def changed(folder, **config):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bert"])
+def test_a_model_of_which_weights_are_missing_is_refused(tmp_path, family):
+    tiny(family).save_pretrained(tmp_path)
+    (weights,) = tmp_path.glob("*.safetensors")
+    whole = load_file(weights)
+    assert nissl.load(tmp_path).n_parameters
+    lost = [n for n in whole if "norm" in n.lower() or "ln" in n][-1]
+    save_file({n: t for n, t in whole.items() if n != lost}, weights, {"format": "pt"})
+    with pytest.raises(NisslError, match=f"1 weights of the model are in none .*{lost}"):
+        nissl.load(tmp_path)
+    save_file(whole, weights, {"format": "pt"})
+    n = "n_layer" if family == "gpt2" else "num_hidden_layers"
+    changed(tmp_path, **{n: 5})
+    with pytest.raises(NisslError, match=r"in none of its files"):
+        nissl.load(tmp_path)
+    changed(tmp_path, **{n: 1})
+    with pytest.warns(UserWarning, match="are of no part of the model"):
+        nissl.load(tmp_path)
+
+
+def gguf_of(path, model, leave=()):
+    """Write a tiny Llama as llama.cpp's converter does, by the names of its tensors."""
+    import gguf
+
+    config = model.config
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_vocab_size(config.vocab_size)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, tensor in model.state_dict().items():
+        short = names.get_name(name, (".weight", ".bias"))
+        if short and short not in leave:
+            writer.add_tensor(short, tensor.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_of_which_a_tensor_is_missing_is_refused(tmp_path):
+    model = tiny("llama", dtype=torch.float32)
+    gguf_of(tmp_path / "whole.gguf", model)
+    assert nissl.load(tmp_path / "whole.gguf").n_parameters
+    gguf_of(tmp_path / "model.gguf", model, leave=("blk.1.ffn_down.weight",))
+    with pytest.raises(NisslError, match=r"none of its files: .*layers\.1\.mlp\.down_proj"):
+        nissl.load(tmp_path / "model.gguf")
+
+
+def test_code_beside_weights_is_neither_run_nor_asked_about(tmp_path, monkeypatch):
+    tiny("llama").save_pretrained(tmp_path)
+    changed(tmp_path, model_type="mine", auto_map={"AutoConfig": "evil.Config"})
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    with pytest.raises(NisslError, match="cannot be loaded"):
+        nissl.load(tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "config", ["[]", "null", '{"model_type": 3}', '{"model_type": "llama", "hidden_size": "x"}',
+               '{"model_type": "llama", "architectures": {"a": 1}}', "[" * 100000, "\x00"]
+)  # fmt: skip
+def test_a_config_of_other_types_is_refused(tmp_path, config):
+    tiny("llama").save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(NisslError):
+        nissl.load(tmp_path)
 
 
 def test_what_is_no_model_says_so(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,37 @@ def test_two_processes_do_not_fetch_at_once(tmp_path: Path) -> None:
         assert not entered.wait(0.2)
     assert entered.wait(20)
     child.join()
+
+
+def test_converted_weights_that_changed_are_converted_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        (folder / "part").mkdir()
+        (folder / "part" / "weights").write_bytes(bytes(1000))
+
+    folder = convert_once("smollm2", "test", build)
+    for change in (lambda p: p.write_bytes(bytes(999) + b"1"), Path.unlink):
+        change(folder / "part" / "weights")
+        monkeypatch.setattr(sys.modules[convert_once.__module__], "_seen", set())
+        with pytest.warns(UserWarning, match="is damaged, and is converted again"):
+            assert convert_once("smollm2", "test", build) == folder
+        assert (folder / "part" / "weights").read_bytes() == bytes(1000)
+    monkeypatch.setattr(sys.modules[convert_once.__module__], "_seen", set())
+    convert_once("smollm2", "test", build)
+    assert len(built) == 3
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{", '{"digest": []}', "[" * 100000])
+def test_a_damaged_manifest_is_no_specimen_and_is_fetched_again(
+    registry: Registry, text: str
+) -> None:
+    entry = registry.specimen(registry.source("a.whl", zipped({"a": b"1"})))
+    folder = fetch_specimen(entry, client=registry.client, progress=False)
+    (folder.parent / "manifest.json").write_text(text)
+    assert not entry.is_cached()
+    fetch_specimen(entry, client=registry.client, progress=False)
+    assert entry.is_cached()

@@ -215,3 +215,30 @@ def test_batches():
     for size in (0, 33):
         with pytest.raises(NisslError, match="cannot be made of 32 samples"):
             Batches(X, batch_size=size)
+
+
+@pytest.mark.parametrize("name", ["losses.npy", "step-00000003.pt", "step-00000012.pt"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "emptied"])
+def test_what_was_kept_and_is_damaged_is_trained_again(name, damage):
+    first = trained(checkpoints=[3])
+    path = first.folder / name
+    data = bytearray(path.read_bytes())
+    values = {"losses.npy": 128}.get(name, bytes(data).find(b"PK\x03\x04", 10) - 40)
+    places = [values + 3, len(data) // 2] if damage == "flipped" else [0]
+    for place in places:
+        changed = bytearray(data)
+        if damage == "flipped":
+            changed[place] ^= 4
+        path.write_bytes({"cut": data[:-20], "emptied": b""}.get(damage, bytes(changed)))
+        with pytest.warns(UserWarning, match="damaged, and is trained again"):
+            again = trained(checkpoints=[3])
+        np.testing.assert_array_equal(again.losses, first.losses)
+        np.testing.assert_array_equal(weights(again.at(3)), weights(first.at(3)))
+        assert path.read_bytes() == data
+
+
+def test_a_filled_cache_that_may_only_be_read_is_used(monkeypatch):
+    first = trained(checkpoints=[3])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("filelock.FileLock.acquire", lambda *_: pytest.fail("locked"))
+    np.testing.assert_array_equal(trained(checkpoints=[3]).losses, first.losses)

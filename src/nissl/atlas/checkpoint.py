@@ -127,6 +127,7 @@ class Checkpoint:
         arrays = {name: np.asarray(array, order="C") for name, array in state().items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)  # were it a link, it would be followed
             save_file(arrays, partial, {"identity": self.identity, "batch": str(batch)})
             partial.replace(self.path)
         except (OSError, SafetensorError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.columns import require_columns
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def encode_pairs(
         parts = [made.sequence_ids(row) for row in range(len(pairs))]
     except Exception as error:  # tokenizers raise no kind of their own
         raise NisslError(
-            f"the tokenizer cannot read these pairs: {str(error).splitlines()[0]}",
+            f"the tokenizer cannot read these pairs: {first_line(error)}",
             where=type(tokenizer).__name__,
             do="the query must leave room for its passage in the window; the tokenizer must be a "
             "fast one of transformers and have a padding token",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import torch
     from torch import Tensor, nn
@@ -63,7 +65,8 @@ def load(
     Raises
     ------
     NisslError
-        There is no such model, it cannot be fetched, or its file is truncated.
+        There is no such model, it cannot be fetched, its file is truncated, or some of its weights
+        are in no file.
 
     Examples
     --------
@@ -133,35 +136,82 @@ def _pretrained(
     say: bool,
 ) -> tuple[nn.Module, Any]:
     import transformers
-    from safetensors import SafetensorError
 
-    where, extra = str(source), dict[str, Any]()
+    # Code that lies beside weights is never run, nor asked about on the terminal.
+    where, extra = str(source), dict[str, Any](trust_remote_code=False)
     if isinstance(source, Path):
         if not source.exists():
             raise NisslError("there is no such file", where=where)
         if source.suffix == ".gguf":
             _check_gguf(source)
-            where, extra = str(source.parent), {"gguf_file": source.name}
+            where, extra["gguf_file"] = str(source.parent), source.name
         elif not (source / "config.json").exists():
             raise NisslError("the folder has no config.json, so it is not a model", where=where)
     try:
         config = transformers.AutoConfig.from_pretrained(where, **extra)
         kind = _class_of(transformers, config)
+        if isinstance(source, Path):
+            _require_room(kind, config, source)
         number = _probed(config, device, say=say) if dtype == "auto" else _dtype(dtype)
         with _quiet(transformers):
-            model = kind.from_pretrained(where, dtype=number, device_map=device_map, **extra)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            model, found = kind.from_pretrained(
+                where, dtype=number, device_map=device_map, output_loading_info=True, **extra
+            )
+    except NisslError:
+        raise
+    except Exception as error:  # a damaged config.json raises anything
         raise NisslError(
-            f"the model cannot be loaded: {str(error).splitlines()[0]}",
+            f"the model cannot be loaded: {first_line(error)}",
             where=where,
             do="`nissl specimens` lists the models that need no hub; fetch a truncated file again",
         ) from error
+    _require_whole(found, str(source))
     if tokenizer is None:
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(where, **extra)
-        except (OSError, ValueError, KeyError):
+        except Exception:
             tokenizer = None  # vision models have none; text will say so
     return model, tokenizer
+
+
+def _require_whole(found: Mapping[str, Any], where: str) -> None:
+    """Refuse a model of which some weights were not in its files: they would be random."""
+    missing = sorted(map(str, found["missing_keys"]))
+    if missing:
+        raise NisslError(
+            f"{len(missing)} weights of the model are in none of its files: "
+            + ", ".join(missing[:3])
+            + ", ..." * (len(missing) > 3),
+            where=where,
+            do="fetch the model again; or look whether config.json asks for more than was trained",
+        )
+    unused = sorted(map(str, found["unexpected_keys"]))
+    if unused:
+        warnings.warn(
+            f"{where}: {len(unused)} weights are of no part of the model that config.json"
+            f" describes, and are left out: {', '.join(unused[:3])}" + ", ..." * (len(unused) > 3),
+            stacklevel=4,
+        )
+
+
+def _require_room(kind: Any, config: Any, source: Path) -> None:
+    """Refuse a configuration of far more weights than the files can hold, before any is made."""
+    import torch
+
+    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    there = sum(p.stat().st_size for p in files)
+    sizes = (getattr(config, name, None) or 1 for name in ("num_hidden_layers", "hidden_size"))
+    stated = math.prod(size for size in sizes if isinstance(size, int))
+    if stated <= 10 * there:
+        with torch.device("meta"):
+            make = getattr(kind, "_from_config", None) or kind.from_config
+            stated = sum(p.numel() for p in make(config).parameters())
+    if stated > 10 * there:  # no format has less than a tenth of a byte for a weight
+        raise NisslError(
+            f"config.json describes {stated:,} weights or more, and the files hold {there:,} bytes",
+            where=str(source),
+            do="fetch the model again",
+        )
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nissl.cache import cache_dir
@@ -83,7 +84,7 @@ def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) ->
     home = entry.home
     if entry.is_cached():
         return home / "files"
-    with lock(home), _disk(home):
+    with _disk(home), lock(home):
         if entry.is_cached():  # another process fetched it while this one waited
             return home / "files"
         partial = home.with_name(f"{entry.name}.partial")
@@ -129,16 +130,57 @@ def convert_once(name: str, version: str, build: Callable[[Path], None]) -> Path
     """
     entry = specimen(name)
     folder = cache_dir("converted") / f"{name}-{version}-{entry.digest[:8]}"
-    if folder.is_dir():
+    if _is_as_written(folder):
         return folder
-    with lock(folder), _disk(folder):
-        if not folder.is_dir():
+    with _disk(folder), lock(folder):
+        if not _is_as_written(folder):
+            shutil.rmtree(folder, ignore_errors=True)
             partial = folder.with_name(f"{folder.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             build(partial)
+            (partial / SUMS).write_text(json.dumps(_sums(partial)))
             partial.rename(folder)
+            _seen.add(folder)
     return folder
+
+
+SUMS = "checksums.json"
+_seen: set[Path] = set()  # what this process has compared already
+
+
+def _is_as_written(folder: Path) -> bool:
+    """Tell whether a converted folder is there, no byte of it changed."""
+    if folder in _seen or not folder.is_dir():
+        return folder.is_dir()
+    sums = folder / SUMS
+    if not sums.exists():  # converted before checksums were kept
+        with suppress(OSError):
+            sums.write_text(json.dumps(_sums(folder)))
+    else:
+        try:
+            kept = json.loads(sums.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            kept = None
+        if kept != _sums(folder):
+            warnings.warn(f"{folder} is damaged, and is converted again", stacklevel=3)
+            return False
+    _seen.add(folder)
+    return True
+
+
+def _sums(folder: Path) -> dict[str, int]:
+    """Return the CRC-32C of every file, which is as quick as reading it."""
+    import google_crc32c
+
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS):
+        crc = 0
+        with path.open("rb") as file:
+            while part := file.read(1 << 24):
+                crc = google_crc32c.extend(crc, part)
+        found[path.relative_to(folder).as_posix()] = crc
+    return found
 
 
 @contextmanager

@@ -112,6 +112,6 @@ class Specimen:
         """
         try:
             manifest = json.loads((self.home / "manifest.json").read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
-        return bool(manifest.get("digest") == self.digest)
+        return isinstance(manifest, dict) and manifest.get("digest") == self.digest

@@ -309,6 +309,7 @@ class Finding:
         partial = path.with_name(path.name + ".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)  # were it a link, it would be followed
             pq.write_table(arrow, partial)
             partial.replace(path)
         except OSError as error:

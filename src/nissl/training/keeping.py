@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,9 +118,12 @@ def keeper(hashed: str | None) -> Iterator[Keeper]:
         return
     from filelock import FileLock
 
-    root = cache_dir("trained")
+    root, folder = cache_dir("trained"), cache_dir("trained", hashed)
+    if not os.access(root, os.W_OK):  # what is there can be used, though it cannot be locked
+        yield Keeper(folder)
+        return
     with FileLock(root / f"{hashed}.lock"):
-        yield Keeper(cache_dir("trained", hashed))
+        yield Keeper(folder)
 
 
 class Keeper:
@@ -133,18 +140,27 @@ class Keeper:
         self._memory: dict[int, dict[str, Tensor]] = {}
         self._saved = time.monotonic()
 
-    def finished(self) -> np.ndarray[Any, Any] | None:
-        """Return the losses where training has been finished before, or None."""
+    def finished(self, checkpoints: Sequence[int]) -> np.ndarray[Any, Any] | None:
+        """Return the losses where training has been finished before and is whole, or None."""
         if self.folder is None or not (self.folder / "losses.npy").exists():
             return None
-        losses: np.ndarray[Any, Any] = np.load(self.folder / "losses.npy")
-        return losses
+        losses = _losses(self.folder / "losses.npy")
+        if losses is not None and all(_is_whole(self._path(step)) for step in checkpoints):
+            return losses
+        warnings.warn(
+            f"what was kept in {self.folder} is damaged, and is trained again", stacklevel=3
+        )
+        (self.folder / "losses.npy").unlink()
+        return None
 
-    def resume(self, state: State) -> None:
+    def resume(self, state: State, checkpoints: Sequence[int]) -> None:
         """Bring the state to where an earlier training was interrupted, if there was one."""
-        if self.folder is None or not (self.folder / "progress.pt").exists():
+        if self.folder is None or not _is_whole(self.folder / "progress.pt"):
             return
         kept = torch.load(self.folder / "progress.pt", map_location="cpu", weights_only=True)
+        earlier = [step for step in checkpoints if step < len(kept["losses"])]
+        if not all(_is_whole(self._path(step)) for step in earlier):
+            return
         state.model.load_state_dict(kept["model"])
         state.optimiser.load_state_dict(kept["optimiser"])
         state.losses[:] = kept["losses"]
@@ -167,7 +183,7 @@ class Keeper:
         """Mark the training as finished; return its losses."""
         losses = np.asarray(state.losses)
         if self.folder is not None:
-            _write(self.folder / "losses.npy", lambda file: np.save(file, losses))
+            _write(self.folder / "losses.npy", lambda file: file.write(_with_checksum(losses)))
             (self.folder / "progress.pt").unlink(missing_ok=True)
         return losses
 
@@ -195,11 +211,39 @@ class Keeper:
         self._saved = time.monotonic()
 
 
+def _is_whole(path: Path) -> bool:
+    """Tell whether a file of torch is there, by the checksums that a zip file has of its parts."""
+    try:
+        with zipfile.ZipFile(path) as parts:
+            return parts.testzip() is None
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+
+
+def _with_checksum(losses: np.ndarray[Any, Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, losses)
+    # Behind an array numpy reads nothing.
+    return file.getvalue() + zlib.crc32(file.getvalue()).to_bytes(4, "little")
+
+
+def _losses(path: Path) -> np.ndarray[Any, Any] | None:
+    """Return the losses that were kept, or None where they are damaged."""
+    data = path.read_bytes()
+    try:
+        losses: np.ndarray[Any, Any] = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, MemoryError):
+        return None
+    whole = _with_checksum(losses)
+    return losses if data in (whole, whole[:-4]) else None
+
+
 def _write(path: Path, save: Callable[[Any], None]) -> None:
     """Write a file that is whole or absent."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as file:
+        partial.unlink(missing_ok=True)  # were it a link, what it names would be overwritten
+        with partial.open("xb") as file:
             save(file)
             file.flush()
             os.fsync(file.fileno())

@@ -112,7 +112,7 @@ def train(
         options = {**asdict(how), "seed": seed, "checkpoints": kept, "key": key}
         hashed = configuration_hash(model, batches, loss, options)
     with keeper(hashed) as keep:
-        losses = keep.finished()
+        losses = keep.finished(kept)
         if losses is None:
             losses = _loop(model, batches, loss, how, seed, kept, keep, progress)
         model.load_state_dict(keep.weights(steps))
@@ -180,7 +180,7 @@ def _loop(
 ) -> np.ndarray[Any, Any]:
     optimiser = how.optimiser_of(model)
     state = State(model, optimiser, losses=[])
-    keep.resume(state)
+    keep.resume(state, kept)
     device = next(model.parameters()).device
     cuda = [device] if device.type == "cuda" else []
     name = f"Training {type(model).__name__}"

@@ -71,6 +71,7 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
     page = folder / "index.html"
     partial = page.with_suffix(".html.partial")
     try:
+        partial.unlink(missing_ok=True)  # were it a link, it would be followed
         partial.write_text(text, encoding="utf-8")
         partial.replace(page)
     except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 from nissl.network.run.early_stop import needs_head, stopping
 from nissl.network.run.padding import filler_of, padded_positions, require_mask
 from nissl.network.sites.arguments import names_of
@@ -211,6 +211,6 @@ def call_model(
 def _too_big(error: BaseException) -> NisslError:
     return NisslError(
         "the batch does not fit in memory",
-        where=str(error).splitlines()[0][:200],
+        where=first_line(error)[:200],
         do="give a smaller batch_size, a shorter window, or dtype='bfloat16'",
     )

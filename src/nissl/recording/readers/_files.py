@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nissl.errors import NisslError, nearest
+from nissl.errors import NisslError, first_line, nearest
 
 
 def existing(path: Path | str) -> Path:
@@ -59,8 +59,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             do="read a part of it, or on a machine with more memory",
         ) from error
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise damaged(path, kind, f"{type(error).__name__}: {first}") from error
+        raise damaged(path, kind, f"{type(error).__name__}: {first_line(error)}") from error
 
 
 def gunzip(path: Path, kind: str, keep: int = 0) -> bytes:
