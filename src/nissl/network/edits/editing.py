@@ -16,7 +16,9 @@ from nissl.network.edits.weight_edit import WeightEdit
 from nissl.network.run.caches import check_cache, tag_cache
 from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.batch import Batch, encoder_path, watch_batch
+from nissl.network.sites.hook_points import module_at
 from nissl.network.sites.hooks import Fired, visiting
+from nissl.network.sites.modes import guard_recomputation, is_recomputed
 from nissl.network.sites.site import Site, body_path
 
 if TYPE_CHECKING:
@@ -86,6 +88,9 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
         finally:
             del net.editing[before:]
             net.edit_blocks.remove(block)
+            if block.recomputed:
+                paths = [site.hook_point.path for site in block.recomputed]
+                guard_recomputation([module_at(net.model, path) for path in paths], repr(block))
 
 
 class Block:
@@ -96,8 +101,10 @@ class Block:
         self.edits = edits
         self.given = given  # as they were made, with nothing learned of any prompt
         self.batch: Batch | None = None
+        self.graph = False
         self.due: set[str] = set()  # sites that some call came to
         self.prompts = 0
+        self.recomputed: list[Site] = []  # edited under gradient checkpointing
         self.sites = [sites_of_edit(net, edit) for edit in edits]
         self.body = body_path(net.model)
         self.encoder = encoder_path(net.model)
@@ -113,6 +120,7 @@ class Block:
 
     def begin(self, batch: Batch) -> None:
         """Note the call that begins; tell the edits where it begins a prompt."""
+        self.graph = torch.is_grad_enabled()
         if batch.phase == "decode":
             check_cache(self.net, batch.cache)
             self.batch = batch
@@ -196,6 +204,8 @@ class Block:
                     where=f"{edit!r} at {site.name}",
                 )
             new = new.to(x)
+            if self.graph and site not in self.recomputed and is_recomputed():
+                self.recomputed.append(site)
             # What changes nothing must not even be summed in another order. Where there is a graph
             # an equal value can still have another gradient.
             if not (new.requires_grad or x.requires_grad) and torch.equal(new, x):

@@ -17,6 +17,7 @@ from nissl.network.run.early_stop import Stopped, knows_order
 from nissl.network.run.plan import Plan, Step, of_side, plan_of, steps
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
+from nissl.network.sites.modes import evaluated
 from nissl.progress import progress_bar
 from nissl.recording.chunks import Chunk
 
@@ -251,6 +252,7 @@ def _run(
     number = first
     visits = [(site, visit) for site in sites]
     with (
+        evaluated(net.model),
         torch.inference_mode(),
         progress_bar(f"Recording {net.name}", total=total, unit=unit, progress=progress) as advance,
         watch_batch(net.model, net.body, lambda b: batch.__setitem__(slice(None), [b])),

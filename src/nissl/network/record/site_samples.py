@@ -13,6 +13,7 @@ from nissl.errors import NisslError
 from nissl.network.run.calls import call_model
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import visiting
+from nissl.network.sites.modes import evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,6 +141,7 @@ def grids_of(net: BaseNetwork, plan: Plan, sites: str | Iterable[str]) -> list[G
     now: list[Batch] = []
     visits = ((site, look) for site in found)
     with (
+        evaluated(net.model),
         torch.inference_mode(),
         watch_batch(net.model, net.body, now.append),
         visiting(net.model, visits, batch=lambda: now[-1]) as fired,

@@ -16,6 +16,7 @@ from nissl.network.run.early_stop import needs_head, stopping
 from nissl.network.run.padding import filler_of, padded_positions, require_mask
 from nissl.network.sites.arguments import names_of
 from nissl.network.sites.batch import encoder_path
+from nissl.network.sites.modes import evaluated
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -198,7 +199,10 @@ def call_model(
     whole = head if sites is None else needs_head(net, sites)
     module = net.model if whole else net.body
     try:
-        with nullcontext() if sites is None else stopping(net, sites):
+        with (
+            evaluated(net.model) if net.model.training else nullcontext(),
+            nullcontext() if sites is None else stopping(net, sites),
+        ):
             return module(*call.args, **call.kwargs)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _too_big(error) from error

@@ -14,6 +14,7 @@ from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import Batch, watch_batch
 from nissl.network.sites.hooks import Fired, visiting
+from nissl.network.sites.modes import evaluated, refuse_recomputed
 from nissl.network.sites.site import sides_of
 
 if TYPE_CHECKING:
@@ -98,7 +99,18 @@ def visited(
         Counts the calls of each site.
     """
     now: list[Batch] = []
+
+    def with_graph(visit: Callable[[Site, Tensor], Tensor]) -> Callable[[Site, Tensor], Tensor]:
+        def visited(site: Site, x: Tensor) -> Tensor:
+            refuse_recomputed(site.name)
+            return visit(site, x)
+
+        return visited
+
+    if gradients:
+        visits = [(site, with_graph(visit)) for site, visit in visits]
     with (
+        evaluated(net.model),
         torch.set_grad_enabled(gradients),
         watch_batch(net.model, net.body, now.append),
         visiting(net.model, visits, batch=lambda: now[-1] if now else None) as fired,

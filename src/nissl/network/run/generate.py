@@ -12,6 +12,7 @@ from nissl.network.run.calls import sequence_call
 from nissl.network.run.inputs import read_inputs, special_tokens
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import encoder_path
+from nissl.network.sites.modes import evaluated
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -116,7 +117,7 @@ def generate(
     for edit in copying:
         edit.given_copies = True
     try:
-        with torch.random.fork_rng(devices=_devices(net)):
+        with evaluated(net.model), torch.random.fork_rng(devices=_devices(net)):
             torch.manual_seed(seed)
             model: Any = net.model
             out = model.generate(
