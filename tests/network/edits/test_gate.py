@@ -77,3 +77,28 @@ def test_a_gate_that_reads_too_late_or_vaguely_is_refused():
             net.model(x)
     with pytest.raises(NisslError, match="'position' or 'prompt'"):
         gate(ablate(sites=WRITE), reads=READ, over="all", **always)
+
+
+def test_a_custom_edit_in_a_gate_may_name_its_sites_shortly():
+    class Zero:
+        reads = ()
+
+        def __init__(self, *names):
+            self.writes = names
+
+        def begin(self, batch):
+            pass
+
+        def apply(self, site, x, positions, phase):
+            return torch.zeros_like(x)
+
+    net, x = nissl.load(tiny("llama")), ids()
+    always = {"reads": "embed", "when": lambda e: torch.ones(len(e), dtype=torch.bool)}
+    with net.edit(ablate(sites="mlp.neurons")):
+        expected = net.model(x).logits
+    for names in (("mlp.neurons",), ("blocks.*.mlp.neurons",), ("blocks.*.mlp.hook_post",)):
+        for edit in (gate(Zero(*names), **always), gate(gate(Zero(*names), **always), **always)):
+            with net.edit(edit):
+                assert torch.equal(net.model(x).logits, expected)
+            with net.edit_batch([edit, None]):
+                torch.testing.assert_close(net.model(x).logits[:2], expected)

@@ -179,9 +179,8 @@ class Block:
 
     def require(self, fired: Fired) -> None:
         """Raise where the model ran and an edit was never applied."""
-        Fired({name: n for name, n in fired.calls.items() if name in self.due}).require(
-            why="edited"
-        )
+        due = {name: n for name, n in fired.calls.items() if name in self.due}
+        Fired(due, fired.shared).require(why="edited")
         missed = [e for e in parts_of(self) if getattr(e, "missed", False)]
         for edit in missed:
             if self.due & {site.name for site in sites_of_edit(self.net, edit)[0]}:

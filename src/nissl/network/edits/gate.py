@@ -125,6 +125,8 @@ class Gate:
         self, edits: list[Edit], read: str, when: Callable[[Tensor], Tensor], over: str
     ) -> None:
         self.edits, self.read, self.when, self.over = edits, read, when, over
+        # Full names of the sites that each edit reads and writes.
+        self.sites: list[tuple[set[str], set[str]]] = []
         self.lengths: Tensor | None = None
         self.open: Tensor | None = None
         self.asked = False
@@ -171,7 +173,11 @@ class Gate:
                 f"{len(found)} sites would decide", where=self.read, do="name one, with its block"
             )
         edits: list[Any] = [e.bind(net) if hasattr(e, "bind") else e for e in self.edits]
-        return Gate(edits, found[0].name, self.when, self.over)
+        bound = Gate(edits, found[0].name, self.when, self.over)
+        for edit in edits:  # a site may go by a short name
+            names = [[s.name for s in net.find(n)] if n else [] for n in (edit.reads, edit.writes)]
+            bound.sites.append((set(names[0]), set(names[1])))
+        return bound
 
     def begin(self, batch: Batch) -> None:
         """Begin a prompt: see `Edit`."""
@@ -185,10 +191,10 @@ class Gate:
             self.open = self._ask(x, positions, site)
             self.asked = True
         new = x
-        for edit in self.edits:
-            if site in edit.writes or site in edit.reads:
+        for edit, (read, written) in zip(self.edits, self.sites, strict=True):
+            if site in written or site in read:
                 changed = edit.apply(site, new, positions, phase)
-                new = new if changed is None or site not in edit.writes else changed
+                new = new if changed is None or site not in written else changed
         if new is x:
             return None
         if self.open is None:

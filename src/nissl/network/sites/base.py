@@ -196,7 +196,8 @@ class BaseNetwork:
         import pandas as pd
 
         if asked is None:
-            modules = [path for path, _ in self.model.named_modules() if path]
+            every = self.model.named_modules(remove_duplicate=False)
+            modules = [path for path, _ in every if path]
             sites = [*self.named_sites.values(), *find_sites(modules, {}, self.model)]
         else:
             sites = self.find(asked)

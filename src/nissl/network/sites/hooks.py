@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nissl.errors import NisslError
 from nissl.network.sites.layout import following_axes
+from nissl.network.sites.shared import Caller, paths_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,6 +26,7 @@ class Fired:
     """How often each site was computed while it was visited."""
 
     calls: dict[str, int] = field(default_factory=dict)
+    shared: dict[str, list[str]] = field(default_factory=dict)
 
     def require(self, *, why: str) -> None:
         """Raise where a site was never computed.
@@ -44,6 +46,13 @@ class Fired:
             some = ", ".join(silent[:3]) + (
                 f" and {len(silent) - 3} more" if len(silent) > 3 else ""
             )
+            also = [path for name in silent for path in self.shared.get(name, ())]
+            if also:
+                raise NisslError(
+                    f"nothing was {why} at a module that is called from elsewhere alone",
+                    where=some,
+                    do=f"it is also {', '.join(also[:4])}: name one of these",
+                )
             raise NisslError(
                 f"{len(silent)} of {len(self.calls)} sites never fired, so nothing was {why} there",
                 where=some,
@@ -87,7 +96,14 @@ def visiting(
     try:
         for site, visit in visits:
             fired.calls.setdefault(site.name, 0)
-            handles += site.hook_point.attach(model, _counted(site, visit, fired), batch)
+            path = site.hook_point.path
+            several = paths_of(model, path) if path else []
+            caller = Caller(model, path, several) if several else None
+            if caller is not None:
+                handles += caller.handles
+                fired.shared[site.name] = [p for p in several if p != path]
+            counted = _counted(site, visit, fired, caller)
+            handles += site.hook_point.attach(model, counted, batch)
             if hasattr(site.hook_point, "layout"):
                 layouts.append(site.hook_point.layout(model))
         with following_axes(model, layouts):
@@ -98,9 +114,14 @@ def visiting(
 
 
 def _counted(
-    site: Site, visit: Callable[[Site, Tensor], Tensor], fired: Fired
+    site: Site,
+    visit: Callable[[Site, Tensor], Tensor],
+    fired: Fired,
+    caller: Caller | None,
 ) -> Callable[[Tensor], Tensor]:
     def visitor(x: Tensor) -> Tensor:
+        if caller is not None and not caller.calls_here:
+            return x
         fired.calls[site.name] += 1
         return visit(site, x)
 

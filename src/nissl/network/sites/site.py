@@ -390,7 +390,7 @@ def _find(name: str, named: Mapping[str, Site], model: nn.Module) -> list[Site]:
 
 def _module_site(name: str, named: Mapping[str, Site], model: nn.Module) -> Site:
     path, _, point = name.partition(":")
-    modules = {path for path, _ in model.named_modules()}
+    modules = {path for path, _ in model.named_modules(remove_duplicate=False)}
     if path not in modules:
         short = {full.split(".", 2)[-1] for full in named if full.startswith("blocks.")}
         layers = {".".join(full.split(".", 2)[:2]) for full in named if full.startswith("blocks.")}
