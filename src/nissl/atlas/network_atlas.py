@@ -92,7 +92,8 @@ def network_atlas(
     test.require(null=(None,), tail=("permutation",), correction=("max",))
     plan = plan_of(net, inputs)
     about: dict[str, Any] = {
-        **provenance(net, plan, seed=seed),
+        **provenance(net, plan),
+        "seed": seed,
         "sites": [site.name for site in net.find(sites)],
         "top": TOP,
         "n_sampled": N_SAMPLED,

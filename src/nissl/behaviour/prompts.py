@@ -94,7 +94,8 @@ def answer_tokens(net: Network, answers: Sequence[Any], *, of: int) -> list[list
     net : Network
         A language model.
     answers : sequence of str or of token ids
-        With the space that begins them; there may be none at all.
+        With the space that begins them; there may be none at all. A text is read as what goes on,
+        so that a mark which a tokenizer puts before whole texts is not taken for its beginning.
     of : int
         How many prompts they belong to.
 
@@ -118,9 +119,7 @@ def answer_tokens(net: Network, answers: Sequence[Any], *, of: int) -> list[list
         raise NisslError(f"{len(answers)} answers for {of} prompts", do="give one for each")
     found = []
     for number, answer in enumerate(answers):
-        ids = answer
-        if isinstance(answer, str):
-            ids = net.require_tokenizer().encode(answer, add_special_tokens=False)
+        ids = _continuing(net, answer) if isinstance(answer, str) else answer
         if not len(ids):
             raise NisslError(
                 f"the answer {answer!r} has no token", where=f"prompt {number}", do="leave it out"
@@ -129,7 +128,9 @@ def answer_tokens(net: Network, answers: Sequence[Any], *, of: int) -> list[list
     return found
 
 
-def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
+def first_tokens(
+    net: Network, answers: Iterable[str], prompts: Iterable[str] | None = None
+) -> NDArray[np.int64]:
     """Return the token that begins each answer.
 
     Parameters
@@ -138,6 +139,8 @@ def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
         A language model.
     answers : iterable of str
         With the space that begins them.
+    prompts : iterable of str, optional
+        What each answer goes on from; by default a word.
 
     Returns
     -------
@@ -147,7 +150,8 @@ def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
     Raises
     ------
     NisslError
-        The network has no tokenizer.
+        The network has no tokenizer, an answer has no token, there are not as many prompts as
+        answers, or different answers all begin with one token, which does not tell them apart.
 
     Examples
     --------
@@ -155,7 +159,41 @@ def first_tokens(net: Network, answers: Iterable[str]) -> NDArray[np.int64]:
     array([7042])
     """
     given = list(answers)
-    return np.asarray([tokens[0] for tokens in answer_tokens(net, given, of=len(given))])
+    if prompts is None:
+        tokens = answer_tokens(net, given, of=len(given))
+    else:
+        before = list(prompts)
+        if len(before) != len(given):
+            raise NisslError(
+                f"{len(given)} answers for {len(before)} prompts", do="give one for each"
+            )
+        pairs = zip(given, before, strict=True)
+        tokens = answer_tokens(net, [_continuing(net, *pair) for pair in pairs], of=len(given))
+    first = np.asarray([ids[0] for ids in tokens])
+    if len(set(given)) > 1 and len(set(first.tolist())) == 1:
+        raise NisslError(
+            f"all answers begin with the token {net.tokens(first[:1])[0]!r}, which does not tell "
+            "them apart",
+            do="move what they share to the prompt, or score whole answers (PromptScorer)",
+        )
+    return first
+
+
+def _continuing(net: Network, answer: str, before: str | None = None) -> list[int]:
+    """Return the tokens of an answer as they go on from a text: tokenizers mark where one begins.
+
+    By default that is the answer itself, where it begins with a space; else none.
+    """
+    encode = net.require_tokenizer().encode
+    alone: list[int] = list(encode(answer, add_special_tokens=False))
+    if before is None and answer[:1].isspace() and answer.strip():
+        before = answer.strip()
+    if not answer or not before:
+        return alone
+    begun = list(encode(before, add_special_tokens=False))
+    whole = list(encode(before + answer, add_special_tokens=False))
+    # Where the two melt into one token, the model would not be given what it is asked about.
+    return whole[len(begun) :] if whole[: len(begun)] == begun else alone
 
 
 def _ids(net: Network, prompt: Any) -> NDArray[np.int64]:

@@ -49,7 +49,6 @@ def record(
     stride: int | None = None,
     bos: BosPolicy | None = None,
     padding: str = "right",
-    seed: int = 0,
     resume: bool = True,
     progress: bool = True,
 ) -> Recording | dict[str, Recording]:
@@ -79,8 +78,6 @@ def record(
         Where a beginning-of-text token is put; by default where the tokenizer puts one.
     padding : {"right", "left"}
         Where shorter texts are filled up; padding is never a sample.
-    seed : int
-        Kept in the provenance; of use to edits that draw.
     resume : bool
         Go on with an interrupted store; False refuses a store that exists.
     progress : bool
@@ -110,10 +107,18 @@ def record(
     )
     plan = of_side(net, plan, net.find(sites))
     grids = grids_of(net, plan, sites)
-    attrs = provenance(net, plan, seed=seed)
+    if out is not None and store is not None:
+        raise NisslError("a recording goes to out= or to store=", do="give one of them")
+    attrs = provenance(net, plan)
     if store is not None:
         return _to_store(net, plan, grids, attrs, store, dtype or "float32", resume, progress)
     groups = grouped(grids)
+    if out is not None and len(groups) > 1:
+        raise NisslError(
+            f"sites of {len(groups)} kinds of samples do not fit into one array",
+            where=", ".join(groups),
+            do="record them apart, each into its own out=",
+        )
     sinks = {name: Memory(net, plan, group, dtype, out) for name, group in groups.items()}
     where = {grid.site.name: name for name, group in groups.items() for grid in group}
 
@@ -191,7 +196,7 @@ def stream(
     return plan
 
 
-def provenance(net: BaseNetwork, plan: Plan, *, seed: int) -> dict[str, str | int]:
+def provenance(net: BaseNetwork, plan: Plan) -> dict[str, str | int]:
     """Return where a recording came from, as scalars and strings."""
     import transformers
 
@@ -203,7 +208,6 @@ def provenance(net: BaseNetwork, plan: Plan, *, seed: int) -> dict[str, str | in
         "weights_dtype": str(net.dtype).removeprefix("torch."),
         "edits": "; ".join(map(repr, net.edit_blocks)),
         "edits_hash": fingerprint([block.given for block in net.edit_blocks]),
-        "seed": seed,
         "nissl": nissl.__version__,
         "torch": torch.__version__,
         "transformers": transformers.__version__,
