@@ -1,5 +1,6 @@
 """A user's own texts: one row a document, and what is no text said with its file and byte."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,12 @@ def test_nothing_there(tmp_path: Path) -> None:
         read_texts(tmp_path / "absent")
     with pytest.raises(NisslError, match="holds no files"):
         read_texts(tmp_path)
+
+
+def test_other_line_breaks_of_unicode_stay_within_a_line(tmp_path: Path) -> None:
+    words = "one\u2028two\u2029three\x85four"
+    (tmp_path / "a.jsonl").write_text(json.dumps(words, ensure_ascii=False) + '\r\n"next"\n')
+    assert read_texts(tmp_path / "a.jsonl")["text"].tolist() == [words, "next"]
+    (tmp_path / "a.jsonl").write_text("[" * 100_000)
+    with pytest.raises(NisslError, match="line 1 is not JSON"):
+        read_texts(tmp_path / "a.jsonl")

@@ -1,5 +1,6 @@
 """Unpacking: only what is wanted, and nothing outside the folder."""
 
+import errno
 import io
 import stat
 import tarfile
@@ -75,3 +76,56 @@ def test_a_damaged_archive(tmp_path: Path, name: str) -> None:
     whole = zipped({"a": bytes(100)}) if name == "a.zip" else tarred({"a": bytes(100)})
     with pytest.raises(NisslError, match="damaged"):
         unpack(archive(tmp_path, name, whole[: len(whole) // 2]), tmp_path / "out")
+
+
+def backwards(kind: str) -> bytes:
+    """An archive of which a member has a negative size, so that the next one lies before it."""
+    if kind == "deb":
+        header = f"{'debian-binary':<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{-60:<10}`\n"
+        return b"!<arch>\n" + header.encode() * 2
+    block = bytearray(tarfile.TarInfo("a").tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\xff" * 10 + (-1024).to_bytes(2, "big", signed=True)
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    return bytes(block) * 3
+
+
+@pytest.mark.parametrize("name", ["a.deb", "a.tar"])
+def test_a_member_of_negative_size_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    path = archive(tmp_path, name, backwards(name.removeprefix("a.")))
+    with pytest.raises(NisslError, match="negative size"):
+        unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz", "tar.bz2", "tar.xz"])
+def test_a_bad_stream_is_a_damaged_archive(tmp_path: Path, suffix: str) -> None:
+    content = io.BytesIO()
+    if suffix == "zip":
+        with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as z:
+            z.writestr("a", bytes(range(256)) * 20)
+    else:
+        with tarfile.open(fileobj=content, mode=f"w:{suffix[4:]}") as tar:
+            member = tarfile.TarInfo("a")
+            member.size = 5120
+            tar.addfile(member, io.BytesIO(bytes(range(256)) * 20))
+    whole = content.getvalue()
+    refused = 0
+    for place in range(30, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 0x55
+        try:
+            unpack(archive(tmp_path, f"a.{suffix}", bytes(changed)), tmp_path / "out")
+        except NisslError:
+            refused += 1
+    assert refused > 5
+
+
+def test_a_disk_that_refuses_is_no_damaged_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OSError, match="no space"):
+        unpack(archive(tmp_path, "a.zip", zipped({"a": b"1"})), tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,31 @@ def test_a_pickle_that_runs_code_is_refused() -> None:
         load_arrays(pickle.dumps(Evil()))
     with pytest.raises(NisslError, match="cannot be read"):
         load_arrays(pickle.dumps(np.arange(100))[:40])
+    for bad in (
+        b"\x80\x02K\x01r\x00\xc2\xeb\x0b.",
+        b"I1\np200000000\n.",
+        b"\x80\x04\x8d" + b"\xff" * 8,
+    ):
+        tracemalloc.start()
+        with pytest.raises(NisslError, match="cannot be read"):
+            load_arrays(bad)
+        assert tracemalloc.get_traced_memory()[1] < 1e7
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["[]", "{}", '{"weightsManifest": [{"paths": ["a.bin"], "weights": [{"name": "w"}]}]}',
+     '{"weightsManifest": [{"paths": 3, "weights": []}]}', "[" * 100000,
+     '{"weightsManifest": [{"paths": ["../../a"], "weights": []}]}',
+     '{"weightsManifest": [{"paths": ["a.bin"], "weights": [{"name": "w", "shape": [-1],'
+     ' "dtype": "int32"}]}]}'],
+)  # fmt: skip
+def test_a_model_of_tensorflow_js_with_other_types_is_refused(tmp_path, model):
+    (tmp_path / "model.json").write_text(model)
+    (tmp_path / "a.bin").write_bytes(bytes(8))
+    with pytest.raises(NisslError, match=r"cannot be read|end before"):
+        read_tfjs(tmp_path)
 
 
 def test_shards_that_end_early(tmp_path: Path) -> None:

@@ -245,9 +245,9 @@ def _check_gguf(path: Path) -> None:
     try:
         reader = gguf.GGUFReader(str(path))
         end = max((int(t.data_offset + t.n_bytes) for t in reader.tensors), default=0)
-    except (ValueError, OSError, IndexError, KeyError) as error:
+    except Exception as error:  # a damaged header raises anything
         raise NisslError(
-            f"not a whole GGUF file: {error}", where=str(path), do="fetch it again"
+            f"not a whole GGUF file: {first_line(error)}", where=str(path), do="fetch it again"
         ) from error
     if not end or path.stat().st_size < end:
         raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")

@@ -6,7 +6,7 @@ import inspect
 from importlib import import_module
 from typing import Any
 
-from nissl.errors import UnknownName
+from nissl.errors import NisslError, UnknownName, first_line
 from nissl.specimens.catalogue import specimen
 from nissl.specimens.fetch import fetch
 
@@ -52,4 +52,13 @@ def load(name: str, *, progress: bool = True, **options: Any) -> Any:
             takes = ", ".join(known) if known else "no options"
             raise UnknownName("option", option, known, do=f"{name} takes {takes}")
     fetch(name, progress=progress)
-    return loader(**options)
+    try:
+        return loader(**options)
+    except (NisslError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # whatever a changed file makes of its reader
+        raise NisslError(
+            f"the specimen cannot be read: {type(error).__name__}: {first_line(error)}",
+            where=str(specimen(name).home),
+            do="look at the options; or remove this folder, and it is fetched again",
+        ) from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from typing import Any
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
 __all__ = ["load_arrays"]
 
@@ -45,11 +46,19 @@ def load_arrays(content: bytes) -> Any:
     [0, 1, 2]
     """
     try:
+        _require_size(content)
         return _Arrays(io.BytesIO(content), encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError, IndexError, TypeError) as error:
+    except Exception as error:  # what a damaged pickle calls raises anything
         raise NisslError(
-            f"the pickle cannot be read: {error}", do="do not use this file"
+            f"the pickle cannot be read: {first_line(error)}", do="do not use this file"
         ) from error
+
+
+def _require_size(content: bytes) -> None:
+    """Refuse a pickle that states more than it holds, before memory is taken for it."""
+    for operation, argument, _ in pickletools.genops(content):
+        if "PUT" in operation.name and argument is not None and argument > len(content):
+            raise pickle.UnpicklingError(f"it numbers an object {argument:,}")
 
 
 class _Arrays(pickle.Unpickler):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,14 +106,15 @@ def _utf8(file: Path) -> str:
 
 
 def _lines(text: str, file: Path) -> Iterator[dict[str, object]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines: JSON may hold the other line breaks of Unicode as they are.
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NisslError(
-                f"line {number} is not JSON: {error}", where=f"{file}, line {number}"
+                f"line {number} is not JSON: {first_line(error)}", where=f"{file}, line {number}"
             ) from error
         document = {"text": value} if isinstance(value, str) else value
         words = document.get("text") if isinstance(document, dict) else None

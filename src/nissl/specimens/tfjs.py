@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nissl.errors import NisslError
+from nissl.specimens.recordings.source import read_errors
 
 __all__ = ["read_tfjs"]
 
@@ -29,7 +31,7 @@ def read_tfjs(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     Raises
     ------
     NisslError
-        The shards are shorter than the list says, or quantised.
+        The list is none, or the shards are shorter than it says, or quantised.
 
     Examples
     --------
@@ -41,17 +43,23 @@ def read_tfjs(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     ...     read_tfjs(Path(at))["w"].tolist()
     [1, 2]
     """
+    with read_errors(folder / "model.json"):
+        return _weights(folder)
+
+
+def _weights(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
     model = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     found: dict[str, np.ndarray[Any, Any]] = {}
     for group in model["weightsManifest"]:
-        content = b"".join((folder / path).read_bytes() for path in group["paths"])
+        # Shards lie beside their list: a path that leads elsewhere is cut to its name.
+        content = b"".join((folder / Path(p).name).read_bytes() for p in group["paths"])
         place = 0
         for weight in group["weights"]:
             if "quantization" in weight:
                 raise NisslError("the weights are quantised", where=f"{folder}: {weight['name']}")
-            count = int(np.prod(weight["shape"], dtype=np.int64))
+            count = math.prod(weight["shape"])
             dtype = {"float32": "<f4", "int32": "<i4"}[weight["dtype"]]
-            if place + 4 * count > len(content):
+            if count < 0 or place + 4 * count > len(content):
                 raise NisslError(
                     f"the shards end before {weight['name']}",
                     where=str(folder),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
-import lzma
 import shutil
 import tarfile
 import zipfile
@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
 __all__ = ["unpack"]
 
@@ -65,9 +65,13 @@ def unpack(archive: Path, folder: Path, *, wanted: tuple[str, ...] = ("*",)) -> 
             with target.open("wb") as out:
                 shutil.copyfileobj(content, out, 1 << 20)
             written.append(target)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError) as error:
+    except NisslError:
+        raise
+    except Exception as error:  # zip, tar, gzip, bzip2, lzma and zlib have errors of their own
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # of the disk, not of the archive
         raise NisslError(
-            f"the archive is damaged: {error}", where=archive.name, do="fetch it again"
+            f"the archive is damaged: {first_line(error)}", where=archive.name, do="fetch it again"
         ) from error
     if unmatched:
         raise NisslError(
@@ -95,6 +99,8 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def _tar(raw: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(fileobj=raw) as members:
         for member in members:
+            if member.size < 0:  # the next one would be looked for before this one, for ever
+                raise tarfile.ReadError(f"{member.name} has a negative size")
             content = members.extractfile(member) if member.isreg() else None
             if content is not None:
                 yield member.name.removeprefix("./"), content
@@ -107,6 +113,8 @@ def _data_of_deb(archive: Path) -> bytes:
             raise tarfile.ReadError("not a Debian package")
         while len(header := raw.read(60)) == 60:
             name, size = header[:16].decode("ascii").strip(), int(header[48:58])
+            if size < 0:
+                raise tarfile.ReadError(f"{name} has a negative size")
             if name.startswith("data.tar"):
                 return raw.read(size)
             raw.seek(size + size % 2, 1)
