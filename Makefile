@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 ROOM   ?=
 
-.PHONY: help demo test check bench bench-peers claims docs format clean
+.PHONY: help demo test fuzz check bench bench-peers claims docs format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
 
 test: $(VENV)/.dev       ## every test and every docstring example
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: $(VENV)/.dev       ## read changed files of every format (N=2000 of each)
+	NISSL_FUZZ=$(or $(N),2000) $(BIN)/python -m pytest -n 2 --timeout 36000 tests/fuzz
 
 check: $(VENV)/.dev      ## style, types, floors, docstrings
 	$(BIN)/ruff check .

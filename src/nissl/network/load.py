@@ -137,13 +137,15 @@ def _pretrained(
 ) -> tuple[nn.Module, Any]:
     import transformers
 
+    from nissl.specimens.gguf_files import open_gguf
+
     # Code that lies beside weights is never run, nor asked about on the terminal.
     where, extra = str(source), dict[str, Any](trust_remote_code=False)
     if isinstance(source, Path):
         if not source.exists():
             raise NisslError("there is no such file", where=where)
         if source.suffix == ".gguf":
-            _check_gguf(source)
+            open_gguf(source)
             where, extra["gguf_file"] = str(source.parent), source.name
         elif not (source / "config.json").exists():
             raise NisslError("the folder has no config.json, so it is not a model", where=where)
@@ -236,21 +238,6 @@ def _class_of(transformers: Any, config: Any) -> Any:
     return (
         transformers.AutoModelForCausalLM if config.model_type in causal else transformers.AutoModel
     )
-
-
-def _check_gguf(path: Path) -> None:
-    """Refuse a GGUF file that ends before its last tensor."""
-    import gguf
-
-    try:
-        reader = gguf.GGUFReader(str(path))
-        end = max((int(t.data_offset + t.n_bytes) for t in reader.tensors), default=0)
-    except Exception as error:  # a damaged header raises anything
-        raise NisslError(
-            f"not a whole GGUF file: {first_line(error)}", where=str(path), do="fetch it again"
-        ) from error
-    if not end or path.stat().st_size < end:
-        raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")
 
 
 def _probed(config: Any, device: str | None, *, say: bool) -> torch.dtype:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
+from nissl.specimens.recordings.source import read_errors
 from nissl.specimens.rotary import rotary_halves
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["convert_gguf"]
+__all__ = ["convert_gguf", "open_gguf", "tensors"]
 
 # Names of a Llama-like block in GGUF and in transformers.
 BLOCK = {
@@ -76,7 +77,7 @@ def convert_gguf(path: Path, folder: Path, *, dtype: str = "float32") -> None:
     config.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     tokenizer.model_max_length = config.max_position_embeddings
-    if _open(path).fields["tokenizer.ggml.pre"].contents() == "smollm":
+    if open_gguf(path).fields["tokenizer.ggml.pre"].contents() == "smollm":
         _split_digits(tokenizer)
     tokenizer.save_pretrained(folder)
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -111,30 +112,31 @@ def tensors(path: Path, dtype: torch.dtype) -> Iterator[tuple[str, torch.Tensor]
     import torch
     from gguf.quants import dequantize
 
-    reader = _open(path)
-    architecture = reader.fields["general.architecture"].contents()
-    if architecture not in BLOCKS:
-        raise NisslError(
-            f"GGUF files of the architecture {architecture} are not converted",
-            where=str(path),
-            do=f"give one of {', '.join(BLOCKS)}, or a folder of safetensors",
-        )
+    with read_errors(path):
+        reader = open_gguf(path)
+        architecture = reader.fields["general.architecture"].contents()
+        if architecture not in BLOCKS:
+            raise NisslError(
+                f"GGUF files of the architecture {architecture} are not converted",
+                where=str(path),
+                do=f"give one of {', '.join(BLOCKS)}, or a folder of safetensors",
+            )
 
-    def meta(key: str) -> Any:
-        return reader.fields[f"{architecture}.attention.{key}"].contents()
+        def meta(key: str) -> Any:
+            return reader.fields[f"{architecture}.attention.{key}"].contents()
 
-    for tensor in reader.tensors:
-        name = _name(tensor.name, BLOCKS[architecture])
-        if name is None:  # tables of rotary frequencies, which transformers computes
-            continue
-        values = dequantize(tensor.data, tensor.tensor_type)
-        if architecture == "llama" and name.endswith("q_proj.weight"):
-            values = rotary_halves(values, meta("head_count"))
-        elif architecture == "llama" and name.endswith("k_proj.weight"):
-            values = rotary_halves(values, meta("head_count_kv"))
-        elif architecture == "gemma3" and name.endswith("norm.weight"):
-            values = values - 1  # GGUF holds the factor, transformers what is added to one
-        yield name, torch.from_numpy(values.copy()).to(dtype)
+        for tensor in reader.tensors:
+            name = _name(tensor.name, BLOCKS[architecture])
+            if name is None:  # tables of rotary frequencies, which transformers computes
+                continue
+            values = dequantize(tensor.data, tensor.tensor_type)
+            if architecture == "llama" and name.endswith("q_proj.weight"):
+                values = rotary_halves(values, meta("head_count"))
+            elif architecture == "llama" and name.endswith("k_proj.weight"):
+                values = rotary_halves(values, meta("head_count_kv"))
+            elif architecture == "gemma3" and name.endswith("norm.weight"):
+                values = values - 1  # GGUF holds the factor, transformers what is added to one
+            yield name, torch.from_numpy(values.copy()).to(dtype)
 
 
 def _split_digits(tokenizer: Any) -> None:
@@ -149,19 +151,89 @@ def _split_digits(tokenizer: Any) -> None:
     )
 
 
-def _open(path: Path) -> Any:
+def open_gguf(path: Path) -> Any:
+    """Open a GGUF file of which every tensor is there.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    gguf.GGUFReader
+        With its fields and tensors.
+
+    Raises
+    ------
+    NisslError
+        The file is truncated, damaged or no GGUF.
+
+    Examples
+    --------
+    >>> open_gguf(Path("model.gguf")).tensors  # doctest: +SKIP
+    """
     import gguf
 
     try:
+        _require_sizes(path)
         reader = gguf.GGUFReader(path)
-        ends = [int(t.data_offset) + int(t.n_bytes) for t in reader.tensors]
+        end = max((int(t.data_offset) + int(t.n_bytes) for t in reader.tensors), default=0)
     except Exception as error:  # a damaged header raises anything
         raise NisslError(
-            f"the GGUF file is truncated or damaged: {error}", where=str(path), do="fetch it again"
+            f"the GGUF file is truncated or damaged: {first_line(error)}",
+            where=str(path),
+            do="fetch it again",
         ) from error
-    if ends and max(ends) > path.stat().st_size:
+    if not end or end > path.stat().st_size:
         raise NisslError("the GGUF file is truncated", where=str(path), do="fetch it again")
     return reader
+
+
+def _require_sizes(path: Path) -> None:
+    """Refuse a header that counts more than the file holds: the library would count to the end."""
+    widths = dict(enumerate((1, 1, 2, 2, 4, 4, 4, 1)))  # of the types of GGUF, by their numbers
+    widths |= {10: 8, 11: 8, 12: 8}
+    text, array = 8, 9
+    left = path.stat().st_size
+    with path.open("rb") as file:
+
+        def number(width: int = 8) -> int:
+            return int.from_bytes(file.read(width), order)
+
+        def skip(n: int, least: int = 1) -> int:
+            if n * least > left - file.tell():
+                raise ValueError(f"it counts {n:,} of something where {left:,} bytes are")
+            return n
+
+        def value(kind: int, depth: int = 0) -> None:
+            if kind == text:
+                file.seek(skip(number()), 1)
+            elif kind == array and depth < 8:
+                inner, n = number(4), number()
+                if inner in widths:
+                    file.seek(skip(n, widths[inner]) * widths[inner], 1)
+                    return
+                for _ in range(skip(n, 8)):
+                    value(inner, depth + 1)
+            elif kind in widths:
+                file.seek(widths[kind], 1)
+            else:
+                raise ValueError(f"there is no type {kind}")
+
+        order: Literal["little", "big"] = "little"
+        if file.read(4) != b"GGUF":
+            raise ValueError("it is no GGUF")
+        order = "little" if (version := number(4)) & 0xFFFF else "big"
+        if version in (0, 1):
+            raise ValueError(f"its version is {version}")
+        n_tensors, n_fields = skip(number(), 24), skip(number(), 12)
+        for _ in range(n_fields):
+            value(text)
+            value(number(4))
+        for _ in range(n_tensors):
+            value(text)
+            file.seek(8 * skip(number(4), 8) + 12, 1)
 
 
 def _name(gguf_name: str, block: dict[str, str]) -> str | None:

@@ -106,9 +106,9 @@ def read_nifti(
                 where=str(path),
                 do="read its matrix with nibabel, and give it to as_recording",
             )
-        if len(shape) != 4:
+        if len(shape) != 4 or 0 in shape:
             raise NisslError(
-                f"the image has {len(shape)} dimensions, {shape}, not four",
+                f"the image has {len(shape)} dimensions, {shape}, not four of some size",
                 where=str(path),
                 do="give a run of volumes; a mask or atlas goes into mask= or atlas=",
             )
