@@ -30,6 +30,7 @@ MEASURED_IN = {
 FACTORS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "nv": 1e-9, "pv": 1e-12}
 BY_MNE = {"\u03bcV": 1e-6, "\u00b5V": 1e-6, "\x83\xcaV": 1e-6, "uV": 1e-6, "mV": 1e-3}
 BY_MNE_IN_BRAINVISION = BY_MNE | {"nV": 1e-9, "\u00b5S": 1e-6, "uS": 1e-6}
+DIRECTORY = 102  # the tag of FIF that lists the others
 #: Unit coordinates, which no sample coordinate may be called as.
 OWN = ("unit", "type", "measured_in", "bad", "x", "y", "z")
 
@@ -344,7 +345,8 @@ def _tags_are_whole(path: Path) -> None:
     if packed:
         gunzip(path, "FIF")
     opener: Any = gzip.open if packed else open
-    seen: set[int] = set()
+    tags: dict[int, bytes] = {}
+    listed = b""
     with opener(path, "rb") as file:
         follows = 0
         while follows >= 0:
@@ -352,11 +354,19 @@ def _tags_are_whole(path: Path) -> None:
             tag = file.read(16)
             if len(tag) < 16:
                 raise damaged(path, "FIF", f"it breaks off after {file.tell():,} bytes")
-            _, _, size, follows = (int(v) for v in np.frombuffer(tag, dtype=">i4"))
-            if size < 0 or place in seen:
+            kind, _, size, follows = (int(v) for v in np.frombuffer(tag, dtype=">i4"))
+            listed += file.read(size) if kind == DIRECTORY and size >= 0 else b""
+            end = place + 16 + size
+            whole = size <= 0 or (file.seek(end - 1) == end - 1 and len(file.read(1)) == 1)
+            if size < 0 or place in tags or not whole:
                 raise damaged(path, "FIF", f"the tag at byte {place:,} is none")
-            seen.add(place)
-            file.seek(follows if follows > 0 else file.tell() + size)
+            tags[place] = tag[:12]
+            file.seek(follows if follows > 0 else end)
+    # MNE reads by the directory, which must list the tags that are there.
+    for i in range(0, len(listed) - 15, 16):
+        at = int.from_bytes(listed[i + 12 : i + 16], "big", signed=True)
+        if at >= 0 and tags.get(at) != listed[i : i + 12]:
+            raise damaged(path, "FIF", f"its directory lists another tag at byte {at:,}")
 
 
 def _points_are_whole(path: Path) -> None:
