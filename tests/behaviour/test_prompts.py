@@ -43,12 +43,8 @@ def test_an_answer_begins_as_it_goes_on_from_a_prompt(kind):
     assert answer_tokens(net, answers, of=2) == [[t] for t in expected]
 
 
-def test_answers_that_their_first_token_does_not_tell_apart_are_refused():
+def test_answers_without_a_token_and_prompts_that_are_missing_are_refused():
     net = nissl.load(tiny("llama"), tokenizer=marking("llama 2"))
-    with pytest.raises(NisslError, match="does not tell them apart"):
-        first_tokens(net, [" New York", " New Delhi"])
-    assert len(set(first_tokens(net, [" New York", " New York"]).tolist())) == 1
-    assert len(set(first_tokens(net, [" New York", " New Delhi", " Rome"]).tolist())) == 2
     with pytest.raises(NisslError, match="has no token"):
         first_tokens(net, [""])
     with pytest.raises(NisslError, match="give one for each"):

@@ -150,8 +150,8 @@ def first_tokens(
     Raises
     ------
     NisslError
-        The network has no tokenizer, an answer has no token, there are not as many prompts as
-        answers, or different answers all begin with one token, which does not tell them apart.
+        The network has no tokenizer, an answer has no token, or there are not as many prompts as
+        answers.
 
     Examples
     --------
@@ -169,14 +169,7 @@ def first_tokens(
             )
         pairs = zip(given, before, strict=True)
         tokens = answer_tokens(net, [_continuing(net, *pair) for pair in pairs], of=len(given))
-    first = np.asarray([ids[0] for ids in tokens])
-    if len(set(given)) > 1 and len(set(first.tolist())) == 1:
-        raise NisslError(
-            f"all answers begin with the token {net.tokens(first[:1])[0]!r}, which does not tell "
-            "them apart",
-            do="move what they share to the prompt, or score whole answers (PromptScorer)",
-        )
-    return first
+    return np.asarray([ids[0] for ids in tokens])
 
 
 def _continuing(net: Network, answer: str, before: str | None = None) -> list[int]:
