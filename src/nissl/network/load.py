@@ -83,6 +83,13 @@ def load(
         "transform": transform,
         "architecture": architecture,
     }
+    if not isinstance(source, (str, Path, nn.Module)):
+        raise NisslError(
+            f"a {type(source).__name__} is no network",
+            do="give a name, a folder, a GGUF file, the id of a model on the hub, or a module",
+        )
+    if device is not None:
+        _check_device(device)
     if isinstance(source, nn.Module):
         model = source if device is None else source.to(device)
         return Network(model, name=type(source).__name__, **options)
@@ -103,6 +110,19 @@ def load(
     if device is not None:
         model = model.to(device)
     return Network(model, name=Path(name).name, **options)
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that is not there, before anything is fetched for it."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise NisslError(
+            f"the device '{device}' cannot be used: {str(error).splitlines()[0]}",
+            do="leave device out, or give 'cpu'",
+        ) from error
 
 
 def _specimen(name: str, progress: bool) -> Any:

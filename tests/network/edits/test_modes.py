@@ -125,7 +125,7 @@ def test_training_mode_draws_nothing_and_learns_nothing_in_our_calls(part):
     broken.model.train()
     with pytest.raises(NisslError):
         broken.run(x, sites="nothing")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(NisslError, match="failed on its inputs"):
         broken.run(torch.randn(4, 7), sites="norm")
     assert all(module.training for module in broken.model.modules())
 

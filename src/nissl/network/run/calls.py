@@ -206,10 +206,25 @@ def call_model(
             return module(*call.args, **call.kwargs)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _too_big(error) from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError) as error:
         if "memory" in str(error) and "alloc" in str(error):
             raise _too_big(error) from error
-        raise
+        raise _failed(net, call, error) from error
+
+
+def _failed(net: BaseNetwork, call: Call, error: BaseException) -> NisslError:
+    """Return the error of a model that does not take what it was given."""
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    given = [*call.args, *call.kwargs.values()]
+    shapes = ", ".join(f"{x.dtype} {tuple(x.shape)}" for x in given if isinstance(x, Tensor))
+    do = "see the error above it; the model may want inputs of another shape or type"
+    if "padding token" in said:
+        do = "set net.model.config.pad_token_id, or give batch_size=1"
+    return NisslError(
+        f"{type(net.model).__name__} failed on its inputs: {said}",
+        where=shapes.replace("torch.", ""),
+        do=do,
+    )
 
 
 def _too_big(error: BaseException) -> NisslError:

@@ -24,6 +24,13 @@ REFUSED = {
     "return_dict_in_generate": "call net.model.generate, which returns more than text",
     "max_length": "give max_new_tokens=, which does not count the prompt",
     "do_sample": "give sample=",
+    "attention_mask": "give what the tokenizer returns as the prompt",
+    "input_ids": "give token ids as the prompt",
+    "inputs_embeds": "give token ids as the prompt",
+}
+REFUSED |= {
+    f"output_{what}": "net.run and record give it, or call net.model.generate"
+    for what in ("scores", "logits", "attentions", "hidden_states")
 }
 
 
@@ -127,6 +134,11 @@ def generate(
                 use_cache=use_cache,
                 **{"pad_token_id": _pad(net, ends), **draws, **options},
             )
+    except (ValueError, TypeError) as error:
+        raise NisslError(
+            f"{type(net.model).__name__} does not generate so: {str(error).splitlines()[0]}",
+            do="net.generate(prompt, max_new_tokens=, sample=, ...) passes options to transformers",
+        ) from error
     finally:
         net.prompt_lengths.pop()
         for edit in copying:

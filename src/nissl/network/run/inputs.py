@@ -213,7 +213,12 @@ def _ids(net: BaseNetwork, item: Any, number: int, *, reply: bool = False) -> Id
         ids = tokenizer.encode(said, add_special_tokens=False, verbose=False)
     else:
         ids = item
-    array = np.asarray(ids, dtype=np.int64)
+    array = np.asarray(ids)
+    if array.size and array.dtype.kind not in "iu":
+        raise NisslError(
+            f"{item!r:.60} is neither text nor token ids", where=where, do="leave it out"
+        )
+    array = array.astype(np.int64)
     if array.ndim != 1 or not len(array):
         raise NisslError(
             f"token ids have shape {array.shape}", where=where, do="give a list of ids"

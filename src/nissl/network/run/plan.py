@@ -436,6 +436,8 @@ def plan_of(
     NisslError
         There is nothing to read.
     """
+    if batch_size is not None and not hasattr(batch_size, "__index__"):
+        raise NisslError(f"batch_size is a whole number, not {batch_size!r}")
     if batch_size is not None and batch_size < 1:
         raise NisslError(f"a batch of {batch_size} holds nothing", do="give batch_size=1 or more")
     if isinstance(inputs, Plan):

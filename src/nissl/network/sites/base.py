@@ -64,6 +64,13 @@ class BaseNetwork:
         name: str = "network",
         architecture: Architecture | None = None,
     ) -> None:
+        if isinstance(model, torch.jit.ScriptModule):
+            raise NisslError(
+                "a scripted or traced model keeps no hooks, so that nothing could be recorded or "
+                "edited",
+                where=name,
+                do="give the model from before torch.jit",
+            )
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.transform = transform
@@ -261,13 +268,20 @@ class BaseNetwork:
     def unembedding(self) -> Tensor:
         """Weights from the final norm to the logits, shape (vocabulary, d_model)."""
         head = getattr(self.model, "get_output_embeddings", lambda: None)()
-        width = getattr(getattr(self.model, "config", None), "hidden_size", None)
-        if head is None or width is None:
+        config: Any = getattr(self.model, "config", None)
+        if head is None or not hasattr(config, "hidden_size"):
             raise NisslError(
                 f"{self.name} has no unembedding", do="use a language model with a head"
             )
         like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return matrix_of(head, width, like, where="the unembedding").T.detach()
+        last = config.hidden_size
+        # Embeddings may be narrower than the stream, which is projected down to them (OPT-350m).
+        down = [m for name, m in self.model.named_modules() if name.endswith(".project_out")]
+        width = getattr(config, "word_embed_proj_dim", last) if down else last
+        matrix = matrix_of(head, width, like, where="the unembedding")
+        for module in down:
+            matrix = matrix_of(module, last, like, where="project_out") @ matrix
+        return matrix.T.detach()
 
     def output_weights(self, site: str) -> Tensor:
         """Return what each unit of an MLP writes into the residual stream.

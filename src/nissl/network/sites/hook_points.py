@@ -366,12 +366,19 @@ def module_at(model: nn.Module, path: str) -> nn.Module:
     3
     """
     try:
-        return model.get_submodule(path)
+        found = model.get_submodule(path)
     except AttributeError:
         from nissl.errors import UnknownName
 
         known = [name for name, _ in model.named_modules() if name]
         raise UnknownName("module", path, known, do="net.sites() lists them") from None
+    if isinstance(found, torch.jit.ScriptModule):
+        raise NisslError(
+            "a scripted or traced module keeps no hooks",
+            where=path,
+            do="give the model from before torch.jit",
+        )
+    return found
 
 
 def pick(output: Any, item: int | str | None, *, where: str) -> Tensor:
@@ -386,7 +393,7 @@ def pick(output: Any, item: int | str | None, *, where: str) -> Tensor:
                 where=where,
                 do=f"it is {_describe(output)}",
             ) from error
-    elif isinstance(output, tuple) and output and not hasattr(output, "_fields"):
+    elif isinstance(output, (tuple, list)) and output and not hasattr(output, "_fields"):
         found = output[0]
     elif isinstance(output, Mapping):
         tensors = [key for key, value in output.items() if isinstance(value, Tensor)]
@@ -408,10 +415,10 @@ def put(output: Any, item: int | str | None, new: Tensor) -> Any:
     """Return a module's output with one tensor replaced."""
     if isinstance(output, Tensor):
         return new
-    if isinstance(output, tuple):
+    if isinstance(output, (tuple, list)):
         index = 0 if item is None else int(item)
         items = [*output[:index], new, *output[index + 1 :]]
-        return type(output)(*items) if hasattr(output, "_fields") else tuple(items)
+        return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
     key = item
     if key is None:
         key = next(k for k, value in output.items() if isinstance(value, Tensor))
@@ -468,6 +475,6 @@ def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
 def _describe(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping of {', '.join(map(str, value))}"
-    if isinstance(value, tuple):
-        return f"a tuple of {len(value)}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
     return f"a {type(value).__name__}"

@@ -192,6 +192,8 @@ def find_sites(
     ['0', '1:in', '0[2]']
     """
     lookup, found = _Lookup(named, model), dict[str, Site]()
+    if not isinstance(asked, (str, Iterable)):
+        raise NisslError(f"{asked!r} is no name of a site", do="net.sites() lists them")
     for name in [asked] if isinstance(asked, str) else asked:
         for site in lookup.found(str(name)):
             found.setdefault(site.name, site)
@@ -470,6 +472,8 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module) -> Any:
 
     def width(name: str) -> int | None:
         heads = _heads(name, config)
+        if name == "embed" and hasattr(config, "word_embed_proj_dim"):
+            return int(config.word_embed_proj_dim)
         if name == "attn.heads":
             return (heads or 1) * d_model
         if heads:
