@@ -27,7 +27,7 @@ FOUND, TESTED = ("numpy", "xarray"), ("networkx",)
 FINDING, QUERIES, CANDIDATES = 100, 50, 4  # queries to find neurons, and to test them
 SHARE, DRAWS, PARTS = 0.05, 19, 4  # of all neurons; groups of matched ones; parts of the path
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-NOT = {"tests", "testing", "_vendor", "externals", "conftest.py"}
+SKIPPED = {"tests", "testing", "_vendor", "externals", "conftest.py"}
 
 
 class Ranker(nn.Module):
@@ -63,7 +63,7 @@ def functions(packages):
     """Return names of public functions and classes, in words, and what they begin to say."""
     rows = []
     paths = [path for package in packages for path in sorted(files(package).rglob("*.py"))]
-    for path in (path for path in paths if not NOT & set(path.parts)):
+    for path in (path for path in paths if not SKIPPED & set(path.parts)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
                 said = (ast.get_docstring(node) or "").split("\n\n")[0]
