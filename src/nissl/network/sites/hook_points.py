@@ -89,8 +89,8 @@ class Output:
 
     def layout(self, model: nn.Module) -> Layout:
         """Return how the tensor lies."""
-        module_at(model, self.path)
-        return layout_of(model, self.path, self.item, axis=self.axis, flat=self.flat)
+        module = module_at(model, self.path)
+        return layout_of(model, module, self.path, self.item, axis=self.axis, flat=self.flat)
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
@@ -127,8 +127,8 @@ class Input:
 
     def layout(self, model: nn.Module) -> Layout:
         """Return how the tensor lies."""
-        module_at(model, self.path)
-        return layout_of(model, self.path, "in", axis=self.axis, flat=self.flat)
+        module = module_at(model, self.path)
+        return layout_of(model, module, self.path, "in", axis=self.axis, flat=self.flat)
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
@@ -212,7 +212,8 @@ class ResidMid:
     ) -> list[Handle]:
         """Hook the norm's input and the block's output."""
         change: list[Tensor] = []
-        layout = layout_of(model, self.path, "in", axis=-1, flat=self.flat)
+        norm, block = module_at(model, self.path), module_at(model, self.block)
+        layout = layout_of(model, norm, self.path, "in", axis=-1, flat=self.flat)
 
         def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(module, args, kwargs, where=self.path)
@@ -230,7 +231,6 @@ class ResidMid:
             tensor = pick(output, None, where=self.block)
             return put(output, None, tensor + change.pop().to(tensor.device))
 
-        norm, block = module_at(model, self.path), module_at(model, self.block)
         return [
             norm.register_forward_pre_hook(before_norm, with_kwargs=True),
             # First, so that whoever reads the block's output sees the changed stream.

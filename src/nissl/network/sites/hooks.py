@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError
 from nissl.network.sites.layout import following_axes
@@ -104,8 +104,9 @@ def visiting(
                 fired.shared[site.name] = [p for p in several if p != path]
             counted = _counted(site, visit, fired, caller)
             handles += site.hook_point.attach(model, counted, batch)
-            if hasattr(site.hook_point, "layout"):
-                layouts.append(site.hook_point.layout(model))
+            point: Any = site.hook_point
+            if getattr(point, "axis", 0) is None:
+                layouts.append(point.layout(model))
         with following_axes(model, layouts):
             yield fired
     finally:

@@ -45,6 +45,7 @@ _known: WeakKeyDictionary[nn.Module, dict[Any, Any]] = WeakKeyDictionary()
 
 def layout_of(
     model: nn.Module,
+    module: nn.Module,
     path: str,
     point: int | str | None = None,
     *,
@@ -57,8 +58,10 @@ def layout_of(
     ----------
     model : nn.Module
         The whole model.
+    module : nn.Module
+        The module.
     path : str
-        Path of the module.
+        Its path.
     point : int, str or None
         Which item of what it returns, or "in" for what it is given.
     axis : int, optional
@@ -71,7 +74,6 @@ def layout_of(
     Layout
         The same each time, so that what is seen of it holds.
     """
-    module = model.get_submodule(path)
     known = _known.setdefault(model, {})
     key = path, point, axis, flat, type(module)
     if key not in known:
