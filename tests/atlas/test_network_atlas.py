@@ -17,6 +17,7 @@ from nissl.atlas.tables import BIGRAMS, EXAMPLES, NETWORK_UNITS, TOKENS, UNITS
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
+from nissl.recording import as_recording
 
 TOKEN, PAIR, POSITION, LANGUAGE, DEAD, BROKEN, NOISE = 0, 1, 2, 3, 4, 5, 6
 WORD, FIRST, SECOND = 7, 11, 12
@@ -346,3 +347,20 @@ def _same(one: Path, other: Path) -> None:
             a, b = (t[t["rank"] == 1].reset_index(drop=True) for t in (a, b))
             a, b = (t[t["q"] < 0.05].reset_index(drop=True) for t in (a, b))
         pd.testing.assert_frame_equal(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_an_atlas_over_one_of_another_kind_keeps_nothing_of_it(tmp_path):
+    """The reference is the same atlas in an empty folder; ours is of what was there, and stays."""
+    from nissl.atlas import make_atlas
+
+    rng = np.random.default_rng(0)
+    rec = as_recording(rng.standard_normal((40, 3)), samples={"side": ["l", "r"] * 20})
+    kinds = {"network": (Network(Planted()), texts()), "recording": (rec, None)}
+    more = {"network": {"sites": "neurons"}, "recording": {}}
+    for first, then in (("network", "recording"), ("recording", "network")):
+        over, fresh = tmp_path / f"{first}-over", tmp_path / f"{first}-fresh"
+        make_atlas(*kinds[first], out=over, progress=False, **more[first])
+        (over / "notes.txt").write_text("mine")
+        for out in (over, fresh):
+            make_atlas(*kinds[then], out=out, progress=False, **more[then])
+        assert {p.name for p in over.iterdir()} == {p.name for p in fresh.iterdir()} | {"notes.txt"}

@@ -174,6 +174,8 @@ def _write(
 
     import zarr
 
+    from nissl.atlas.writer import put_in_place
+
     partial = out / "atlas.partial"
     with _writing(out):
         shutil.rmtree(partial, ignore_errors=True)
@@ -184,12 +186,7 @@ def _write(
         for name, array in zip(("histogram", "edges"), histogram, strict=True):
             arrays.create_array(name, data=array)
         (partial / "atlas.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
-        # A folder without atlas.json is no atlas: it goes first and comes last.
-        (out / "atlas.json").unlink(missing_ok=True)
-        shutil.rmtree(out / "arrays.zarr", ignore_errors=True)
-        for made in sorted(partial.iterdir(), key=lambda path: path.name == "atlas.json"):
-            made.rename(out / made.name)
-        partial.rmdir()
+        put_in_place(partial, out)
 
 
 @contextmanager

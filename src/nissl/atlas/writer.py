@@ -27,6 +27,20 @@ __all__ = ["AtlasWriter", "versions"]
 Array = NDArray[Any]
 
 
+#: All that an atlas of any kind may have in its folder.
+FILES = (
+    "atlas.json",
+    "index.html",
+    "units.parquet",
+    "examples.parquet",
+    "tokens.parquet",
+    "bigrams.parquet",
+    "tuning.parquet",
+    "vocabulary.json",
+    "arrays.zarr",
+)
+
+
 class AtlasWriter:
     """A folder that becomes an atlas when everything is in it.
 
@@ -199,14 +213,7 @@ class AtlasWriter:
 
     def _put_in_place(self) -> None:
         try:
-            # A folder without atlas.json is no atlas: it goes first and comes last.
-            (self.out / "atlas.json").unlink(missing_ok=True)
-            for made in sorted(self.partial.iterdir(), key=lambda p: p.name == "atlas.json"):
-                target = self.out / made.name
-                if target.is_dir():
-                    shutil.rmtree(target)
-                made.replace(target)
-            self.partial.rmdir()
+            put_in_place(self.partial, self.out)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -216,6 +223,29 @@ class AtlasWriter:
             where=str(self.out),
             do="make room, or give --out a folder that you may write",
         )
+
+
+def put_in_place(partial: Path, out: Path) -> None:
+    """Make a folder the atlas that was written into another one, and nothing of an older atlas.
+
+    Parameters
+    ----------
+    partial : Path
+        What was written; it is gone afterwards.
+    out : Path
+        The folder. An older atlas may be of another kind, with tables that this one has not.
+    """
+    # A folder without atlas.json is no atlas: it goes first and comes last.
+    (out / "atlas.json").unlink(missing_ok=True)
+    for name in FILES:
+        path = out / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for made in sorted(partial.iterdir(), key=lambda path: path.name == "atlas.json"):
+        made.replace(out / made.name)
+    partial.rmdir()
 
 
 def versions() -> dict[str, str]:

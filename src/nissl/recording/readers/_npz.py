@@ -45,7 +45,7 @@ def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             _require_size(path, file, path.stat().st_size)
-        return {"values": np.load(path, allow_pickle=False)}, []
+        return {"values": _require_text(path, path.name, np.load(path, allow_pickle=False))}, []
     arrays: Arrays = {}
     pickled: list[str] = []
     with zipfile.ZipFile(path) as archive:
@@ -60,10 +60,20 @@ def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
                 pickled.append(name)
                 continue
             with archive.open(member) as file:
-                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                array = np.lib.format.read_array(file, allow_pickle=False)
+                arrays[name] = _require_text(path, name, array)
                 if file.read(1):  # the checksum is compared at the end only
                     raise damaged(path, "npz", f"'{name}' is longer than it states")
     return arrays, pickled
+
+
+def _require_text(path: Path, name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Refuse an array of words that hold numbers of no character: Python ends at them."""
+    if array.dtype.kind == "U" and array.size:
+        characters = np.frombuffer(array.tobytes(), array.dtype.byteorder + "u4")
+        if characters.max(initial=0) > 0x10FFFF:
+            raise damaged(path, "npz", f"'{name}' holds what is no text")
+    return array
 
 
 def _require_size(path: Path, file: IO[bytes], there: int) -> np.dtype[Any]:

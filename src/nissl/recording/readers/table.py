@@ -86,6 +86,20 @@ def read_table(
     """
     path = existing(path)
     named = [samples] if isinstance(samples, str) else list(samples)
+    with reading(path, path.suffix[1:].lower()):
+        return _read(path, named, units, values, quantity, header, sep, bin)
+
+
+def _read(
+    path: Path,
+    named: list[str],
+    units: Any,
+    values: str | None,
+    quantity: str,
+    header: bool | None,
+    sep: str | None,
+    bin: float,
+) -> Recording:
     if path.suffix.lower() in (".npz", ".npy"):
         return _from_arrays(path, named, units, values, quantity, bin)
     if values is not None:
