@@ -18,7 +18,11 @@ from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.batch import Batch, encoder_path, watch_batch
 from nissl.network.sites.hook_points import module_at
 from nissl.network.sites.hooks import Fired, visiting
-from nissl.network.sites.modes import guard_recomputation, is_recomputed
+from nissl.network.sites.modes import (
+    guard_recomputation,
+    is_recomputed,
+    turn,
+)
 from nissl.network.sites.site import Site, body_path
 
 if TYPE_CHECKING:
@@ -71,8 +75,9 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
     refuse_compiled(net.model)
     bound = [e.bind(net) if hasattr(e, "bind") else e for e in given]
     block = Block(net, [e for e in bound if not isinstance(e, WeightEdit)], given)
-    before = len(net.editing)
     with ExitStack() as stack:
+        stack.enter_context(turn(net.model, edit=True))
+        stack.enter_context(_not_copied(net.model))
         for edit in bound:
             if isinstance(edit, WeightEdit):
                 stack.enter_context(edit.applied(net))
@@ -80,17 +85,44 @@ def editing(net: BaseNetwork, *edits: Any) -> Iterator[None]:
         for module in dict.fromkeys((net.model, inner_model(net.model)[1], net.body)):
             stack.callback(module.register_forward_hook(block.end).remove)
         fired = stack.enter_context(visiting(net.model, block.visits(), batch=lambda: block.batch))
-        net.editing += [site for site, _ in block.visits()]
+        mine = [site for site, _ in block.visits()]
+        net.editing += mine
         net.edit_blocks.append(block)
         try:
             yield
             block.require(fired)
         finally:
-            del net.editing[before:]
+            for site in mine:  # blocks may be left in another order
+                net.editing.remove(site)
             net.edit_blocks.remove(block)
             if block.recomputed:
                 paths = [site.hook_point.path for site in block.recomputed]
                 guard_recomputation([module_at(net.model, path) for path in paths], repr(block))
+
+
+class _Edited:
+    """Lies in a model while it is edited: a copy would keep the edit for ever."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise NisslError(
+            "the model is under an edit, which its copy would keep for ever",
+            do="copy it outside of the block, and edit the copy",
+        )
+
+    def __reduce__(self) -> Any:
+        return self.__deepcopy__(None)
+
+
+@contextmanager
+def _not_copied(model: nn.Module) -> Iterator[None]:
+    blocks = model.__dict__.setdefault("_nissl_edited", [])
+    blocks.append(_Edited())
+    try:
+        yield
+    finally:
+        blocks.pop()
+        if not blocks:
+            model.__dict__.pop("_nissl_edited", None)
 
 
 class Block:

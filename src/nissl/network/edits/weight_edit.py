@@ -83,10 +83,22 @@ class WeightEdit:
                     f"the change has shape {tuple(new.shape)}, the parameter {tuple(saved.shape)}",
                     where=self.parameter,
                 )
+        # Blocks may be left in another order than they were entered: what the one below found is
+        # then what the one above puts back.
+        above: list[tuple[WeightEdit, list[Tensor]]]
+        above = net.changed_weights.setdefault(id(parameter), [])
+        mine = (self, [saved])
+        above.append(mine)
         try:
             with torch.no_grad():
                 parameter.copy_(new)
             yield
         finally:
+            place = next(i for i, other in enumerate(above) if other is mine)
+            del above[place]
             with torch.no_grad():
-                parameter.copy_(saved)
+                parameter.copy_(mine[1][0])
+                for edit, kept in above[place:]:
+                    kept[0] = parameter.detach().clone()
+                    change = edit.change
+                    parameter.copy_(change(kept[0].clone()) if callable(change) else change)

@@ -16,7 +16,7 @@ from nissl.network.run.early_stop import needs_head, stopping
 from nissl.network.run.padding import filler_of, padded_positions, require_mask
 from nissl.network.sites.arguments import names_of
 from nissl.network.sites.batch import encoder_path
-from nissl.network.sites.modes import evaluated
+from nissl.network.sites.modes import evaluated, turn
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -200,7 +200,7 @@ def call_model(
     module = net.model if whole else net.body
     try:
         with (
-            evaluated(net.model) if net.model.training else nullcontext(),
+            evaluated(net.model) if net.model.training else turn(net.model),
             nullcontext() if sites is None else stopping(net, sites),
         ):
             return module(*call.args, **call.kwargs)

@@ -83,6 +83,8 @@ class BaseNetwork:
         self.editing: list[Site] = []
         # The edit blocks in force, outermost first, which caches of keys and values remember.
         self.edit_blocks: list[Any] = []
+        # The changes of each weight in force, by the parameter's id, outermost first.
+        self.changed_weights: dict[int, list[Any]] = {}
         # How many tokens of each item are the prompt, while `generate` tells it.
         self.prompt_lengths: list[Tensor] = []
 

@@ -7,6 +7,7 @@ the model, in generation with a cache, and with padding on either side.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ import torch
 
 from nissl.network.sites.arguments import bound, inner_model, names_of
 from nissl.network.sites.layout import reads_time_first
+from nissl.network.sites.modes import refuse_other_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +116,10 @@ def watch_batch(
     if encoder is not None:
         watched[model.get_submodule(encoder)] = None
 
+    owner = threading.get_ident()
+
     def before(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        refuse_other_threads(owner)
         if not inside:
             given = bound(module, args, kwargs)
             sided = encoder is not None and module in (model, inner, body)
