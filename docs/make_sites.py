@@ -56,6 +56,15 @@ Any module path is a site as well: `layer3.0.conv2` is the output of that module
 `layer3.0.conv2:in` what it is given, and `lstm:0` an item of what it returns. In a convolution
 map a unit is a channel and a sample is a place in an image.
 
+Where items and units lie follows from the kind of module and its flags (`batch_first`), and for a
+module that only passes a tensor on, such as a nonlinearity, from how the tensor was made. Where it
+cannot be told, that is an error, and `net.set_unit_axis(site, axis)` says it. A module shared by
+several places is told by the place; one called several times there is read as several calls, and
+edited at each. Sites of an encoder-decoder are read at the tokens of their own side; what its
+decoder reads is given as `decoder_input_ids`. Projections wrapped by adapters (LoRA) have the heads
+and the weights of what the wrapped modules add. `run`, `record` and `generate` read a model as it
+is used, without dropout, whatever mode it is in.
+
 Every tensor has the shape (batch, position, width). These identities hold, and are tested on
 every architecture: the output matrix times `mlp.neurons`, and its bias, is `mlp.out` before any
 post-norm; `resid_pre + attn.out = resid_mid`; `resid_mid + mlp.out = resid_post`; the
