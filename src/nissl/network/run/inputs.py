@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from nissl.errors import NisslError
 from nissl.network.run.calls import Call
+from nissl.network.run.long_text import encode
 from nissl.recording.labels import as_column
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def _ids(net: BaseNetwork, item: Any, number: int, *, reply: bool = False) -> Id
     if isinstance(item, str):
         if not item.strip():
             raise NisslError("the text is empty", where=where, do="leave it out")
-        ids = net.require_tokenizer().encode(item, add_special_tokens=False, verbose=False)
+        ids = encode(net.require_tokenizer(), item)
     elif _is_chat(item):
         tokenizer = net.require_tokenizer()
         if not getattr(tokenizer, "chat_template", None):
@@ -218,7 +219,7 @@ def _ids(net: BaseNetwork, item: Any, number: int, *, reply: bool = False) -> Id
         raise NisslError(
             f"{item!r:.60} is neither text nor token ids", where=where, do="leave it out"
         )
-    array = array.astype(np.int64)
+    array = array.astype(np.int64, copy=False)
     if array.ndim != 1 or not len(array):
         raise NisslError(
             f"token ids have shape {array.shape}", where=where, do="give a list of ids"
