@@ -82,7 +82,7 @@ def eta_squared(rec: Recording, plan: TuningPlan, units: slice, n: int, *, seed:
     >>> eta_squared(rec, plan_tuning(rec)[0][0], slice(None), 3, seed=0).eta2.tolist()
     [1.0]
     """
-    values = _observations(rec, plan, units)
+    values = observations(rec, plan, units)
     finite = np.isfinite(values)
     # Rates start at zero; other activity has a level of its own, which says nothing.
     offset = _mean(values, finite) if rec.attrs.get("quantity") == "spikes" else 0.0
@@ -167,8 +167,32 @@ def _draws(plan: TuningPlan, n: int, seed: int) -> Iterator[NDArray[np.int32]]:
         )
 
 
-def _observations(rec: Recording, plan: TuningPlan, units: slice) -> Array:
-    """Return the mean activity of each observation, (n_observations, n_units)."""
+def observations(rec: Recording, plan: TuningPlan, units: slice) -> Array:
+    """Return the mean activity of each observation.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        The recording.
+    plan : TuningPlan
+        Which samples are an observation.
+    units : slice
+        The units.
+
+    Returns
+    -------
+    array of float64, shape (n_observations, n_units)
+        NaN where nothing finite was observed.
+
+    Examples
+    --------
+    >>> from nissl.atlas.tuning_plan import plan_tuning
+    >>> from nissl.recording import as_recording
+    >>> side = np.tile([0, 1], 10)
+    >>> rec = as_recording(side[:, None] * 1.0, samples={"trial": range(20), "side": side})
+    >>> observations(rec, plan_tuning(rec)[0][0], slice(None)).shape
+    (20, 1)
+    """
     values = np.asarray(rec[:, units].values)[plan.rows].astype(np.float64)
     if len(plan.codes) == len(values):
         return np.where(np.isfinite(values), values, np.nan)

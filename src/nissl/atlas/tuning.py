@@ -143,6 +143,8 @@ def tuning(
     if n_permutations < 19:
         raise NisslError(f"{n_permutations} draws cannot give a p of 0.05", do="give 999 or more")
     plans, skipped = plan_tuning(rec, labels=labels, exchange=exchange, n_bins=n_bins)
+    plans, short = _stationary(rec, plans)
+    skipped |= short
     tables: list[pd.DataFrame] = []
     extremity: list[NDArray[np.floating[Any]]] = []
     maxima = np.full(n_permutations, -np.inf)
@@ -180,6 +182,27 @@ def tuning(
         "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
     }
     return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
+
+
+def _stationary(
+    rec: Recording, plans: list[TuningPlan]
+) -> tuple[list[TuningPlan], dict[str, str]]:
+    """Return the plans whose shifts keep their level, and why others do not."""
+    from nissl.atlas.eta_squared import observations
+    from nissl.statistics import CircularShift, NotExchangeable
+    from nissl.statistics.exchangeability import require_stationary
+
+    kept, short = [], {}
+    some = slice(0, 64)
+    for plan in plans:
+        try:
+            if isinstance(plan.null, CircularShift):
+                values = observations(rec, plan, some)
+                require_stationary(values, plan.codes, exchange=plan.within, where=plan.name)
+            kept.append(plan)
+        except NotExchangeable as error:
+            short[plan.name] = error.what
+    return kept, short
 
 
 def _batches(rec: Recording, plan: TuningPlan, n: int, batch_size: int | None) -> Iterator[slice]:
