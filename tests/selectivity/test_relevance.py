@@ -42,7 +42,7 @@ def test_planted_neurons_are_found_and_matter():
     )
     hurt = ablation_effect(
         net,
-        {"here": top.units[:6]},
+        {"here": top.units[:8]},
         on=tested,
         labels="collection",
         units=units,

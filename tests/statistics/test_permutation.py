@@ -1,4 +1,4 @@
-from itertools import permutations, product
+from itertools import combinations, permutations, product
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from nissl.statistics import (
     Test,
     permutation,
     permutation_test,
+    scores,
 )
 
 
@@ -334,6 +335,44 @@ def test_no_p_is_below_one_in_the_labellings(tail, score, alternative, least):
         found = quiet(x, labels, score=score, test=test).table
         assert found["p"].min() >= least - 1e-12
         assert correction is None or (found["q"] >= found["p"]).all()
+
+
+@pytest.mark.parametrize("score", ["average_precision", "auroc", "spearman", "mean_difference"])
+def test_ranks_do_not_depend_on_the_seed(score):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3 == 0
+    y = labels + 0.01 * rng.random(60) if score == "spearman" else labels
+    # All separate the labels perfectly, by gaps that differ; 500 more tell nothing.
+    x = rng.standard_normal((60, 540))
+    gap = rng.permutation(np.linspace(9, 40, 40))
+    x[:, :40] = np.where(labels[:, None], gap, 0) + rng.random((60, 40))
+    if score == "spearman":
+        x[:, :40] = np.argsort(np.argsort(y))[:, None] ** np.linspace(1, 4, 40)
+    found = [
+        quiet(x, y, score=score, test=None if s is None else Test(n_permutations=200, seed=s))
+        for s in (None, 0, 1, 2)
+    ]
+    tops = [f.top(60).units for f in found]
+    assert tops[0] == tops[1] == tops[2] == tops[3]
+    assert found[1].significant().top(20).units == tops[0][:20]
+    if score == "spearman":
+        r = np.abs([stats.pearsonr(x[:, k], stats.rankdata(y))[0] for k in range(40)])
+    else:
+        d = [STATISTICS["cohens_d"](x[:, k], labels.astype(int)) for k in range(40)]
+        r = gap if score == "mean_difference" else np.array(d)
+    if score != "mean_difference":
+        assert tops[0][:40] == [f"unit[{k}]" for k in np.argsort(-r)]
+
+
+def test_average_precision_by_chance_is_the_mean_over_all_orders():
+    from sklearn.metrics import average_precision_score
+
+    for n, k in ((5, 2), (6, 1), (4, 4)):
+        every = [
+            average_precision_score(np.isin(np.arange(n), chosen), -np.arange(n))
+            for chosen in combinations(range(n), k)
+        ]
+        assert scores.average_precision_by_chance(n, k) == pytest.approx(np.mean(every))
 
 
 def test_a_circular_shift_makes_no_more_draws_than_it_has_shifts():

@@ -184,9 +184,7 @@ def tuning(
     return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
 
 
-def _stationary(
-    rec: Recording, plans: list[TuningPlan]
-) -> tuple[list[TuningPlan], dict[str, str]]:
+def _stationary(rec: Recording, plans: list[TuningPlan]) -> tuple[list[TuningPlan], dict[str, str]]:
     """Return the plans whose shifts keep their level, and why others do not."""
     from nissl.atlas.eta_squared import observations
     from nissl.statistics import CircularShift, NotExchangeable

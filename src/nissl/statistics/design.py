@@ -224,6 +224,10 @@ class Design:
                 about["label"] = np.unique(self.labels)[label]
             parts.append(pd.DataFrame({**about, **columns}))
         table = pd.concat(parts, ignore_index=True)
+        far, tie = (np.asarray(table.pop(name)) for name in ("far", "tie"))
+        rank = np.empty(len(table), np.int64)
+        rank[np.lexsort((-tie, -np.round(far, 9)))] = np.arange(1, len(table) + 1)
+        table["rank"] = rank
         if test is None:
             return table
         extremity = np.asarray(table.pop("extremity"))

@@ -42,6 +42,7 @@ _NOT_SCORES = {
     "high",
     "tail",
     "note",
+    "rank",
 }
 
 
@@ -150,7 +151,8 @@ class Finding:
                 where=self.method,
                 do="give the method a test with a correction",
             )
-        return self._with(self.table[self.table["q"] <= q].sort_values("q", kind="stable"))
+        found = self.table[self.table["q"] <= q]
+        return self._with(found.sort_values(["q", *self._rank()], kind="stable"))
 
     def top(self, n: int, by: str | None = None) -> Finding:
         """Return the `n` rows that rank highest.
@@ -160,8 +162,8 @@ class Finding:
         n : int
             How many rows at most.
         by : str, optional
-            A numeric column, largest first. By default the size of the effect whatever its sign,
-            or the score where there is no effect.
+            A numeric column, largest first. By default the column ``rank``, which does not depend
+            on draws; where there is none, the size of the effect whatever its sign, or the score.
 
         Returns
         -------
@@ -175,7 +177,9 @@ class Finding:
         """
         if by is not None and by not in self.table:
             raise UnknownName("column", by, [str(c) for c in self.table.columns])
-        if by is None:
+        if by is None and self._rank():
+            key = np.asarray(self.table["rank"], dtype=float)
+        elif by is None:
             column = self.table["effect" if "effect" in self.table else self.score]
             key = -np.abs(np.asarray(column, dtype=float))
         else:
@@ -334,6 +338,10 @@ class Finding:
         about = ", ".join(f"{k} {v}" for k, v in self.provenance.items())
         table = self.top(10).table.to_html(index=False, float_format=lambda v: f"{v:.4g}")
         return f"<p>{escape(repr(self))}<br><small>{escape(about)}</small></p>{table}"
+
+    def _rank(self) -> list[str]:
+        """Return the column of ranks, where there is one and it is of the whole table."""
+        return ["rank"] if "rank" in self.table and self.table["rank"].is_unique else []
 
     def _with(self, table: pd.DataFrame) -> Finding:
         return Finding(

@@ -70,7 +70,9 @@ def permutation_test(
     -------
     Finding
         One row for each unit (and label): score, effect (score less null mean), null mean and
-        deviation, p, q, tail, note. Units that do not vary or hold NaN have p = 1 and a note.
+        deviation, p, q, tail, note, rank (1 is the score furthest from none; of equal scores the
+        one whose groups lie furthest apart; the draws have no say in it). Units that do not vary
+        or hold NaN have p = 1 and a note.
 
     Raises
     ------
@@ -120,7 +122,8 @@ def permutation_test(
             scored = kernel(x)
             for k, label in enumerate(data.tested):
                 made = scored(drawn, label)
-                row = {name: np.where(note == NOT_FINITE, np.nan, made[0])}
+                order = _order(made[0], x, note, data, drawn, label, name, sided)
+                row = {name: np.where(note == NOT_FINITE, np.nan, made[0]), **order}
                 if test is None:
                     row["note"] = note
                 else:
@@ -174,6 +177,35 @@ def _kernel(
         score,
         "two-sided",
     )
+
+
+def _order(
+    observed: Array,
+    x: Array,
+    note: NDArray[np.str_],
+    data: Design,
+    drawn: NDArray[Any],
+    label: Any,
+    name: str,
+    alternative: str,
+) -> dict[str, Array]:
+    """Return by what rows are ranked: how far a score is from none, and, for ties, a separation.
+
+    Neither depends on the draws: of scores that cannot rise any further, as the average precision
+    of a unit that tells a label perfectly, effects differ by the noise of their null means alone.
+    """
+    form = scores.LINEAR.get(name)
+    none = form.none if form is not None else 0.0
+    if name == "average_precision":
+        chosen = data.of_samples(drawn[:1])[0] == label
+        none = scores.average_precision_by_chance(len(chosen), int(chosen.sum()))
+    far = observed - none
+    far = {"two-sided": np.abs(far), "greater": far, "less": -far}[alternative]
+    group = data.group if data.aggregated else None
+    apart = scores.LINEAR["correlation" if label is None else "cohens_d"]
+    tie = np.abs(scores.linear_scores(apart, x, drawn[:1], label, group=group)[0])
+    untested = (note != "") | ~np.isfinite(far)
+    return {"far": np.where(untested, -np.inf, far), "tie": np.where(untested, 0.0, tie)}
 
 
 def _options(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 __all__ = [
     "LINEAR",
     "LinearScore",
+    "average_precision_by_chance",
     "average_precisions",
     "linear_scores",
     "ranked_scores",
@@ -243,6 +244,30 @@ def average_precisions(
     which = np.nonzero(chosen)[1].astype(np.int32)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return np.asarray(average_precision_of_draws(*orders, which, starts))
+
+
+def average_precision_by_chance(n: int, n_positive: int) -> float:
+    """Return the mean average precision of samples in random order.
+
+    Parameters
+    ----------
+    n, n_positive : int
+        How many samples, and how many of them are to be retrieved.
+
+    Returns
+    -------
+    float
+        Exact; a little above the share of positives.
+
+    Examples
+    --------
+    >>> average_precision_by_chance(2, 1)
+    0.75
+    """
+    if n < 2 or not n_positive:
+        return float(n_positive > 0)
+    places = np.arange(1, n + 1)
+    return float(np.mean((1 + (places - 1) * (n_positive - 1) / (n - 1)) / places))
 
 
 def slow_scores(
