@@ -1,5 +1,7 @@
 """EEG files written here come back channel by channel; MNE is the judge of the values."""
 
+import struct
+
 import numpy as np
 import pytest
 
@@ -56,6 +58,25 @@ def write_edf(path, data, *, units=("uV", "uV"), onsets=None, notes=()):
             body += told.encode().ljust(60, b"\0")
     header = "".join(text.ljust(wide) for text, wide in fields).encode("latin-1")
     path.write_bytes(header + body)
+    return path
+
+
+def write_gdf(path, data, units):
+    """Write channels of several rates as GDF 1.25, in records of a second."""
+    n, n_records = len(data), 5
+    records = [np.reshape(channel, (n_records, -1)).astype("<i2") for channel in data]
+    head = b"GDF 1.25" + b"X".ljust(160) + b"2020010100000000" + struct.pack("<q", 256 * (n + 1))
+    head += bytes(44) + struct.pack("<qIII", n_records, 1, 1, n)
+    each = [
+        [name.encode().ljust(16) for name in ("Fz", "Cz", "SpO2")[:n]], [b" " * 80] * n,
+        [unit.encode().ljust(8) for unit in units], [struct.pack("<d", -100)] * n,
+        [struct.pack("<d", 100)] * n, [struct.pack("<q", -32768)] * n,
+        [struct.pack("<q", 32767)] * n, [b" " * 80] * n,
+        [struct.pack("<i", r.shape[1]) for r in records], [struct.pack("<i", 3)] * n,
+        [bytes(32)] * n,
+    ]  # fmt: skip
+    body = b"".join(channel[i].tobytes() for i in range(n_records) for channel in records)
+    path.write_bytes(head + b"".join(b"".join(field) for field in each) + body + bytes(8))
     return path
 
 
@@ -238,6 +259,22 @@ def test_channels_are_in_the_unit_that_is_said(tmp_path, suffix, unit, measured_
     assert rec["measured_in"].values.tolist() == [measured_in]
     stated = (data[0] + top) * 200 / (2 * top - 1) - 100
     np.testing.assert_allclose(rec[:, 0], stated * factor, atol=1e-9 * factor)
+
+
+@pytest.mark.parametrize(
+    ("unit", "measured_in", "factor"),
+    [("uV", "V", 1e-6), ("mV", "V", 1e-3), ("nV", "V", 1e-9), ("%", "%", 1), ("", "", 1)],
+)
+def test_gdf_has_its_units_and_one_rate(tmp_path, unit, measured_in, factor):
+    fast, slow = np.arange(500) * 10, np.arange(5) * 1000
+    path = write_gdf(tmp_path / "s.gdf", [fast, slow], [unit, "uV"])
+    with pytest.raises(NisslError, match="100 Hz: Fz; 1 Hz: Cz"):
+        read_file(path)
+    rec = read_file(path, channels="Fz")
+    assert rec["measured_in"].values.tolist() == [measured_in]
+    np.testing.assert_allclose(rec[:, 0], ((fast + 32768) * 200 / 65535 - 100) * factor)
+    with pytest.raises(NisslError, match="1 Hz cannot be read at their own rate"):
+        read_file(path, channels="Cz")
 
 
 def test_what_mne_knows_of_channels_and_trials_is_kept():

@@ -130,8 +130,14 @@ def _open(mne: Any, path: Path, channels: Any) -> tuple[Any, Any, Any]:
         extra = raw._raw_extras[0]
         seconds = float(np.divide(*extra["record_length"]))
         per_record = np.asarray(extra["n_samps"])[np.asarray(extra["sel"])]
-        rates = [n / seconds for n in per_record]
-        if only := one_rate(path, list(zip(raw.ch_names, rates, strict=False)), channels):
+        rates = dict(zip(raw.ch_names, (n / seconds for n in per_record), strict=False))
+        if only := one_rate(path, list(rates.items()), channels):
+            if not np.isclose(rates[only[0]], max(rates.values())):
+                raise NisslError(
+                    f"of a GDF, channels of {rates[only[0]]:g} Hz cannot be read at their own rate",
+                    where=str(path),
+                    do=f"export them as EDF, or read those of {max(rates.values()):g} Hz",
+                )
             raw = mne.io.read_raw_gdf(path, include=only, preload=False, verbose="warning")
     return raw, None, None
 
@@ -270,7 +276,7 @@ def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> tuple[dict[st
     place[~np.isfinite(place).all(axis=1) | (place == 0).all(axis=1)] = np.nan
     names = [source.ch_names[i] for i in kept]
     written = _written_units(source)
-    by_mne = BY_MNE_IN_BRAINVISION if "BrainVision" in type(source).__name__ else BY_MNE
+    by_mne = _brought_by_mne(source)
     measured, factors = [], np.ones(len(names))
     for i, (name, channel) in enumerate(zip(names, channels, strict=True)):
         unit, factor = MEASURED_IN.get(int(channel["unit"]), ""), 1.0
@@ -290,6 +296,16 @@ def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> tuple[dict[st
         **dict(zip("xyz", place.T, strict=True)),
     }
     return columns, factors
+
+
+def _brought_by_mne(source: Any) -> dict[str, float]:
+    """Return the units that MNE brings to SI in this format, with their factors."""
+    kind = type(source).__name__
+    if kind == "RawGDF":
+        with Path(source.filenames[0]).open("rb") as file:
+            first = file.read(5)[4:] == b"1"
+        return {"uV": 1e-6} if first else {"uV": 1e-6, "mV": 1e-3}
+    return BY_MNE_IN_BRAINVISION if kind == "RawBrainVision" else BY_MNE
 
 
 def _written_units(source: Any) -> dict[str, str]:
