@@ -67,16 +67,24 @@ def gunzip(path: Path, kind: str, keep: int = 0) -> bytes:
 
     The checksum stands behind the last byte, where a reader that stops early never looks.
     """
-    parts, n = [], 0
+    parts = [part[: max(0, keep - n)] for n, part in _gunzipping(path, kind)]
+    return b"".join(parts)
+
+
+def gunzipped(path: Path, kind: str) -> int:
+    """Return how many bytes a gzip file holds, its checksum compared; none of them is kept."""
+    return sum(len(part) for _, part in _gunzipping(path, kind))
+
+
+def _gunzipping(path: Path, kind: str) -> Iterator[tuple[int, bytes]]:
+    n = 0
     try:
         with gzip.open(path, "rb") as file:
             while part := file.read(1 << 22):
-                if n < keep:
-                    parts.append(part[: keep - n])
+                yield n, part
                 n += len(part)
     except (OSError, EOFError, zlib.error) as error:
         raise damaged(path, kind, str(error)) from error
-    return b"".join(parts)
 
 
 def damaged(path: Path, kind: str, why: str) -> NisslError:

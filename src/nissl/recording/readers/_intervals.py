@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from nissl.errors import NisslError
 from nissl.recording._times import interval_columns, reaching
+from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column
+
+
+def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """Return all of a dataset as an array, if it fits: a packed file may state any size."""
+    size = math.prod(getattr(data, "shape", None) or (len(data),)) * 8
+    require_memory(2 * size, "a column of the file", do="read a part of it with pynwb")
+    return np.asarray(data[:], dtype=dtype)
 
 
 def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:
@@ -53,9 +62,9 @@ def _cell(cell: Any) -> str | float | int | bool | None:
 
 def interval_table(table: Any, name: str) -> dict[str, np.ndarray[Any, Any]]:
     """Return a table of intervals as columns ``start``, ``stop``, the row's id, and the others."""
-    start, stop = np.asarray(table["start_time"][:]), np.asarray(table["stop_time"][:])
+    start, stop = (array_of(table[side].data) for side in ("start_time", "stop_time"))
     columns = table_columns(table, leave=("start_time", "stop_time", "timeseries"))
-    ids = np.asarray(table.id[:])
+    ids = array_of(table.id)
     own = {"start": start, "stop": stop, singular(name): ids}
     return own | apart(columns, own, "interval")
 

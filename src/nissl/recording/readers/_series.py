@@ -12,6 +12,7 @@ from nissl.errors import NisslError
 from nissl.recording._times import reaching
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import as_variable
+from nissl.recording.readers._intervals import array_of
 
 
 def is_behaviour(series: Any, pynwb: Any) -> bool:
@@ -35,7 +36,7 @@ def types(thing: Any) -> list[str]:
 def times_of(series: Any) -> np.ndarray[Any, Any]:
     """Return the time of every sample of a series, in seconds."""
     if series.timestamps is not None:
-        return np.asarray(series.timestamps[:], dtype=np.float64)
+        return array_of(series.timestamps, dtype=np.float64)
     first = 0.0 if series.starting_time is None else float(series.starting_time)
     return first + np.arange(_length(series)) / float(series.rate)
 
@@ -79,7 +80,7 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     if values.dtype.kind in "iub":
         values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
     if channels is not None:
-        values = values * np.asarray(channels[:], dtype=values.dtype)
+        values = values * array_of(channels, dtype=values.dtype)
     return np.asarray(values * scale + offset, dtype=values.dtype)
 
 
@@ -106,7 +107,7 @@ def behaviour_columns(
         if kind == "events":
             found[free(last, series)] = _counted(times, times_of(series), bin)
             continue
-        data = np.asarray(series.data[:], dtype=np.float64) * float(series.conversion)
+        data = array_of(series.data, dtype=np.float64) * float(series.conversion)
         data += float(getattr(series, "offset", 0.0) or 0.0)
         data = data[:, None] if data.ndim == 1 else data
         ends = ["xyz"[i] if data.shape[1] <= 3 else str(i) for i in range(data.shape[1])]
@@ -139,7 +140,7 @@ def _kind(series: Any) -> str:
         return "continuous"
     # Whole numbers that no factor turns into a measure are codes, or ticks, which holding keeps.
     scaled = float(series.conversion) != 1.0 or bool(getattr(series, "offset", 0.0))
-    data = np.asarray(series.data[:])
+    data = array_of(series.data)
     whole = data.dtype.kind in "iub" or bool((data[np.isfinite(data)] % 1 == 0).all())
     return "states" if whole and not scaled else "continuous"
 

@@ -15,7 +15,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column
 from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
-from nissl.recording.readers._files import damaged, existing, gunzip, library, reading
+from nissl.recording.readers._files import damaged, existing, gunzipped, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
@@ -359,7 +359,7 @@ def _tags_are_whole(path: Path) -> None:
     """Refuse a FIF whose chain of tags breaks off or runs in a circle: MNE would read on."""
     packed = path.suffix.lower() == ".gz"
     if packed:
-        gunzip(path, "FIF")
+        gunzipped(path, "FIF")
     opener: Any = gzip.open if packed else open
     tags: dict[int, bytes] = {}
     listed = b""

@@ -14,6 +14,7 @@ from nissl.recording._times import interval_columns, reaching
 from nissl.recording.labels import apart, as_variable
 from nissl.recording.readers._files import existing, library, reading
 from nissl.recording.readers._intervals import (
+    array_of,
     disjoint,
     interval_of,
     interval_table,
@@ -215,7 +216,7 @@ def _chosen_intervals(
 def _binned_units(
     units: Any, bin: float, wanted: Any, start: float | None, stop: float | None
 ) -> Recording:
-    ids = np.asarray(units.id[:])
+    ids = array_of(units.id)
     columns = table_columns(units, leave=("spike_times", "obs_intervals", "waveforms"))
     columns = apart(
         {n: c for n, c in columns.items() if n not in ("unit", "site", "index")}, OWN, "unit"
@@ -224,8 +225,8 @@ def _binned_units(
         columns |= _regions(units)
     if "spike_times" not in units.colnames:
         raise NisslError("the table of units has no spike times", do="choose a series with series=")
-    ends = np.asarray(units["spike_times"].data[:], dtype=np.int64)
-    times = np.asarray(units["spike_times"].target.data[:], dtype=np.float64)
+    ends = array_of(units["spike_times"].data, dtype=np.int64)
+    times = array_of(units["spike_times"].target.data, dtype=np.float64)
     # Ids need not be unique in NWB; rows are.
     index = ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
     addresses = np.array([f"units[{i}]" for i in index])
@@ -253,8 +254,8 @@ def _regions(units: Any) -> dict[str, Any]:
     electrodes = table_columns(units["electrodes"].target.table)
     if "region" not in electrodes:
         return {}
-    ends = np.asarray(units["electrodes"].data[:], dtype=np.int64)
-    rows = np.asarray(units["electrodes"].target.data[:], dtype=np.int64)
+    ends = array_of(units["electrodes"].data, dtype=np.int64)
+    rows = array_of(units["electrodes"].target.data, dtype=np.int64)
     seen = [electrodes["region"][r] for r in np.split(rows, ends[:-1])]
     return {"region": np.array([", ".join(dict.fromkeys(words.tolist())) for words in seen])}
 
@@ -264,8 +265,8 @@ def _observed(units: Any) -> dict[int, np.ndarray[Any, Any]] | None:
     if "obs_intervals" not in units.colnames:
         return None
     column = units["obs_intervals"]
-    ends = np.asarray(column.data[:], dtype=np.int64)
-    bounds = np.asarray(column.target.data[:], dtype=np.float64).reshape(-1, 2)
+    ends = array_of(column.data, dtype=np.int64)
+    bounds = array_of(column.target.data, dtype=np.float64).reshape(-1, 2)
     of_unit = np.split(bounds, ends[:-1])
     if not any(len(b) for b in of_unit):
         return None
@@ -325,7 +326,7 @@ def _series_recording(
     regions = getattr(series, "rois", None) or getattr(series, "electrodes", None)
     columns: dict[str, Any] = {}
     if regions is not None:
-        picked = np.asarray(regions.data[:])
+        picked = array_of(regions.data)
         columns = {n: c[picked] for n, c in table_columns(regions.table).items()}
     n_units = values.shape[1]
     columns = {n: c for n, c in columns.items() if len(c) == n_units and n != "unit"}

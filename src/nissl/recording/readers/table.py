@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.errors import NisslError, UnknownName
+from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart
-from nissl.recording.readers._files import damaged, existing, reading
+from nissl.recording.readers._files import damaged, existing, gunzipped, reading
 from nissl.recording.readers._npz import from_pynapple, load_arrays
 from nissl.recording.recording import Recording, as_recording
 
@@ -141,11 +142,20 @@ def _frame(path: Path, header: bool | None, sep: str | None) -> pd.DataFrame:
 
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes[-1] == ".parquet":
-        with reading(path, "parquet"):
-            table = pd.read_parquet(path)
+        import pyarrow.parquet as pq
+
+        about = pq.read_metadata(path)
+        _require_room(path, about.num_rows * about.num_columns * 8)
+        table = pd.read_parquet(path)
+        if twice := table.columns[table.columns.duplicated()].tolist():
+            raise NisslError(
+                f"column '{twice[0]}' occurs twice", where=str(path), do="rename one of them"
+            )
         if table.columns.nlevels > 1:
             table.columns = [".".join(map(str, names)) for names in table.columns]
         return table.rename(columns=str)
+    packed = path.suffix.lower() == ".gz"
+    _require_room(path, gunzipped(path, "table") if packed else path.stat().st_size)
     first, decimal, separator = _first_rows(path, sep, "\t" if ".tsv" in suffixes else ",")
     _rows_are_whole(path, separator)
     if header is None:
@@ -166,6 +176,11 @@ def _frame(path: Path, header: bool | None, sep: str | None) -> pd.DataFrame:
     # A separator at the end of every row makes a column of nothing.
     unnamed = [n for n in table if str(n).startswith("Unnamed: ") and table[n].isna().all()]
     return table.drop(columns=unnamed).rename(columns=str)
+
+
+def _require_room(path: Path, n_bytes: int) -> None:
+    """Refuse what cannot fit before it is read: a packed file may hold any size."""
+    require_memory(3 * n_bytes, "the table", where=str(path), do="cut it into parts")
 
 
 def _opened(path: Path) -> Any:
