@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from nissl.cli.printing import markdown
+from nissl.network import Network, conformance
 from nissl.network.sites.architectures import ARCHITECTURES, Architecture
 from nissl.network.sites.attention import Pattern, Rotated
 from nissl.network.sites.experts import Expert
@@ -97,6 +98,15 @@ sites). `run` and `record` are given sites. Edges can be named and found, not ye
 ## What the names mean
 
 """
+HOLDS = """
+
+## What holds
+
+`nissl check NETWORK`, or `nissl.network.conformance(net, inputs)`, proves on a network what is
+promised of every one. Here it was put to a small random model of each type; "-" is where a check
+does not apply.
+
+"""
 SMALL = {
     "num_hidden_layers": 1,
     "hidden_size": 16,
@@ -111,6 +121,8 @@ SMALL = {
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
+    "image_size": 16,
+    "patch_size": 8,
 }
 
 
@@ -120,7 +132,7 @@ def page() -> str:
         {"site": f"`{name}`", "what it is": what, "width": width}
         for name, (what, width) in MEANINGS.items()
     ]
-    parts = [HEAD, markdown(names), "\n\n## Where they lie\n"]
+    parts = [HEAD, markdown(names), HOLDS, markdown(conforming()), "\n\n## Where they lie\n"]
     for architecture in ARCHITECTURES:
         parts.append(
             f"\n### {architecture.name}\n\nModels of type "
@@ -128,6 +140,19 @@ def page() -> str:
         )
         parts.append(markdown(rows_of(architecture)) + "\n")
     return "".join(parts)
+
+
+def conforming() -> list[dict[str, Any]]:
+    """Return a row for each type of model: which checks hold on a small random one."""
+    rows = []
+    for architecture in ARCHITECTURES:
+        for kind in architecture.model_types:
+            torch.manual_seed(0)
+            table = conformance(Network(model_of(architecture, kind, num_hidden_layers=2)))
+            results = zip(table["check"], table["result"], strict=True)
+            said = {c: "-" if r == "not applicable" else str(r) for c, r in results}
+            rows.append({"type": f"`{kind}`", **said})
+    return rows
 
 
 def rows_of(architecture: Architecture) -> list[dict[str, Any]]:
@@ -142,14 +167,19 @@ def rows_of(architecture: Architecture) -> list[dict[str, Any]]:
 
 def smallest(architecture: Architecture) -> Any:
     """Build a model of the architecture that has shapes and no numbers."""
-    config: Any = AutoConfig.for_model(architecture.model_types[0])
-    for name, value in SMALL.items():
+    with torch.device("meta"):
+        return model_of(architecture, architecture.model_types[0])
+
+
+def model_of(architecture: Architecture, kind: str, **more: Any) -> Any:
+    """Build a small model of a type."""
+    config: Any = AutoConfig.for_model(kind, **more)
+    for name, value in (SMALL | more).items():
         if hasattr(config, name):
             setattr(config, name, value)
     causal = architecture.name not in ("BERT", "MPNet", "ViT")
     maker: Any = AutoModelForCausalLM if causal else AutoModel
-    with torch.device("meta"):
-        return maker.from_config(config)
+    return maker.from_config(config)
 
 
 def where(point: Any, architecture: Architecture) -> str:

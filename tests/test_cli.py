@@ -17,7 +17,18 @@ from nissl._version import __version__
 from nissl.cli import app, main
 from nissl.cli.printing import markdown
 
-COMMANDS = ["atlas", "cite", "claims", "fetch", "info", "methods", "record", "sites", "specimens"]
+COMMANDS = [
+    "atlas",
+    "check",
+    "cite",
+    "claims",
+    "fetch",
+    "info",
+    "methods",
+    "record",
+    "sites",
+    "specimens",
+]
 
 
 def run(*arguments: str) -> int:
@@ -183,6 +194,19 @@ def test_text_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     arguments = ("record", "smollm2", "--text", "nothing.txt", "--store", str(tmp_path / "s"))
     assert run(*arguments) == 1
     assert "nothing.txt" in capsys.readouterr().err
+
+
+def test_a_network_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from tiny import tiny
+
+    tiny("llama", dtype=torch.float32).save_pretrained(tmp_path / "net")
+    capsys.readouterr()
+    assert run("check", str(tmp_path / "net"), "-q", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 10
+    assert {row["result"] for row in rows} == {"holds"}
 
 
 @pytest.mark.real

@@ -1,4 +1,4 @@
-"""Commands that look: atlas, record, info, sites."""
+"""Commands that look: atlas, record, info, sites, check."""
 
 from __future__ import annotations
 
@@ -179,6 +179,36 @@ def _sites(
 
     table = load(network).sites()
     emit(markdown(rows_of(table)) if as_markdown else table, json=json and not as_markdown)
+
+
+@commands.command("check", rich_help_panel=PANEL)
+def _check(
+    network: Network,
+    text: Text = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Prove on a network what Nissl promises of every network.
+
+    Recorded values are those of plain hooks, a batch says what its items say alone, edits act where
+    they are told and leave nothing behind, a cache says what the whole text says, and more. Ends
+    with 1 where something does not hold; what is refused is said and is no failure.
+
+    For example:
+
+        nissl check smollm2
+        nissl check ./my-model --text book.txt --json
+    """
+    from nissl.network import conformance, load
+
+    texts = _texts(text)["text"].tolist() if text else None
+    net = load(network, progress=not quiet, **given(device=device, dtype=dtype))
+    table = conformance(net, texts)
+    emit(table.fillna({"worst": ""}) if not json else table, json=json)
+    if (table["result"] == "fails").any():
+        raise typer.Exit(1)
 
 
 def _recording(name: str, options: Mapping[str, Any]) -> Any:

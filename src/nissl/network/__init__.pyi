@@ -1,3 +1,4 @@
+from .conformance import conformance as conformance
 from .edits.batched import edit_batch as edit_batch
 from .edits.edit import Change as Change
 from .edits.edit import Edit as Edit

@@ -111,7 +111,7 @@ def sequence_call(
         kwargs["attention_mask"] = mask.long()
         # After the text, padding moves no position.
         if padding == "left":
-            require_mask(net)
+            require_mask(net, takes)
         if padding == "left" and "position_ids" in takes:
             kwargs |= padded_positions(net, mask)
     if "input_ids" in takes:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError
+from nissl.network.sites.batch import encoder_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from nissl.network.sites.base import BaseNetwork
@@ -41,8 +44,26 @@ def filler_of(net: BaseNetwork) -> int:
     return next(fits, 0)
 
 
-def require_mask(net: BaseNetwork) -> None:
-    """Raise where a model would read what texts are filled up with on the left."""
+def require_mask(net: BaseNetwork, takes: Iterable[str]) -> None:
+    """Raise where texts are not what they are alone when they are filled up on the left.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    takes : iterable of str
+        What its model is given.
+
+    Raises
+    ------
+    NisslError
+        The model makes nothing of a mask, or counts positions by a rule that is not known.
+    """
+    known = net.architecture is not None or net.padding_token is not None
+    theirs = hasattr(type(net.model), "base_model_prefix")
+    goes_on = hasattr(net.model, "generate") and encoder_path(net.model) is None
+    if theirs and "position_ids" not in takes and not known and not goes_on:
+        raise _uncounted(net)
     kind = getattr(getattr(net.model, "config", None), "model_type", None)
     if kind in UNMASKED:
         raise NisslError(
@@ -80,9 +101,13 @@ def padded_positions(net: BaseNetwork, mask: Tensor) -> dict[str, Tensor]:
         return {"position_ids": tables[0].reshape(-1)[index]}
     known = net.architecture is not None and net.architecture.positions
     if not known and not hasattr(net.model, "generate"):
-        raise NisslError(
-            f"how {type(net.model).__name__} counts positions is not known, so that texts of "
-            "different lengths cannot be filled up on the left",
-            do="give padding='right', or batch_size=1",
-        )
+        raise _uncounted(net)
     return {"position_ids": index}
+
+
+def _uncounted(net: BaseNetwork) -> NisslError:
+    return NisslError(
+        f"how {type(net.model).__name__} counts positions is not known, so that texts of "
+        "different lengths cannot be filled up on the left",
+        do="give padding='right', or batch_size=1",
+    )

@@ -178,9 +178,13 @@ def is_filled(cache: Any) -> bool:
 def _length_of(cache: Any) -> int | None:
     """Return how many tokens a cache holds; None where it does not tell."""
     try:
-        return int(cache.get_seq_length())
+        length = int(cache.get_seq_length())
     except ValueError:  # of a model without attention
         return None
+    # The first layer may be one that keeps a state, and counts nothing.
+    layers = getattr(cache, "layers", ()) if not length else ()
+    counts = [int(each.get_seq_length()) for each in layers if hasattr(each, "get_seq_length")]
+    return max([length, *counts])
 
 
 def _both_sides(module: nn.Module, given: Mapping[str, Any]) -> Batch:

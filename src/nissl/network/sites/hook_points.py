@@ -100,7 +100,7 @@ class Output:
 
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = pick(output, self.item, where=self.path)
-            view = layout.there(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if layout.asks else None)
             new = visit(view)
             if new is view:
                 return None
@@ -138,7 +138,7 @@ class Input:
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(module, args, kwargs, where=self.path)
-            view = layout.there(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if layout.asks else None)
             new = visit(view)
             if new is view:
                 return None
@@ -217,7 +217,7 @@ class ResidMid:
 
         def before_norm(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             tensor = first_input(module, args, kwargs, where=self.path)
-            view = layout.there(tensor, module, batch() if self.flat else None)
+            view = layout.there(tensor, module, batch() if layout.asks else None)
             change.clear()  # a call that was cut short by an exception leaves its own behind
             new = visit(view)
             if new is view:

@@ -104,12 +104,17 @@ class Layout:
     def __init__(self, path: str, axis: int | None, flat: bool, time_first: bool) -> None:
         self.path, self.axis, self.flat, self.time_first = path, axis, flat, time_first
 
+    @property
+    def asks(self) -> bool:
+        """Whether the batch of the call is of use."""
+        return self.flat or self.axis is None
+
     def there(self, tensor: Tensor, module: nn.Module, batch: Any) -> Tensor:
         """View a tensor as (batch, place..., unit); a flat one by the `Batch` of the call."""
         if self.flat and tensor.ndim == 2 and batch is not None and batch.positions is not None:
             # As many items as there are: ablations together give several copies of the batch.
             return tensor.reshape(-1, batch.positions.shape[1], tensor.shape[-1])
-        order = self._order(tensor, module)
+        order = self._order(tensor, module, batch)
         return tensor if order is None else tensor.permute(order)
 
     def back(self, new: Tensor, tensor: Tensor, module: nn.Module) -> Tensor:
@@ -123,13 +128,13 @@ class Layout:
             raise NisslError(f"an edit made {tuple(new.shape)} of {tuple(tensor.shape)}")
         return new
 
-    def _order(self, tensor: Tensor, module: nn.Module) -> list[int] | None:
+    def _order(self, tensor: Tensor, module: nn.Module, batch: Any = None) -> list[int] | None:
         """Return the axes in the order batch, places, unit; None where they lie so."""
         if tensor.ndim < 3:
             return None
         axis = self.axis
         if axis is None:
-            axis = self._seen(tensor, module)
+            axis = self._seen(tensor, module, batch)
         if not -tensor.ndim <= axis < tensor.ndim:
             raise NisslError(
                 f"a tensor of shape {tuple(tensor.shape)} has no axis {axis}", where=self.path
@@ -140,9 +145,12 @@ class Layout:
         rest = [each for each in range(tensor.ndim) if each not in (batch, unit)]
         return [batch, *rest, unit]
 
-    def _seen(self, tensor: Tensor, module: nn.Module) -> int:
+    def _seen(self, tensor: Tensor, module: nn.Module, batch: Any) -> int:
         """Return the axis of units as it follows from how the tensor was made."""
         found = _following[-1].axes.get(tensor) if _following else None
+        positions = getattr(batch, "positions", None)
+        if found == UNKNOWN and positions is not None and tensor.shape[:-1] == positions.shape:
+            found = tensor.ndim - 1  # one vector for each token
         if found == UNKNOWN:
             raise NisslError(
                 f"which axis of {tuple(tensor.shape)} counts units cannot be told from how the "
