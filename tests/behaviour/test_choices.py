@@ -156,6 +156,19 @@ def test_each_choice_is_attributed_as_if_alone(asked):
     assert together.attrs["quantity"] == "attribution"
 
 
+def test_few_steps_miss_the_whole_and_say_so(asked):
+    net = nissl.load(tiny("llama"), tokenizer=Words())
+    few = asked.iloc[:8].assign(text=[f"3 4 {5 + k}" for k in range(8)], answer="12", false="13")
+    fine, usual = (
+        choice_attributions(net, few, progress=False, **options) for options in ({"steps": 300}, {})
+    )
+    with pytest.warns(UserWarning, match="with 2 steps; give more"):
+        coarse = choice_attributions(net, few, progress=False, steps=2)
+    assert fine.attrs["gap"] < usual.attrs["gap"] < 0.1 < coarse.attrs["gap"]
+    close = [np.corrcoef(x.values.ravel(), fine.values.ravel())[0, 1] for x in (usual, coarse)]
+    assert close[0] > max(0.99, close[1])
+
+
 def test_answers_that_begin_alike_are_refused(net, asked):
     alike = asked.assign(false=asked["answer"] + " 5")
     for ask in (preferred, choice_attributions):

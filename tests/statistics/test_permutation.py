@@ -12,6 +12,7 @@ from nissl.statistics import (
     NotExchangeable,
     PermutedLabels,
     Test,
+    cohens_d,
     permutation,
     permutation_test,
     scores,
@@ -362,6 +363,57 @@ def test_ranks_do_not_depend_on_the_seed(score):
         r = gap if score == "mean_difference" else np.array(d)
     if score != "mean_difference":
         assert tops[0][:40] == [f"unit[{k}]" for k in np.argsort(-r)]
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.uint64, np.int8, np.float32, object])
+def test_truths_of_any_type_are_one_test_a_unit(kind):
+    x, y = np.random.default_rng(0).standard_normal((40, 3)), np.arange(40) % 2 == 0
+    made = quiet(x, y.astype(kind), test=Test(n_permutations=99)).table
+    assert made.equals(quiet(x, y, test=Test(n_permutations=99)).table)
+    for gap in (None, np.nan):
+        with pytest.raises(NisslError, match="labels holds"):
+            quiet(x, np.array(["a", gap] * 20, dtype=object))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-17, 1e17, 1e150])
+@pytest.mark.parametrize("score", ["correlation", "spearman"])
+def test_the_scale_of_numbers_changes_nothing(scale, score):
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(50)
+    x = (y + 0.1 * rng.standard_normal(50))[:, None]
+    expected = {"correlation": stats.pearsonr, "spearman": stats.spearmanr}[score](x[:, 0], y)[0]
+    for a, b in ((x, y * scale), (x * scale, y), (x, 1e6 * scale + y * scale)):
+        found = quiet(a, b, score=score, test=Test(n_permutations=99)).table
+        assert found[score][0] == pytest.approx(expected, abs=1e-7)
+        assert found["p"][0] == 0.01
+
+
+def test_cohens_d_is_exact_however_far_groups_lie_apart():
+    labels = np.arange(16) % 2
+    noise = np.random.default_rng(0).standard_normal((16, 1))
+    for far in (1.0, 1e3, 1e5, 1e9):
+        x = far * labels[:, None] + noise
+        found = quiet(x, labels, test=Test(n_permutations=2000)).table
+        d = STATISTICS["cohens_d"](x[:, 0], labels)
+        assert found["cohens_d"][0] == pytest.approx(d, rel=1e-6)
+        assert cohens_d(x, labels)[0] == pytest.approx(d, rel=1e-6)
+        assert far == 1 or found["p"][0] <= 5 / 2001  # the same labelling, and its mirror image
+    found = quiet(labels[:, None] * 1.0, labels).table
+    assert np.isfinite(found["cohens_d"][0])
+    assert found["p"][0] < 0.01
+
+
+def test_the_null_names_the_blocks_that_it_was_given():
+    rec = as_recording(
+        np.random.default_rng(0).standard_normal((40, 2)),
+        samples={"fact": np.arange(40) // 2, "y": np.arange(40) // 2 % 2 == 0},
+    )
+    test = Test(n_permutations=99)
+    assert quiet(rec, "y", exchange="fact", test=test).null == "PermutedLabels(exchange='fact')"
+    blocks = quiet(rec, "y", exchange=np.arange(40) // 2, test=test).null
+    assert blocks == "PermutedLabels(exchange='(given)')"
+    shift = Test(n_permutations=99, null=CircularShift(), smallest_p=1)
+    assert "within='fact'" in quiet(rec, "y", exchange="fact", test=shift).null
 
 
 def test_average_precision_by_chance_is_the_mean_over_all_orders():

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from nissl.statistics import tails as module
+from nissl.statistics.pvalues import compare
 from nissl.statistics.tails import gpd_tail, normal_tail
 
 LEVELS = (1e-3, 1e-4, 1e-5, 1e-6)
@@ -107,6 +108,20 @@ def test_p_is_never_zero_and_falls_as_the_score_grows():
     p = np.array([gpd_tail(np.array([s]), draws)[0][0] for s in scores])
     assert p.min() > 0
     assert (np.diff(p) <= 0).all()
+
+
+def test_ties_never_give_what_is_no_probability():
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        n = rng.integers(200, 1200)
+        draws = rng.standard_normal((n, 4)) ** rng.integers(1, 4) * 10.0 ** rng.integers(-3, 2)
+        draws = np.round(draws, rng.integers(0, 3)) * 10.0 ** rng.integers(-8, 8)
+        observed = draws.max(axis=0) * rng.choice([0.5, 1, 1.0001, 2, 100])
+        p, _ = gpd_tail(observed, draws)
+        assert ((p > 0) & (p <= 1)).all()
+        for tail in ("gpd", "normal"):
+            p = compare(observed, draws, tail=tail).p
+            assert ((p > 0) & (p <= 1)).all()
 
 
 def test_too_few_or_tied_draws_are_not_fitted():

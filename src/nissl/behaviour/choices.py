@@ -8,6 +8,7 @@ every word is as often true as false, and as often offered first, and only the t
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choice_attributions", "choices", "known_choices", "preferred"]
 
+LARGEST_GAP = 0.1  # of integrated gradients, without a warning
 FRAME = "{first} or{second}? Correct: {text}"
 
 
@@ -224,7 +226,7 @@ def choice_attributions(
     asked: pd.DataFrame,
     *,
     sites: str = "mlp.neurons",
-    steps: int = 2,
+    steps: int = 20,
     batch_size: int = 128,
     progress: bool = True,
 ) -> Recording:
@@ -239,7 +241,8 @@ def choice_attributions(
     sites : str
         Where.
     steps : int
-        Into how many parts the path is cut.
+        Into how many parts the path is cut. Contributions fall short of the change of the
+        preference by 36 to 258% of it with 2 (SmolLM2, by site), and by 0.4 to 2.6% with 20.
     batch_size : int
         Choices in a call.
     progress : bool
@@ -250,7 +253,8 @@ def choice_attributions(
     Recording, shape (n_choices, n_units)
         ``quantity`` is "attribution": what a unit's activity at the last position contributes to
         the logit of the true answer less that of the false one, as its layer's activity there
-        grows from zero.
+        grows from zero. Its attribute ``gap`` is by what share of the change of the preference
+        contributions miss it, at the worst site (a warning above 0.1).
 
     Raises
     ------
@@ -281,6 +285,7 @@ def choice_attributions(
     parts: dict[str, list[NDArray[np.float32]]] = {site: [] for site in found}
     # Choices of about one length together: padding is computed, too.
     order = np.argsort([len(i) for i in ids], kind="stable")
+    missed, gone = dict.fromkeys(found, 0.0), dict.fromkeys(found, 0.0)
     with progress_bar(
         f"Attributing {net.name}", total=len(ids), unit="choices", progress=progress
     ) as advance:
@@ -311,16 +316,25 @@ def choice_attributions(
                 metric=metric,
                 from_position=-1 if last else None,
             )
-            for site in found:
+            for site, gap in made.gap.items():
                 parts[site].append(made[site][:, -1].float().cpu().numpy())
+                missed[site] += abs(gap)
+                gone[site] += abs(float(made.metric - made.baseline[site]))
             advance(len(rows))
     back = np.argsort(order, kind="stable")
+    worst = max(missed[site] / max(gone[site], 1e-12) for site in found)
+    if worst > LARGEST_GAP:
+        warnings.warn(
+            f"contributions miss the change of the preference by {worst:.0%} with {steps} steps; "
+            "give more",
+            stacklevel=2,
+        )
     return recording_of(
         net,
         {site: np.concatenate(part)[back] for site, part in parts.items()},
         samples=asked.drop(columns=["text", "answer", "false"]),
         quantity="attribution",
-        attrs={"network": net.name, "steps": steps},
+        attrs={"network": net.name, "steps": steps, "gap": worst},
     )
 
 

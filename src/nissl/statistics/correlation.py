@@ -261,7 +261,7 @@ class _Side:
         mean = self.total / n
         variance = self.squares / n - mean**2
         # What rounding leaves of a unit that does not vary is not a variance.
-        least = 1e-12 * self.squares / n + (1e-7 * (self.shift + mean)) ** 2
+        least = 1e-12 * self.squares / n + (1e-14 * (self.shift + mean)) ** 2
         varies = (variance > least) & (self.nonfinite == 0)
         return self.shift + mean, np.where(varies, np.sqrt(np.maximum(variance, 0)), np.nan)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,17 @@ class Design:
         )
         free = isinstance(null, PermutedLabels) and even and self.within is None
         return self.symmetric(null) or (linear and free)
+
+    def null_name(self, null: LabelNull) -> str:
+        """Return what the null is called, the blocks that it was given included."""
+        blocks = self.named or "(given)"
+        if self.exchange is None:
+            return null.name
+        if isinstance(null, PermutedLabels) and null.exchange is None:
+            return replace(null, exchange=blocks).name
+        if isinstance(null, CircularShift) and null.within is None:
+            return replace(null, within=blocks).name
+        return null.name
 
     def rank_labels(self) -> None:
         """Put middle ranks in place of labels that are numbers."""
@@ -299,11 +310,26 @@ def column_of(name: str, given: Any, n: int, rec: Any) -> NDArray[Any]:
 
         given = coordinate(rec, given)
     column = np.asarray(given)
+    if column.dtype.kind == "O":
+        column = _plain(column, name)
     if column.shape != (n,):
         raise NisslError(
             f"{name} has shape {column.shape}, but ({n},) is needed", where=name, do="one for each"
         )
     return column
+
+
+def _plain(column: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return Python's objects (those of a table) as truths, numbers or words."""
+    plain = np.asarray(column.tolist())
+    kinds = {str if isinstance(v, str) else type(v) for v in column.tolist()}
+    if plain.dtype.kind == "O" or (str in kinds and len(kinds) > 1):
+        raise NisslError(
+            f"{name} holds {' and '.join(sorted(k.__name__ for k in kinds))}",
+            where=name,
+            do="give values of one kind, and leave out samples without one",
+        )
+    return plain
 
 
 def _contrasts(y: NDArray[Any]) -> tuple[list[Any], bool]:
@@ -313,6 +339,6 @@ def _contrasts(y: NDArray[Any]) -> tuple[list[Any], bool]:
     found = np.unique(y)
     if len(found) < 2:
         raise NisslError("all samples have the same label", do="give labels that differ")
-    if y.dtype.kind in "bif" and len(found) == 2 and set(found.tolist()) == {0, 1}:
+    if y.dtype.kind in "biuf" and len(found) == 2 and set(found.tolist()) == {0, 1}:
         return [1], True
     return ([None], True) if y.dtype.kind == "f" else (list(range(len(found))), False)

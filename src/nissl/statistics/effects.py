@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.statistics.nulls import codes
-from nissl.statistics.scores import LINEAR, linear_scores, ranked_scores, ranks
+from nissl.statistics.scores import FAR, LINEAR, exact_cohens_d, linear_scores, ranked_scores, ranks
 
 __all__ = ["auroc", "average_precision", "cohens_d", "mutual_information"]
 
@@ -112,6 +112,8 @@ def cohens_d(values: ArrayLike, labels: ArrayLike) -> Array:
     """
     x, y, finite = _given(values, labels)
     out = linear_scores(LINEAR["cohens_d"], x, y[None], True)[0]
+    far = np.flatnonzero(np.abs(out) > FAR)
+    out[far] = exact_cohens_d(x[:, far], y)
     return np.where(finite, out, np.nan)
 
 

@@ -76,7 +76,7 @@ def _measured(
     if exchange is not None:
         x = x - _block_means(x, b)[b]
     power = (x**2).mean(axis=0)
-    alive = power > np.maximum(1e-20, 1e-24 * level)  # and not what rounding leaves
+    alive = power > 1e-24 * level  # and not what rounding leaves
     if pair.sum() < 3 or not alive.any():
         return 0.0, np.inf
     products = (x[1:] * x[:-1])[pair][:, alive].mean(axis=0)

@@ -123,9 +123,9 @@ class GroupMeans:
             offsets = self.sums / self.count[:, None]
             grand = self.sums.sum(axis=0) / n
             total = self.squares - n * grand**2
-            varies = (total > n * (1e-7 * (np.abs(self.shift) + np.abs(grand))) ** 2) & (
-                self.nonfinite == 0
-            )
+            # What rounding leaves of a unit that does not vary is not a variance.
+            least = 1e-12 * self.squares + n * (1e-14 * (np.abs(self.shift) + np.abs(grand))) ** 2
+            varies = (total > least) & (self.nonfinite == 0)
             total = np.where(varies & (n_groups > 1) & (n > n_groups), total, np.nan)
             between = (self.count[some, None] * (offsets[some] - grand) ** 2).sum(axis=0)
             within = np.maximum(total - between, 0) / (n - n_groups)

@@ -123,11 +123,12 @@ def permutation_test(
             for k, label in enumerate(data.tested):
                 made = scored(drawn, label)
                 order = _order(made[0], x, note, data, drawn, label, name, sided)
-                row = {name: np.where(note == NOT_FINITE, np.nan, made[0]), **order}
+                told = _told(made[0], x, data, drawn, label, name)
+                row = {name: np.where(note == NOT_FINITE, np.nan, told), **order}
                 if test is None:
                     row["note"] = note
                 else:
-                    row |= _compared(made, note, test, said, centre, maxima)
+                    row |= _compared(made, told, note, test, said, centre, maxima)
                 rows[k].append(row)
             advance(x.shape[1])
     table = data.table(rows, maxima, test)
@@ -138,7 +139,7 @@ def permutation_test(
         "n_samples": len(data.labels),
         "n_blocks": data.n_blocks,
     }
-    return Finding(table, method, null.name if test else "none", about, name)
+    return Finding(table, method, data.null_name(null) if test else "none", about, name)
 
 
 def _kernel(
@@ -179,6 +180,18 @@ def _kernel(
     )
 
 
+def _told(
+    observed: Array, x: Array, data: Design, drawn: NDArray[Any], label: Any, name: str
+) -> Array:
+    """Return scores as they are told: those beyond what the draws can hold, exactly."""
+    far = np.flatnonzero(np.abs(observed) > scores.FAR) if name == "cohens_d" else []
+    if not len(far):
+        return observed
+    told = observed.copy()
+    told[far] = scores.exact_cohens_d(x[:, far], data.of_samples(drawn[:1])[0] == label)
+    return told
+
+
 def _order(
     observed: Array,
     x: Array,
@@ -203,7 +216,10 @@ def _order(
     far = {"two-sided": np.abs(far), "greater": far, "less": -far}[alternative]
     group = data.group if data.aggregated else None
     apart = scores.LINEAR["correlation" if label is None else "cohens_d"]
-    tie = np.abs(scores.linear_scores(apart, x, drawn[:1], label, group=group)[0])
+    tie = scores.linear_scores(apart, x, drawn[:1], label, group=group)[0]
+    if label is not None:
+        tie = _told(tie, x, data, drawn, label, "cohens_d")
+    tie = np.abs(tie)
     untested = (note != "") | ~np.isfinite(far)
     return {"far": np.where(untested, -np.inf, far), "tie": np.where(untested, 0.0, tie)}
 
@@ -247,6 +263,7 @@ def _options(
 
 def _compared(
     made: Array,
+    told: Array,
     note: NDArray[np.str_],
     test: Test,
     said: dict[str, str | int | float],
@@ -271,7 +288,7 @@ def _compared(
     if tested.any():
         np.maximum(maxima, out.drawn[:, tested].max(axis=1), out=maxima)
     return {
-        "effect": made[0] - out.null_mean,
+        "effect": told - out.null_mean,
         "null_mean": out.null_mean,
         "null_sd": out.null_sd,
         "p": np.where(tested, out.p, 1.0),

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "FAR",
     "LINEAR",
     "LinearScore",
     "average_precision_by_chance",
     "average_precisions",
+    "exact_cohens_d",
     "linear_scores",
     "ranked_scores",
     "ranks",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.floating[Any]]
+FAR = 500.0  # Cohen's d beyond this is computed from the groups: 1 - r^2 has no digits left
 DRAW_BYTES = 128 * 2**20  # of label contrasts held at once
 
 
@@ -63,6 +66,38 @@ class LinearScore:
 
 def _slope(r: Array, ss_values: Array, ss_labels: Array, n: int) -> Array:
     return np.asarray(r * np.sqrt(ss_values / ss_labels))
+
+
+def exact_cohens_d(values: Array, labels: NDArray[np.bool_]) -> Array:
+    """Return the difference of means in pooled deviations, however far apart the groups lie.
+
+    Parameters
+    ----------
+    values : array, shape (n_samples, n_units)
+        Activity, finite.
+    labels : array of bool, shape (n_samples,)
+        Which samples are positive.
+
+    Returns
+    -------
+    array of float64, shape (n_units,)
+        0 where a unit does not vary. Deviations are taken as no smaller than the rounding of
+        float64, so that d is finite where groups do not vary at all.
+
+    Examples
+    --------
+    >>> exact_cohens_d(np.array([[0.0], [1e9], [2.0], [1e9]]), np.array([0, 1, 0, 1], bool))
+    array([1.e+09])
+    """
+    x = np.asarray(values, dtype=float)
+    one, rest = x[labels], x[~labels]
+    far = one.mean(axis=0) - rest.mean(axis=0)
+    inside = sum(((part - part.mean(axis=0)) ** 2).sum(axis=0) for part in (one, rest))
+    pooled = np.sqrt(inside / max(len(x) - 2, 1))
+    least = np.finfo(float).eps * np.abs(x).max(axis=0)
+    pooled = np.maximum(pooled, least)
+    d = np.divide(far, pooled, out=np.zeros(x.shape[1]), where=pooled > 0)
+    return np.asarray(np.where(np.ptp(x, axis=0) > 0, d, 0.0))
 
 
 def _cohens_d(r: Array, ss_values: Array, ss_labels: Array, n: int) -> Array:
@@ -137,7 +172,11 @@ def linear_scores(
     if group is not None:
         x = sum_by(x, group, len(size))
     exact, x = x, np.ascontiguousarray(x, dtype=np.float32)
-    shift = 0.0 if positive is not None else float(drawn[0] @ size / n)
+    shift, scale = 0.0, 1.0
+    if positive is None:
+        shift = float(drawn[0].astype(float) @ size / n)
+        # A power of two, which changes no digit, brings labels of any scale near one.
+        scale = 2.0 ** np.floor(np.log2(np.abs(drawn[0] - shift).max() or 1.0))
     r = np.empty((len(drawn), x.shape[1]))
     ss_labels = np.empty((len(drawn), 1))
     step = max(1, DRAW_BYTES // (4 * drawn.shape[1]))
@@ -145,7 +184,7 @@ def linear_scores(
     for a in range(0, len(drawn), step):
         part = drawn[a : a + step]
         # Labels and centred values: no need to centre the labels too, only to keep them small.
-        y = (part == positive) if positive is not None else part - shift
+        y = (part == positive) if positive is not None else (part - shift) / scale
         y = y.astype(np.float32)
         mean = y @ size / n
         ss_labels[a : a + step, 0] = (y.astype(float) ** 2) @ size - n * mean**2

@@ -51,13 +51,20 @@ def standardised(values: Any, *, tile: int = 4096) -> tuple[Callable[[slice, Any
             part = np.asarray(values[first : first + ROWS, a : a + tile])
             d = part - mean[a : a + tile]
             square[a : a + tile] += np.einsum("ru,ru->u", d, d)
-    varies = np.isfinite(square) & (square > n_samples * (1e-7 * mean) ** 2)
+    varies = np.isfinite(square) & (square > n_samples * (1e-13 * mean) ** 2)
     norm = np.sqrt(np.where(varies, square, 0.0))
     inverse = np.divide(1, norm, out=np.zeros(n_units), where=varies).astype(np.float32)
-    shift = np.where(varies, mean, 0.0).astype(np.float32)
+    # Where the mean is large the difference is taken before it becomes float32.
+    large = np.abs(mean) * np.sqrt(n_samples) > 16 * norm
+    exact = np.where(varies, mean, 0.0)
+    shift = exact.astype(np.float32)
 
     def read(rows: slice, units: Any) -> Array:
-        part: Array = np.asarray(values[rows, units], np.float32) - shift[units]
+        part: Array = np.asarray(values[rows, units])
+        if (large & varies)[units].any():
+            part = (part - exact[units]).astype(np.float32)
+        else:
+            part = np.asarray(part, np.float32) - shift[units]
         part *= inverse[units]
         part[:, ~varies[units]] = 0.0
         return part

@@ -169,11 +169,13 @@ def _fit(over: Array, beyond: Array) -> tuple[Array, NDArray[np.bool_]]:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         inside = np.maximum(1 - theta * beyond, 0.0)
         tails = np.where(theta == 0, np.exp(-beyond / k), inside ** (1 / k))
-    tail = (weight * tails).sum(axis=0)
+    # Ties make candidates that are no tail at all, and that have no weight.
+    tail = (weight * np.where(weight > 0, tails, 0.0)).sum(axis=0)
     # Goodness of fit at the posterior mean, as Zhang and Stephens estimate it.
     centre = (weight * theta).sum(axis=0)
     centre = np.where(np.abs(centre) < 1e-9, 1e-9, centre)
-    logs = np.log1p(-centre * over)
+    with np.errstate(invalid="ignore"):  # a comparison with NaN refuses the fit
+        logs = np.log1p(-centre * over)
     shape = -logs.mean(axis=0)
     survival = np.clip(np.exp(logs / shape), 1e-15, 1 - 1e-15)
     return tail, _anderson_darling(1 - survival) < np.interp(-shape, _SHAPES, _CRITICAL)
