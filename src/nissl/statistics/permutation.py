@@ -184,8 +184,8 @@ def _told(
     observed: Array, x: Array, data: Design, drawn: NDArray[Any], label: Any, name: str
 ) -> Array:
     """Return scores as they are told: those beyond what the draws can hold, exactly."""
-    far = np.flatnonzero(np.abs(observed) > scores.FAR) if name == "cohens_d" else []
-    if not len(far):
+    far = np.flatnonzero(np.abs(observed) > scores.FAR)
+    if name != "cohens_d" or not len(far):
         return observed
     told = observed.copy()
     told[far] = scores.exact_cohens_d(x[:, far], data.of_samples(drawn[:1])[0] == label)
