@@ -123,6 +123,7 @@ def test_columns_of_both_tables_become_coordinates():
         ({"intervals": [[1.0, 0.5]]}, "from 1 to 0.5 s"),
         ({"intervals": [0.0, 1.0]}, "shape"),
         ({"intervals": [[0.0, 1.0]], "start": 0.0}, "both intervals"),
+        ({"intervals": [["a", "b"]]}, "not pairs of numbers"),
         ({"units": [0, 0]}, "twice"),
         ({"units": []}, "no units"),
         ({"events": {"time": [0.0, np.nan], "unit": [0, 0]}}, "1 spikes have no finite time"),
@@ -152,3 +153,10 @@ def test_intervals_of_pynapple():
     assert rec.values.ravel().tolist() == [0, 1, 1]
     assert rec["condition"].values.tolist() == ["go", "go", "stop"]
     assert rec["interval_time"].values.tolist() == [7, 7, 8]
+
+
+def test_intervals_of_pandas():
+    pairs = [(0.0, 0.2), (1.0, 1.1)]
+    events = {"time": [0.15, 1.05], "unit": [0, 0]}
+    rec = bin_spikes(events, bin=0.1, intervals=pd.IntervalIndex.from_tuples(pairs))
+    np.testing.assert_array_equal(rec, bin_spikes(events, bin=0.1, intervals=pairs))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nissl.errors import UnknownName
+from nissl.errors import NisslError, UnknownName, first_line
 from nissl.recording.labels import as_column
 
 Array = np.ndarray[Any, Any]
@@ -84,6 +84,14 @@ def interval_columns(intervals: Any) -> tuple[Array, dict[str, Array]]:
                 raise UnknownName("column of intervals", side, known, do=do)
         bounds = np.stack([np.asarray(intervals[s], float) for s in ("start", "stop")], axis=1)
     else:
-        return np.asarray(intervals, dtype=np.float64), {}
+        if hasattr(intervals, "left") and hasattr(intervals, "right"):  # of pandas
+            intervals = np.stack([np.asarray(intervals.left), np.asarray(intervals.right)], axis=1)
+        try:
+            return np.asarray(intervals, dtype=np.float64), {}
+        except (TypeError, ValueError) as error:
+            raise NisslError(
+                f"intervals are not pairs of numbers: {first_line(error)}",
+                do="give one start and one stop, in seconds, for each interval",
+            ) from error
     others = {str(n): as_column(c) for n, c in intervals.items() if n not in ("start", "stop")}
     return bounds, others

@@ -138,6 +138,9 @@ def as_column(column: Any) -> Array:
     """
     # numpy would make the word "nan" of NaN beside words.
     cells: Array = np.asarray(column, dtype=object if isinstance(column, (list, tuple)) else None)
+    if cells.dtype.kind in "mM" and np.datetime_data(cells.dtype)[0] not in ("s", "ms", "us", "ns"):
+        # What xarray and pandas keep; days and years are whole seconds.
+        return cells.astype(f"{cells.dtype.kind}8[s]")
     if cells.dtype.kind not in "OUST" or cells.ndim != 1:
         return cells
     if cells.dtype.kind in "OT":
@@ -159,13 +162,15 @@ def as_column(column: Any) -> Array:
 def apart(columns: Mapping[str, Any], taken: Iterable[str], prefix: str) -> dict[str, Any]:
     """Return columns of a file under names that are not a reader's own: ``prefix_name`` else.
 
+    ``sample`` and ``unit`` are the sides of every Recording.
+
     Examples
     --------
     >>> apart({"time": 1, "side": 2}, ["time"], "interval")
     {'interval_time': 1, 'side': 2}
     """
     found: dict[str, Any] = {}
-    own = {*taken}
+    own = {"sample", "unit", *taken}
     for name, column in columns.items():
         free = str(name)
         while free in own or free in found or (free != name and free in columns):

@@ -166,6 +166,14 @@ def test_what_is_no_table_is_refused(tmp_path, content, says):
         ("a|b\n1|2\n", {"sep": "|"}, ["a", "b"], [[1, 2]], {}),
         ("\ufeffa,b\n1,2\n", {}, ["a", "b"], [[1, 2]], {}),
         ("a,b\n99999999999999999999999,2\n", {}, ["a", "b"], [[1e23, 2]], {}),
+        ("left,1.5\nright,2\n", {}, ["1"], [[1.5], [2]], {"0": ["left", "right"]}),
+        ("2020-01-01,1.5\n2020-01-02,2\n", {}, ["1"], [[1.5], [2]],
+         {"0": ["2020-01-01", "2020-01-02"]}),
+        ("time,1,2\n0.5,3,4\n", {"samples": "time"}, ["1", "2"], [[3, 4]], {"time": [0.5]}),
+        (",0.1,0.2\n0,3,4\n", {}, ["0.1", "0.2"], [[3, 4]], {}),
+        ("side,a\nleft,3\n", {}, ["a"], [[3]], {"side": ["left"]}),
+        ("sample,unit,a\nx,y,1\n", {}, ["a"], [[1]],
+         {"column_sample": ["x"], "column_unit": ["y"]}),
         ("a,b\nTrue,2.5\nFalse,1\n", {}, ["a", "b"], [[1, 2.5], [0, 1]], {}),
     ],
 )  # fmt: skip
@@ -183,8 +191,10 @@ def test_headers_indices_separators_and_numbers_of_csv(
 def test_a_row_that_could_be_ids_is_asked_about(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("1,2\n3,4\n")
-    with pytest.raises(NisslError, match="names of units or values") as caught:
-        read_table(path)
+    for text in ("1,2\n3,4\n", "left,1\nright,2\n"):
+        path.write_text(text)
+        with pytest.raises(NisslError, match="names of units or values") as caught:
+            read_table(path)
     assert "header=" in caught.value.do
 
 

@@ -67,3 +67,14 @@ def test_what_is_there_is_not_overwritten(tmp_path):
         save(rec, tmp_path, progress=False)
     with pytest.raises(NotARecording):
         save(np.zeros((2, 2)), tmp_path / "other", progress=False)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_and_durations_come_back_and_every_reader_shows_them(tmp_path, unit):
+    when = np.array(["2020-01-01T10:00:00", "NaT", "1969-07-20T20:17:40"], f"M8[{unit}]")
+    took = np.array([5, 0, -3], f"m8[{unit}]")
+    rec = as_recording(np.eye(3), samples={"when": when, "took": took}, units={"born": when})
+    save(rec, tmp_path, progress=False)
+    xr.testing.assert_identical(open_store(tmp_path), rec)
+    shown = xr.open_zarr(tmp_path, chunks=None)["when"].values
+    np.testing.assert_array_equal(shown.astype("M8[ns]"), when.astype("M8[ns]"))

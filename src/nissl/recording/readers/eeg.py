@@ -15,7 +15,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column
 from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
-from nissl.recording.readers._files import damaged, existing, gunzipped, library, reading
+from nissl.recording.readers._files import damaged, existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
@@ -358,8 +358,6 @@ def _unit(text: str) -> tuple[str, float]:
 def _tags_are_whole(path: Path) -> None:
     """Refuse a FIF whose chain of tags breaks off or runs in a circle: MNE would read on."""
     packed = path.suffix.lower() == ".gz"
-    if packed:
-        gunzipped(path, "FIF")
     opener: Any = gzip.open if packed else open
     tags: dict[int, bytes] = {}
     listed = b""
@@ -378,6 +376,8 @@ def _tags_are_whole(path: Path) -> None:
                 raise damaged(path, "FIF", f"the tag at byte {place:,} is none")
             tags[place] = tag[:12]
             file.seek(follows if follows > 0 else end)
+        while packed and file.read(1 << 22):
+            pass  # to the end, where the checksum stands
     # MNE reads by the directory, which must list the tags that are there.
     for i in range(0, len(listed) - 15, 16):
         at = int.from_bytes(listed[i + 12 : i + 16], "big", signed=True)

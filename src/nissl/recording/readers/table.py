@@ -130,7 +130,7 @@ def _read(
     named_columns = {str(name): _coordinate(table[name]) for name in named}
     return as_recording(
         np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None],
-        samples=named_columns | apart(beside, named_columns, "index"),
+        samples=apart(named_columns | apart(beside, named_columns, "index"), (), "column"),
         units={"unit": numbers.columns.to_numpy().astype(str), **_plain(units)},
         quantity=quantity,
         attrs={"source": path.name},
@@ -156,10 +156,10 @@ def _frame(path: Path, header: bool | None, sep: str | None) -> pd.DataFrame:
         return table.rename(columns=str)
     packed = path.suffix.lower() == ".gz"
     _require_room(path, gunzipped(path, "table") if packed else path.stat().st_size)
-    first, decimal, separator = _first_rows(path, sep, "\t" if ".tsv" in suffixes else ",")
+    first, second, decimal, separator = _first_rows(path, sep, "\t" if ".tsv" in suffixes else ",")
     _rows_are_whole(path, separator)
     if header is None:
-        header = _is_header(path, first)
+        header = _is_header(path, first, second)
     with reading(path, "table"):
         table = pd.read_csv(
             path,
@@ -188,24 +188,29 @@ def _opened(path: Path) -> Any:
     return opener(path, "rt", encoding="utf-8-sig", newline="")
 
 
-def _first_rows(path: Path, sep: str | None, usual: str) -> tuple[list[str], str, str]:
-    """Return the cells of the first row, the decimal mark, and the separator."""
+def _first_rows(path: Path, sep: str | None, usual: str) -> tuple[list[str], list[str], str, str]:
+    """Return the cells of the first rows, the decimal mark, and the separator."""
     with reading(path, "table"), _opened(path) as file:
         lines = [line for _, line in zip(range(20), file, strict=False)]
     first = lines[0] if lines else ""
     if sep is None:
         others = [s for s in (";", "\t", ",", "|") if s in first]
         sep = usual if usual in first or not others else others[0]
-    cells = [cell for row in csv.reader(lines, delimiter=sep) for cell in row]
+    rows = [row for row in csv.reader(lines, delimiter=sep) if row]
+    cells = [cell for row in rows for cell in row]
     comma = sep != "," and any(re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for cell in cells)
-    return next(csv.reader([first], delimiter=sep), []), "," if comma else ".", sep
+    first_row, second_row = [*rows, [], []][:2]
+    return first_row, second_row, "," if comma else ".", sep
 
 
-def _is_header(path: Path, first: Sequence[str]) -> bool:
+def _is_header(path: Path, first: Sequence[str], second: Sequence[str]) -> bool:
     """Tell whether the first row holds names; whole numbers could be ids or values."""
-    numbers = [_as_number(cell) for cell in first if cell.strip()]
-    if not numbers or any(n is None for n in numbers):
-        return True
+    found = [_as_number(cell) for cell in first]
+    numbers = [n for n in found if n is not None]
+    below = [_as_number(cell) is not None for cell in second]
+    named = any(n is None and number for n, number in zip(found, below, strict=False))
+    if not numbers or not first[0].strip() or named:
+        return True  # no numbers, an index without a name, or a word above numbers
     if numbers == list(range(len(numbers))) and len(numbers) > 2:
         return True  # as pandas numbers columns that have no name
     whole = all(n is not None and n % 1 == 0 and n >= 0 for n in numbers)

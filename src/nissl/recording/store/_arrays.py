@@ -38,6 +38,15 @@ Metadata = dict[str, Any]
 
 # Rows of a chunk of numbers, and of words.
 COLUMN_ROWS, WORD_ROWS = 1 << 20, 1 << 16
+_DATES = {
+    short: {"M": {"units": f"{long} since 1970-01-01"}, "m": {"units": long}}
+    for short, long in (
+        ("s", "seconds"),
+        ("ms", "milliseconds"),
+        ("us", "microseconds"),
+        ("ns", "nanoseconds"),
+    )
+}
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC = {"name": "crc32c"}
 _WORDS = {"name": "vlen-utf8", "configuration": {}}
@@ -86,17 +95,21 @@ def write_column(folder: Path, values: Any, dim: str, attrs: Mapping[str, Any]) 
     """
     values = np.asarray(values)
     words = is_words(values)
-    if not words and values.dtype.kind not in "fiub":
+    if not words and values.dtype.kind not in "fiubmM":
         raise NisslError(
             f"column '{folder.name}' holds {values.dtype}, which a store does not keep",
             where=folder.name,
-            do="give numbers or words (times as seconds)",
+            do="give numbers, words or dates",
         )
     n = len(values)
     rows = _chunk_rows(n, words=words)
     if words:
         dtype, fill, codecs = "string", "", [_WORDS, _GZIP, _CRC]
     else:
+        if values.dtype.kind in "mM":
+            # As the climate and forecast conventions keep dates, so that xarray shows them.
+            attrs = _DATES[np.datetime_data(values.dtype)[0]][values.dtype.kind] | dict(attrs)
+            values = values.view(np.int64)
         dtype, fill = values.dtype.name, _json_fill(fill_value(values.dtype.name))
         codecs = [_LITTLE, _CRC]
     metadata = _array(
