@@ -4,6 +4,7 @@ from torch import nn
 
 from nissl.errors import NisslError
 from nissl.statistics import ReinitialisedNetwork
+from tiny import tiny
 
 
 class Scale(nn.Module):
@@ -47,6 +48,20 @@ def test_draws_differ_from_each_other_and_not_by_chance(trained):
     assert all(torch.equal(v, before[k]) for k, v in trained.state_dict().items())
     assert not torch.equal(a.embed.weight, b.embed.weight)
     assert all(torch.equal(v, again.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+@pytest.mark.parametrize(("family", "gain"), [("llama", 1.0), ("gemma", 0.0), ("gpt2", 1.0)])
+def test_norms_begin_as_they_were_made(family, gain):
+    network = tiny(family)
+    norms = [m for m in network.modules() if "norm" in type(m).__name__.lower()]
+    with torch.no_grad():
+        for norm in norms:
+            norm.weight.normal_(3.0, 0.5)
+    fresh = next(ReinitialisedNetwork().draw(network, 1))
+    made = [m.weight for m in fresh.modules() if "norm" in type(m).__name__.lower()]
+    assert len(made) == len(norms) > 2
+    assert all((weight == gain).all() for weight in made)
+    assert all((norm.weight != gain).any() for norm in norms)
 
 
 def test_reset_uses_each_module_and_keeps_what_is_shared(trained):

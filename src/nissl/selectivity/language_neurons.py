@@ -73,7 +73,9 @@ def language_neurons(
     Notes
     -----
     Source: Zhang et al. 2025, section 3 (entropy and largest probability); Tang et al. 2024. The
-    null is ours; kinds do not depend on it.
+    null is ours; kinds do not depend on it. A small network has few: of SmolLM2 (46,080 units) five
+    are called specific, and with ``bar=0.8`` silencing its "English" units lowers the loss on
+    English text. Ablate what is found (`nissl.behaviour.ablation_effect`) before it is believed.
 
     Examples
     --------

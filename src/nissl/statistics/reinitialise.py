@@ -27,8 +27,9 @@ class ReinitialisedNetwork:
     Parameters
     ----------
     how : {"reset", "moments"}
-        "reset": every module's own ``reset_parameters``; weights of modules that have none are
-        drawn as under "moments". "moments": normal draws with the mean and deviation of each
+        "reset": every module's own ``reset_parameters``; norms that have none begin as the identity
+        (gain one, or zero where one is added to it; bias zero), and other weights are drawn as
+        under "moments". "moments": normal draws with the mean and deviation of each
         trained tensor, which keeps the scale of every layer.
 
     Notes
@@ -124,4 +125,24 @@ def _refill(network: nn.Module, *, reset: bool) -> None:
                 flat = parameter.float()
                 deviation = float(flat.std()) if flat.numel() > 1 else 0.0
                 parameter.normal_(float(flat.mean()), deviation)
+            if reset and own and "norm" in type(module).__name__.lower():
+                _begin_norm(module, own)
         done.update(id(p) for p in own)
+
+
+def _begin_norm(module: nn.Module, own: list[nn.Parameter]) -> None:
+    """Make a norm's gain one and its bias zero; a gain to which it adds one becomes zero."""
+    import torch
+
+    for parameter in own:
+        parameter.zero_()
+    gain = getattr(module, "weight", None)
+    if gain is None:
+        return
+    try:
+        # With a gain of zero nothing is left of the input, unless one is added to it.
+        x = torch.arange(gain.numel(), dtype=gain.dtype, device=gain.device).view(1, *gain.shape)
+        added = bool(module(x).any())
+    except Exception:  # norms that take more than one input
+        added = False
+    gain.fill_(0.0 if added else 1.0)
