@@ -6,13 +6,16 @@ import datetime
 import io
 import json
 import pickle
+import random
 import shutil
 import tarfile
+import uuid
 import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 from mutations import mutated, within_gzip, within_zip
@@ -108,7 +111,16 @@ def nifti(path: Path) -> None:
 def nwb(path: Path) -> None:
     import pynwb
 
-    file = pynwb.NWBFile("a", "b", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    # The same bytes each time, so that an input that did harm can be made again.
+    draws = random.Random(0)
+    ids = (uuid.UUID(int=draws.getrandbits(128), version=4) for _ in range(10**6))
+    with mock.patch("hdmf.container.uuid4", side_effect=ids):
+        _nwb(pynwb, path, day)
+
+
+def _nwb(pynwb: Any, path: Path, day: datetime.datetime) -> None:
+    file = pynwb.NWBFile("a", "b", day, file_create_date=day)
     file.add_unit(spike_times=[0.1, 0.5, 1.2], obs_intervals=[[0.0, 2.0]])
     file.add_trial(start_time=0.0, stop_time=1.0)
     module = file.create_processing_module("behavior", "c")

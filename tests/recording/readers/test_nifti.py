@@ -266,3 +266,49 @@ def test_truncated_images_are_refused(tmp_path, values, name, part):
     path.write_bytes(whole[: max(1, int(len(whole) * part))])
     with pytest.raises(NisslError, match="damaged, cut short"):
         read_file(path)
+
+
+@pytest.mark.parametrize("kind", ["brain", "parcels"])
+def test_cifti_of_both_kinds(tmp_path, kind):
+    """The axes of nibabel are the reference for every unit's place."""
+    cifti = nibabel.cifti2
+    rng = np.random.default_rng(0)
+    voxels = np.zeros((3, 3, 3), bool)
+    voxels[0, 1, 2] = voxels[2, 2, 1] = True
+    brain = cifti.BrainModelAxis.from_surface([1, 5, 7], 10, name="cortex_left")
+    brain += cifti.BrainModelAxis.from_mask(
+        voxels, affine=np.diag([2, 2, 2, 1]), name="thalamus_left"
+    )
+    parcels = cifti.ParcelsAxis.from_brain_models([("V1", brain[:2]), ("Th", brain[3:])])
+    axis = brain if kind == "brain" else parcels
+    data = rng.normal(size=(6, len(axis))).astype(np.float32)
+    header = cifti.Cifti2Header.from_axes((cifti.SeriesAxis(0, 0.72, 6), axis))
+    path = tmp_path / "a.dtseries.nii"
+    cifti.Cifti2Image(data, header=header).to_filename(path)
+    events = pd.DataFrame({"onset": [0.72], "duration": [1.44], "trial_type": ["a"]})
+    rec = read_file(path, events=events)
+    np.testing.assert_array_equal(rec.values, data)
+    np.testing.assert_allclose(rec["time"], np.arange(6) * 0.72)
+    assert rec["trial_type"].values.tolist() == ["", "a", "a", "", "", ""]
+    if kind == "parcels":
+        assert rec["region"].values.tolist() == ["V1", "Th"]
+        return
+    assert rec["region"].values.tolist() == ["cortex_left"] * 3 + ["thalamus_left"] * 2
+    assert rec["vertex"].values.tolist() == [1, 5, 7, -1, -1]
+    place = np.stack([rec[a].values for a in "xyz"], axis=1)
+    assert np.isnan(place[:3]).all()
+    np.testing.assert_allclose(
+        place[3:], nibabel.affines.apply_affine(brain.affine, brain.voxel[3:])
+    )
+    assert rec["unit"].values[[0, 3]].tolist() == ["cortex_left[1]", "thalamus_left[0,1,2]"]
+    with pytest.raises(NisslError, match="takes no mask"):
+        read_file(path, mask=np.ones((3, 3, 3)))
+
+
+def test_cifti_that_is_no_time_series_is_refused(tmp_path):
+    cifti = nibabel.cifti2
+    brain = cifti.BrainModelAxis.from_surface([1, 5], 10, name="cortex_left")
+    header = cifti.Cifti2Header.from_axes((cifti.ScalarAxis(["myelin"]), brain))
+    cifti.Cifti2Image(np.ones((1, 2)), header=header).to_filename(tmp_path / "a.dscalar.nii")
+    with pytest.raises(NisslError, match="ScalarAxis and BrainModelAxis"):
+        read_file(tmp_path / "a.dscalar.nii")

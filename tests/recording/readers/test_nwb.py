@@ -256,6 +256,15 @@ def test_trials_are_their_ids_and_other_tables_label_nothing(tmp_path):
     assert "sleep_ripple" not in beside.coords
 
 
+def test_bins_that_touch_invalid_times_are_marked(tmp_path):
+    def fill(file, module):
+        file.add_invalid_time_interval(start_time=5.05, stop_time=5.15)
+        file.add_invalid_time_interval(start_time=5.1, stop_time=5.2)
+
+    rec = read_nwb(file_with(tmp_path, fill), bin=0.1, start=5.0, stop=5.4)
+    assert rec["invalid_time"].values.tolist() == [True, True, False, False]
+
+
 def test_units_have_the_regions_of_their_electrodes(tmp_path):
     def fill(file, module):
         group = file.create_electrode_group("g", "d", "l", file.create_device("probe"))

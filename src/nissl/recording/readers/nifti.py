@@ -13,6 +13,7 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column, is_words
+from nissl.recording.readers._cifti import read_cifti
 from nissl.recording.readers._files import damaged, existing, gunzip, library, reading
 from nissl.recording.recording import Recording, as_recording
 
@@ -23,7 +24,7 @@ __all__ = ["read_nifti"]
 
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 #: Coordinates of the units, which no column of events may be called as.
-OWN = ("unit", "x", "y", "z", "i", "j", "k", "region", "n_voxels")
+OWN = ("unit", "x", "y", "z", "i", "j", "k", "region", "n_voxels", "vertex")
 
 
 def read_nifti(
@@ -42,7 +43,9 @@ def read_nifti(
     Parameters
     ----------
     path : Path or str
-        ``.nii`` or ``.nii.gz`` with axes (i, j, k, volume).
+        ``.nii`` or ``.nii.gz`` with axes (i, j, k, volume); or a CIFTI time series
+        (``.dtseries.nii``, ``.ptseries.nii``), whose units are vertices, voxels or parcels, with
+        their structure as ``region``.
     mask : path, image or array of shape (n_i, n_j, n_k), optional
         Voxels that are not zero are read: of a mask of shares (0.3, 0.5) give the ones wanted, such
         as ``mask > 0.5``. Without mask or atlas: those that are not zero in every volume.
@@ -101,11 +104,14 @@ def read_nifti(
         image = nibabel.load(path)
         shape = tuple(image.shape)
         if isinstance(image, nibabel.Cifti2Image):
-            raise NisslError(
-                "this is a CIFTI file, of surfaces beside voxels",
-                where=str(path),
-                do="read its matrix with nibabel, and give it to as_recording",
-            )
+            if mask is not None or atlas is not None:
+                raise NisslError(
+                    "a CIFTI file knows its places, and takes no mask or atlas",
+                    where=str(path),
+                    do="read all of it, and select units by region",
+                )
+            volumes, step, units = read_cifti(path, image)
+            return _as_run(path, volumes, units, tr or step, events, lag)
         if len(shape) != 4 or 0 in shape:
             raise NisslError(
                 f"the image has {len(shape)} dimensions, {shape}, not four of some size",
@@ -137,6 +143,17 @@ def read_nifti(
     units = _voxels(inside, image.affine, codes, regions)
     if by == "region":
         volumes, units = _by_region(volumes, units, np.asarray(codes)[inside])
+    return _as_run(path, volumes, units, step, events, lag)
+
+
+def _as_run(
+    path: Path,
+    volumes: np.ndarray[Any, Any],
+    units: Mapping[str, Any],
+    step: float,
+    events: Any,
+    lag: float,
+) -> Recording:
     n = len(volumes)
     samples: dict[str, Any] = {"volume": np.arange(n), "time": np.arange(n) * step}
     if events is not None:

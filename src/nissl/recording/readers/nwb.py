@@ -85,7 +85,8 @@ def read_nwb(
         (``location`` also as ``region``). Samples have ``time`` in seconds, the columns of
         `intervals` (as ``interval_...`` where the units have a column of that name), the id of
         the trial and epoch (``trial``, ``epoch``; -1 outside of them, left out where they
-        overlap), and behaviour. Series are scaled to their stated unit. Spikes: bins in which no
+        overlap), ``invalid_time`` (where the file says that its times are not to be used), and
+        behaviour. Series are scaled to their stated unit. Spikes: bins in which no
         unit was observed (``obs_intervals``) are left out; where only some were, the others are
         NaN and the counts float32.
 
@@ -365,6 +366,12 @@ def _interval_ids(rec: Recording, tables: Mapping[str, Any], chosen: str | None)
             continue
         row = interval_of(rec["time"].values, table)[0]
         found[one] = np.where(row >= 0, table[one][row], -1)
+    if (invalid := tables.get("invalid_times")) is not None and len(invalid["start"]):
+        half = float(rec.attrs.get("bin", 0.0)) / 2
+        at = rec["time"].values[:, None]
+        # These may overlap; a bin that touches one holds some of it.
+        touched = (at + half > invalid["start"]) & (at - half < invalid["stop"])
+        found["invalid_time"] = touched.any(axis=1)
     return found
 
 
