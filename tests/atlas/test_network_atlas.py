@@ -283,7 +283,7 @@ def test_one_short_text_has_an_atlas_without_preferences(tmp_path, length):
     made = network_atlas(net, texts(1)[0][:length], tmp_path, sites="neurons", progress=False)
     units = open_atlas(tmp_path).units
     assert made["n_tokens"] == length
-    assert set(units["kind"]) == {"unexplained"} | ({"positional"} if length == 40 else set())
+    assert set(units["kind"]) == {"untested"} | ({"positional"} if length == 40 else set())
     assert (units["token"] == "").all()
     assert (units["token_q"] == 1).all()
 
@@ -297,7 +297,7 @@ def test_images_have_an_atlas_too(tmp_path):
     made = open_atlas(tmp_path)
     assert about["n_units"] == len(made.units) == 11
     assert made.units["count"].tolist() == [40 * 36] * 6 + [40] * 5
-    assert set(made.units["kind"]) == {"unexplained"}
+    assert set(made.units["kind"]) == {"untested"}
     assert all(name.startswith("1[") for row in made.units["neighbours"][:6] for name in row)
 
 

@@ -156,15 +156,16 @@ class Accumulators:
         By full name, in order.
     layers : dict of str to int
         The block of each site, -1 where it is in none.
-    samples : dict of int to array, each of shape (n_sampled, n_units)
-        Activity of all units of the sites that have so many samples.
+    samples : dict of str to array, each of shape (n_sampled, n_units)
+        Activity of all units of the sites whose samples are the same, by how many there are and
+        what they are.
     corpus : Corpus or None
         The text.
     """
 
     sites: dict[str, SiteAccumulators]
     layers: dict[str, int]
-    samples: dict[int, Array]
+    samples: dict[str, Array]
     corpus: Corpus | None
 
     def state(self) -> dict[str, Array]:

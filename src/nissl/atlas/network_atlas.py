@@ -195,20 +195,31 @@ def _corpus(plan: TextPlan, grids: list[Grid]) -> Corpus:
 
 def _samples(
     grids: list[Grid], counts: Mapping[str, int], corpus: Corpus | None, *, n: int, seed: int
-) -> tuple[dict[int, Array], dict[str, tuple[Array, Array]]]:
-    """Choose the samples for the neighbours, and make room: sites of one count lie together."""
+) -> tuple[dict[str, Array], dict[str, tuple[Array, Array]]]:
+    """Choose the samples for the neighbours, and make room: sites of the same places lie together.
+
+    As many samples are not enough: 8 x 8 places of an image are not 4 x 16.
+    """
     samples, views = {}, {}
-    for count in dict.fromkeys(counts.values()):
-        together = [grid for grid in grids if counts[grid.site.name] == count]
+    of = {grid.site.name: _places(grid, counts[grid.site.name]) for grid in grids}
+    for key in dict.fromkeys(of.values()):
+        together = [grid for grid in grids if of[grid.site.name] == key]
+        count = counts[together[0].site.name]
         places = np.arange(count) if corpus is None else np.flatnonzero(corpus.keep)
         rng = np.random.default_rng(seed)
         chosen = np.sort(rng.choice(places, min(n, len(places)), replace=False))
-        samples[count] = np.zeros((len(chosen), sum(g.width for g in together)), np.float32)
+        samples[key] = np.zeros((len(chosen), sum(g.width for g in together)), np.float32)
         at = 0
         for grid in together:
-            views[grid.site.name] = chosen, samples[count][:, at : at + grid.width]
+            views[grid.site.name] = chosen, samples[key][:, at : at + grid.width]
             at += grid.width
     return samples, views
+
+
+def _places(grid: Grid, count: int) -> str:
+    """Name what the samples of a site are: tokens, or places of which shape."""
+    what = "tokens" if grid.tokens else " x ".join(map(str, (*grid.places, grid.calls)))
+    return f"{count} {what}"
 
 
 def _read(

@@ -83,7 +83,11 @@ def write_network_tables(
         units["dead"] = (_active(accumulators) == 0) & (counts >= rules.dead_tokens)
         units = units.assign(**_languages(accumulators, test))
         units = units.assign(**_neighbours(accumulators, units, progress=progress))
+        if accumulators.corpus is not None:
+            units = units.assign(token_share=own, bigram_share=pair)
         units["kind"] = unit_kinds(units, rules, agreement=own, pair_agreement=pair)
+        if not _asked(accumulators.corpus):
+            units.loc[units["kind"] == "unexplained", "kind"] = "untested"
         columns = UNITS if accumulators.corpus is None else (*UNITS, *NETWORK_UNITS)
         writer.units(conform(units, columns))
         writer.arrays(accumulators)
@@ -136,6 +140,11 @@ def _describe(
             row += len(part)
             advance(len(part))
     return pd.concat(parts, ignore_index=True), agreements[0], agreements[1]
+
+
+def _asked(corpus: Corpus | None) -> bool:
+    """Say whether any token, pair or kind of document lies in enough documents to be tested."""
+    return corpus is not None and bool(corpus.n_labels or len(set(corpus.language.tolist())) > 1)
 
 
 def _active(accumulators: Accumulators) -> Array:
@@ -282,11 +291,16 @@ def _counts(
 
     corpus = accumulators.corpus
     kinds = units["kind"].value_counts()
+    told = rules.words(share=SHARE)
+    if corpus is None:
+        told["untested"] = told["unexplained"] = "what its samples are was not tested: no text"
+    if corpus is not None:
+        graded = (units["token_q"] < rules.q) | (units["bigram_q"] < rules.q)
     found: dict[str, Any] = {
         "n_units": len(units),
-        "n_samples": max(accumulators.samples),
+        "n_samples": max(int(key.split()[0]) for key in accumulators.samples),
         "kinds": {str(kind): int(number) for kind, number in kinds.items()},
-        "rules": rules.words(share=SHARE),
+        "rules": told,
         "thresholds": rules.settings(),
         "neighbours": f"Pearson correlation on {len(next(iter(accumulators.samples.values()))):,} "
         "samples drawn at random",
@@ -302,6 +316,7 @@ def _counts(
         )
     if corpus is not None:
         found |= {
+            "responding": int(graded.sum()),
             "n_tokens": len(corpus.token),
             "n_documents": len(np.unique(corpus.document)),
             "n_labels": {"tokens": len(corpus.tokens), "bigrams": len(corpus.bigrams)},

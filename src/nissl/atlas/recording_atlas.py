@@ -127,6 +127,7 @@ def recording_atlas(
             "dead": f"its activity never changes, over at least {ENOUGH} samples",
             "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {Q:g}",
             "unexplained": "no coordinate that was asked explains it",
+            "untested": "no coordinate of the samples could be tested for it",
         },
         "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
         "n_permutations": test.draws(1000),

@@ -160,7 +160,7 @@ def unit_table(
     >>> none = np.full((4, 1), -1), np.full((4, 1), np.nan)
     >>> table = tuning(rec, progress=False).finding.table
     >>> unit_table(rec, summary(rec, k=1)[0], table, *none, q=0.05)["kind"].tolist()
-    ['unexplained', 'unexplained', 'unexplained', 'unexplained']
+    ['untested', 'untested', 'untested', 'untested']
     """
     from nissl.atlas.tables import UNITS, conform
 
@@ -191,6 +191,8 @@ def unit_table(
             "preferred_name" if part["kind"].iloc[0] == "categorical" else "preferred"
         ].to_numpy()
     kind = np.where(table["tuned_to"] != "", "tuned", "unexplained")
+    asked = tuned.loc[tuned["note"] == "", "unit"].tolist() if len(tuned) else []
+    kind = np.where((kind == "unexplained") & ~np.isin(names, asked), "untested", kind)
     table["kind"] = np.where(table["dead"], "dead", kind)
     return conform(table.drop(columns=["variance"]), UNITS)
 

@@ -107,9 +107,11 @@ token_id         int32    its id, -1 where none
 token_effect     float32  activity at the token, in sd of the unit from its mean in the window
 token_p          float64  two-sided p over documents, of this unit and token alone
 token_q          float64  p corrected over all units and tokens searched
+token_share      float32  share of its most extreme samples that are the token
 bigram           str      the pair of tokens it prefers most, the second being the sample itself
 bigram_first     int32    id of the first, -1 where none
 bigram_second    int32    id of the second, -1 where none
+bigram_share     float32  as for tokens
 bigram_effect    float32  as for tokens
 bigram_p         float64  as for tokens
 bigram_q         float64  corrected over all units and bigrams searched
@@ -195,7 +197,7 @@ note             str      why it was not tested (p and q are then 1); empty wher
 
 #: Kinds of units, in the order in which the rules are asked; the first that holds is the kind.
 #: ``tuned`` is what a biological recording's unit is where a tuning passes its null.
-KINDS = ("dead", "positional", "token", "bigram", "language", "tuned", "unexplained")
+KINDS = ("dead", "positional", "token", "bigram", "language", "tuned", "unexplained", "untested")
 
 
 def conform(table: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:

@@ -61,7 +61,7 @@ class Rules:
         return {
             "active": (
                 "above zero where the nonlinearity is a ReLU; otherwise |activity| x norm of "
-                f"its output weights above {share:.0%} of the root mean square of the layer's "
+                f"its output weights above {share:.0%} of the median norm of the layer's "
                 "output; above zero where a site has no output weights"
             ),
             "dead": f"never active in at least {self.dead_tokens:,} samples",
@@ -73,7 +73,14 @@ class Rules:
                 f"prefers documents of one label (q < {self.q:g}, effect of at least "
                 f"{self.language:g})"
             ),
-            "unexplained": "none of these",
+            "unexplained": (
+                "no single token, pair, kind of document or place is that much of it; it may still "
+                "respond to tokens, which its page lists"
+            ),
+            "untested": (
+                "no token, pair or kind of document lies in enough documents to be tested (five); "
+                "only place was asked"
+            ),
         }
 
     def settings(self) -> dict[str, Any]:

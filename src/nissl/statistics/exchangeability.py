@@ -183,7 +183,7 @@ def require_stationary(
     """Refuse circular shifts in stretches that are too short for how slow both sides are.
 
     A shift joins the end of a stretch to its beginning. Where activity and labels remember
-    together over more than a tenth of a stretch, that break makes the null too narrow.
+    together over more than a seventh of a stretch, that break makes the null too narrow.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def require_stationary(
     Raises
     ------
     NotExchangeable
-        It exceeds 0.1 where there are several stretches, 0.2 where there is one. Over 0.05 of a
+        It exceeds 0.15 where there are several stretches, 0.2 where there is one. Over 0.05 of a
         single stretch is a warning.
 
     Notes
@@ -234,7 +234,7 @@ def require_stationary(
         f"stretches of {length:.0f} samples are short for how slowly activity and labels change: "
         f"lag-1 autocorrelation {activity:.2f} and {slow:.2f}"
     )
-    if share > (0.2 if single else 0.1):
+    if share > (0.2 if single else 0.15):
         raise NotExchangeable(
             said,
             where=where,

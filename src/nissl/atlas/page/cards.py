@@ -98,6 +98,7 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
     made = []
     for i, row in enumerate(rows):
         unit = units.iloc[row]
+        sign = _sign(unit)
         parts: dict[str, Any] = {
             "histogram": histograms[i][0] if histograms else None,
             "edges": histograms[i][1] if histograms else None,
@@ -106,15 +107,33 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
             "tokens": tokens.get(row),
             "bigrams": bigrams.get(row),
             "tuning": tunings.get(row),
-            "promoted": _logits(unit, "promoted"),
-            "suppressed": _logits(unit, "suppressed"),
+            **_turned(_logits(unit, "promoted"), _logits(unit, "suppressed"), sign),
             "neighbours": _neighbours(unit, place),
         }
         card = {"row": int(row), "reason": _reason(unit, tunings.get(row))}
-        if str(unit["kind"]) in ("token", "bigram", "language"):
-            card["sign"] = 1 if float(unit[f"{unit['kind']}_effect"]) > 0 else -1
+        if sign:
+            card["sign"] = sign
         made.append({**card, **{name: value for name, value in parts.items() if value}})
     return made
+
+
+def _sign(unit: pd.Series) -> int:
+    """Return on which side a unit is at what it prefers; 0 where it prefers nothing."""
+    if str(unit["kind"]) not in ("token", "bigram", "language"):
+        return 0
+    return 1 if float(unit[f"{unit['kind']}_effect"]) > 0 else -1
+
+
+def _turned(
+    promoted: list[list[Any]], suppressed: list[list[Any]], sign: int
+) -> dict[str, list[list[Any]]]:
+    """Return what a unit writes at what it prefers: where it is lowest there, the opposite."""
+    if sign >= 0:
+        return {"promoted": promoted, "suppressed": suppressed}
+    up, down = (
+        [[text, None if v is None else -v] for text, v in part] for part in (suppressed, promoted)
+    )
+    return {"promoted": up, "suppressed": down}
 
 
 def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
@@ -126,8 +145,17 @@ def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str |
         return [f"tuned to {tunings[0]['name']}: {tunings[0]['says']}"]
     if kind == "positional":
         return [f"position explains {100 * float(unit['position_share']):.0f}% of its variance"]
+    if kind == "unexplained" and unit.get("token") and float(unit["token_q"]) <= 0.05:
+        end = f" {_short(unit['token_effect'])} sd, q {_short(unit['token_q'])}"
+        if "token_share" in unit:
+            end += f", {100 * float(unit['token_share']):.0f}% of its extremes"
+        return ["no one token explains it; most ", [str(unit["token"])], end]
+    nothing = {
+        "unexplained": "nothing asked here explains it",
+        "untested": "nothing could be tested of it",
+    }
     if kind not in ("token", "bigram", "language"):
-        return ["nothing asked here explains it" if kind == "unexplained" else kind]
+        return [nothing.get(kind, kind)]
     text, effect = str(unit[kind]), float(unit[f"{kind}_effect"])
     verb = "prefers" if effect > 0 else "is lowest at"
     what = {"token": "", "bigram": "the pair ", "language": "documents: "}[kind]

@@ -10,12 +10,11 @@ function bytes(base64) {
   return out;
 }
 
-// The upper half of a float32, rounded: three figures and the whole range in two bytes.
+// The upper three bytes of a float32, rounded: four figures and the whole range.
 function floats(base64) {
   const raw = bytes(base64);
-  const halves = new Uint16Array(raw.buffer, 0, raw.length / 2);
-  const whole = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) whole[i] = halves[i] << 16;
+  const whole = new Uint32Array(raw.length / 3);
+  for (let i = 0; i < whole.length; i++) whole[i] = (raw[3 * i] << 8) | (raw[3 * i + 1] << 16) | (raw[3 * i + 2] << 24);
   return new Float32Array(whole.buffer);
 }
 
@@ -49,7 +48,7 @@ function figure(x, digits = 3) {
   if (x === 0) return "0";
   const size = Math.abs(x);
   if (size < 1e-3 || size >= 1e6) return x.toExponential(1).replace("e", " e");
-  if (size >= 1000) return Math.round(x).toLocaleString("en");
+  if (size >= 1000) return Number(x.toPrecision(4)).toLocaleString("en", { maximumFractionDigits: 0 });
   return String(Number(x.toPrecision(digits)));
 }
 

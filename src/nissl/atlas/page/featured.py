@@ -18,6 +18,7 @@ STRENGTH = {
     "language": ("language_effect", "language"),
     "positional": ("position_share", None),
     "unexplained": ("kurtosis", None),
+    "untested": ("kurtosis", None),
 }
 SAME_REASON = 2
 SHARES = {"token": 0.34, "bigram": 0.2, "language": 0.14, "positional": 0.1, "dead": 0.04}

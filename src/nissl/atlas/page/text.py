@@ -18,6 +18,7 @@ MEANINGS = {
     "language": "prefers documents of one kind",
     "tuned": "depends on a coordinate of the samples more than its null",
     "unexplained": "none of the questions asked here explains it",
+    "untested": "nothing could be tested of it",
 }
 NOTES = {
     "network": (
@@ -35,7 +36,8 @@ NOTES = {
         (
             "Raises and lowers",
             "The unit's output weights read through the unembedding, before the final norm: what "
-            "an activity of one adds to each logit: what the unit writes, not what it causes.",
+            "an activity of one adds to each logit (of minus one, for a unit that is lowest at "
+            "what it prefers): what the unit writes, not what it causes.",
         ),
         ("Neighbours", "By correlation of activity."),
         (
@@ -56,7 +58,7 @@ NOTES = {
         ("Histograms", "Counts on a logarithmic scale; teal below zero."),
     ),
 }
-ORDER = ("token", "bigram", "language", "positional", "tuned", "unexplained", "dead")
+ORDER = ("token", "bigram", "language", "positional", "tuned", "unexplained", "untested", "dead")
 SHOWN = (
     "text",
     "n_tokens",
@@ -181,6 +183,11 @@ def _intro(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], netw
         if network
         else f"{tuned:,} {'is' if tuned == 1 else 'are'} tuned to what was asked"
     )
+    responding = max(int(about.get("responding") or 0) - selective, 0)
+    if network and responding:
+        first += f"; {responding:,} more respond to some, none of which is most of it"
+    if counts.get("untested"):
+        first += f"; {counts['untested']:,} were not tested"
     silent = f"; {dead:,} {'was' if dead == 1 else 'were'} never active" if dead else ""
     return f"{n:,} {'neurons' if network else 'units'} of {where}{read}. {first}{silent}."
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.featured import featured_units
-from nissl.atlas.page.statistic import as_base64, bfloat16, statistics_of
+from nissl.atlas.page.statistic import as_base64, float24, statistics_of
 from nissl.atlas.page.text import ORDER, page_text
 from nissl.errors import NisslError
 
@@ -90,7 +90,9 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
     rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
     kinds = units["kind"].astype(str)
-    leads = [c for c in made if kinds.iloc[c["row"]] not in ("dead", "unexplained")] or made
+    leads = [
+        c for c in made if kinds.iloc[c["row"]] not in ("dead", "unexplained", "untested")
+    ] or made
     for card in leads[:LEADS]:
         card["lead"] = True
     sites = list(dict.fromkeys(units["site"].astype(str)))
@@ -109,7 +111,7 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
         "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
         "sites": _sites(units, sites),
         "statistics": [
-            {**vars(s), "data": as_base64(bfloat16(units[s.name]))} for s in statistics_of(units)
+            {**vars(s), "data": as_base64(float24(units[s.name]))} for s in statistics_of(units)
         ],
         "cards": made,
         "strings": strings.texts,

@@ -29,9 +29,10 @@ def active_above(
     """Return for each site the activity above and below which each unit counts as active.
 
     Where the nonlinearity is a ReLU that is zero. Elsewhere a unit is active where its activity
-    times the norm of its output weights exceeds a share of the root mean square, over tokens, of
-    the norm of the layer's output (``neurons @ output weights``), measured on four windows spread
-    over the text, their first positions left out.
+    times the norm of its output weights exceeds a share of the median, over tokens, of the norm of
+    the layer's output (``neurons @ output weights``), measured on four windows spread over the
+    text, their first positions left out. A few tokens may raise a layer's output a thousandfold: of
+    a mean square they would be nearly all.
 
     Parameters
     ----------
@@ -56,19 +57,18 @@ def active_above(
         return {}
     from nissl.network.record.recorder import stream
 
-    squares = dict.fromkeys(weights, 0.0)
-    rows = dict.fromkeys(weights, 0)
+    norms: dict[str, list[Array]] = {site: [] for site in weights}
 
     def consume(chunk: Chunk) -> None:
         write = weights[chunk.site].cpu().numpy()
         out = chunk.values[chunk.samples["position"] > 0] @ write
-        squares[chunk.site] += float(np.einsum("ru,ru->", out, out, dtype=np.float64))
-        rows[chunk.site] += len(out)
+        norms[chunk.site].append(np.sqrt(np.einsum("ru,ru->r", out, out, dtype=np.float64)))
 
     stream(net, plan.spread(WINDOWS, LENGTH), sites=list(weights), consume=consume, progress=False)
     thresholds = {}
     for site, write in weights.items():
-        level = share * np.sqrt(squares[site] / max(rows[site], 1))
+        measured = np.concatenate(norms[site])
+        level = share * float(np.median(measured)) if len(measured) else 0.0
         norm = torch.linalg.vector_norm(write, dim=1).cpu().numpy().astype(float)
         # A unit that writes nothing is never active, whatever its activity.
         above = np.divide(level, norm, out=np.full(len(norm), np.inf), where=norm > 0)
