@@ -1,5 +1,7 @@
 """Laws that hold for every recording: what is taken apart and put together is as it was."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +10,7 @@ from nissl.recording import (
     aggregate,
     align,
     as_recording,
+    bin_spikes,
     chunks,
     concat,
     samples_table,
@@ -144,3 +147,25 @@ def test_the_laws_hold_for_what_lies_in_a_store(tmp_path):
         select(rec, samples={"stimulus": "a"}, units="b"),
     )
     same(align(rec, lazy[::-1], on="place", order="first")[1], rec)
+
+
+@quick
+@hypothesis.given(
+    rate=st.sampled_from([100, 250, 1000, 2000, 24414, 30000]),
+    start=st.integers(0, 10_000_000),
+    width=st.integers(1, 500),
+    ticks=st.lists(st.integers(0, 20_000), min_size=1, max_size=50),
+    divided=st.booleans(),
+)
+def test_spikes_on_whole_samples_are_counted_in_whole_numbers(rate, start, width, ticks, divided):
+    """However times and edges were computed, what lies on the samples is counted exactly."""
+    at = start + np.array(ticks)
+    times = at / rate if divided else at * (1 / rate)
+    n, first = 20_000 // width, start / rate
+    events = {"time": times, "unit": np.zeros(len(times))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no spike is within
+        rec = bin_spikes(events, bin=width / rate, start=first, stop=first + n * (width / rate))
+    expected = np.bincount(np.array(ticks) // width, minlength=n + 1)[:n]
+    assert rec.sizes["sample"] == n
+    np.testing.assert_array_equal(rec[:, 0], expected)

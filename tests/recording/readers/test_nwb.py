@@ -1,5 +1,6 @@
 """NWB files written here come back with their units, intervals and behaviour in place."""
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import numpy as np
@@ -256,6 +257,29 @@ def test_trials_are_their_ids_and_other_tables_label_nothing(tmp_path):
     assert "sleep_ripple" not in beside.coords
 
 
+@pytest.mark.parametrize("name", ["acquisition/it/data", "units/spike_times"])
+def test_a_size_that_is_only_stated_takes_no_memory(tmp_path, name):
+    h5py = pytest.importorskip("h5py")
+
+    def fill(file, module):
+        data = pynwb.H5DataIO(np.arange(20.0), maxshape=(None,), chunks=(10,))
+        file.add_acquisition(pynwb.TimeSeries(name="it", data=data, unit="V", rate=1.0))
+
+    path = file_with(tmp_path, fill)
+    with h5py.File(path, "a") as file:
+        if name not in file or file[name].maxshape[0] is not None:
+            kept, attrs = file[name][:], dict(file[name].attrs)
+            del file[name]
+            file.create_dataset(name, data=kept, maxshape=(None,), chunks=(10,))
+            file[name].attrs.update(attrs)
+        file[name].resize((10**8,))
+    tracemalloc.start()
+    with pytest.raises(NisslError, match="bytes, of which"):
+        read_nwb(path, series="it" if "data" in name else "units")
+    assert tracemalloc.get_traced_memory()[1] < 1e8
+    tracemalloc.stop()
+
+
 def test_bins_that_touch_invalid_times_are_marked(tmp_path):
     def fill(file, module):
         file.add_invalid_time_interval(start_time=5.05, stop_time=5.15)
@@ -321,3 +345,13 @@ def test_directions_around_zero_stay_around_zero():
     found = interpolate(times[:-1] + 0.05, times, angle, period=2 * np.pi)
     assert found.min() < -1
     np.testing.assert_allclose(np.exp(1j * found), np.exp(1j * (times[:-1] + 0.05) * 9), atol=1e-9)
+
+
+def test_a_heap_that_hdf5_would_walk_for_ever_is_refused(session, tmp_path):
+    data = bytearray(session.read_bytes())
+    at = data.find(b"GCOL\1\0\0\0")
+    first = at + 32 + (int.from_bytes(data[at + 24 : at + 32], "little") + 7) // 8 * 8
+    data[first : first + 64] = bytes(64)
+    (tmp_path / "a.nwb").write_bytes(bytes(data))
+    with pytest.raises(NisslError, match="its heap at byte"):
+        read_nwb(tmp_path / "a.nwb")

@@ -16,9 +16,19 @@ from nissl.recording.labels import apart, as_column
 
 def array_of(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     """Return all of a dataset as an array, if it fits: a packed file may state any size."""
+    require_stored(data)
     size = math.prod(getattr(data, "shape", None) or (len(data),)) * 8
     require_memory(2 * size, "a column of the file", do="read a part of it with pynwb")
     return np.asarray(data[:], dtype=dtype)
+
+
+def require_stored(data: Any) -> None:
+    """Refuse a dataset that states far more than is stored of it: the rest would be filling."""
+    if not hasattr(data, "id") or not hasattr(data.id, "get_storage_size"):
+        return
+    stated, stored = math.prod(data.shape) * data.dtype.itemsize, data.id.get_storage_size()
+    if stated > 1100 * stored + 1_000_000:  # no compression of HDF5 does better
+        raise ValueError(f"{data.name} states {stated:,} bytes, of which {stored:,} are stored")
 
 
 def table_columns(table: Any, *, leave: Sequence[str] = ()) -> dict[str, np.ndarray[Any, Any]]:

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.recording._times import reaching
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import as_variable
-from nissl.recording.readers._intervals import array_of
+from nissl.recording.readers._intervals import array_of, require_stored
 
 
 def is_behaviour(series: Any, pynwb: Any) -> bool:
@@ -37,6 +37,7 @@ def times_of(series: Any) -> np.ndarray[Any, Any]:
     """Return the time of every sample of a series, in seconds."""
     if series.timestamps is not None:
         return array_of(series.timestamps, dtype=np.float64)
+    require_stored(series.data)
     first = 0.0 if series.starting_time is None else float(series.starting_time)
     return first + np.arange(_length(series)) / float(series.rate)
 
@@ -60,6 +61,7 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
         raise NisslError(
             f"{n} times for {_length(series)} samples", where=f"{path}: {series.name}", do="mend it"
         )
+    require_stored(series.data)
     share = (rows.stop - rows.start) / max(n, 1)
     size = (
         int(np.prod(series.data.shape) * share) * 2 * max(np.dtype(series.data.dtype).itemsize, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording._times import interval_columns, reaching
 from nissl.recording.labels import apart, as_variable
-from nissl.recording.readers._files import existing, library, reading
+from nissl.recording.readers._files import damaged, existing, library, reading
 from nissl.recording.readers._intervals import (
     array_of,
     disjoint,
@@ -32,6 +33,8 @@ from nissl.recording.recording import Recording, as_recording, check
 from nissl.recording.spikes import bin_spikes
 
 __all__ = ["read_nwb"]
+
+HEAP = b"GCOL\1\0\0\0"  # the beginning of a heap of HDF5
 
 #: Sample coordinates, which no column of the units may be called as.
 OWN = ("time", "interval", "time_in_interval", "trial", "epoch")
@@ -141,7 +144,30 @@ def read_nwb(
     return check(rec.assign_attrs(attrs))
 
 
+SCANNED = 1 << 26  # bytes, in which the heaps of words lie that are read on opening
+
+
+def _heaps_are_whole(path: Path) -> None:
+    """Refuse a heap of words with an object of no size, at which HDF5 would stay for ever."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.find(HEAP, 0, SCANNED)
+        while at >= 0:
+            size, place = int.from_bytes(data[at + 8 : at + 16], "little"), 16
+            while place + 16 <= size and at + place + 16 <= len(data):
+                header = data[at + place : at + place + 16]
+                index, length = (
+                    int.from_bytes(header[a:b], "little") for a, b in ((0, 2), (8, 16))
+                )
+                if not index and length:
+                    break  # what is free
+                if not index or place + 16 + length > size:
+                    raise damaged(path, "NWB", f"its heap at byte {at:,} is none")
+                place += 16 + (length + 7) // 8 * 8
+            at = data.find(HEAP, at + 8, SCANNED)
+
+
 def _open(pynwb: Any, path: Path) -> Any:
+    _heaps_are_whole(path)
     return _quietly(pynwb.NWBHDF5IO, str(path), mode="r", load_namespaces=True)
 
 
