@@ -99,7 +99,8 @@ class Subject:
         # The twin's turn comes before the recording's own hooks, and the end after them.
         handles = [
             self.net.body.register_forward_pre_hook(before, with_kwargs=True, prepend=True),
-            self.net.body.register_forward_hook(after),
+            # A pass that is cut short after its last block ends here too.
+            self.net.body.register_forward_hook(after, always_call=True),
         ]
         try:
             yield pairs

@@ -247,3 +247,27 @@ def test_parts_of_attention_have_items_first(batch_first):
     torch.testing.assert_close(found["inner"], out if batch_first else out.transpose(0, 1))
     torch.testing.assert_close(found["inner:1"], pattern)
     torch.testing.assert_close(found["inner:in"], x)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_arguments_by_name_are_cut_by_items(batch_first):
+    torch.manual_seed(0)
+    model = nn.Transformer(8, 2, 1, 1, 16, batch_first=batch_first).eval()
+    shapes = {"src": (6, 5, 8), "tgt": (4, 5, 8)}
+    inputs = {name: torch.randn(shape) for name, shape in shapes.items()}
+    if not batch_first:  # torch's fused path, of batch_first, takes no mask here
+        inputs["src_key_padding_mask"] = torch.zeros(5, 6, dtype=torch.bool)
+        inputs["src_key_padding_mask"][1, 4:] = True
+    if batch_first:
+        inputs |= {name: inputs[name].transpose(0, 1) for name in shapes}
+    for path in ("encoder.layers.0", "decoder.layers.0.linear1", ""):
+        seen = []
+        handle = model.get_submodule(path).register_forward_hook(
+            lambda m, a, y, s=seen: s.append(y)
+        )
+        with torch.enable_grad():
+            model(**inputs)
+        handle.remove()
+        expected = seen[0].detach() if batch_first else seen[0].detach().transpose(0, 1)
+        rec = nissl.record(nissl.load(model), inputs, sites=path, batch_size=2, progress=False)
+        np.testing.assert_allclose(rec.values, expected.flatten(0, 1), atol=1e-5)

@@ -456,7 +456,7 @@ def plan_of(
         return TextPlan(windows, batches, padding, given.arguments if more else None)
     inputs = given.arguments
     counted: Any = next(iter(inputs.values()), ()) if isinstance(inputs, dict) else inputs
-    axis = int(not isinstance(inputs, dict) and reads_time_first(net.model))
+    axis = int(reads_time_first(net.model))
     if axis and getattr(counted, "ndim", 0) < 3:
         raise NisslError(
             f"{type(net.model).__name__} reads (time, item, unit), and these inputs have no items",
@@ -538,8 +538,10 @@ def _part(given: Any, items: range, n_items: int, axis: int = 0) -> Any:
     part = slice(items.start, items.stop)
     if not isinstance(given, Mapping):
         return given[:, part] if axis else given[part]
+    # Where time lies first, what has no time (a mask of padding) has its items first.
+    second = {k for k, v in given.items() if axis and getattr(v, "ndim", 0) > 2}
     counts = {k: hasattr(v, "__len__") and len(v) == n_items for k, v in given.items()}
-    return {k: v[part] if counts[k] else v for k, v in given.items()}
+    return {k: v[:, part] if k in second else v[part] if counts[k] else v for k, v in given.items()}
 
 
 def _is_plain(given: Mapping[str, Any]) -> bool:

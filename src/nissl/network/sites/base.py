@@ -344,7 +344,8 @@ class BaseNetwork:
             The site has no such weights.
         """
         matrices = self.architecture.matrices if self.architecture else None
-        if matrices is None or matrices.gate is None:
+        if matrices is not None and matrices.gate is None:
+            self._matrix(site, "write")  # which says what is no site of neurons
             return None
         return self._matrix(site, "gate").detach().T
 
