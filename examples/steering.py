@@ -39,8 +39,8 @@ for beginning in ("The concert last night was", "My first day at school was"):
 
 # %% [markdown]
 # A few sentences prove little, so measure. How much likelier than bad words do good ones become,
-# with words and beginnings that are in no pair? Any push moves something: beside it stand ten
-# random directions of the same length.
+# with words and beginnings that are in no pair? Any push moves something: the
+# band is where ten random directions of the same length take it.
 
 # %%
 words = " good great beautiful perfect", " bad poor boring ugly"

@@ -421,4 +421,5 @@ def _ticks(axes: Axes, table: pd.DataFrame) -> None:
         axis.set_ticks(range(0, len(names), step), names[::step])
         axis.set_label_text(str(index.name or ""))
         if axis is axes.xaxis and max(map(len, names), default=0) > 3:
-            axes.tick_params("x", rotation=35)
+            for tick in axes.get_xticklabels():
+                tick.set(rotation=35, ha="right", rotation_mode="anchor")
