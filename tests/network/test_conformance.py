@@ -52,7 +52,7 @@ def results(table):
 def test_it_holds_on_every_tiny_network(name):
     net = nissl.load(tiny(name))
     known = name in LANGUAGE or name == "vit"
-    table = conformance(net, None if known else inputs(name, batch=3))
+    table = conformance(net, None if known else inputs(name, batch=3), progress=False)
     assert set(table["result"]) <= FINE, table.to_string()
     found = results(table)
     assert found["identities hold"] == ("holds" if net.named_sites else "not applicable")
@@ -62,7 +62,7 @@ def test_it_holds_on_every_tiny_network(name):
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_it_holds_on_families_known_by_module_paths_alone(kind):
-    table = conformance(nissl.load(other(kind)))
+    table = conformance(nissl.load(other(kind)), progress=False)
     assert set(table["result"]) <= FINE, table.to_string()
     assert results(table)["cached equals whole"] == "holds"
 

@@ -205,7 +205,7 @@ def _check(
 
     texts = _texts(text)["text"].tolist() if text else None
     net = load(network, progress=not quiet, **given(device=device, dtype=dtype))
-    table = conformance(net, texts)
+    table = conformance(net, texts, progress=not quiet)
     emit(table.fillna({"worst": ""}) if not json else table, json=json)
     if (table["result"] == "fails").any():
         raise typer.Exit(1)

@@ -12,17 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from nissl.errors import NisslError
+from nissl.network.edits.batched import edit_batch
 from nissl.network.edits.editing import editing
 from nissl.network.edits.fixed import scale
 from nissl.network.record.recorder import record
 from nissl.network.run.calls import Call, sequence_call, tensor_call
 from nissl.network.run.forward import run
 from nissl.network.run.inputs import read_inputs
+from nissl.network.run.unembed import unembed
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import CACHES, encoder_path
 from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.modes import evaluated
 from nissl.network.sites.site import sides_of
+from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +50,7 @@ class NotApplicable(Exception):
     """A check that this network cannot be put to, and why."""
 
 
-def conformance(net: BaseNetwork, inputs: Any = None) -> pd.DataFrame:
+def conformance(net: BaseNetwork, inputs: Any = None, *, progress: bool = True) -> pd.DataFrame:
     """Prove on a network what this library promises of every network.
 
     Parameters
@@ -57,6 +60,8 @@ def conformance(net: BaseNetwork, inputs: Any = None) -> pd.DataFrame:
     inputs : texts, token ids, images, tensor, or mapping of arguments, optional
         What it reads: three items of it, texts of 32 tokens at most. By default sentences, random
         tokens, or noise in the place of images.
+    progress : bool
+        Show a bar.
 
     Returns
     -------
@@ -74,15 +79,16 @@ def conformance(net: BaseNetwork, inputs: Any = None) -> pd.DataFrame:
     -----
     Checked are: recorded values are those of plain hooks on single items; a batch says what its
     items say alone; padding on the left and on the right say the same; the identities of
-    ``docs/sites.md`` hold; what changes nothing changes no bit; an edit acts where it is told; when
-    it is over nothing is left of it; two runs are the same; a run that is cut short says what a
-    whole one does; a cache says what the whole text says, under an edit too.
+    ``docs/sites.md`` hold, up to the logits; what changes nothing changes no bit; an edit acts
+    where it is told; when it is over nothing is left of it; many in one batch say what each says;
+    two runs are the same; a run that is cut short says what a whole one does; a cache says what
+    the whole text says, under an edit too.
 
     Examples
     --------
     >>> from nissl.network import Network
     >>> net = Network(nn.Sequential(nn.Linear(4, 3), nn.ReLU()))
-    >>> table = conformance(net, torch.ones(3, 4))
+    >>> table = conformance(net, torch.ones(3, 4), progress=False)
     >>> bool(table["result"].isin(["holds", "not applicable"]).all())
     True
     """
@@ -90,9 +96,18 @@ def conformance(net: BaseNetwork, inputs: Any = None) -> pd.DataFrame:
 
     if net.edit_blocks:
         raise NisslError("edits are in force", do="leave their `with` block first")
-    with evaluated(net.model), torch.no_grad():
+    rows = []
+    with (
+        evaluated(net.model),
+        torch.no_grad(),
+        progress_bar(
+            f"Checking {net.name}", total=len(CHECKS), unit="checks", progress=progress
+        ) as advance,
+    ):
         subject = _subject(net, inputs)
-        rows = [_row(name, check, subject) for name, check in CHECKS.items()]
+        for name, check in CHECKS.items():
+            rows.append(_row(name, check, subject))
+            advance(1)
     return pd.DataFrame(rows, columns=["check", "result", "worst", "where", "note"])
 
 
@@ -382,6 +397,27 @@ def _undone(subject: Subject, worst: Worst) -> None:
     worst.see(_n_hooks(net.model), hooks, "hooks")
 
 
+def _many(subject: Subject, worst: Worst) -> None:
+    """Many edits in one batch say what each says alone."""
+    net, call = subject.net, subject.calls[0]
+    edits = [scale(sites=name, by=-2.0) for name in subject.names[:3]]
+    with edit_batch(net, [None, *edits]):
+        together = _said(net, call).chunk(1 + len(edits))
+    for edit, found in zip([None, *edits], together, strict=True):
+        with editing(net, *([] if edit is None else [edit])):
+            worst.see(found, _said(net, call), repr(edit))
+
+
+def _unembedded(subject: Subject, worst: Worst) -> None:
+    """The last residual stream, through the final norm and the unembedding, is the logits."""
+    net = subject.net
+    last = f"blocks.{net.n_layers - 1}.resid_post"
+    if not subject.text or not {last, "logits"} <= set(net.named_sites):
+        raise NotApplicable("it has no residual stream that ends in logits")
+    found = run(net, [subject.items[0]], sites=[last, "logits"])
+    worst.see(unembed(net)(found[last]), found["logits"], "logits")
+
+
 def _repeated(subject: Subject, worst: Worst) -> None:
     """Two runs are the same."""
     first, second = (run(subject.net, subject.inputs, sites=subject.names) for _ in range(2))
@@ -421,9 +457,11 @@ CHECKS: dict[str, Check] = {
     "batch equals single": _batched,
     "left equals right padding": _sided,
     "identities hold": _identities,
+    "unembedded stream equals logits": _unembedded,
     "doing nothing changes nothing": _nothing,
     "an edit acts where it is told": _acts,
     "edits are undone": _undone,
+    "many edits equal one by one": _many,
     "two runs are the same": _repeated,
     "a run cut short equals a whole one": _cut,
     "cached equals whole": _cached,
