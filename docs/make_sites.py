@@ -148,7 +148,9 @@ def conforming() -> list[dict[str, Any]]:
     for architecture in ARCHITECTURES:
         for kind in architecture.model_types:
             torch.manual_seed(0)
-            table = conformance(Network(model_of(architecture, kind, num_hidden_layers=2)))
+            table = conformance(
+                Network(model_of(architecture, kind, num_hidden_layers=2)), progress=False
+            )
             results = zip(table["check"], table["result"], strict=True)
             said = {c: "-" if r == "not applicable" else str(r) for c, r in results}
             rows.append({"type": f"`{kind}`", **said})
