@@ -39,7 +39,8 @@ def make_atlas(
         `nissl.specimens.read` take it.
     inputs : texts, token ids, images, tensor, or DataFrame, optional
         What a network reads. A DataFrame has its texts in ``text``; a column ``language`` labels
-        the documents.
+        the documents. Fewer than twenty texts are cut into documents of some 2,000 characters where
+        they are longer, since preferences are tested over documents.
     out : path
         The folder, made if it is missing.
     device, dtype : str, optional
@@ -93,6 +94,7 @@ def make_atlas(
         _check(options, recording_atlas)
         recording_atlas(opened, out, progress=progress, **options)
     else:
+        from nissl.atlas.documents import cut_documents
         from nissl.network import plan_of
 
         if inputs is None:
@@ -102,7 +104,7 @@ def make_atlas(
             )
         _check(options, network_atlas, *PLANNED)
         planned = {name: options.pop(name) for name in PLANNED if name in options}
-        plan = plan_of(opened, inputs, **planned) if planned else inputs
+        plan = plan_of(opened, cut_documents(inputs)[0], **planned) if planned else inputs
         network_atlas(opened, plan, out, progress=progress, **options)
     write_page(out)
     return open_atlas(out)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nissl.atlas.accumulators import Accumulators, SiteAccumulators
 from nissl.atlas.checkpoint import Checkpoint, deferred_interrupt
 from nissl.atlas.corpus import Corpus, corpus_of
+from nissl.atlas.documents import cut_documents
 from nissl.atlas.network_tables import write_network_tables
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
@@ -90,6 +91,7 @@ def network_atlas(
     rules, test = rules or Rules(), test.own()
     seed = test.seed
     test.require(null=(None,), tail=("permutation",), correction=("max",))
+    inputs, n_cut = cut_documents(inputs)
     plan = plan_of(net, inputs)
     about: dict[str, Any] = {
         **provenance(net, plan),
@@ -100,6 +102,8 @@ def network_atlas(
         "batches": len(plan.batches),
     }
     about["text_hash"] = about.pop("text", "")
+    if n_cut:
+        about["texts_cut"] = n_cut
     checkpoint = Checkpoint(Path(out) / "atlas.state", about)
     accumulators, first = _begin(net, plan, checkpoint, sites, seed=seed)
     _read(net, plan, accumulators, checkpoint, sites, first=first, progress=progress)

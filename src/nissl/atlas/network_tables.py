@@ -187,6 +187,8 @@ def _preferences(
     addresses: Array,
 ) -> tuple[dict[str, Any], tuple[Array, Array]]:
     """Find preferred tokens and pairs, write their tables, and return the best of each unit."""
+    from nissl.atlas.vocabulary import joined
+
     n_tokens = len(corpus.tokens)
     spans = {"token": (0, n_tokens), "bigram": (n_tokens, corpus.n_labels)}
     columns: dict[str, Any] = {}
@@ -202,7 +204,8 @@ def _preferences(
             more = {"token": texts, "token_id": ids[..., 0]}
         else:
             ids = _ids(corpus.bigrams, np.where(found["label"] < 0, -1, found["label"] - first))
-            texts = np.char.add(words.texts(ids[..., 0]), words.texts(ids[..., 1]))
+            both = np.char.add(words.texts(ids[..., 0]), words.texts(ids[..., 1]))
+            texts = np.array([joined(text) for text in both.ravel().tolist()]).reshape(both.shape)
             columns |= {"bigram": texts[:, 0]}
             columns |= {"bigram_first": ids[:, 0, 0], "bigram_second": ids[:, 0, 1]}
             more = {"bigram": texts, "first": ids[..., 0], "second": ids[..., 1]}

@@ -78,7 +78,8 @@ def finding_figure(
     if axes is not None:
         _DRAWN[kind](table, score, names, value, q, axes)
         return axes.get_figure(root=True) or Figure()
-    both = kind == "effects" and "layer" in table and len(table) > 0
+    # Minus one, or nothing, stands for what lies in no layer.
+    both = kind == "effects" and "layer" in table and bool((table["layer"] >= 0).any())
     kinds = ["effects", "layers"] if both else [kind]
     figure = Figure(figsize=(1 + 4.5 * len(kinds), 3.6), layout="constrained")
     for one, own in zip(kinds, figure.subplots(1, len(kinds), squeeze=False)[0], strict=True):
@@ -117,6 +118,8 @@ def _layers(
     table: pd.DataFrame, score: str, by: tuple[str, ...], value: str | None, q: float, axes: Axes
 ) -> None:
     name, layer = value or _effect(table, score), table[by[0] if by else "layer"]
+    if layer.name == "layer" and (layer >= 0).any():
+        table, layer = table[layer >= 0], layer[layer >= 0]
     draw.by_layer(table[name], layer, found=_found(table, q), axes=axes)
     axes.set_ylabel(f"{score}, above its null" if name == "effect" else name)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas.page.histogram import histograms_of
+from nissl.atlas.vocabulary import joined_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ __all__ = ["Strings", "cards"]
 HIGHEST, LOWEST = 8, 4  # examples kept at each end
 BEFORE, AFTER = 24, 10  # tokens of context kept around the place
 EVIDENCE = 8  # tokens and pairs listed, where q is at most 0.05
+REST = ("rest", "baseline", "blank", "fixation", "none")  # names of categories without a stimulus
 TUNINGS = 6  # curves drawn, the surest first
 
 
@@ -92,7 +94,7 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
     contexts = _contexts(folder, rows, strings)
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
-    tunings = _tunings(folder / "tuning.parquet", units, wanted)
+    tunings = _tunings(folder, units, wanted)
     histograms = histograms_of(folder, list(rows))
     place = {unit: row for row, unit in enumerate(units["unit"])}
     made = []
@@ -211,7 +213,8 @@ class _Words:
         if self.tokens is not None and example["token"] >= 0:
             ids = self.tokens[first:last]
             made |= {"d": int(example["document"]), "p": int(example["position"])}
-            made["t"] = [self.strings.number(self.texts.get(int(t), f"[{t}]")) for t in ids]
+            words = joined_tokens([self.texts.get(int(t), f"[{t}]") for t in ids], at - first)
+            made["t"] = [self.strings.number(word) for word in words]
         activity = np.asarray(example["activity"], dtype=float)
         if len(activity) == stop - start:
             part = np.nan_to_num(activity[first - start : last - start]) / top
@@ -234,12 +237,18 @@ def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[An
     return found
 
 
-def _tunings(path: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[dict[str, Any]]]:
+def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[dict[str, Any]]]:
     import pandas as pd
 
+    path = folder / "tuning.parquet"
     if not path.exists():
         return {}
     table = pd.read_parquet(path)
+    about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
+    spikes, width = about.get("quantity") == "spikes", float(about.get("bin") or 0)
+    # Counts of spikes become rates; other activity is told as it departs from its mean.
+    scale, what = (1 / width, "Hz") if spikes and width > 0 else (1.0, "spikes per sample")
+    what = what if spikes else "departure from its mean"
     place = {unit: row for row, unit in enumerate(units["unit"])}
     found: dict[int, list[dict[str, Any]]] = {}
     table = table.sort_values(["q", "effect"], ascending=[True, False])
@@ -253,14 +262,34 @@ def _tunings(path: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[
         curve = {
             "name": str(line["coordinate"]).replace("_", " "),
             "kind": str(line.get("kind", "continuous")),
-            "says": f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {preferred}",
+            "says": f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {preferred}"
+            + _over_rest(line, scale, what),
+            "what": what,
             "names": names,
-            "y": _numbers(line["curve"]),
-            "low": _numbers(line["null_low"]),
-            "high": _numbers(line["null_high"]),
+            "y": _numbers(scale * np.asarray(line["curve"], dtype=float)),
+            "low": _numbers(scale * np.asarray(line["null_low"], dtype=float)),
+            "high": _numbers(scale * np.asarray(line["null_high"], dtype=float)),
         }
+        if curve["kind"] != "categorical":
+            curve["x"] = _numbers(line["levels"])
         found.setdefault(row, []).append(curve)
     return found
+
+
+def _over_rest(line: Mapping[Any, Any], scale: float, what: str) -> str:
+    """Say by how much the preferred category exceeds rest, where rest is among the categories."""
+    names = [str(name) for name in line["level_names"]]
+    rest = next((i for i, name in enumerate(names) if name.strip().casefold() in REST), None)
+    if rest is None or line.get("kind") != "categorical":
+        return ""
+    curve = scale * np.asarray(line["curve"], dtype=float)
+    best = names.index(str(line["preferred_name"]))
+    unit = f" {what}" if what == "Hz" else ""
+    return (
+        ", which is rest"
+        if best == rest
+        else f", {_short(curve[best] - curve[rest])}{unit} over rest"
+    )
 
 
 def _levels(line: Mapping[Any, Any]) -> tuple[list[str], str]:

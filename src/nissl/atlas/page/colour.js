@@ -26,7 +26,8 @@ function ramp(stops) {
 // The span of a statistic, without its outermost hundredths where units are many.
 function span(statistic) {
   if (statistic.span) return statistic.span;
-  let log = statistic.scale === "log";
+  const reversed = statistic.scale === "significance";
+  let log = reversed || statistic.scale === "log";
   const values = Float32Array.from(statistic.values.filter((x) => Number.isFinite(x) && (!log || x > 0)));
   values.sort();
   const at = (q) => values[Math.min(values.length - 1, Math.floor(q * values.length))];
@@ -34,29 +35,42 @@ function span(statistic) {
   const edge = units.n > 2000 ? 0.01 : 0;
   let [low, high] = values.length ? [at(edge), at(1 - edge)] : [0, 1];
   // A logarithm is for magnitudes that differ a hundredfold; a lesser span is easier to read without.
-  if (log && high < 100 * low) log = false;
+  if (log && !reversed && high < 100 * low) log = false;
   if (statistic.scale === "diverging") [low, high] = [-1, 1].map((s) => s * Math.max(Math.abs(low), Math.abs(high)));
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 1, high + 1];
-  statistic.span = { low, high, median: at(0.5), log };
+  statistic.span = { low, high, median: at(0.5), log, reversed };
   return statistic.span;
 }
 
 function place(statistic, x) {
-  const { low, high, log } = span(statistic);
-  if (log) return x > 0 ? (Math.log(x) - Math.log(low)) / (Math.log(high) - Math.log(low)) : 0;
-  return (x - low) / (high - low);
+  const { low, high, log, reversed } = span(statistic);
+  const t = !log ? (x - low) / (high - low) : x > 0 ? (Math.log(x) - Math.log(low)) / (Math.log(high) - Math.log(low)) : 0;
+  return reversed ? 1 - t : t;
 }
 
 function colourOf(statistic) {
   const colour = ramp((statistic.scale === "diverging" ? DIVERGING : SEQUENTIAL)[theme()]);
   const missing = parsed(theme() === "dark" ? "#2c2833" : "#e9e6e0");
+  const { log, reversed } = span(statistic), zero = parsed(zeroColour());
   return (row) => {
     const x = statistic.values[row];
-    return Number.isNaN(x) ? missing : colour(place(statistic, x));
+    if (Number.isNaN(x)) return missing;
+    // A logarithm has no place for zero, which is not the least of what is shown.
+    return log && !reversed && x <= 0 ? zero : colour(place(statistic, x));
   };
 }
+
+const zeroColour = () => (theme() === "dark" ? "#274653" : "#bcd3dc");
 
 function kindColours() {
   const colours = data.kinds.map((k) => parsed(kindColour(k.name)));
   return (row) => colours[units.kind[row]];
+}
+
+// Where kinds are chosen in the legend, the others step back.
+function filtered(colour) {
+  if (list.kind === null) return colour;
+  const paper = parsed(css("--paper"));
+  const wanted = data.kinds.findIndex((k) => k.name === list.kind);
+  return (row) => (units.kind[row] === wanted ? colour(row) : colour(row).map((c, i) => Math.round(0.12 * c + 0.88 * paper[i])));
 }

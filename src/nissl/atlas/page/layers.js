@@ -87,9 +87,10 @@ function median(group, statistic) {
 }
 
 function axis(statistic, wide) {
-  const { low, high, log } = span(statistic);
+  const { low, high, log, reversed } = span(statistic);
   const y = groups.length * ROW;
-  const at = (t) => (log ? low * (high / low) ** t : low + (high - low) * t);
+  const along = (t) => (log ? low * (high / low) ** t : low + (high - low) * t);
+  const at = (t) => along(reversed ? 1 - t : t);
   return [0, 0.25, 0.5, 0.75, 1].map((t) => {
     const x = LEFT + t * (wide - LEFT - 6);
     return svg("g", {}, svg("line", { x1: x, x2: x, y1: y, y2: y + 4, stroke: css("--soft") }),

@@ -12,7 +12,7 @@ function drawMap() {
   canvas.height = Math.ceil(plan.height) * ratio;
   canvas.style.width = `${Math.floor(width)}px`;
   canvas.style.height = `${Math.ceil(plan.height)}px`;
-  plan.paint(canvas.getContext("2d"), ratio, statistic ? colourOf(statistic) : kindColours());
+  plan.paint(canvas.getContext("2d"), ratio, filtered(statistic ? colourOf(statistic) : kindColours()));
   Object.assign(unitMap, { plan, statistic });
   canvas.setAttribute("aria-label", `${plural(units.n, "unit")} in ${plural(groups.length, "site")}, coloured by ` +
     `${statistic ? statistic.label : "kind"}. Arrow keys move, Enter opens.`);
@@ -28,12 +28,14 @@ function drawScale(statistic) {
     byId("map-say").textContent = `${unitMap.plan.says} Point at one to read it, click to open it.`;
     return;
   }
-  const { low, high, median, log } = span(statistic);
+  const { low, high, median, log, reversed } = span(statistic);
+  const zeros = log && !reversed && statistic.values.some((x) => x <= 0);
   const colour = ramp((statistic.scale === "diverging" ? DIVERGING : SEQUENTIAL)[theme()]);
   const stops = Array.from({ length: 13 }, (_, i) => `rgb(${colour(i / 12).join(" ")})`);
-  box.append(el("span", {}, shown(statistic, low)),
+  if (zeros) box.append(el("span", {}, el("i", { style: `background:${zeroColour()}` }), "zero"));
+  box.append(el("span", {}, shown(statistic, reversed ? high : low)),
     el("span", { class: "ramp", style: `background:linear-gradient(90deg,${stops.join(",")})` }),
-    el("span", {}, shown(statistic, high)),
+    el("span", {}, shown(statistic, reversed ? low : high)),
     el("span", {}, `median ${shown(statistic, median)}${log ? "; logarithmic" : ""}${units.n > 2000 ? "; outermost hundredths clipped" : ""}`));
   byId("map-say").textContent = `${unitMap.plan.says} Colour: ${statistic.meaning}.`;
 }

@@ -27,7 +27,8 @@ class Statistic:
     unit : str
         Its unit of measurement; ``share`` is shown as a percentage, empty where it has none.
     scale : str
-        ``linear``, ``log``, or ``diverging`` around zero.
+        ``linear``, ``log``, ``diverging`` around zero, or ``significance``: logarithmic, and the
+        smallest is the darkest.
     meaning : str
         What it says, in half a sentence.
 
@@ -60,21 +61,29 @@ KNOWN = (
     Statistic("max", "highest", "", "diverging", "highest activity"),
     Statistic("min", "lowest", "", "diverging", "lowest activity"),
     Statistic(
-        "token_effect", "token effect", "sd", "linear", "effect of the token it prefers most, in sd"
+        "token_effect",
+        "token effect",
+        "sd",
+        "diverging",
+        "effect of the token it prefers most, in sd",
     ),
-    Statistic("token_q", "token q", "", "log", "corrected p of the token it prefers most"),
+    Statistic("token_q", "token q", "", "significance", "corrected p of the token it prefers most"),
     Statistic(
-        "bigram_effect", "pair effect", "sd", "linear", "effect of the pair it prefers most, in sd"
+        "bigram_effect",
+        "pair effect",
+        "sd",
+        "diverging",
+        "effect of the pair it prefers most, in sd",
     ),
-    Statistic("bigram_q", "pair q", "", "log", "corrected p of the pair it prefers most"),
+    Statistic("bigram_q", "pair q", "", "significance", "corrected p of the pair it prefers most"),
     Statistic(
         "language_effect",
         "document effect",
         "sd",
-        "linear",
+        "diverging",
         "effect of the kind of document it prefers",
     ),
-    Statistic("language_q", "document q", "", "log", "corrected p of these documents"),
+    Statistic("language_q", "document q", "", "significance", "corrected p of these documents"),
     Statistic(
         "position_share",
         "position",
@@ -135,7 +144,7 @@ def statistics_of(units: pd.DataFrame) -> list[Statistic]:
         if name in known or name in UNLISTED or name.endswith("_p") or not is_drawn(name):
             continue
         label = name.replace("_", " ")
-        scale = "log" if name.endswith("_q") else "linear"
+        scale = "significance" if name.endswith("_q") else "linear"
         if float(np.nanmin(units[name])) < 0 < float(np.nanmax(units[name])):
             scale = "diverging"
         drawn.append(Statistic(name, label, "", scale, label))

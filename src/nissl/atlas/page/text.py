@@ -49,7 +49,9 @@ NOTES = {
     "recording": (
         (
             "Tuning",
-            "Mean activity at each value of a coordinate; eta² is the share of variance it "
+            "Activity at each value of a coordinate: the rate of spikes in Hz, or else the mean "
+            "departure from the unit's own mean (in each block where the null shifts inside "
+            "blocks). A category of rest is one of the values. Eta² is the share of variance it "
             "explains. Grey is the middle 95% of the null: labels permuted over exchangeability "
             "blocks, or shifted circularly in time.",
         ),

@@ -67,17 +67,26 @@ function tuningPicture(curve, wide = 300, tall = 90) {
   const all = [...curve.y, ...curve.low, ...curve.high].filter((v) => v !== null);
   const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9), n = curve.y.length;
   const top = 14, left = 4, apart = curve.kind === "categorical";
-  const x = (i) => left + (apart ? (i + 0.5) / n : n > 1 ? i / (n - 1) : 0.5) * (wide - 2 * left);
+  // Bins of a quantity hold equally many samples, and are as wide as that needs.
+  const from = curve.x ? curve.x[0] : 0, across = curve.x && n > 1 ? curve.x[n - 1] - from : 0;
+  const along = (i) => (across > 0 ? (curve.x[i] - from) / across : n > 1 ? i / (n - 1) : 0.5);
+  const x = (i) => left + (apart ? (i + 0.5) / n : along(i)) * (wide - 2 * left);
   const y = (v) => tall - 2 - ((v - low) / (high - low)) * (tall - top - 2);
   const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + 18}`, role: "img", "aria-label": `Tuning to ${curve.name}: ${curve.says}` },
     svg("line", { x1: left, x2: wide - left, y1: y(low), y2: y(low), stroke: css("--line") }),
-    svg("text", { x: left, y: 9 }, figure(high)));
+    svg("text", { x: left, y: 9 }, `${figure(high)}${curve.what ? ` ${curve.what}` : ""}`));
   picture.append(...(apart ? dots(curve, x, y, (wide - 2 * left) / n) : line(curve, x, y)));
   const every = Math.ceil((n * (apart ? 58 : 44)) / wide);
-  const marks = apart ? curve.names.map((_, i) => i).filter((i) => i % every === 0) : [0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1];
+  const marks = apart ? curve.names.map((_, i) => i).filter((i) => i % every === 0) : spaced([0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1], x);
   picture.append(...[...new Set(marks)].map((i) => svg("text", { x: x(i), y: tall + 14,
     "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, curve.names[i].slice(0, 12))));
   return picture;
+}
+
+// Labels that would lie over the one before, or over the last, are left out.
+function spaced(marks, x) {
+  const last = marks.at(-1);
+  return marks.reduce((kept, i) => (i === last || ((!kept.length || x(i) - x(kept.at(-1)) > 44) && x(last) - x(i) > 44) ? [...kept, i] : kept), []);
 }
 
 function line(curve, x, y) {

@@ -86,6 +86,10 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
 def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
     units, about = _read(folder)
+    circular = _circular(folder)
+    for name, circle in circular.items():
+        if name in units and np.isclose(circle, 2 * np.pi):
+            units[name] = np.degrees(units[name])
     strings = Strings()
     rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
@@ -111,7 +115,12 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
         "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
         "sites": _sites(units, sites),
         "statistics": [
-            {**vars(s), "data": as_base64(float24(units[s.name]))} for s in statistics_of(units)
+            {
+                **vars(s),
+                "data": as_base64(float24(units[s.name])),
+                **({"unit": "°"} if np.isclose(circular.get(s.name, 0.0), 2 * np.pi) else {}),
+            }
+            for s in statistics_of(units)
         ],
         "cards": made,
         "strings": strings.texts,
@@ -140,6 +149,22 @@ def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     if unknown:
         raise NisslError(f"units of unknown kinds: {', '.join(sorted(unknown))}", where=str(folder))
     return units.reset_index(drop=True), about
+
+
+def _circular(folder: Path) -> dict[str, float]:
+    """Return the columns of preferred angles, and the circle of each."""
+    import pandas as pd
+
+    path = folder / "tuning.parquet"
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path, columns=["coordinate", "kind", "levels"])
+    first = table[table["kind"].astype(str) == "circular"].drop_duplicates("coordinate")
+    # Bins of a circle start at zero, so that the first centre tells its circumference.
+    return {
+        f"{line['coordinate']}_preferred": 2 * len(line["levels"]) * float(line["levels"][0])
+        for line in first.to_dict("records")
+    }
 
 
 def _token_numbers(units: pd.DataFrame, strings: Strings) -> np.ndarray[Any, Any]:
