@@ -21,7 +21,8 @@ function floats(base64) {
 units.site = new Uint16Array(bytes(data.columns.site).buffer);
 units.index = new Uint32Array(bytes(data.columns.index).buffer);
 units.kind = bytes(data.columns.kind);
-units.token = data.columns.token ? new Uint16Array(bytes(data.columns.token).buffer) : null;
+for (const name of ["token", "bigram", "language"])
+  units[name] = data.columns[name] ? new Uint16Array(bytes(data.columns[name]).buffer) : null;
 for (const statistic of data.statistics) statistic.values = floats(statistic.data);
 const statisticOf = Object.fromEntries(data.statistics.map((s) => [s.name, s]));
 const cardOf = new Map(data.cards.map((card) => [card.row, card]));

@@ -4,12 +4,8 @@ const PAGE = 8;
 const list = { kind: null, shown: PAGE };
 
 function writeHead() {
-  byId("what").textContent = data.what;
-  byId("title").textContent = data.title;
   byId("layers-title").textContent = `${data.group[0].toUpperCase()}${data.group.slice(1)} by ${data.group}`;
   if (!units.token) byId("search").placeholder = "Find a unit by its address";
-  byId("intro").textContent = data.intro;
-  byId("facts").append(...data.facts.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
   byId("provenance").append(...data.provenance.map(([k, v]) => el("div", {}, el("dt", {}, k), el("dd", {}, v))));
   byId("notes-list").append(...data.notes.flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
 }
@@ -18,8 +14,20 @@ function drawKinds() {
   const present = data.kinds.filter((k) => k.count);
   byId("kinds-bar").replaceChildren(...present.map((k) => el("div", { title: `${k.name}: ${percent(k.count / units.n)}`,
     style: `background:var(--k-${k.name}, var(--accent));flex:${k.count}` })));
-  byId("kinds-legend").replaceChildren(...present.map((k) => el("li", {}, el("i", { style: `background:var(--k-${k.name}, var(--accent))` }),
+  byId("kinds-legend").replaceChildren(...present.map((k) => el("li", { role: "button", tabindex: "0", "aria-pressed": String(list.kind === k.name),
+    title: `Show ${k.name} units alone`, onclick: () => choose(list.kind === k.name ? null : k.name),
+    onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(list.kind === k.name ? null : k.name); } } }, el("i", { style: `background:var(--k-${k.name}, var(--accent))` }),
     el("span", {}, el("b", {}, k.name), ` ${k.count.toLocaleString("en")} · ${percent(k.count / units.n)}`), el("small", {}, k.meaning))));
+}
+
+// One kind alone, in the map and in the list; all again with null.
+function choose(kind) {
+  list.kind = kind;
+  list.shown = PAGE;
+  fillTabs();
+  drawKinds();
+  drawMap();
+  drawCards();
 }
 
 function fillSelect() {
@@ -35,7 +43,7 @@ function fillTabs() {
   const kinds = data.kinds.filter((k) => data.cards.some((c) => units.kind[c.row] === data.kinds.indexOf(k)));
   const tabs = [{ name: "all" }, ...(kinds.length > 1 ? kinds : [])];
   byId("tabs").replaceChildren(...tabs.map((k) => el("button", { type: "button", "aria-pressed": String((list.kind || "all") === k.name),
-    onclick: () => { list.kind = k.name === "all" ? null : k.name; list.shown = PAGE; fillTabs(); drawCards(); } }, k.name)));
+    onclick: () => choose(k.name === "all" ? null : k.name) }, k.name)));
   byId("tabs").hidden = tabs.length < 2;
 }
 
@@ -44,7 +52,9 @@ function drawCards() {
   const wanted = data.cards.filter((c) => (list.kind === null ? c.lead : units.kind[c.row] === kind));
   byId("cards").replaceChildren(...wanted.slice(0, list.shown).map(smallCard));
   byId("more").parentElement.hidden = wanted.length <= list.shown;
-  byId("selective-say").textContent = data.selective;
+  const many = list.kind === null ? units.n : data.kinds[kind].count;
+  byId("selective-say").textContent = `${data.selective} Shown are ${Math.min(list.shown, wanted.length).toLocaleString("en")} of ` +
+    `${wanted.length.toLocaleString("en")} that are told in full, of ${plural(many, list.kind === null ? "unit" : `${list.kind} unit`)}.`;
 }
 
 function drawDead() {
@@ -63,32 +73,48 @@ function deadRow(group, rows) {
   return el("div", {}, el("b", {}, group.long), text);
 }
 
+// As the page writes a token: a dot for the space before it, marks for line breaks.
+const plain = (text) => visible(text).replace(/·/g, " ").trim().toLowerCase();
+
+// What is searched in: addresses, "3/812", "layer 5", and what units prefer; the strongest first.
 function matches(query) {
-  const wanted = query.trim().toLowerCase();
-  const pair = /^(\d+)[\s/.,:]+(\d+)$/.exec(wanted);
+  const wanted = plain(query);
+  if (!wanted) return [];
+  const place = /^(\d+)[\s/.,:]+(\d+)$/.exec(wanted);
+  const inGroup = groups.map((g) => [g.long, g.name, `${data.group} ${g.short}`].some((n) => n.toLowerCase() === wanted));
+  const texts = data.strings.map(plain);
+  const effects = { token: statisticOf.token_effect, bigram: statisticOf.bigram_effect, language: statisticOf.language_effect };
   const found = [];
-  for (let row = 0; row < units.n && found.length < 8; row++) {
-    const exact = pair && groups[units.site[row]].short === pair[1] && units.index[row] === Number(pair[2]);
-    if (exact || (!pair && wanted.length > 1 && address(row).toLowerCase().includes(wanted))) found.push(row);
+  for (let row = 0; row < units.n; row++) {
+    const exact = place && groups[units.site[row]].short === place[1] && units.index[row] === Number(place[2]);
+    const named = !place && wanted.length > 1 && address(row).toLowerCase().includes(wanted);
+    const why = ["token", "bigram", "language"].filter((name) => units[name] && units[name][row] && texts[units[name][row]] === wanted);
+    if (!exact && !named && !why.length && !inGroup[units.site[row]]) continue;
+    const sizes = (why.length ? why : ["token"]).map((name) => (effects[name] ? Math.abs(effects[name].values[row]) || 0 : 0));
+    found.push({ row, why, rank: exact || address(row).toLowerCase() === wanted ? Infinity : Math.max(...sizes) });
   }
-  if (!units.token || found.length >= 8) return found;
-  for (let row = 0; row < units.n && found.length < 8; row++)
-    if (units.token[row] && data.strings[units.token[row]].trim().toLowerCase() === wanted) found.push(row);
-  return found;
+  return found.sort((x, y) => y.rank - x.rank || x.row - y.row);
+}
+
+function preferredText(row, name = "token") {
+  return units[name] && units[name][row] ? visible(data.strings[units[name][row]]) : "";
 }
 
 function liveSearch() {
   const input = byId("search"), box = byId("found");
+  const SHOWN = 30;
   let at = 0, rows = [];
   const draw = () => {
-    rows = matches(input.value);
+    const all = matches(input.value);
+    rows = all.slice(0, SHOWN).map((m) => m.row);
     at = 0;
     box.hidden = !input.value;
     input.setAttribute("aria-expanded", String(!box.hidden));
-    box.replaceChildren(...(rows.length ? rows.map((row, i) => el("li", { role: "option", "aria-selected": String(i === at),
+    box.replaceChildren(...(rows.length ? all.slice(0, SHOWN).map(({ row, why }, i) => el("li", { role: "option", "aria-selected": String(i === at),
       onpointerdown: (event) => { event.preventDefault(); choose(row); } }, el("span", {}, address(row)),
-    el("span", {}, units.token && units.token[row] ? visible(data.strings[units.token[row]]) : data.kinds[units.kind[row]].name))) :
-      [el("li", {}, el("span", {}, "nothing is called that"))]));
+    el("span", {}, preferredText(row, why[0]) || data.kinds[units.kind[row]].name))) :
+      [el("li", {}, el("span", {}, "nothing is called that, nor prefers it"))]));
+    if (all.length > 1) box.append(el("li", { class: "count" }, el("span", {}, `${plural(all.length, "unit")}${all.length > SHOWN ? `, the strongest ${SHOWN} shown` : ", the strongest first"}`)));
   };
   const choose = (row) => { box.hidden = true; input.blur(); openUnit(row); };
   input.addEventListener("input", draw);
@@ -100,7 +126,7 @@ function liveSearch() {
     if (!step || !rows.length) return;
     event.preventDefault();
     at = (at + step + rows.length) % rows.length;
-    [...box.children].forEach((li, i) => li.setAttribute("aria-selected", String(i === at)));
+    [...box.querySelectorAll('[role=option]')].forEach((li, i) => li.setAttribute("aria-selected", String(i === at)));
   });
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && !byId("unit").open && document.activeElement !== input) { event.preventDefault(); input.focus(); }
@@ -145,7 +171,15 @@ byId("statistic").addEventListener("change", () => { drawMap(); drawRidge(); });
 byId("order").addEventListener("change", drawMap);
 byId("more").addEventListener("click", () => { list.shown += 2 * PAGE; drawCards(); });
 byId("unit").addEventListener("click", (event) => { if (event.target === byId("unit")) byId("unit").close(); });
-byId("unit").addEventListener("close", () => history.replaceState(null, "", location.pathname + location.search));
-window.addEventListener("hashchange", openFromAddress);
+byId("unit").addEventListener("close", () => {
+  if (!history.state || !history.state.unit) return;
+  if (history.state.direct) history.replaceState(null, "", location.pathname + location.search);
+  else history.back();
+});
+// Back closes an open unit, and forward opens it again.
+window.addEventListener("popstate", () => {
+  if (location.hash.length > 1) openFromAddress();
+  else if (byId("unit").open) byId("unit").close();
+});
 let waiting = 0;
 window.addEventListener("resize", () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(drawSized); });

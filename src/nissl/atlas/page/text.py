@@ -129,7 +129,8 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
 def _silent(about: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
     """Say what counts as silent, and whether there was enough text to tell."""
     needed = (about.get("thresholds") or {}).get("dead_tokens", 0)
-    said = f"Silent is a unit {rules['dead']}" if "dead" in rules else ""
+    dead = str(rules.get("dead", ""))
+    said = f"Silent is a unit {'when ' if dead.startswith('its') else ''}{dead}" if dead else ""
     few = (
         f"{_value('', needed)} are needed to tell, and there were fewer"
         if (needed > (about.get("n_samples") or needed))

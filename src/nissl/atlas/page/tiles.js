@@ -7,7 +7,8 @@ function layTiles(width) {
   let best = null;
   for (let tiles = 1; tiles <= Math.min(groups.length, 10); tiles++) {
     const wide = (width - gap * (tiles - 1)) / tiles;
-    for (let cell = 1; cell <= 28; cell++) {
+    // On a phone a cell is touched with a finger.
+    for (let cell = width < 520 ? 4 : 1; cell <= 28; cell++) {
       const across = Math.min(largest, Math.floor(wide / cell));
       if (across < 1) break;
       const down = Math.ceil(largest / across), rows = Math.ceil(groups.length / tiles);

@@ -143,9 +143,12 @@ function openUnit(row) {
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
   sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
     el("div", { class: "grid" }, left, right)));
+  const place = `#${encodeURIComponent(address(row))}`;
+  // One step of the history for an open unit, whichever is looked at: Back leads to the page.
+  const direct = Boolean(history.state && history.state.direct) || (location.hash === place && !sheet.open && !history.state);
+  history[sheet.open || location.hash === place ? "replaceState" : "pushState"]({ unit: true, direct }, "", place);
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;
-  history.replaceState(null, "", `#${encodeURIComponent(address(row))}`);
 }
 
 function neighbours(card) {

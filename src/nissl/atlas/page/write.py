@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,8 +107,9 @@ def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
         "index": as_base64(units["index"].to_numpy("<u4")),
         "kind": as_base64(kinds.map(ORDER.index).to_numpy("u1")),
     }
-    if "token" in units and units["token"].astype(bool).any():
-        columns["token"] = as_base64(_token_numbers(units, strings))
+    for name in ("token", "bigram", "language"):
+        if name in units and units[name].astype(bool).any():
+            columns[name] = as_base64(_numbers(units[name], strings))
     regular = [f"{s}[{i}]" for s, i in zip(units["site"], units["index"], strict=True)]
     return {
         "n": len(units),
@@ -167,8 +169,8 @@ def _circular(folder: Path) -> dict[str, float]:
     }
 
 
-def _token_numbers(units: pd.DataFrame, strings: Strings) -> np.ndarray[Any, Any]:
-    numbers = np.array([strings.number(str(t)) for t in units["token"]])
+def _numbers(texts: pd.Series, strings: Strings) -> np.ndarray[Any, Any]:
+    numbers = np.array([strings.number(str(t)) for t in texts])
     # More texts than two bytes can count: the rarest go without, rather than be wrong.
     return np.where(numbers < 2**16, numbers, 0).astype("<u2")
 
@@ -200,9 +202,17 @@ def _filled(payload: dict[str, Any]) -> str:
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     scripts = "\n".join(text(name) for name in SCRIPTS)
     title = f"{payload['title']} · Nissl atlas"
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # What stands at the top is in the page from the beginning, so that nothing jumps.
+    facts = "".join(
+        f"<div><dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd></div>"
+        for k, v in payload["facts"]
+    )
     return string.Template(text("template.html")).substitute(
-        title=escaped,
+        title=escape(title),
+        what=escape(payload["what"]),
+        heading=escape(payload["title"]),
+        intro=escape(payload["intro"]),
+        facts=facts,
         style=text("page.css"),
         data=data,
         script=f'"use strict";\n(() => {{\n{scripts}}})();\n',

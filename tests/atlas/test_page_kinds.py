@@ -1,0 +1,176 @@
+"""What the page says of signs, scales, rates, places and bytes, and how it is found in."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import nissl
+from nissl.atlas.documents import FEW, LONGEST, cut_documents
+from nissl.atlas.network_atlas import _places
+from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.statistic import statistics_of
+from nissl.atlas.page.text import page_text
+from nissl.atlas.page.write import write_page
+from nissl.atlas.recording_atlas import recording_atlas
+from nissl.atlas.vocabulary import Vocabulary, joined, joined_tokens
+from nissl.network import Network, plan_of
+from nissl.network.record.activation_threshold import active_above
+from nissl.network.record.site_samples import grids_of
+from nissl.recording import as_recording
+from nissl.statistics import Test
+from tiny import tiny
+
+
+def unit(**more):
+    row = {"unit": "a[0]", "kind": "token", "token": "cat", "token_q": 1e-9, "token_effect": -3.0}
+    lists = {
+        "promoted": ["up", "high"],
+        "promoted_logit": [2.0, 1.0],
+        "suppressed": ["down", "low"],
+        "suppressed_logit": [-4.0, -3.0],
+    }
+    return pd.DataFrame([{**row, **lists, **more}])
+
+
+@pytest.mark.parametrize("effect", [3.0, -3.0])
+def test_what_a_unit_writes_is_that_of_what_it_does_at_its_token(tmp_path, effect):
+    (card,) = cards(tmp_path, unit(token_effect=effect), [0], Strings())
+    # Output weights times the activity there: its sign turns both lists.
+    logits = {"up": 2.0, "high": 1.0, "down": -4.0, "low": -3.0}
+    sign = np.sign(effect)
+    want = sorted(((sign * v, t) for t, v in logits.items()), reverse=True)
+    assert [t for t, v in card["promoted"]] == [t for v, t in want[:2]]
+    assert all(v == sign * logits[t] for t, v in card["promoted"] + card["suppressed"])
+    assert all(v > 0 for _, v in card["promoted"])
+
+
+def test_what_was_not_tested_or_not_found_says_so(tmp_path):
+    (card,) = cards(tmp_path, unit(kind="unexplained", token_share=0.25), [0], Strings())
+    assert "no one token explains it" in card["reason"][0]
+    assert "25% of its extremes" in card["reason"][-1]
+    (card,) = cards(tmp_path, unit(kind="untested"), [0], Strings())
+    assert card["reason"] == ["nothing could be tested of it"]
+    table = pd.DataFrame({"kind": ["untested"] * 2 + ["token"], "site": "m", "token": ""})
+    intro = page_text(table, {"responding": 3})["intro"]
+    assert "2 were not tested" in intro
+    assert "2 more respond to some" in intro
+
+
+def test_signed_effects_diverge_and_the_significant_is_darkest():
+    table = pd.DataFrame({"token_effect": [-1.0, 2], "token_q": [0.1, 1], "speed_q": [0.1, 1]})
+    scales = {s.name: s.scale for s in statistics_of(table)}
+    assert list(scales.values()) == ["diverging", "significance", "significance"]
+
+
+@pytest.mark.parametrize("texts", ["book", ["book"], pd.DataFrame({"text": ["book", "a"]})])
+def test_few_long_texts_are_cut_into_documents(texts):
+    book = "".join(f"Paragraph {i}. {'Words of it. ' * (i % 40)}\n\n" for i in range(200))
+    put = {"book": book}
+    if isinstance(texts, pd.DataFrame):
+        given = texts.assign(text=[put.get(t, t) for t in texts["text"]], language=["en", "de"])
+    else:
+        given = book if isinstance(texts, str) else [book]
+    cut, n = cut_documents(given)
+    assert n == 1
+    assert len(cut) >= len(book) / (2 * LONGEST)
+    assert cut["text"].str.len().max() <= LONGEST
+    assert "".join(cut["text"]).startswith(book)
+    if "language" in cut:
+        assert set(cut["language"][:-1]) == {"en"}
+    for whole in ([book] * FEW, ["short"], [[1, 2, 3]], torch.zeros(2, 3)):
+        assert cut_documents(whole)[0] is whole
+
+
+def test_the_threshold_of_activity_is_not_that_of_one_token():
+    net = Network(tiny("llama"))
+    texts = np.random.default_rng(0).integers(3, 40, (8, 40)).tolist()
+    site = "blocks.1.mlp.neurons"
+    usual = active_above(net, [site], plan_of(net, texts))[site][0]
+    # At one position of forty the layer's output is a thousandfold.
+    with net.edit(nissl.scale(sites=site, by=1000.0, positions=20)):
+        made = active_above(net, [site], plan_of(net, texts))[site][0]
+    assert np.abs(np.log(made / usual)).max() < 0.1
+
+
+class Shapes(nn.Module):
+    """Sites of 4 x 4 and of 2 x 8 places: equally many."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+
+    def forward(self, x):
+        other = x.reshape(len(x), 1, 2, 8)
+        return self.a(x).flatten(1) + self.b(other).flatten(1) + self.c(x).flatten(1)
+
+
+def test_neighbours_are_of_the_same_places():
+    net = Network(Shapes())
+    plan = plan_of(net, torch.zeros(3, 1, 4, 4))
+    keys = {
+        g.site.name: _places(g, g.n_samples(plan)) for g in grids_of(net, plan, ["a", "b", "c"])
+    }
+    assert keys["a"] == keys["c"] != keys["b"]
+
+
+def test_rates_degrees_places_and_rest(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 2400
+    angle = (np.cumsum(rng.normal(0, 0.3, n))) % (2 * np.pi)
+    speed = rng.exponential(1.0, n)
+    kind = np.array(["rest", "face"])[np.arange(n) // 20 % 2]
+    rate = 0.5 + 3.0 * (np.cos(angle - np.pi) > 0.8) + 2.0 * (kind == "face")
+    rec = as_recording(
+        rng.poisson(rate)[:, None].astype(float),
+        samples={"time": np.arange(n) * 0.1, "angle": angle, "speed": speed, "kind": kind},
+    ).assign_attrs(quantity="spikes", bin=0.1)
+    rec["angle"].attrs["period"] = 2 * np.pi
+    recording_atlas(rec, tmp_path, test=Test(n_permutations=199), progress=False)
+    page = write_page(tmp_path).read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S)[1])
+    curves = {c["name"]: c for c in data["cards"][0]["tuning"]}
+    assert {c["what"] for c in curves.values()} == {"Hz"}
+    by_kind = {k: rec.values[kind == k].mean() / 0.1 for k in ("rest", "face")}
+    shown = dict(zip(curves["kind"]["names"], curves["kind"]["y"], strict=True))
+    assert shown == pytest.approx(by_kind, rel=1e-3)
+    assert f"{by_kind['face'] - by_kind['rest']:.2g} Hz over rest" in curves["kind"]["says"]
+    widths = np.diff(curves["speed"]["x"])  # bins hold equally many: the last are the widest
+    assert widths[-1] > 3 * widths[0]
+    statistic = next(s for s in data["statistics"] if s["name"] == "angle_preferred")
+    assert statistic["unit"] == "°"
+    assert "most at 1" in curves["angle"]["says"]
+    assert "°" in curves["angle"]["says"]
+
+
+def test_bytes_of_tokens_become_characters():
+    text = "日本 naïve"
+    raw = text.encode()
+    for step in (1, 2, 3, 5):
+        parts = [raw[a : a + step] for a in range(0, len(raw), step)]
+        tokens = ["".join(f"<0x{b:02X}>" for b in part) for part in parts]
+        assert joined("".join(tokens)) == text
+        made = joined_tokens(tokens, 0)
+        assert len(made) == len(tokens)
+        assert "".join(made) == text
+    assert joined_tokens(["<0xE6><0x97>", "<0xA5>"], 0) == ["日", ""]
+    assert joined("a<0xE6>b") == "a<0xE6>b"
+
+
+def test_parts_of_characters_are_kept_as_bytes():
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+    words = Vocabulary(type("Net", (), {"tokenizer": fast})())
+    ids = fast.encode("é東 x")
+    assert joined("".join(words(i) for i in ids)) == "é東 x"
+    assert "".join(joined_tokens([words(i) for i in ids], 1)) == "é東 x"
