@@ -50,31 +50,30 @@ def test_any_changed_byte_is_noticed_or_changes_nothing(store, tmp_path):
     right = open_store(store).load()
     rng = np.random.default_rng(0)
     noticed = 0
+    copy = shutil.copytree(store, tmp_path / "copy")
     for path, data in files(store).items():
-        for place in {*rng.integers(0, len(data), 6).tolist(), 0, len(data) - 1}:
+        for place in {*rng.integers(0, len(data), 3).tolist(), 0, len(data) - 1}:
             changed = bytearray(data)
             changed[place] ^= 1 << int(rng.integers(8))
-            copy = tmp_path / "copy"
-            shutil.copytree(store, copy)
             (copy / path).write_bytes(bytes(changed))
             try:
                 xr.testing.assert_identical(open_store(copy).load(), right)
             except NisslError:
                 noticed += 1
-            shutil.rmtree(copy)
-    assert noticed > 100
+        (copy / path).write_bytes(data)
+    assert noticed > 60
 
 
 @pytest.mark.parametrize("what", [b"", b"\0\0\0\0"])
 def test_an_emptied_chunk_of_any_column_is_noticed(store, tmp_path, what):
     columns = [p for p in files(store) if p.parts[-2:-1] == ("c",) and "nonfinite" not in str(p)]
     assert len(columns) > 5
+    copy = shutil.copytree(store, tmp_path / "copy")
     for column in columns:
-        copy = shutil.copytree(store, tmp_path / "copy")
         (copy / column).write_bytes(what)
         with pytest.raises(NisslError, match="cannot be read"):
             open_store(copy).load()
-        shutil.rmtree(copy)
+        (copy / column).write_bytes((store / column).read_bytes())
 
 
 def test_columns_may_be_called_as_folders_of_the_store_are(store):

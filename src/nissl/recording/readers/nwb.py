@@ -158,11 +158,10 @@ def _heaps_are_whole(path: Path) -> None:
                 index, length = (
                     int.from_bytes(header[a:b], "little") for a, b in ((0, 2), (8, 16))
                 )
-                if not index and length:
-                    break  # what is free
-                if not index or place + 16 + length > size:
+                # Object 0 is what is free, and says its size with its header.
+                place += 16 + (length + 7) // 8 * 8 if index else length
+                if place > size or not (index or length):
                     raise damaged(path, "NWB", f"its heap at byte {at:,} is none")
-                place += 16 + (length + 7) // 8 * 8
             at = data.find(HEAP, at + 8, SCANNED)
 
 
