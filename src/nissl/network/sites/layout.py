@@ -8,6 +8,7 @@ the axis on from what it is given to what it returns.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
@@ -147,7 +148,7 @@ class Layout:
 
     def _seen(self, tensor: Tensor, module: nn.Module, batch: Any) -> int:
         """Return the axis of units as it follows from how the tensor was made."""
-        found = _following[-1].axes.get(tensor) if _following else None
+        found = _following.modes[-1].axes.get(tensor) if _following.modes else None
         positions = getattr(batch, "positions", None)
         if found == UNKNOWN and positions is not None and tensor.shape[:-1] == positions.shape:
             found = tensor.ndim - 1  # one vector for each token
@@ -167,7 +168,14 @@ class Layout:
         return -1 if tensor.ndim == 3 or along else 1
 
 
-_following: list[_Following] = []
+class _Stack(threading.local):
+    """What each thread follows: networks in other threads have their own."""
+
+    def __init__(self) -> None:
+        self.modes: list[_Following] = []
+
+
+_following = _Stack()
 
 
 @contextmanager
@@ -193,12 +201,12 @@ def following_axes(model: nn.Module, layouts: Iterable[Layout]) -> Iterator[None
         yield
         return
     mode = _Following()
-    _following.append(mode)
+    _following.modes.append(mode)
     try:
         with mode:
             yield
     finally:
-        _following.remove(mode)
+        _following.modes.remove(mode)
 
 
 def reads_time_first(module: nn.Module) -> bool:
