@@ -86,8 +86,8 @@ def exact_cohens_d(values: Array, labels: NDArray[np.bool_]) -> Array:
 
     Examples
     --------
-    >>> exact_cohens_d(np.array([[0.0], [1e9], [2.0], [1e9]]), np.array([0, 1, 0, 1], bool))
-    array([1.e+09])
+    >>> exact_cohens_d(np.array([[0.0], [5.0], [2.0], [7.0]]), np.array([0, 1, 0, 1], bool))
+    array([3.53553391])
     """
     x = np.asarray(values, dtype=float)
     one, rest = x[labels], x[~labels]
