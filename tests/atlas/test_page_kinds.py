@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -174,3 +176,84 @@ def test_parts_of_characters_are_kept_as_bytes():
     ids = fast.encode("é東 x")
     assert joined("".join(words(i) for i in ids)) == "é東 x"
     assert "".join(joined_tokens([words(i) for i in ids], 1)) == "é東 x"
+
+
+@pytest.fixture(scope="module")
+def larger(tmp_path_factory, atlas_maker):
+    folder = atlas_maker(tmp_path_factory.mktemp("atlas") / "larger", layers=2, width=300)
+    return write_page(folder, n_cards=20)
+
+
+def test_every_unit_is_told_beside_the_page(larger):
+    units = pd.read_parquet(larger.parent / "units.parquet")
+    examples = pd.read_parquet(larger.parent / "examples.parquet")
+    told = {}
+    for file in sorted((larger.parent / "units").glob("*.js")):
+        made = json.loads(re.fullmatch(r"nisslUnits\((.*)\);", file.read_text(), re.S)[1])
+        told |= {card["row"]: (card, made["strings"]) for card in made["cards"]}
+    assert sorted(told) == list(range(len(units)))
+    first = examples[(examples["rank"] == 1) & (examples["sign"] == 1)].set_index("row")
+    for row in (0, 511, 512, 599):
+        card, strings = told[row]
+        assert card["high"][0]["i"] == first.loc[row, "sample"]
+        assert card["high"][0]["v"] == pytest.approx(first.loc[row, "value"], rel=1e-3)
+        assert len(card["high"]) == 4
+        assert all(strings[t] for t in card["high"][0]["t"])
+        assert card["promoted"]
+
+
+def dom(page, folder, script="", fragment=""):
+    """What a browser makes of a copy of the page beside it, after a script."""
+    copy = page.with_name("probe.html")
+    copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--disable-background-networking", f"--user-data-dir={folder}"]
+    command += ["--virtual-time-budget=8000", f"file://{copy}{fragment}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
+PROBE = """
+addEventListener("load", async () => {
+  const said = [], wait = (ms) => new Promise((done) => setTimeout(done, ms));
+  const input = document.getElementById("search"), unit = document.getElementById("unit");
+  for (const text of ["·cat", "layer 1", "1/7", "nothing at all"]) {
+    input.value = text;
+    input.dispatchEvent(new Event("input"));
+    said.push([document.querySelectorAll("#found [role=option]").length,
+      (document.querySelector("#found .count") || {}).textContent]);
+  }
+  document.querySelectorAll("#kinds-legend li")[1].click();
+  said.push([...document.querySelectorAll("#tabs [aria-pressed=true]")].map((b) => b.textContent));
+  document.querySelector(".card .address").click();
+  said.push(unit.open);
+  history.back();
+  await wait(1500);
+  said.push([unit.open, location.hash]);
+  const pre = document.createElement("pre");
+  pre.id = "probe";
+  pre.textContent = JSON.stringify(said);
+  document.body.append(pre);
+});
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
+def test_units_open_search_counts_the_legend_filters_and_back_closes(larger, tmp_path):
+    units = pd.read_parquet(larger.parent / "units.parquet")
+    opened = dom(larger, tmp_path / "a", fragment="#blocks.1.mlp.neurons%5B299%5D")
+    sheet = opened[opened.index('<dialog id="unit"') :]
+    assert "Where it is highest" in sheet
+    assert "Its output raises the logits of" in sheet
+    probed = dom(larger, tmp_path / "b", PROBE)
+    said = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', probed)[1].replace("&amp;", "&"))
+    n_cat = int((units["token"].str.strip() == "cat").sum())
+    assert said[0][0] == min(n_cat, 30)
+    assert n_cat < 2 or f"{n_cat} units" in said[0][1]
+    assert said[1] == [30, "300 units, the strongest 30 shown"]
+    assert said[2][0] == 1
+    assert said[3][0] == 0
+    assert len(said[4]) == 1
+    assert said[4] != ["all"]
+    assert said[5] is True
+    assert said[6] == [False, ""]

@@ -13,6 +13,7 @@ An atlas is a folder:
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
 ``atlas.json``          where it came from: settings, versions, counts, seconds
 ``index.html``          the page, made from all of these
+``units``               what the page tells of each unit when it is opened, 512 units a file
 ======================  ==========================================================================
 
 Effects of tokens and pairs are means over documents of the mean over a document's occurrences.

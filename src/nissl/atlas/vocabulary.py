@@ -138,6 +138,8 @@ def joined_tokens(tokens: list[str], at: int) -> list[str]:
     >>> joined_tokens(["a", "<0xE4><0xB8>", "<0xAD>", "b"], 0)
     ['a', '', '中', 'b']
     """
+    if not any(token.startswith("<0x") for token in tokens):
+        return tokens
     made, i = list(tokens), 0
     while i < len(tokens):
         end = i

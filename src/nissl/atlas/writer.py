@@ -31,6 +31,7 @@ Array = NDArray[Any]
 FILES = (
     "atlas.json",
     "index.html",
+    "units",
     "units.parquet",
     "examples.parquet",
     "tokens.parquet",

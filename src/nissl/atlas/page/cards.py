@@ -62,7 +62,9 @@ class Strings:
         return self._numbers[text]
 
 
-def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings) -> list[Any]:
+def cards(
+    folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings, *, few: bool = False
+) -> list[Any]:
     """Make the cards of some units.
 
     Parameters
@@ -75,6 +77,8 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
         The units, in the order of the page.
     strings : Strings
         Where texts of tokens are kept; it grows.
+    few : bool
+        Half as many places, with half of the text around them.
 
     Returns
     -------
@@ -91,15 +95,16 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
     [{'row': 0, 'reason': ['never active']}]
     """
     wanted = set(rows)
-    contexts = _contexts(folder, rows, strings)
+    contexts = _contexts(folder, rows, strings, 2 if few else 1)
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder, units, wanted)
     histograms = histograms_of(folder, list(rows))
     place = {unit: row for row, unit in enumerate(units["unit"])}
     made = []
-    for i, row in enumerate(rows):
-        unit = units.iloc[row]
+    for i, (row, unit) in enumerate(
+        zip(rows, units.iloc[list(rows)].to_dict("records"), strict=True)
+    ):
         sign = _sign(unit)
         parts: dict[str, Any] = {
             "histogram": histograms[i][0] if histograms else None,
@@ -119,7 +124,7 @@ def cards(folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strin
     return made
 
 
-def _sign(unit: pd.Series) -> int:
+def _sign(unit: Mapping[Any, Any]) -> int:
     """Return on which side a unit is at what it prefers; 0 where it prefers nothing."""
     if str(unit["kind"]) not in ("token", "bigram", "language"):
         return 0
@@ -138,7 +143,7 @@ def _turned(
     return {"promoted": up, "suppressed": down}
 
 
-def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
+def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
     """Say in a few words why a unit is of its kind; texts of tokens stand in lists of their own."""
     kind = str(unit["kind"])
     if kind == "dead":
@@ -167,7 +172,7 @@ def _reason(unit: pd.Series, tunings: list[dict[str, Any]] | None) -> list[str |
 
 
 def _contexts(
-    folder: Path, rows: Sequence[int], strings: Strings
+    folder: Path, rows: Sequence[int], strings: Strings, part: int
 ) -> dict[tuple[int, int], list[dict[str, Any]]]:
     import pandas as pd
 
@@ -175,9 +180,9 @@ def _contexts(
     if not path.exists():
         return {}
     table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
-    most = np.where(table["sign"] > 0, HIGHEST, LOWEST)
+    most = np.where(table["sign"] > 0, HIGHEST // part, LOWEST // part)
     table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
-    words = _Words(folder, strings)
+    words = _Words(folder, strings, BEFORE // part, AFTER // part)
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     top = 1.0
     for example in table.to_dict("records"):
@@ -191,7 +196,8 @@ def _contexts(
 class _Words:
     """The text around a sample, from the sample arrays and the vocabulary."""
 
-    def __init__(self, folder: Path, strings: Strings) -> None:
+    def __init__(self, folder: Path, strings: Strings, before: int, after: int) -> None:
+        self.before, self.after = before, after
         self.strings = strings
         vocabulary = folder / "vocabulary.json"
         arrays = _open(folder)
@@ -208,7 +214,7 @@ class _Words:
     def context(self, example: Mapping[Any, Any], top: float) -> dict[str, Any]:
         """Return one example; activity in 127ths of the strongest of its unit and sign."""
         at, start, stop = (int(example[name]) for name in ("sample", "start", "stop"))
-        first, last = max(start, at - BEFORE), min(stop, at + AFTER + 1)
+        first, last = max(start, at - self.before), min(stop, at + self.after + 1)
         made: dict[str, Any] = {"v": _number(example["value"]), "i": at, "at": at - first}
         if self.tokens is not None and example["token"] >= 0:
             ids = self.tokens[first:last]
@@ -217,7 +223,8 @@ class _Words:
             made["t"] = [self.strings.number(word) for word in words]
         activity = np.asarray(example["activity"], dtype=float)
         if len(activity) == stop - start:
-            part = np.nan_to_num(activity[first - start : last - start]) / top
+            part = activity[first - start : last - start] / top
+            part[np.isnan(part)] = 0.0
             made["a"] = np.clip(np.rint(part * 127), -127, 127).astype(int).tolist()
         return made
 
@@ -310,13 +317,13 @@ def _open(folder: Path) -> Any:
     return zarr.open_group(path, mode="r") if path.exists() else None
 
 
-def _logits(unit: pd.Series, name: str) -> list[list[Any]]:
+def _logits(unit: Mapping[Any, Any], name: str) -> list[list[Any]]:
     if name not in unit or unit[name] is None:
         return []
     return [[str(t), _number(v)] for t, v in zip(unit[name], unit[f"{name}_logit"], strict=True)]
 
 
-def _neighbours(unit: pd.Series, place: Mapping[str, int]) -> list[list[Any]]:
+def _neighbours(unit: Mapping[Any, Any], place: Mapping[str, int]) -> list[list[Any]]:
     if "neighbours" not in unit or unit["neighbours"] is None:
         return []
     both = zip(unit["neighbours"], unit["neighbour_r"], strict=True)

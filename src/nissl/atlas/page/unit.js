@@ -138,8 +138,7 @@ function openUnit(row) {
   unitMap.chosen = row;
   const left = el("div", {}, card && card.histogram ? part("Histogram of activity, counts logarithmic", sparkline(card, 272, 80, true)) : null,
     part("Figures", pairs(row)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
-  const right = el("div", {}, card ? detail(card) : el("p", { class: "none" },
-    "This page keeps the contexts of the most telling units alone. Those of every unit are in examples.parquet beside it."));
+  const right = el("div", {}, card ? detail(card) : el("p", { class: "none" }, "Reading what is beside this page …"));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
   sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
     el("div", { class: "grid" }, left, right)));
@@ -149,6 +148,27 @@ function openUnit(row) {
   history[sheet.open || location.hash === place ? "replaceState" : "pushState"]({ unit: true, direct }, "", place);
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;
+  if (!card) loadUnits(row, right);
+}
+
+// Units without a card are told in files beside the page: scripts, which a page from the disk may load.
+function loadUnits(row, box) {
+  const { each, folder } = data.every || {};
+  const failed = () => box.replaceChildren(el("p", { class: "none" }, data.every ?
+    `The folder “${folder}” beside this page is missing: the places of this unit are there. They are in examples.parquet, too.` :
+    "Nothing more is known of this unit."));
+  if (!data.every) return failed();
+  window.nisslUnits = (made) => {
+    const base = data.strings.length;
+    data.strings.push(...made.strings);
+    for (const card of made.cards) {
+      for (const place of [...(card.high || []), ...(card.low || [])]) if (place.t) place.t = place.t.map((t) => t + base);
+      if (!cardOf.has(card.row)) cardOf.set(card.row, card);
+    }
+  };
+  const script = el("script", { src: `${folder}/${Math.floor(row / each)}.js`, onerror: failed,
+    onload: () => (cardOf.has(row) ? byId("unit").open && unitMap.chosen === row && openUnit(row) : failed()) });
+  document.head.append(script);
 }
 
 function neighbours(card) {

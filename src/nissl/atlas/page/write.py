@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
 from nissl.atlas.page.statistic import as_base64, float24, statistics_of
 from nissl.atlas.page.text import ORDER, page_text
@@ -44,14 +45,14 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
         A folder with the tables that `nissl.atlas.tables` describes. ``units.parquet`` and
         ``atlas.json`` must be there; what else is missing is left out of the page.
     n_cards : int
-        Of how many units the page tells the contexts and the evidence; of all others it holds the
-        statistics.
+        Of how many units the page itself tells the contexts and the evidence; of all others they
+        are in files of the folder ``units`` beside it, which it loads when one is opened.
 
     Returns
     -------
     Path
-        The page: self-contained, without anything fetched from a network; below 5 MB for 46,080
-        units.
+        The page: without anything fetched from a network; below 5 MB for 46,080 units, and what
+        lies beside it some 1.5 kB a unit.
 
     Raises
     ------
@@ -68,7 +69,19 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
       ...
     """
     folder = Path(atlas_dir)
-    text = _filled(_payload(folder, n_cards))
+    units, about = _read(folder)
+    payload = _payload(folder, units, about, n_cards)
+    try:
+        if len(units) > len(payload["cards"]):
+            write_every(folder, units)
+            payload["every"] = {"each": EACH, "folder": FOLDER}
+    except OSError as error:
+        raise NisslError(
+            f"the files of the units cannot be written: {error.strerror}",
+            where=str(folder / FOLDER),
+            do="make room or choose a folder that you may write",
+        ) from error
+    text = _filled(payload)
     page = folder / "index.html"
     partial = page.with_suffix(".html.partial")
     try:
@@ -84,9 +97,11 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
     return page
 
 
-def _payload(folder: Path, n_cards: int) -> dict[str, Any]:
+def _payload(
+    folder: Path, units: pd.DataFrame, about: dict[str, Any], n_cards: int
+) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
-    units, about = _read(folder)
+    units = units.copy()
     circular = _circular(folder)
     for name, circle in circular.items():
         if name in units and np.isclose(circle, 2 * np.pi):
