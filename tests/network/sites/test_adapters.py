@@ -1,6 +1,7 @@
 """Heads and weights of projections that adapters wrap are those of what the wrapped modules add."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -196,6 +197,40 @@ def test_a_wrapped_model_has_the_names_of_the_model_in_it(name):
             said.append(net.generate(x, max_new_tokens=4))
     assert said[0] == said[1]
     assert torch.equal(wrapped.unembedding, plain.unembedding)
+
+
+class Prefixed(Peft):
+    """A wrapper that gives the model more than its body would be given."""
+
+    def forward(self, input_ids=None, **kwargs):
+        embedded = self.get_input_embeddings()(input_ids)
+        return self.base_model.model(inputs_embeds=3 * embedded, **kwargs)
+
+
+def test_what_a_wrapper_gives_the_model_is_never_left_out():
+    net, texts, site = (
+        nissl.load(Prefixed(tiny("llama"))),
+        [[5, 8, 9], [4, 7, 11, 30]],
+        "resid_post",
+    )
+    rec = nissl.record(net, texts, sites=f"blocks.0.{site}", progress=False)
+    seen = []
+    block = net.model.base_model.model.model.layers[0]
+    handle = block.register_forward_hook(lambda m, a, y: seen.append(y.detach()))
+    for ids in texts:
+        net.model(input_ids=torch.tensor([ids]))
+    handle.remove()
+    expected = torch.cat([x[0] if x.ndim == 3 else x for x in seen])
+    torch.testing.assert_close(torch.as_tensor(rec.values), expected)
+
+
+def test_a_model_tuned_by_prompts_is_refused():
+    model = Peft(tiny("llama"))
+    model.active_peft_config = SimpleNamespace(is_prompt_learning=True, peft_type="PROMPT_TUNING")
+    with pytest.raises(NisslError, match="no position counts"):
+        nissl.load(model)
+    model.active_peft_config.peft_type = "PREFIX_TUNING"
+    assert nissl.load(model).n_layers == 3
 
 
 def test_weights_of_several_blocks_are_asked_for_one_by_one():

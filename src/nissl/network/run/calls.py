@@ -220,6 +220,9 @@ def _failed(net: BaseNetwork, call: Call, error: BaseException) -> NisslError:
     do = "see the error above it; the model may want inputs of another shape or type"
     if "padding token" in said:
         do = "set net.model.config.pad_token_id, or give batch_size=1"
+    sides = encoder_path(net.model) is not None
+    if sides and not any(name.startswith("decoder_") for name in call.kwargs):
+        do = "give what its decoder reads, decoder_input_ids, by name beside the encoder's input"
     return NisslError(
         f"{type(net.model).__name__} failed on its inputs: {said}",
         where=shapes.replace("torch.", ""),

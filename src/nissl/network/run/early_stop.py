@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.site import body_path
 
 if TYPE_CHECKING:
@@ -73,7 +74,13 @@ def needs_head(net: BaseNetwork, sites: Iterable[Site]) -> bool:
     """Tell whether sites that are read or edited lie outside the model's body."""
     body = body_path(net.model)
     every = [*sites, *net.editing]
-    return not body or any(not f"{site.hook_point.path}.".startswith(f"{body}.") for site in every)
+    # A wrapper may give the model more than its body would be given (prefix tuning).
+    wrapped = inner_model(net.model)[1] is not net.model
+    return (
+        not body
+        or wrapped
+        or any(not f"{site.hook_point.path}.".startswith(f"{body}.") for site in every)
+    )
 
 
 def _last_block(net: BaseNetwork, sites: Iterable[Site]) -> int | None:

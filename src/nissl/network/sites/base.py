@@ -71,6 +71,13 @@ class BaseNetwork:
                 where=name,
                 do="give the model from before torch.jit",
             )
+        peft: Any = getattr(model, "active_peft_config", None)
+        if getattr(peft, "is_prompt_learning", False) and "PREFIX" not in str(peft.peft_type):
+            raise NisslError(
+                "a model tuned by prompts puts tokens before texts that no position counts",
+                where=name,
+                do="merge it, or give the model in it: model.get_base_model()",
+            )
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.transform = transform
