@@ -183,6 +183,14 @@ def test_control_characters_of_files_are_not_printed(
     pd.DataFrame({f"u{bad}": [1, "x"]}).to_csv(tmp_path / "t.csv", index=False)
     assert run("info", str(tmp_path / "t.csv")) == 1
     assert all(c.isprintable() or c == "\n" for c in capsys.readouterr().err)
+    program = (
+        "import warnings, nissl.recording; from nissl.cli import main; "
+        f"nissl.recording.info = lambda *_: warnings.warn({bad!r}) or {{}}; "
+        f"main(['info', {str(tmp_path / 't.csv')!r}])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "u202e" in done.stderr
+    assert all(c.isprintable() or c == "\n" for c in done.stderr)
 
 
 def test_a_recording_that_is_not_there_says_so(capsys: pytest.CaptureFixture[str]) -> None:

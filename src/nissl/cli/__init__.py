@@ -8,12 +8,14 @@ usage, 130 stopped with Ctrl-C.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from nissl.cli import have, literature, see
+from nissl.cli.printing import escaped
 
 __all__ = ["app", "main"]
 
@@ -52,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from nissl.errors import NisslError
 
     given = list(sys.argv[1:] if arguments is None else arguments)
+    plain = warnings.formatwarning
     try:
+        # Warnings name what files hold, which may be more than words.
+        warnings.formatwarning = lambda *told, **more: escaped(plain(*told, **more))
         # Wherever it stands, so that it can be added to the end of a line that failed.
         app(args=[a for a in given if a != "--debug"], prog_name="nissl")
     except NisslError as error:
@@ -64,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if stop.code == 130:
             _say("stopped; the same command goes on from what was saved", style="yellow")
         raise
+    finally:
+        warnings.formatwarning = plain
 
 
 @app.callback(invoke_without_command=True)
@@ -84,8 +91,6 @@ def _options(
 
 def _say(message: str, *, style: str) -> None:
     from rich.console import Console
-
-    from nissl.cli.printing import escaped
 
     Console(stderr=True).print(
         escaped(message), style=style, markup=False, highlight=False, soft_wrap=True
