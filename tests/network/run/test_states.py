@@ -6,7 +6,7 @@ import transformers
 
 import nissl
 from nissl import NisslError
-from nissl.network import gate, scale
+from nissl.network import gate, restart, scale
 
 ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 32}
 ATTENTION |= {"max_position_embeddings": 64}
@@ -129,3 +129,31 @@ def test_a_state_filled_under_other_edits_is_refused():
         net.edit(scale(sites=site_of("mamba"), by=2.0)),
     ):
         net.model(ids[:, :1], cache_params=state)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_copies_of_a_batch_go_on_under_their_own_edits_or_are_refused(name):
+    net, edit = load(name), scale(sites=site_of(name), by=-3.0, positions=slice(3, None))
+    options = OPTIONS | ({"use_cache": False} if name == "rwkv" else {})
+    expected = net.generate([PROMPT], **options)
+    with net.edit(edit):
+        expected += net.generate([PROMPT], **options)
+    with net.edit_batch([None, edit]):
+        assert net.generate([PROMPT], **options) == expected
+    if name == "rwkv":  # transformers mixes the items: two of one prompt say something else
+        twice = net.model.generate(torch.tensor([PROMPT] * 2), do_sample=False, **OPTIONS)
+        assert twice[0, len(PROMPT) :].tolist() != expected[0]
+        with pytest.raises(NisslError, match="mixes the items"):
+            net.generate([PROMPT] * 2, **OPTIONS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_run_begins_at_a_position_as_a_whole_one_or_is_refused(name):
+    net, site = load(name), site_of(name)
+    if site.startswith("model."):
+        whole = net.run([PROMPT], sites=site)[site]
+        again = restart(net, [PROMPT], at=site, from_position=-2)
+        torch.testing.assert_close(again.values, whole[:, -2:])
+        return
+    with pytest.raises(NisslError, match="with a cache of keys and values"):
+        restart(net, [PROMPT], at=site, from_position=-2)

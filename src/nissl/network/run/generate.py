@@ -10,6 +10,7 @@ from nissl.errors import NisslError
 from nissl.network.run.caches import check_cache
 from nissl.network.run.calls import sequence_call
 from nissl.network.run.inputs import read_inputs, special_tokens
+from nissl.network.run.padding import UNMASKED
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import encoder_path
 from nissl.network.sites.modes import evaluated
@@ -108,6 +109,13 @@ def generate(
     call = sequence_call(net, ids, padding="right" if sides else "left", encoder=sides)
     rows = call.kwargs["input_ids"]
     mask = torch.ones_like(rows) if call.mask is None else call.mask.long()
+    kind = getattr(getattr(net.model, "config", None), "model_type", None)
+    if kind in UNMASKED and use_cache and len(rows) > 1:
+        raise NisslError(
+            f"{type(net.model).__name__} of transformers mixes the items of a batch where it goes "
+            "on from their states",
+            do="give one prompt at a time, or use_cache=False",
+        )
     ends = _ends(net, options.get("eos_token_id"))
     check_cache(net, options.get("past_key_values"))
     draws: dict[str, Any] = {"do_sample": sample, "num_beams": 1}

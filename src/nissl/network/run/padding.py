@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["filler_of", "padded_positions", "require_mask"]
+__all__ = ["UNMASKED", "filler_of", "padded_positions", "require_mask"]
 
-# Models that take a mask and make nothing of it.
+# Models that take a mask and make nothing of it, and keep one state for all items of a batch.
 UNMASKED = ("rwkv",)
 
 

@@ -13,6 +13,8 @@ from nissl.network.run.caches import copied, empty_cache
 from nissl.network.run.calls import Call, call_model
 from nissl.network.run.forward import run, single_call, visited
 from nissl.network.run.replay import Prefix, replaying, watching
+from nissl.network.sites.arguments import names_of
+from nissl.network.sites.batch import encoder_path
 from nissl.network.sites.hook_points import module_at
 
 if TYPE_CHECKING:
@@ -252,8 +254,12 @@ def cut(net: BaseNetwork, call: Call, position: int) -> tuple[Call, Any]:
         The model is none, or a text does not lie on both sides of the position.
     """
     ids = call.kwargs.get("input_ids")
-    if ids is None or not hasattr(net.model, "generate"):
-        raise NisslError("only a causal language model can begin at a position")
+    keeps = "past_key_values" in names_of(net.model) and encoder_path(net.model) is None
+    if ids is None or not hasattr(net.model, "generate") or not keeps:
+        raise NisslError(
+            "only a causal language model with a cache of keys and values can begin at a position",
+            do="leave from_position out",
+        )
     length = ids.shape[1]
     position = position + length if position < 0 else position
     if not 0 < position < length:
