@@ -51,7 +51,7 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
     Returns
     -------
     Path
-        The page: without anything fetched from a network; below 5 MB for 46,080 units, and what
+        The page: without anything fetched from a network; below 6 MB for 46,080 units, and what
         lies beside it some 1.5 kB a unit.
 
     Raises
