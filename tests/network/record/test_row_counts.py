@@ -110,3 +110,23 @@ def test_last_states_of_a_recurrent_net_are_each_items_own(batch_first):
     rec = record(model, x, "rnn:1")
     expected = model.rnn(x if batch_first else x.transpose(0, 1))[1].transpose(0, 1)
     np.testing.assert_array_equal(rec.values, expected.flatten(0, 1).detach())
+
+
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.read = nn.Embedding(40, 4), nn.Linear(4, 3)
+
+    def forward(self, input_ids, attention_mask=None):
+        x = self.words(input_ids)
+        if attention_mask is not None:
+            x = x * attention_mask[..., None]
+        return self.read(x.sum(1))
+
+
+def test_a_value_for_each_text_is_one_though_the_first_text_is_one_token():
+    net, documents = nissl.load(Pooled()), [[3], [4, 5, 6], [7, 8]]
+    rec = nissl.record(net, documents, sites="read", batch_size=3, progress=False)
+    rows = [net.model.read(net.model.words(torch.tensor(ids)).sum(0)) for ids in documents]
+    np.testing.assert_allclose(rec.values, torch.stack(rows).detach(), atol=1e-6)
+    assert rec["document"].values.tolist() == [0, 1, 2]

@@ -221,8 +221,9 @@ class TextPlan(Plan):
         return Step(call, items, keep, int(self.first_row[items.start]))
 
     def probe(self, net: BaseNetwork) -> Call:
-        """Return the first four tokens as a call."""
-        return self._call(net, [self.windows.ids[0][:4]], range(1))
+        """Return four tokens as a call; of one token, what is one for a text would look alike."""
+        ids = next((ids for ids in self.windows.ids if len(ids) > 1), self.windows.ids[0])
+        return self._call(net, [ids[:4]], range(1))
 
     def _call(self, net: BaseNetwork, ids: list[Any], items: range) -> Call:
         if self.arguments is None:
