@@ -23,7 +23,8 @@ object_name = Behaviour(
     right=[f" {a}" for a, _ in couples],
     wrong=[f" {b}" for _, b in couples],
 )
-print("right less wrong:", object_name.clean_value, "and corrupted:", object_name.corrupted_value)
+print("right less wrong:", object_name.clean_value)
+print("    of corrupted:", object_name.corrupted_value)
 
 # %% [markdown]
 # The texts of a pair differ in one word, the second mention, so nothing before it can matter. The
