@@ -213,7 +213,7 @@ def test_a_network_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert run("check", str(tmp_path / "net"), "-q", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 10
+    assert len(rows) == 12
     assert {row["result"] for row in rows} == {"holds"}
 
 
@@ -242,8 +242,13 @@ def test_a_network_is_recorded_and_described(
     told = json.loads(capsys.readouterr().out)
     assert told["units"] == 1536
     assert told["samples"] >= 7
-    assert run("sites", str(smollm2_folder), "--markdown") == 0
+    assert run("sites", str(smollm2_folder), "--all", "--markdown") == 0
     assert "| blocks.0.mlp.neurons | 0 | 1536 |" in capsys.readouterr().out
+    assert run("sites", str(smollm2_folder)) == 0
+    said = capsys.readouterr().out
+    assert "blocks.*.mlp.neurons" in said
+    assert len(said.splitlines()) < 60
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_markdown_keeps_bars_inside_their_cells() -> None:
@@ -293,3 +298,42 @@ def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path)
     assert running.returncode == 130
     assert "the same command goes on from what was saved" in told
     assert (tmp_path / "claims" / "features" / "a.json").exists()
+
+
+def test_claims_outside_the_repository_say_where_they_lie(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("claims") == 0
+    assert str(tmp_path / "claims") in capsys.readouterr().out.replace("\n", "")
+
+
+def test_a_room_without_methods_names_its_papers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "circuits") == 0
+    assert "nissl methods circuits --all" in capsys.readouterr().out
+    assert run("methods", "circuit") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("./nowhere", "no such file or folder"), ("smollm", "did you mean 'smollm2'")],
+)
+def test_a_network_that_is_not_there_is_told_from_a_name_misspelled(
+    name: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("sites", name) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_missing_text_is_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("record", "smollm2", "-t", "nowhere.txt", "-o", "acts.zarr") == 1
+    assert "there is no such file: nowhere.txt" in capsys.readouterr().err
+
+
+def test_every_example_of_the_help_has_a_line_of_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("sites", "--help") == 0
+    lines = [line.strip(" \u2502") for line in capsys.readouterr().out.splitlines()]
+    assert "nissl sites smollm2" in lines
+    assert "nissl sites resnet50 --all --json" in lines

@@ -121,7 +121,7 @@ def claim(
         "versions": _versions(),
         "code": _code(room),
     }
-    _write(Path(os.environ.get("NISSL_CLAIMS") or FOLDER) / room / f"{name}.json", record)
+    _write(claims_folder() / room / f"{name}.json", record)
     _print(record)
     return verdict
 
@@ -154,7 +154,7 @@ def read_claims(
     []
     """
     found = []
-    folder = Path(folder or os.environ.get("NISSL_CLAIMS") or FOLDER)
+    folder = Path(folder or claims_folder())
     for path in sorted(folder.glob(f"{known_room(room) if room else '*'}/*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
@@ -272,6 +272,10 @@ def _plain(figures: Mapping[str, Any]) -> dict[str, Any]:
         return value
 
     return {str(name): plain(str(name), value) for name, value in figures.items()}
+
+
+def claims_folder() -> Path:
+    return Path(os.environ.get("NISSL_CLAIMS") or FOLDER)
 
 
 def known_room(room: str) -> str:

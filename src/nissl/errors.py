@@ -91,7 +91,7 @@ class UnknownName(NisslError):
         super().__init__(f"no {kind} is called '{name}'{ask}", do=do)
 
 
-def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
+def nearest(name: str, known: Iterable[str], *, n: int = 3, cutoff: float = 0.5) -> list[str]:
     """Return the known names nearest to one that is not known, best first.
 
     Parameters
@@ -102,6 +102,8 @@ def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
         The names to choose from.
     n : int
         How many to return at most.
+    cutoff : float
+        How near they are at least, from 0 to 1, which is the same name.
 
     Returns
     -------
@@ -113,7 +115,7 @@ def nearest(name: str, known: Iterable[str], *, n: int = 3) -> list[str]:
     >>> nearest("mlp.neuron", ["mlp.neurons", "attn.out"])
     ['mlp.neurons']
     """
-    return difflib.get_close_matches(name, list(known), n=n, cutoff=0.5)
+    return difflib.get_close_matches(name, list(known), n=n, cutoff=cutoff)
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from nissl.cli import have, literature, see
-from nissl.cli.printing import escaped
+from nissl.cli.printing import escaped, fenced
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,8 @@ app = typer.Typer(
 )
 
 for part in (see, have, literature):
+    for command in part.commands.registered_commands:
+        command.help = fenced(command.callback.__doc__ or "")
     app.add_typer(part.commands)
 
 

@@ -30,8 +30,11 @@ def _methods(
         nissl methods
         nissl methods selectivity --all
     """
+    from nissl.claims import known_room
     from nissl.methods import methods, system, systems
 
+    if room is not None:
+        known_room(room)
     found = methods()
     rows: list[dict[str, Any]]
     if everything:
@@ -50,7 +53,10 @@ def _methods(
         # The address says the room; said twice, neither fits a terminal of 80 letters.
         rows = [{k: v for k, v in row.items() if k != "room"} for row in rows]
         rows = [{**row, "method": row["method"].removeprefix("nissl.")} for row in rows]
-    emit(rows, json=json)
+    if rows or json:
+        emit(rows, json=json)
+    else:
+        print(f"no method of {room} is here yet; its papers: nissl methods {room} --all")
 
 
 @commands.command("cite", rich_help_panel=PANEL)
@@ -93,10 +99,16 @@ def _claims(
     """
     from pathlib import Path
 
-    from nissl.claims import read_claims, stale
+    from nissl.claims import claims_folder, read_claims, stale
     from nissl.claims_run import run_claims
 
     records = run_claims(room, everything=everything) if run else read_claims(room=room)
+    if not (records or json):
+        print(
+            f"no claims in {claims_folder().absolute()}\nThey lie in the folder claims of Nissl's"
+            " own repository: run this there, or name another folder in NISSL_CLAIMS."
+        )
+        return
     if not json:
         short = ("verdict", "room", "name", "says")
         old = [bool(stale(r, Path())) for r in records]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json as _json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["emit", "escaped", "markdown", "rows_of"]
+__all__ = ["emit", "escaped", "fenced", "markdown", "rows_of"]
 
 SHORT = 24  # letters of a cell that is never broken
 
@@ -16,8 +18,8 @@ def rows_of(thing: Any) -> list[dict[str, Any]]:
 
     Parameters
     ----------
-    thing : DataFrame, sequence of mappings, or mapping
-        A table; a mapping becomes rows of ``what`` and ``is``.
+    thing : DataFrame or sequence of mappings
+        A table.
 
     Returns
     -------
@@ -26,13 +28,12 @@ def rows_of(thing: Any) -> list[dict[str, Any]]:
 
     Examples
     --------
-    >>> rows_of({"samples": 3})
-    [{'what': 'samples', 'is': 3}]
+    >>> import pandas as pd
+    >>> rows_of(pd.DataFrame({"samples": [3]}))
+    [{'samples': 3}]
     """
     if hasattr(thing, "to_dict"):
         return [{str(k): v for k, v in row.items()} for row in thing.to_dict(orient="records")]
-    if isinstance(thing, Mapping):
-        return [{"what": str(key), "is": value} for key, value in thing.items()]
     return [dict(row) for row in thing]
 
 
@@ -62,12 +63,12 @@ def emit(thing: Any, *, json: bool = False) -> None:
         return
     if thing is None:
         return
-    if not (hasattr(thing, "to_dict") or isinstance(thing, Mapping | Sequence)) or isinstance(
-        thing, str
-    ):
+    if isinstance(thing, Mapping):
+        _print_mapping(thing)
+    elif hasattr(thing, "to_dict") or (isinstance(thing, Sequence) and not isinstance(thing, str)):
+        _print_table(rows_of(thing))
+    else:
         print(escaped(str(thing)))
-        return
-    _print_table(rows_of(thing))
 
 
 def escaped(text: str) -> str:
@@ -91,6 +92,40 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def fenced(doc: str) -> str:
+    r"""Return a docstring whose indented lines are fenced, as Markdown.
+
+    Parameters
+    ----------
+    doc : str
+        A docstring.
+
+    Returns
+    -------
+    str
+        The same without its indentation. Typer takes that of the last paragraph away, and Markdown
+        then runs its lines together.
+
+    Examples
+    --------
+    >>> print(fenced("Look.\n\n    Such as:\n\n        nissl a\n        nissl b\n    "))
+    Look.
+    <BLANKLINE>
+    Such as:
+    <BLANKLINE>
+    ```
+    nissl a
+    nissl b
+    ```
+    """
+    text = inspect.cleandoc(doc)
+    return re.sub(r"(?:^ {4}.*(?:\n|\Z))+", _fence, text, flags=re.M).rstrip()
+
+
+def _fence(lines: re.Match[str]) -> str:
+    return f"```\n{inspect.cleandoc(lines[0])}\n```\n"
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -121,6 +156,30 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = (escaped(str(row[name])).replace("|", "\\|") for name in names)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _print_mapping(entries: Mapping[str, Any], indent: int = 0) -> None:
+    """Print a line for each entry; a mapping within comes below its name, further to the right."""
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from nissl.recording.info import Column
+
+    console = Console()
+    longest = max((len(escaped(str(name))) for name in entries), default=0)
+    for name, value in entries.items():
+        if isinstance(value, Mapping) and not isinstance(value, Column):
+            if value:
+                console.print(Padding(Text(escaped(str(name)), style="bold"), (0, 0, 0, indent)))
+                _print_mapping(value, indent + 2)
+            continue
+        table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column(width=min(longest, console.width // 2), overflow="fold")
+        table.add_column(overflow="fold")
+        table.add_row(Text(escaped(str(name))), Text(_shown(value)))
+        console.print(Padding(table, (0, 0, 0, indent)))
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +22,9 @@ from nissl.cli.options import (
     takes_reader_options,
 )
 from nissl.cli.printing import emit, markdown, rows_of
+
+if TYPE_CHECKING:
+    from nissl.network.sites.base import BaseNetwork
 
 __all__ = ["commands"]
 
@@ -113,7 +117,7 @@ def _record(
     For example:
 
         nissl record smollm2 --text book.txt --sites mlp.neurons --store acts.zarr
-        nissl record smollm2 --text reader -s resid_post -s blocks.3.attn.out --store acts.zarr
+        nissl record smollm2 -t reader -s resid_post -s blocks.3.attn.out -o acts.zarr
     """
     from nissl import record
     from nissl.network import load
@@ -152,17 +156,17 @@ def _info(
         nissl info worm
     """
     from nissl.recording import info
-    from nissl.specimens import read
 
-    if reader or not Path(path).exists():
-        emit(info(_recording(path, reader) if reader else read(path)), json=json)
-    else:
-        emit(info(path), json=json)
+    there = Path(path).expanduser().exists() and not reader
+    emit(info(path if there else _recording(path, reader)), json=json)
 
 
 @commands.command("sites", rich_help_panel=PANEL)
 def _sites(
     network: Network,
+    everything: Annotated[
+        bool, typer.Option("--all", help="A line for each site, and for every module.")
+    ] = False,
     as_markdown: Annotated[
         bool, typer.Option("--markdown", help="Print a Markdown table.")
     ] = False,
@@ -170,15 +174,29 @@ def _sites(
 ) -> None:
     """List the sites of a network: where it can be recorded and edited.
 
+    A line stands for the same site of several blocks. `--sites` of `nissl record` takes the names
+    as they are written here, `blocks.*.mlp.neurons`, or of one block, `blocks.3.mlp.neurons`. Any
+    module is a site too, by its path, with a number for each star.
+
     For example:
 
         nissl sites smollm2
-        nissl sites resnet50 --json
+        nissl sites resnet50 --all --json
     """
     from nissl.network import load
 
-    table = load(network).sites()
-    emit(markdown(rows_of(table)) if as_markdown else table, json=json and not as_markdown)
+    net = load(network)
+    table = net.sites()
+    rows = rows_of(table) if everything else _folded(net)
+    if as_markdown:
+        emit(markdown(rows))
+        return
+    emit(rows, json=json)
+    if not (everything or json):
+        n_modules = len(table) - len(net.named_sites)
+        print(
+            f"{len(net.named_sites):,} named sites and {n_modules:,} modules: --all lists them all"
+        )
 
 
 @commands.command("check", rich_help_panel=PANEL)
@@ -211,16 +229,71 @@ def _check(
         raise typer.Exit(1)
 
 
+def _folded(net: BaseNetwork) -> list[dict[str, Any]]:
+    """One row for all sites whose names differ in the numbers of their blocks alone.
+
+    Of a network without named sites, its modules.
+    """
+    table = net.sites(list(net.named_sites) or None)
+    modules = dict(net.model.named_modules(remove_duplicate=False))
+    found: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
+    for row in rows_of(table.astype(object).where(table.notna(), None)):
+        module = modules.get(row["module"])
+        # A number at the end counts blocks only where the module has parts: what lies in
+        # nn.Sequential(nn.Linear(2, 2), nn.ReLU()) are two things.
+        ends = r"(?=[.\]]|$)" if module and any(module.children()) else r"(?=[.\]])"
+        number = re.compile(r"(?<=[.\[])\d+" + ends)
+        names = [number.sub("*", row[column]) for column in ("site", "module")]
+        place = tuple(number.findall(row["site"]))
+        found.setdefault((*names, row["width"], row["heads"], type(module)), []).append(place)
+    rows = [
+        {"site": site, "blocks": _span(places), "width": width, "heads": heads, "module": module}
+        for (site, module, width, heads, _), places in found.items()
+    ]
+    if not net.named_sites:  # the name is the module's, and its width shows in a run
+        rows = [{"site": row["site"], "blocks": row["blocks"]} for row in rows]
+    return rows
+
+
+def _span(places: list[tuple[str, ...]]) -> str:
+    """Say which blocks: their numbers, or how many where a name has several numbers."""
+    if len(places[0]) != 1:
+        return f"{len(places)} of them" if len(places) > 1 else ""
+    numbers = [int(number) for (number,) in places]
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ", ".join(map(str, numbers))
+
+
 def _recording(name: str, options: Mapping[str, Any]) -> Any:
-    """Read a recording with a reader's options; they are no options of a network."""
+    """Read a recording of a file or a specimen, with a reader's options."""
     from nissl.errors import NisslError
     from nissl.recording import Recording
     from nissl.specimens import read
 
     found = read(name, **options)
-    if not isinstance(found, Recording):
-        given = ", ".join(f"--{option}" for option in options)
-        raise NisslError(f"this is no recording, to read with {given}", where=name, do="leave it")
+    if not isinstance(found, Recording | dict):
+        raise NisslError(
+            "this is no recording",
+            where=name,
+            do="`nissl specimens --kind recording` lists some; `nissl sites` describes a network",
+        )
+    return found
+
+
+def _specimen(name: str) -> Any:
+    """Open a specimen that a network can read, such as texts or images."""
+    from nissl.errors import NisslError
+    from nissl.recording import Recording
+    from nissl.specimens import read
+
+    found = read(name)
+    if isinstance(found, Path | Recording):
+        raise NisslError(
+            "this is no text",
+            where=name,
+            do="give a file or a folder; `nissl specimens --kind text` lists some",
+        )
     return found
 
 
@@ -229,9 +302,9 @@ def _texts(names: Sequence[str]) -> Any:
     import pandas as pd
 
     from nissl.errors import NisslError
-    from nissl.specimens import load, read_texts
+    from nissl.specimens import read_texts
 
-    tables = [read_texts(n) if Path(n).expanduser().exists() else load(n) for n in names]
+    tables = [read_texts(n) if Path(n).expanduser().exists() else _specimen(n) for n in names]
     if len(tables) == 1:
         return tables[0]
     for name, table in zip(names, tables, strict=True):

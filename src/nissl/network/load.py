@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.errors import NisslError, first_line
+from nissl.errors import NisslError, UnknownName, first_line, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +93,7 @@ def load(
     if isinstance(source, nn.Module):
         model = source if device is None else source.to(device)
         return Network(model, name=type(source).__name__, **options)
-    name = str(source)
+    name = str(Path(source).expanduser() if str(source).startswith("~") else source)
     place = {"tokenizer": tokenizer, "device": device, "device_map": device_map, "say": progress}
     found = _specimen(name, progress)
     if isinstance(found, Path):
@@ -103,7 +103,7 @@ def load(
     elif found is not None:
         model = found.module.to(_dtype(dtype))
         options["transform"] = transform or found.transform
-    elif Path(name).suffix == ".gguf" or Path(name).exists():
+    elif Path(name).exists():
         model, options["tokenizer"] = _pretrained(Path(name), dtype, **place)
     else:
         model, options["tokenizer"] = _pretrained(name, dtype, **place)
@@ -128,9 +128,23 @@ def _check_device(device: str) -> None:
 def _specimen(name: str, progress: bool) -> Any:
     """Return what a specimen of this name loads to, or None where there is none."""
     from nissl import specimens
+    from nissl.specimens.read import looks_like_a_path
 
-    if Path(name).exists() or "/" in name or name.endswith(".gguf"):
+    if Path(name).exists():
         return None
+    if looks_like_a_path(name):
+        raise NisslError(
+            f"there is no such file or folder: {name}",
+            where=str(Path(name).absolute()),
+            do="check the name; `nissl specimens` lists the networks that can be had by name",
+        )
+    if name not in (known := specimens.specimens()["name"].tolist()):
+        # Nothing near is a model of the hub, which has some that go by one word, such as gpt2.
+        if "/" in name or not nearest(name, known, cutoff=0.8):
+            return None
+        raise UnknownName(
+            "specimen", name, known, do="`nissl specimens` lists them; of the hub, give owner/model"
+        )
     specimen = specimens.specimen(name)
     if specimen.kind not in ("language", "vision", "other"):
         raise NisslError(
@@ -162,13 +176,18 @@ def _pretrained(
     # Code that lies beside weights is never run, nor asked about on the terminal.
     where, extra = str(source), dict[str, Any](trust_remote_code=False)
     if isinstance(source, Path):
-        if not source.exists():
-            raise NisslError("there is no such file", where=where)
         if source.suffix == ".gguf":
             open_gguf(source)
             where, extra["gguf_file"] = str(source.parent), source.name
         elif not (source / "config.json").exists():
-            raise NisslError("the folder has no config.json, so it is not a model", where=where)
+            raise NisslError(
+                "the folder has no config.json, so it is not a model"
+                if source.is_dir()
+                else "this file is no network",
+                where=where,
+                do="give a folder with config.json and weights, as save_pretrained writes it; or a"
+                " GGUF file",
+            )
     try:
         config = transformers.AutoConfig.from_pretrained(where, **extra)
         kind = _class_of(transformers, config)
@@ -185,7 +204,10 @@ def _pretrained(
         raise NisslError(
             f"the model cannot be loaded: {first_line(error)}",
             where=where,
-            do="`nissl specimens` lists the models that need no hub; fetch a truncated file again",
+            do="fetch the model again, if a file is truncated"
+            if isinstance(source, Path)
+            else "give the id as the hub writes it, mostly owner/model; without a connection, a"
+            " folder or one of `nissl specimens`",
         ) from error
     _require_whole(found, str(source))
     if tokenizer is None:

@@ -24,7 +24,7 @@ class _Lines(dict[str, Any]):
         return "\n".join(f"{name}: {value}" for name, value in self.items())
 
 
-class _Column(dict[str, Any]):
+class Column(dict[str, Any]):
     """What a coordinate holds; prints as a phrase."""
 
     def __str__(self) -> str:
@@ -128,12 +128,12 @@ def _about(rec: Recording) -> dict[str, Any]:
     return found
 
 
-def _column(coord: Any) -> _Column:
+def _column(coord: Any) -> Column:
     column = np.asarray(coord.values)
     if is_words(column):
         words = [str(word) for word in dict.fromkeys(column.tolist()) if word]
         missing = int((column == "").sum())
-        return _Column(
+        return Column(
             {"type": "words", "different": len(words), "missing": missing, "words": words[:SHOWN]}
         )
     missing = int(np.isnan(column).sum()) if column.dtype.kind in "fmM" else 0
@@ -142,7 +142,7 @@ def _column(coord: Any) -> _Column:
     # Dates as they are written; their numbers are nanoseconds.
     dates = column.dtype.kind in "mM"
     span = [v if v is None else (str(v) if dates else v.item()) for v in span]
-    return _Column(
+    return Column(
         {
             "type": str(column.dtype),
             "different": len(np.unique(there)),

@@ -7,7 +7,7 @@ from typing import Any
 
 from nissl.errors import NisslError, nearest
 
-__all__ = ["read"]
+__all__ = ["looks_like_a_path", "read"]
 
 
 def read(path_or_name: str | Path, **options: Any) -> Any:
@@ -56,12 +56,41 @@ def read(path_or_name: str | Path, **options: Any) -> Any:
         from nissl.specimens.load import load
 
         return load(path_or_name, **options)
+    if looks_like_a_path(path_or_name) and not nearest(str(path_or_name), known):
+        raise NisslError(
+            f"there is no such file: {path_or_name}",
+            where=str(path.absolute()),
+            do="check the name and the folder",
+        )
     guess = " or ".join(f"'{name}'" for name in nearest(str(path_or_name), known))
     raise NisslError(
         f"there is neither a file nor a specimen of this name: {path_or_name}",
         where=str(path.absolute()),
         do=f"did you mean {guess}? " * bool(guess) + "`nissl specimens` lists the specimens",
     )
+
+
+def looks_like_a_path(name: str | Path) -> bool:
+    """Tell what means a file or a folder from what may be the name of a specimen or a model.
+
+    Parameters
+    ----------
+    name : str or Path
+        That is not there.
+
+    Returns
+    -------
+    bool
+        It begins as a path does, lies deeper than ``owner/model``, or ends as files do.
+
+    Examples
+    --------
+    >>> [looks_like_a_path(name) for name in ("./mine", "book.txt", "gpt2", "Qwen/Qwen2.5-0.5B")]
+    [True, True, False, False]
+    """
+    name = str(name)
+    suffix = Path(name).suffix.removeprefix(".")
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or suffix.isalpha()
 
 
 def _folder(path: Path, **options: Any) -> Any:
