@@ -56,6 +56,11 @@ def test_every_command_explains_itself_with_examples(
     assert "For example:" in text
     assert f"nissl {command} " in text.split("For example:")[1]
     assert "--json" in text
+    # An example a line: Markdown runs lines together, where it is not told that they are code.
+    examples = text.split("For example:")[1].split("╭")[0]
+    lines = [line.strip() for line in examples.splitlines()]
+    assert all(f"{line} ".startswith(f"nissl {command} ") for line in lines if line)
+    assert all(line.count("nissl ") == 1 for line in lines if line)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,6 +115,27 @@ def test_a_misspelt_specimen_gives_the_nearest(
     assert "smollm2" in capsys.readouterr().err
 
 
+def test_a_room_without_methods_and_one_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("methods", "circuits") == 0
+    assert "no method of circuits is here yet" in capsys.readouterr().out
+    assert run("methods", "circuitz") == 1
+    assert "circuits" in capsys.readouterr().err
+    for below in ("network", "behaviour"):  # floors that hold methods of some papers
+        assert run("methods", below, "--json") == 0
+        assert json.loads(capsys.readouterr().out)
+
+
+def test_claims_elsewhere_say_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NISSL_CLAIMS", raising=False)
+    assert run("claims") == 0
+    assert f"no claims in {tmp_path / 'claims'}" in capsys.readouterr().out
+    assert run("claims", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
 def test_specimens_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("specimens", "--kind", "recording", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
@@ -133,6 +159,70 @@ def test_info_describes_a_file(cells: Path, capsys: pytest.CaptureFixture[str]) 
     assert (told["samples"], told["units"]) == (80, 2)
     assert run("info", str(cells)) == 0
     assert "samples" in capsys.readouterr().out
+
+
+def test_info_fits_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    words = [f"a long name of a region, number {i}" for i in range(12)]
+    table = pd.DataFrame({"region": words, "x" * 60: range(12), "u": np.arange(12.0)})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    assert run("info", str(tmp_path / "t.csv"), "--samples", "region") == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "12 words: a long name" in " ".join(out.split())
+    assert "number 7" in " ".join(out.split())
+
+
+@pytest.mark.real
+def test_what_is_no_recording_is_not_described(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("reader", "resnet50"):
+        assert run("info", name) == 1
+    assert "--kind recording" in capsys.readouterr().err
+
+
+def test_sites_fold_their_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from tiny import tiny
+
+    model = tiny("llama", dtype=torch.float32)
+    model.save_pretrained(tmp_path)
+    capsys.readouterr()
+    assert run("sites", str(tmp_path), "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    n_blocks = model.config.num_hidden_layers
+    found = {row["site"]: row for row in rows}
+    assert len(found) == len(rows)
+    last = ", ".join(map(str, range(n_blocks))) if n_blocks < 3 else f"0-{n_blocks - 1}"
+    assert found["blocks.*.mlp.neurons"]["blocks"] == last
+    assert found["blocks.*.mlp.neurons"]["width"] == model.config.intermediate_size
+    assert run("sites", str(tmp_path), "--all", "--json") == 0
+    every = {row["site"] for row in json.loads(capsys.readouterr().out)}
+    assert {"blocks.0.mlp.neurons", "model.layers.0.mlp", "logits"} <= every
+    folded = [site for site in every if site.startswith("blocks.")]
+    assert len(folded) == n_blocks * sum(site.startswith("blocks.*") for site in found)
+
+
+def test_modules_that_differ_are_not_folded() -> None:
+    from torch import nn
+
+    from nissl.cli.see import _folded
+    from nissl.network import load
+
+    def part(last: nn.Module) -> nn.Module:
+        return nn.Sequential(nn.Linear(2, 2), last)
+
+    model = nn.Sequential(part(nn.ReLU()), part(nn.ReLU()), part(nn.Tanh()), nn.Linear(2, 2))
+    assert {row["site"]: row["blocks"] for row in _folded(load(nn.ModuleDict({"a": model})))} == {
+        "a": "",
+        "a.*": "0-2",
+        "a.*.0": "0-2",
+        "a.*.1": "0, 1",
+        "a.2.1": "",
+        "a.3": "",
+    }
 
 
 def test_an_atlas_of_a_table_finds_what_was_planted(
@@ -198,10 +288,15 @@ def test_a_recording_that_is_not_there_says_so(capsys: pytest.CaptureFixture[str
     assert "nowhere.nwb" in capsys.readouterr().err
 
 
+@pytest.mark.real
 def test_text_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("record", "smollm2", "--text", "nothing.txt", "--store", str(tmp_path / "s"))
     assert run(*arguments) == 1
-    assert "nothing.txt" in capsys.readouterr().err
+    assert "there is no such file: nothing.txt" in capsys.readouterr().err
+    for name, says in (("raeder", "did you mean 'reader'"), ("smollm2", "this is no text")):
+        arguments = ("record", "smollm2", "--text", name, "--store", str(tmp_path / "s"))
+        assert run(*arguments) == 1
+        assert says in capsys.readouterr().err
 
 
 def test_a_network_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -300,20 +395,6 @@ def test_ctrl_c_is_130_keeps_what_was_done_and_says_how_to_go_on(tmp_path: Path)
     assert (tmp_path / "claims" / "features" / "a.json").exists()
 
 
-def test_claims_outside_the_repository_say_where_they_lie(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run("claims") == 0
-    assert str(tmp_path / "claims") in capsys.readouterr().out.replace("\n", "")
-
-
-def test_a_room_without_methods_names_its_papers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("methods", "circuits") == 0
-    assert "nissl methods circuits --all" in capsys.readouterr().out
-    assert run("methods", "circuit") == 1
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [("./nowhere", "no such file or folder"), ("smollm", "did you mean 'smollm2'")],
@@ -323,17 +404,3 @@ def test_a_network_that_is_not_there_is_told_from_a_name_misspelled(
 ) -> None:
     assert run("sites", name) == 1
     assert said in capsys.readouterr().err
-
-
-def test_a_missing_text_is_a_missing_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("record", "smollm2", "-t", "nowhere.txt", "-o", "acts.zarr") == 1
-    assert "there is no such file: nowhere.txt" in capsys.readouterr().err
-
-
-def test_every_example_of_the_help_has_a_line_of_its_own(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert run("sites", "--help") == 0
-    lines = [line.strip(" \u2502") for line in capsys.readouterr().out.splitlines()]
-    assert "nissl sites smollm2" in lines
-    assert "nissl sites resnet50 --all --json" in lines

@@ -275,10 +275,12 @@ def _plain(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def claims_folder() -> Path:
+    """Return where claims are written and read: ``NISSL_CLAIMS``, or the folder ``claims`` here."""
     return Path(os.environ.get("NISSL_CLAIMS") or FOLDER)
 
 
 def known_room(room: str) -> str:
+    """Return the room, or refuse one that no paper belongs to."""
     rooms = {s.room for s in systems()} - {"-"}
     if room not in rooms:
         raise UnknownName("room", room, rooms, do=f"the rooms are {', '.join(sorted(rooms))}")
@@ -323,10 +325,12 @@ def _print(record: dict[str, Any]) -> None:
 
 
 def figure_text(value: Any) -> str:
+    """Write a figure with three digits."""
     if isinstance(value, list):
         return "[" + ", ".join(map(figure_text, value)) + "]"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def figures_text(figures: Mapping[str, Any]) -> str:
+    """Write figures with their names, in one line."""
     return ", ".join(f"{k} {figure_text(v)}" for k, v in figures.items())

@@ -24,6 +24,7 @@ from nissl.network import Network
 PIECES = {
     "apart": re.compile(r"\d| ?[^\W\d]+|[^\w]"),  # digits by themselves, as SmolLM2 and Gemma
     "joined": re.compile(r" ?\d\d?| ?[^\W\d]+|[^\w]"),  # " 5" and "42" are tokens, as in GPT-2
+    "threes": re.compile(r"\d{1,3}| ?[^\W\d]+|[^\w]"),  # "174" and "2" are tokens, as in Llama 3
 }
 
 
@@ -122,6 +123,11 @@ def test_who_says_always_the_same_has_no_task(task, rule, kind, filler):
     net = oracle(lambda text: [" is", " John", "0", " 0"], kind)
     with pytest.raises(TooFewSamples, match="answers too few pairs rightly"):
         task(net, n=16, progress=False)
+
+
+def test_years_in_pieces_that_do_not_go_on_from_the_century_are_refused():
+    with pytest.raises(NisslError, match=r"does not go on from 'the year 17'.*174"):
+        greater_than(oracle(later, "threes"), progress=False)
 
 
 def test_facts_of_one_kind_lend_each_other_their_subjects():

@@ -1,6 +1,7 @@
 """Loading: folders, GGUF files, modules, and files that are not whole."""
 
 import json
+import sys
 
 import pytest
 import torch
@@ -145,3 +146,23 @@ def test_what_is_no_model_says_so(tmp_path):
     tiny("llama").save_pretrained(tmp_path)
     with pytest.raises(NisslError, match="no number type"):
         nissl.load(tmp_path, dtype="float33")
+
+
+def test_a_name_that_is_no_specimen_is_asked_of_the_hub_unless_it_is_near_one(monkeypatch):
+    asked = []
+
+    def hub(source, *rest, **options):
+        asked.append(source)
+        return torch.nn.Linear(2, 2), None
+
+    # By the module: the package hands out the function of the same name.
+    monkeypatch.setattr(sys.modules["nissl.network.load"], "_pretrained", hub)
+    for name in ("gpt2", "bert-base-uncased", "openai-community/gpt2"):
+        assert nissl.load(name).n_parameters == 6
+    assert asked == ["gpt2", "bert-base-uncased", "openai-community/gpt2"]
+    with pytest.raises(NisslError, match="did you mean 'smollm2'"):
+        nissl.load("smolm2")
+    for path in ("./mine", "~/mine", "a/b/mine", "mine.gguf", "mine.csv"):
+        with pytest.raises(NisslError, match="no such file or folder"):
+            nissl.load(path)
+    assert len(asked) == 3

@@ -11,6 +11,7 @@ import numpy as np
 from nissl.behaviour.known_facts import require_facts
 from nissl.behaviour.prompts import first_tokens, token_ids
 from nissl.behaviour.task import HALVES, Task, make_task
+from nissl.errors import NisslError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -247,6 +248,8 @@ def greater_than(
     ------
     TooFewSamples
         The network answers too few rightly.
+    NisslError
+        Its tokenizer reads years in other pieces.
 
     Notes
     -----
@@ -257,7 +260,15 @@ def greater_than(
     >>> greater_than(net).items["text"].iloc[0]  # doctest: +SKIP
     'The war lasted from the year 1742 to the year 17'
     """
-    width = 2 if net.tokens(token_ids(net, ["the year 1742"])[0])[-1] == "42" else 1
+    encode = net.require_tokenizer().encode
+    whole, begun = (encode(f"the year {y}", add_special_tokens=False) for y in ("1742", "17"))
+    if whole[: len(begun)] != begun:
+        raise NisslError(
+            f"'the year 1742' does not go on from 'the year 17': {net.tokens(whole)}",
+            where=net.name,
+            do="take another task: this one needs years read by single digits or in pairs",
+        )
+    width = len(net.tokens(whole)[len(begun)])  # 1 for "4", 2 for "42"
     endings = [f"{number:0{width}d}" for number in range(10**width)]
 
     def rows(events: Sequence[str]) -> Iterator[Row]:

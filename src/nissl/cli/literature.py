@@ -30,12 +30,13 @@ def _methods(
         nissl methods
         nissl methods selectivity --all
     """
-    from nissl.claims import known_room
+    from nissl.errors import require_known
     from nissl.methods import methods, system, systems
 
-    if room is not None:
-        known_room(room)
     found = methods()
+    if room is not None:  # some papers' methods live in a floor below the rooms
+        rooms = {s.room for s in systems()} | {m.room for m in found}
+        require_known("room", room, sorted(rooms - {"-"}))
     rows: list[dict[str, Any]]
     if everything:
         names = {m.system: m.name for m in found}

@@ -117,7 +117,7 @@ def _record(
     For example:
 
         nissl record smollm2 --text book.txt --sites mlp.neurons --store acts.zarr
-        nissl record smollm2 -t reader -s resid_post -s blocks.3.attn.out -o acts.zarr
+        nissl record smollm2 -t reader -s resid_post -s blocks.3.attn.z -o a.zarr
     """
     from nissl import record
     from nissl.network import load
@@ -236,7 +236,7 @@ def _folded(net: BaseNetwork) -> list[dict[str, Any]]:
     """
     table = net.sites(list(net.named_sites) or None)
     modules = dict(net.model.named_modules(remove_duplicate=False))
-    found: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
+    found: dict[tuple[Any, ...], list[tuple[list[str], dict[str, Any]]]] = {}
     for row in rows_of(table.astype(object).where(table.notna(), None)):
         module = modules.get(row["module"])
         # A number at the end counts blocks only where the module has parts: what lies in
@@ -244,21 +244,25 @@ def _folded(net: BaseNetwork) -> list[dict[str, Any]]:
         ends = r"(?=[.\]]|$)" if module and any(module.children()) else r"(?=[.\]])"
         number = re.compile(r"(?<=[.\[])\d+" + ends)
         names = [number.sub("*", row[column]) for column in ("site", "module")]
-        place = tuple(number.findall(row["site"]))
-        found.setdefault((*names, row["width"], row["heads"], type(module)), []).append(place)
-    rows = [
-        {"site": site, "blocks": _span(places), "width": width, "heads": heads, "module": module}
-        for (site, module, width, heads, _), places in found.items()
-    ]
+        key = (*names, row["width"], row["heads"], type(module))
+        found.setdefault(key, []).append((number.findall(row["site"]), row))
+    rows = []
+    for (site, module, width, heads, _), same in found.items():
+        row = {"site": site, "blocks": "", "width": width, "heads": heads, "module": module}
+        if len(same) > 1:
+            row["blocks"] = _span([numbers for numbers, _ in same])
+        else:
+            row |= {name: same[0][1][name] for name in ("site", "module")}
+        rows.append(row)
     if not net.named_sites:  # the name is the module's, and its width shows in a run
         rows = [{"site": row["site"], "blocks": row["blocks"]} for row in rows]
     return rows
 
 
-def _span(places: list[tuple[str, ...]]) -> str:
+def _span(places: list[list[str]]) -> str:
     """Say which blocks: their numbers, or how many where a name has several numbers."""
     if len(places[0]) != 1:
-        return f"{len(places)} of them" if len(places) > 1 else ""
+        return f"{len(places)} of them"
     numbers = [int(number) for (number,) in places]
     if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]}-{numbers[-1]}"

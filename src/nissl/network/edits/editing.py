@@ -305,6 +305,7 @@ def n_copies(edit: Any) -> int:
 
 
 def refuse_compiled(model: nn.Module) -> None:
+    """Refuse a model that torch.compile made, in whole or in part."""
     for path, module in model.named_modules():
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
             raise NisslError(
