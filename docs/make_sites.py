@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from nissl.cli.printing import markdown
 from nissl.network import Network, conformance
-from nissl.network.sites.architectures import ARCHITECTURES, Architecture
+from nissl.network.sites.architectures.architecture import Architecture
+from nissl.network.sites.architectures.known import ARCHITECTURES
 from nissl.network.sites.attention import Pattern, Rotated
 from nissl.network.sites.experts import Expert
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid

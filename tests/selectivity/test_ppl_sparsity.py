@@ -11,7 +11,7 @@ import nissl
 from nissl import NisslError
 from nissl.behaviour import losses
 from nissl.behaviour.tail_error import Tails
-from nissl.network.sites.architectures import Architecture, Matrices
+from nissl.network.sites.architectures.architecture import Architecture, Matrices
 from nissl.network.sites.hook_points import Input
 from nissl.selectivity import ppl_sparsity, thresholded
 from nissl.selectivity.ppl_sparsity import _searched

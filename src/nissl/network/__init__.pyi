@@ -36,9 +36,9 @@ from .run.plan import plan_of as plan_of
 from .run.restart import Restart as Restart
 from .run.restart import restart as restart
 from .run.unembed import unembed as unembed
-from .sites.architectures import ARCHITECTURES as ARCHITECTURES
-from .sites.architectures import Architecture as Architecture
-from .sites.architectures import Matrices as Matrices
+from .sites.architectures.architecture import Architecture as Architecture
+from .sites.architectures.architecture import Matrices as Matrices
+from .sites.architectures.known import ARCHITECTURES as ARCHITECTURES
 from .sites.batch import Batch as Batch
 from .sites.dictionary import Dictionary as Dictionary
 from .sites.dictionary import LinearDictionary as LinearDictionary

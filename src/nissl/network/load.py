@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from nissl.network.network import Network
-    from nissl.network.sites.architectures import Architecture
+    from nissl.network.sites.architectures.architecture import Architecture
 
 __all__ = ["load"]
 

@@ -7,7 +7,7 @@ import nissl
 from nissl import NisslError
 from nissl.network import ablate, patch, restart, scale
 from nissl.network.gradients import gradients
-from nissl.network.sites.architectures import ARCHITECTURES
+from nissl.network.sites.architectures.known import ARCHITECTURES
 from tiny import TRANSFORMERS, ids, inputs, tiny
 
 GEMMA2 = {"num_key_value_heads": 2, "head_dim": 4, "attn_implementation": "eager"}

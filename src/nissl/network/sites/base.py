@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from nissl.errors import NisslError
 from nissl.fingerprint import fingerprint
-from nissl.network.sites.architectures import Architecture, architecture_of
+from nissl.network.sites.architectures.architecture import Architecture
+from nissl.network.sites.architectures.known import architecture_of
 from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.padding_token import padding_token_of
 from nissl.network.sites.site import Site, body_path, find_sites, sites_of

@@ -26,7 +26,7 @@ from nissl.network.sites.hook_points import Input, Output
 if TYPE_CHECKING:
     from torch import nn
 
-    from nissl.network.sites.architectures import Architecture
+    from nissl.network.sites.architectures.architecture import Architecture
     from nissl.network.sites.batch import Batch
     from nissl.network.sites.hook_points import Handle, HookPoint, Visit
 

@@ -1,0 +1,1 @@
+"""Where the field's names for sites lie, one file a family of architectures."""

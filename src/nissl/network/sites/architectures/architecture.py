@@ -1,0 +1,80 @@
+"""One architecture: where its blocks, sites and matrices lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nissl.network.sites.hook_points import HookPoint
+
+__all__ = ["Architecture", "Matrices"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family of models.
+
+    Parameters
+    ----------
+    name : str
+        The family's name.
+    model_types : tuple of str
+        Values of ``config.model_type`` that belong to it.
+    blocks : str
+        Path of the list of blocks in the model's body.
+    embed, final_norm : str
+        Paths in the body.
+    block : callable
+        ``block(path, config)`` gives the hook points of one block by the field's names.
+    matrices : Matrices or None
+        Weights of the MLP's neurons; None for mixtures of experts.
+    norms : tuple of (str or None, str or None)
+        Norms inside a block through which attention and MLP outputs pass on their way into the
+        residual stream.
+    post_norm : bool
+        The stream itself is normed after each addition (BERT): ``resid_mid`` is
+        norm(resid_pre + attn.out), and ``resid_post`` likewise.
+    parallel : bool
+        Attention and MLP read the same stream, so there is no ``resid_mid`` (GPT-NeoX).
+    positions : bool
+        The model takes ``position_ids``, so that padding on the left can be told to it.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    blocks: str
+    embed: str
+    final_norm: str | None
+    block: Callable[[str, Any], Mapping[str, HookPoint]]
+    matrices: Matrices | None
+    norms: tuple[str | None, str | None] = (None, None)
+    post_norm: bool = False
+    parallel: bool = False
+    positions: bool = True
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Modules whose weights belong to the neurons of an MLP, as paths inside a block.
+
+    Parameters
+    ----------
+    read : str
+        What neurons read from the residual stream (``up`` in a gated MLP).
+    write : str
+        What neurons write into it.
+    gate : str, optional
+        The gate's, in a gated MLP.
+    activation : str
+        The module of the nonlinearity.
+    norm : str, optional
+        The norm through which neurons see the stream, where there is one.
+    """
+
+    read: str
+    write: str
+    gate: str | None = None
+    activation: str | None = None
+    norm: str | None = None

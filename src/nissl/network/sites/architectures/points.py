@@ -1,0 +1,78 @@
+"""Hook points that architectures share: the stream, attention and MLP of one block.
+
+Each function is given the path of a block or of its part, and says which module, and which side of
+it, each name means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nissl.network.sites.attention import Pattern, Rotated
+from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output
+
+if TYPE_CHECKING:
+    from nissl.network.sites.hook_points import HookPoint
+
+__all__ = ["fused", "gated", "plain", "scores", "separate", "stream"]
+
+
+def stream(p: str) -> dict[str, HookPoint]:
+    """Return the residual stream before and after a block."""
+    return {"resid_pre": Input(p), "resid_post": Output(p)}
+
+
+def separate(
+    p: str, attention: str, qkv: tuple[str, str, str], out: str, config: Any
+) -> dict[str, HookPoint]:
+    """Return the stream and an attention with one projection each for queries, keys and values."""
+    a = f"{p}.{attention}"
+    return {
+        **stream(p),
+        "attn.q": Output(f"{a}.{qkv[0]}"),
+        "attn.k": Output(f"{a}.{qkv[1]}"),
+        "attn.v": Output(f"{a}.{qkv[2]}"),
+        **scores(a, out, config),
+    }
+
+
+def fused(
+    p: str,
+    attention: str,
+    qkv: str,
+    out: str,
+    config: Any,
+    *,
+    interleaved: bool = False,
+    transposed: bool = False,
+) -> dict[str, HookPoint]:
+    """Return the stream and an attention that projects queries, keys and values at once."""
+    a = f"{p}.{attention}"
+    heads = config.num_attention_heads if interleaved else None
+    parts = {f"attn.{n}": FusedPart(f"{a}.{qkv}", i, n_heads=heads) for i, n in enumerate("qkv")}
+    return {**stream(p), **parts, **scores(a, out, config, transposed=transposed)}
+
+
+def scores(a: str, out: str, config: Any, *, transposed: bool = False) -> dict[str, HookPoint]:
+    """Return what lies between the projections and the output matrix of an attention."""
+    return {
+        "attn.q_rot": Rotated(a, "query"),
+        "attn.k_rot": Rotated(a, "key"),
+        "attn.pattern": Pattern(a),
+        "attn.z": Input(f"{a}.{out}"),
+        "attn.heads": Heads(f"{a}.{out}", config.num_attention_heads, transposed=transposed),
+    }
+
+
+def gated(mlp: str) -> dict[str, HookPoint]:
+    """Return the gate, the gated and the neurons of a gated MLP."""
+    return {
+        "mlp.gate": Output(f"{mlp}.gate_proj"),
+        "mlp.up": Output(f"{mlp}.up_proj"),
+        "mlp.neurons": Input(f"{mlp}.down_proj"),
+    }
+
+
+def plain(up: str, down: str, *, flat: bool = False) -> dict[str, HookPoint]:
+    """Return the neurons of an MLP of two matrices, before and after the nonlinearity."""
+    return {"mlp.up": Output(up, flat=flat), "mlp.neurons": Input(down, flat=flat)}
