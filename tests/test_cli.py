@@ -93,7 +93,7 @@ def test_debug_shows_the_traceback() -> None:
 
 def test_cite_prints_text_bibtex_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cite", "298") == 0
-    assert capsys.readouterr().out.startswith("The Lottery Ticket Hypothesis")
+    assert capsys.readouterr().out.startswith("Frankle, Carbin (2018). The Lottery Ticket Hyp")
     assert run("cite", "298", "--bibtex") == 0
     assert capsys.readouterr().out.startswith("@misc{nissl298,")
     assert run("cite", "lottery ticket", "--json") == 0
@@ -140,6 +140,21 @@ def test_specimens_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("specimens", "--kind", "recording", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert {"worm", "haxby"} <= {row["name"] for row in rows}
+
+
+def test_specimens_fit_a_terminal_of_80_letters_and_break_no_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("specimens") == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    from nissl.specimens import specimens
+
+    words = {word.strip("()") for word in shown.split()}
+    table = specimens()
+    for text in (*table["name"], *table["about"], *table["licence"]):
+        assert {word.strip("()") for word in text.split()} <= words
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Methods are found in the source; citing gives the paper or the nearest names."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_a_system_is_cited_by_number_and_by_name() -> None:
     assert by_number == cite("298") == cite("Lottery Ticket")
     assert "Lottery Ticket" in by_number.plain
     assert by_number.bibtex.startswith("@misc{nissl298,")
+
+
+def test_authors_year_and_link_are_cited_where_they_were_looked_up() -> None:
+    known = [s for s in systems() if s.authors or s.year or s.link]
+    assert len(known) >= 21
+    for s in known:
+        assert s.authors
+        assert re.fullmatch("(19|20)[0-9]{2}", s.year)
+        # Numbers of preprints begin with the year and month they came out.
+        assert re.fullmatch(rf"https://arxiv\.org/abs/{s.year[2:]}[0-9]{{2}}\.[0-9]{{5}}", s.link)
+        assert str(cite(s.number)).startswith(f"{s.authors} ({s.year}). {s.title}. {s.link} ")
+    assert "author = {Liu and others}," in cite(24).bibtex
+    assert "author = {Shafran and Geiger and Geva}," in cite(34).bibtex
+    assert str(cite(0)) == f"{system(0).title} (system 0)"
+    assert cite(0).bibtex == f"@misc{{nissl0,\n  title = {{{{{system(0).title}}}}},\n}}"
 
 
 def test_bibtex_escapes_what_latex_would_read() -> None:

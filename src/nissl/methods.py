@@ -37,6 +37,8 @@ class System:
         What the field calls it.
     title : str
         The paper's title.
+    authors, year, link : str
+        Family names, the year it came out and where it is read; empty where not looked up.
 
     Examples
     --------
@@ -48,6 +50,9 @@ class System:
     room: str
     name: str
     title: str
+    authors: str = ""
+    year: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,12 +99,12 @@ class Reference:
     plain : str
         One line of text.
     bibtex : str
-        An entry for a bibliography; it holds the title alone, which is what the table holds.
+        An entry for a bibliography; of most papers the table holds the title alone.
 
     Examples
     --------
-    >>> print(cite(298).plain)
-    The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks (system 298)
+    >>> print(cite(103))
+    Shemiranifar (2025). Void in Language Models. https://arxiv.org/abs/2505.14467 (system 103)
     """
 
     system: System
@@ -155,7 +160,7 @@ def systems() -> tuple[System, ...]:
     """
     lines = (PACKAGE / "papers.tsv").read_text(encoding="utf-8").splitlines()[1:]
     rows = (line.split("\t") for line in lines)
-    return tuple(System(int(number), room, name, title) for number, room, name, title in rows)
+    return tuple(System(int(number), *fields) for number, *fields in rows)
 
 
 def system(number: int) -> System:
@@ -242,16 +247,29 @@ def cite(name: str | int) -> Reference:
     --------
     >>> print(cite("lottery ticket").bibtex)
     @misc{nissl298,
+      author = {Frankle and Carbin},
       title = {{The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks}},
+      year = {2018},
+      url = {https://arxiv.org/abs/1803.03635},
     }
     """
     found = _system_called(str(name).strip())
-    escaped = re.sub(r"([&%$#_])", r"\\\1", found.title).replace("^", r"\^{}")
+    plain, fields = found.title, {"title": f"{{{_escaped(found.title)}}}"}
+    if found.authors:
+        plain = f"{found.authors} ({found.year}). {found.title}. {found.link}"
+        names = found.authors.replace(" et al.", ", others").replace(", ", " and ")
+        fields = {"author": _escaped(names), **fields, "year": found.year, "url": found.link}
+    lines = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
     return Reference(
         system=found,
-        plain=f"{found.title} (system {found.number})",
-        bibtex=f"@misc{{nissl{found.number},\n  title = {{{{{escaped}}}}},\n}}",
+        plain=f"{plain} (system {found.number})",
+        bibtex=f"@misc{{nissl{found.number},\n{lines}}}",
     )
+
+
+def _escaped(text: str) -> str:
+    """Return a text as BibTeX wants it."""
+    return re.sub(r"([&%$#_])", r"\\\1", text).replace("^", r"\^{}")
 
 
 def _system_called(name: str) -> System:

@@ -1,6 +1,7 @@
 """Loading: folders, GGUF files, modules, and files that are not whole."""
 
 import json
+import socket
 import sys
 
 import pytest
@@ -166,3 +167,45 @@ def test_a_name_that_is_no_specimen_is_asked_of_the_hub_unless_it_is_near_one(mo
         with pytest.raises(NisslError, match="no such file or folder"):
             nissl.load(path)
     assert len(asked) == 3
+
+
+@pytest.fixture
+def closed_port(monkeypatch):
+    """A hub that is a port of this machine where nobody listens, and what is asked of it."""
+    from huggingface_hub import constants, get_session
+
+    with socket.socket() as held:  # bound and not listening: refused, and given to nobody else
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{held.getsockname()[1]}")
+        tried = []
+        send = get_session().send
+
+        def counted(request, **options):
+            tried.append(str(request.url))
+            return send(request, **options)
+
+        monkeypatch.setattr(get_session(), "send", counted)
+        yield tried
+
+
+def test_a_hub_that_cannot_be_reached_is_not_tried_again_and_said(closed_port, capfd):
+    with pytest.raises(NisslError, match=r"hub cannot be reached \(http://127.+not in its cache"):
+        nissl.load("owner/no-such-model")
+    assert not any("no-such-model" in url for url in closed_port)
+    assert "etry" not in "".join(capfd.readouterr())
+
+
+def test_a_model_in_the_cache_of_the_hub_loads_without_a_connection(
+    closed_port, monkeypatch, tmp_path
+):
+    from huggingface_hub import constants
+
+    model = tiny("llama")
+    kept = tmp_path / "models--owner--tiny"
+    model.save_pretrained(kept / "snapshots" / "0a1b")
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("0a1b")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    net = nissl.load("owner/tiny")
+    assert not any("tiny" in url for url in closed_port)
+    assert all(map(torch.equal, model.state_dict().values(), net.model.state_dict().values()))

@@ -35,7 +35,11 @@ def _specimens(
         if kind not in set(table["kind"]):
             raise UnknownName("kind of specimen", kind, set(table["kind"]), do="nissl specimens")
         table = table[table["kind"] == kind]
-    emit(table if json else table.drop(columns="source"), json=json)
+    if not json:  # a line of 80 letters holds no column of licences, nor of sources
+        about = table["about"] + " (" + table["licence"] + ")"
+        table = table.assign(about=about).drop(columns=["licence", "source"])
+        table = table.rename(columns={"megabytes": "MB"})
+    emit(table, json=json)
 
 
 @commands.command("fetch", rich_help_panel=PANEL)

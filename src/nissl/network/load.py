@@ -174,7 +174,7 @@ def _pretrained(
     from nissl.specimens.gguf_files import open_gguf
 
     # Code that lies beside weights is never run, nor asked about on the terminal.
-    where, extra = str(source), dict[str, Any](trust_remote_code=False)
+    where, extra, unreached = str(source), dict[str, Any](trust_remote_code=False), ""
     if isinstance(source, Path):
         if source.suffix == ".gguf":
             open_gguf(source)
@@ -188,6 +188,9 @@ def _pretrained(
                 do="give a folder with config.json and weights, as save_pretrained writes it; or a"
                 " GGUF file",
             )
+    elif unreached := _unreached_hub():
+        # Asked all the same, it would be asked six times for each file, half a minute long.
+        extra["local_files_only"] = True
     try:
         config = transformers.AutoConfig.from_pretrained(where, **extra)
         kind = _class_of(transformers, config)
@@ -202,7 +205,9 @@ def _pretrained(
         raise
     except Exception as error:  # a damaged config.json raises anything
         raise NisslError(
-            f"the model cannot be loaded: {first_line(error)}",
+            f"the hub cannot be reached ({unreached}), and the model is not in its cache"
+            if unreached
+            else f"the model cannot be loaded: {first_line(error)}",
             where=where,
             do="fetch the model again, if a file is truncated"
             if isinstance(source, Path)
@@ -216,6 +221,19 @@ def _pretrained(
         except Exception:
             tokenizer = None  # vision models have none; text will say so
     return model, tokenizer
+
+
+def _unreached_hub() -> str:
+    """Tell why the hub does not answer; empty where it does."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        answer = get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of the library that huggingface_hub happens to use
+        return f"{constants.ENDPOINT}: {first_line(error)}"
+    return f"{constants.ENDPOINT}: {answer.status_code}" if answer.status_code >= 500 else ""
 
 
 def _require_whole(found: Mapping[str, Any], where: str) -> None:
