@@ -308,7 +308,10 @@ def test_text_that_is_not_there_says_so(tmp_path: Path, capsys: pytest.CaptureFi
     arguments = ("record", "smollm2", "--text", "nothing.txt", "--store", str(tmp_path / "s"))
     assert run(*arguments) == 1
     assert "there is no such file: nothing.txt" in capsys.readouterr().err
-    for name, says in (("raeder", "did you mean 'reader'"), ("smollm2", "this is no text")):
+    for name, says in (
+        ("raeder", "did you mean 'reader'"),
+        ("smollm2", "this is neither text nor images"),
+    ):
         arguments = ("record", "smollm2", "--text", name, "--store", str(tmp_path / "s"))
         assert run(*arguments) == 1
         assert says in capsys.readouterr().err

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nissl.atlas.contexts import Contexts
 from nissl.atlas.corpus import Corpus
+from nissl.atlas.image_peaks import ImagePeaks
 from nissl.recording import Chunk
 from nissl.statistics import GroupMeans, Summary
 from nissl.statistics.preference import Preference
@@ -38,6 +39,8 @@ class SiteAccumulators:
         Samples, in order, whose activity is kept for the neighbours.
     sample : array of float32, shape (n_sampled, n_units)
         Where it is put.
+    images : ImagePeaks, optional
+        Where samples are places in images.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class SiteAccumulators:
         active_below: Array,
         sampled: Array,
         sample: Array,
+        images: ImagePeaks | None = None,
     ):
         self.corpus = corpus
+        self.images = images
         self.sampled = sampled
         self.summary = Summary(n_units, k=top, active_above=active_above, active_below=active_below)
         self.sample = sample
@@ -86,6 +91,8 @@ class SiteAccumulators:
         if corpus is not None:
             first, end = corpus.first_row[rows], corpus.end_row[rows]
             self.contexts.update(values, start, self.summary.extremes, first_row=first, end_row=end)
+        if self.images is not None:
+            self.images.update(values, start)
         a, b = np.searchsorted(self.sampled, [rows.start, rows.stop])
         self.sample[a:b] = values[self.sampled[a:b] - start]
 
@@ -136,6 +143,8 @@ class SiteAccumulators:
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"summary": Summary, "contexts": Contexts}
+        if self.images is not None:
+            parts |= {"images": ImagePeaks}
         if self.corpus is not None:
             parts |= {
                 "preference": Preference,

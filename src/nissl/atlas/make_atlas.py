@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nissl.atlas.images import image_files, labelled, some_images
 from nissl.atlas.reader import Atlas, open_atlas
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording
@@ -40,7 +41,9 @@ def make_atlas(
     inputs : texts, token ids, images, tensor, or DataFrame, optional
         What a network reads. A DataFrame has its texts in ``text``; a column ``language`` labels
         the documents. Fewer than twenty texts are cut into documents of some 2,000 characters where
-        they are longer, since preferences are tested over documents.
+        they are longer, since preferences are tested over documents. Images are a float tensor
+        (n, channels, rows, columns), what the network's image transform takes, files, or a folder,
+        whose subfolders are then their labels.
     out : path
         The folder, made if it is missing.
     device, dtype : str, optional
@@ -49,10 +52,12 @@ def make_atlas(
     progress : bool
         Show bars, and the type that was chosen.
     **options
-        Of a network: ``window``, ``n_tokens`` (how much of a text is read) and ``batch_size`` as
-        in `nissl.network.plan_of`, and the options of `nissl.atlas.network_atlas`, such as
-        ``sites``. Of a recording: those of `nissl.atlas.recording_atlas`, such as ``labels``. Of
-        both: ``test``, whose seed is that of everything random.
+        Of a network: ``labels`` of images, one for each, or several by name; ``n_images``, how
+        many to read, spread evenly over all that are given; ``window``, ``n_tokens`` (how much of
+        a text is read) and ``batch_size`` as in `nissl.network.plan_of`; and the options of
+        `nissl.atlas.network_atlas`, such as ``sites``. Of a recording: those of
+        `nissl.atlas.recording_atlas`, such as ``labels``. Of both: ``test``, whose seed is that of
+        everything random.
 
     Returns
     -------
@@ -102,9 +107,14 @@ def make_atlas(
                 "there is nothing for the network to read",
                 do="give texts, or --text: a file, a folder or a specimen such as reader",
             )
-        _check(options, network_atlas, *PLANNED)
+        _check(options, network_atlas, "labels", "n_images", *PLANNED)
         planned = {name: options.pop(name) for name in PLANNED if name in options}
-        plan = plan_of(opened, cut_documents(inputs)[0], **planned) if planned else inputs
+        labels, plan = options.pop("labels", None), image_files(opened, inputs)
+        if "n_images" in options:
+            plan = some_images(plan, options.pop("n_images"))
+        if planned or labels is not None:
+            plan = plan_of(opened, cut_documents(plan)[0], **planned)
+        plan = plan if labels is None else labelled(plan, labels)
         network_atlas(opened, plan, out, progress=progress, **options)
     write_page(out)
     return open_atlas(out)

@@ -17,9 +17,12 @@ from nissl.atlas.accumulators import Accumulators, SiteAccumulators
 from nissl.atlas.checkpoint import Checkpoint, deferred_interrupt
 from nissl.atlas.corpus import Corpus, corpus_of
 from nissl.atlas.documents import cut_documents
+from nissl.atlas.image_peaks import ImagePeaks
+from nissl.atlas.images import default_sites, labels_of
 from nissl.atlas.network_tables import write_network_tables
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
+from nissl.recording.free_memory import require_memory
 from nissl.statistics import Test
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def network_atlas(
     inputs: Any,
     out: str | Path,
     *,
-    sites: str | list[str] = "mlp.neurons",
+    sites: str | list[str] | None = None,
     name: str = "",
     rules: Rules | None = None,
     test: Test = Test(),
@@ -61,8 +64,8 @@ def network_atlas(
         `nissl.network.plan_of` makes a plan with other windows or batches.
     out : path
         The folder; `nissl.atlas.tables` says what will be in it.
-    sites : str or list of str
-        Names, globs or module paths.
+    sites : str or list of str, optional
+        Names, globs or module paths; by default as `nissl.atlas.images.default_sites`.
     name : str
         What the text is called.
     rules : Rules, optional
@@ -93,6 +96,7 @@ def network_atlas(
     test.require(null=(None,), tail=("permutation",), correction=("max",))
     inputs, n_cut = cut_documents(inputs)
     plan = plan_of(net, inputs)
+    sites = default_sites(net) if sites is None else sites
     about: dict[str, Any] = {
         **provenance(net, plan),
         "seed": seed,
@@ -167,6 +171,7 @@ def _begin(
     n = min(N_SAMPLED, *counts.values())
     samples, views = _samples(grids, counts, corpus, n=n, seed=seed)
     found = {}
+    n_items = _n_kept(plan, grids)
     for grid in grids:
         site, width = grid.site.name, grid.width
         above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
@@ -179,12 +184,28 @@ def _begin(
             active_below=below,
             sampled=sampled,
             sample=sample,
+            images=None
+            if plan.tokens
+            else ImagePeaks(width, shape=grid.places, n_items=n_items, k=min(TOP, plan.n_items)),
         )
     layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
     accumulators = Accumulators(found, layers, samples, corpus)
     if state:
         accumulators.restore(state)
     return accumulators, first
+
+
+def _n_kept(plan: Plan, grids: list[Grid]) -> int:
+    """Return of how many images all activity is kept: of all where labels are tested."""
+    if plan.tokens or not labels_of(plan):
+        return 0
+    n_units = sum(grid.width for grid in grids)
+    require_memory(
+        8 * n_units * plan.n_items,  # float32, and once more when it is put together
+        f"the activity of {n_units:,} units in {plan.n_items:,} images",
+        do="look at fewer sites or fewer images",
+    )
+    return plan.n_items
 
 
 def _corpus(plan: TextPlan, grids: list[Grid]) -> Corpus:

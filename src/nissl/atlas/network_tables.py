@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nissl.atlas.image_tables import image_rules, shown_images, test_labels
+from nissl.atlas.images import labels_of
 from nissl.atlas.tables import NETWORK_UNITS, UNITS, conform
+from nissl.atlas.thumbnails import write_thumbnails
 from nissl.atlas.unit_kinds import Rules, unit_kinds
 from nissl.network.record.activation_threshold import SHARE
 
@@ -78,7 +82,8 @@ def write_network_tables(
 
     words = Vocabulary(net)
     with AtlasWriter(out) as writer:
-        units, own, pair = _describe(net, accumulators, words, writer, progress=progress)
+        labels = labels_of(plan)
+        units, own, pair = _describe(net, accumulators, words, writer, labels, progress=progress)
         counts = units["count"].to_numpy() + units["nonfinite"].to_numpy()
         units["dead"] = (_active(accumulators) == 0) & (counts >= rules.dead_tokens)
         units = units.assign(**_languages(accumulators, test))
@@ -88,6 +93,12 @@ def write_network_tables(
         units["kind"] = unit_kinds(units, rules, agreement=own, pair_agreement=pair)
         if not _asked(accumulators.corpus):
             units.loc[units["kind"] == "unexplained", "kind"] = "untested"
+        if labels:
+            units, more = test_labels(accumulators, labels, units, writer, test, progress=progress)
+            about |= more
+        if not plan.tokens:
+            shown = shown_images(accumulators)
+            about["pictures"] = write_thumbnails(net, plan, shown, writer.partial)
         columns = UNITS if accumulators.corpus is None else (*UNITS, *NETWORK_UNITS)
         writer.units(conform(units, columns))
         writer.arrays(accumulators)
@@ -103,6 +114,7 @@ def _describe(
     accumulators: Accumulators,
     words: Vocabulary,
     writer: AtlasWriter,
+    labels: Mapping[str, Array],
     *,
     progress: bool,
 ) -> tuple[pd.DataFrame, Array, Array]:
@@ -135,7 +147,7 @@ def _describe(
                 )
                 part = part.assign(**preferred)
             part = part.assign(**_weights(net, site, promoted, len(part)))
-            writer.examples(at_site, addresses, row=row)
+            writer.examples(at_site, addresses, row=row, labels=labels)
             parts.append(part)
             row += len(part)
             advance(len(part))
@@ -296,7 +308,7 @@ def _counts(
     kinds = units["kind"].value_counts()
     told = rules.words(share=SHARE)
     if corpus is None:
-        told["untested"] = told["unexplained"] = "what its samples are was not tested: no text"
+        told |= image_rules(plan)
     if corpus is not None:
         graded = (units["token_q"] < rules.q) | (units["bigram_q"] < rules.q)
     found: dict[str, Any] = {
@@ -330,5 +342,5 @@ def _counts(
             ),
         }
     else:
-        found["n_items"] = plan.n_items
+        found["n_items" if plan.tokens else "n_images"] = plan.n_items
     return found

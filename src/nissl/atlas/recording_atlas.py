@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["recording_atlas"]
 
-Q = 0.05  # the corrected p at which a unit counts as tuned
 N_EXAMPLES = 20  # extremes kept at each end
 N_NEIGHBOURS = 10  # of each unit
 
@@ -92,9 +91,11 @@ def recording_atlas(
     from nissl.atlas.neighbours import neighbours_of
     from nissl.atlas.recording_tables import (
         ENOUGH,
+        Q,
         example_table,
         histograms,
         summary,
+        tuned_counts,
         unit_table,
     )
     from nissl.atlas.tuning import tuning
@@ -118,9 +119,10 @@ def recording_atlas(
     found = tuning(rec, **asked, finished=finished, progress=progress)
     tuned = found.finding.table
     neighbours, r, inside = neighbours_of(rec, k=min(N_NEIGHBOURS, rec.sizes["unit"]))
-    units = unit_table(rec, moments, tuned, neighbours, r, q=Q)
+    units = unit_table(rec, moments, tuned, neighbours, r)
     about = {
-        **_about(rec, units, tuned),
+        **_about(rec, units),
+        **tuned_counts(tuned),
         "skipped": found.skipped,
         "rules": {
             "active": rule,
@@ -143,17 +145,14 @@ def recording_atlas(
     return about
 
 
-def _about(rec: Recording, units: pd.DataFrame, tuned: pd.DataFrame) -> dict[str, Any]:
+def _about(rec: Recording, units: pd.DataFrame) -> dict[str, Any]:
     """Say what was looked at, and count what was found."""
-    by_coordinate = tuned.groupby(tuned["coordinate"].astype(str), sort=False)
     return {
         "name": str(rec.attrs.get("specimen", "recording")),
         **{str(key): _plain(value) for key, value in rec.attrs.items()},
         "n_samples": rec.sizes["sample"],
         "n_units": rec.sizes["unit"],
         "kinds": {str(kind): int(n) for kind, n in units["kind"].value_counts().items()},
-        "tuned": {c: int((part["q"] <= Q).sum()) for c, part in by_coordinate},
-        "nulls": {c: str(part["null"].iloc[0]) for c, part in by_coordinate},
     }
 
 

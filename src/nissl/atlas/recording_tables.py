@@ -16,9 +16,18 @@ from nissl.statistics import Extremes, Moments
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["example_table", "histograms", "summary", "unit_table"]
+__all__ = [
+    "Q",
+    "example_table",
+    "histograms",
+    "summary",
+    "tuned_columns",
+    "tuned_counts",
+    "unit_table",
+]
 
 Array = NDArray[np.floating[Any]]
+Q = 0.05  # the corrected p at which a unit counts as tuned
 ACTIVE_SD = 2.0
 ACTIVE_RULES = {
     True: "a unit is active in a sample with at least one spike",
@@ -125,8 +134,6 @@ def unit_table(
     tuned: pd.DataFrame,
     neighbours: NDArray[np.int64],
     r: Array,
-    *,
-    q: float,
 ) -> pd.DataFrame:
     """Describe every unit in one row.
 
@@ -142,8 +149,6 @@ def unit_table(
         What `neighbours_of` returned.
     r : array, shape (n_units, k)
         The correlations.
-    q : float
-        The corrected p at which a unit counts as tuned.
 
     Returns
     -------
@@ -159,7 +164,7 @@ def unit_table(
     >>> rec = as_recording(np.eye(4), samples={"time": range(4)})
     >>> none = np.full((4, 1), -1), np.full((4, 1), np.nan)
     >>> table = tuning(rec, progress=False).finding.table
-    >>> unit_table(rec, summary(rec, k=1)[0], table, *none, q=0.05)["kind"].tolist()
+    >>> unit_table(rec, summary(rec, k=1)[0], table, *none)["kind"].tolist()
     ['untested', 'untested', 'untested', 'untested']
     """
     from nissl.atlas.tables import UNITS, conform
@@ -178,23 +183,67 @@ def unit_table(
     table["dead"] = (moments["min"] == moments["max"]) & (moments["count"] >= ENOUGH)
     table["neighbours"] = [names[row[row >= 0]].tolist() for row in neighbours]
     table["neighbour_r"] = [v[row >= 0].tolist() for row, v in zip(neighbours, r, strict=True)]
+    for column, values in tuned_columns(names, tuned).items():
+        table[column] = values
+    table.loc[table["dead"], "kind"] = "dead"
+    return conform(table.drop(columns=["variance"]), UNITS)
+
+
+def tuned_columns(names: NDArray[Any], tuned: pd.DataFrame) -> dict[str, Any]:
+    """Say in one row a unit what it is tuned to.
+
+    Parameters
+    ----------
+    names : array of str, shape (n_units,)
+        The units.
+    tuned : DataFrame
+        The table of `tuning`.
+
+    Returns
+    -------
+    dict of arrays, each of shape (n_units,)
+        ``tuned_to``, ``tuning_effect``, ``tuning_q``, for every coordinate ``NAME_eta2``,
+        ``NAME_effect``, ``NAME_q`` and ``NAME_preferred``; and ``kind``, which is ``tuned``,
+        ``unexplained`` or ``untested``.
+    """
     best = tuned.sort_values(["q", "effect"], ascending=[True, False]).drop_duplicates("unit")
     best = best.set_index("unit").reindex(names)
-    table["tuned_to"] = np.where(best["q"] <= q, best["coordinate"].fillna(""), "")
-    table["tuning_effect"] = best["effect"].to_numpy(float)
-    table["tuning_q"] = best["q"].to_numpy(float)
+    found: dict[str, Any] = {
+        "tuned_to": np.where(best["q"] <= Q, best["coordinate"].fillna(""), ""),
+        "tuning_effect": best["effect"].to_numpy(float),
+        "tuning_q": best["q"].to_numpy(float),
+    }
     for name, part in tuned.groupby(tuned["coordinate"].astype(str), sort=False):
         part = part.set_index("unit").reindex(names)
         for column in ("eta2", "effect", "q"):
-            table[f"{name}_{column}"] = part[column].to_numpy()
-        table[f"{name}_preferred"] = part[
-            "preferred_name" if part["kind"].iloc[0] == "categorical" else "preferred"
-        ].to_numpy()
-    kind = np.where(table["tuned_to"] != "", "tuned", "unexplained")
+            found[f"{name}_{column}"] = part[column].to_numpy()
+        categorical = part["kind"].iloc[0] == "categorical"
+        column = "preferred_name" if categorical else "preferred"
+        found[f"{name}_preferred"] = part[column].to_numpy()
     asked = tuned.loc[tuned["note"] == "", "unit"].tolist() if len(tuned) else []
-    kind = np.where((kind == "unexplained") & ~np.isin(names, asked), "untested", kind)
-    table["kind"] = np.where(table["dead"], "dead", kind)
-    return conform(table.drop(columns=["variance"]), UNITS)
+    kind = np.where(np.isin(names, asked), "unexplained", "untested")
+    found["kind"] = np.where(found["tuned_to"] != "", "tuned", kind)
+    return found
+
+
+def tuned_counts(tuned: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Count the units that are tuned to each coordinate, and say what was permuted.
+
+    Parameters
+    ----------
+    tuned : DataFrame
+        The table of `tuning`.
+
+    Returns
+    -------
+    dict
+        ``tuned`` and ``nulls``, by coordinate.
+    """
+    by_coordinate = tuned.groupby(tuned["coordinate"].astype(str), sort=False)
+    return {
+        "tuned": {c: int((part["q"] <= Q).sum()) for c, part in by_coordinate},
+        "nulls": {c: str(part["null"].iloc[0]) for c, part in by_coordinate},
+    }
 
 
 def example_table(rec: Recording, extremes: Extremes) -> pd.DataFrame:

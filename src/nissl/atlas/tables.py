@@ -7,7 +7,9 @@ An atlas is a folder:
 ``examples.parquet``    one row a unit, sign and rank: the places where a unit is at its extremes
 ``tokens.parquet``      one row a unit and rank: the tokens a unit prefers (networks that read text)
 ``bigrams.parquet``     the same for pairs of neighbouring tokens
-``tuning.parquet``      one row a unit and coordinate of the samples (biological recordings)
+``tuning.parquet``      one row a unit and coordinate of the samples (recordings), or label of
+                        the images
+``images``              small pictures of images that are shown (networks that read images)
 ``arrays.zarr``         ``histogram`` (unit, bin) and its ``edges`` (bin + 1); for text the
                         ``token``, ``document`` and ``position`` of every sample
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BIGRAMS",
     "EXAMPLES",
+    "IMAGE_EXAMPLES",
     "KINDS",
     "NETWORK_UNITS",
     "TOKENS",
@@ -145,6 +148,17 @@ stop             int64    one past the last sample of the context
 activity         list     the unit's activity at samples start:stop, for the first ranks; else empty
 """)
 
+#: What examples have besides where a network reads images, each image once; labels follow.
+IMAGE_EXAMPLES = _columns("""
+stimulus         int32    number of the image
+map_row          int32    row of the unit's map, or of the grid of patches; -1 where there is none
+map_column       int32    its column
+left             float32  left edge of that cell in the picture, as a share of its width
+top              float32  upper edge, as a share of its height
+width            float32  width of the cell, as a share: its place, not what it can see
+height           float32  height of the cell
+""")
+
 TOKENS = _columns("""
 unit             str      address
 row              int32    row of the unit in units.parquet
@@ -197,7 +211,8 @@ note             str      why it was not tested (p and q are then 1); empty wher
 """)
 
 #: Kinds of units, in the order in which the rules are asked; the first that holds is the kind.
-#: ``tuned`` is what a biological recording's unit is where a tuning passes its null.
+#: ``tuned`` is a unit of a recording, or of a network that reads images, where a tuning passes its
+#: null.
 KINDS = ("dead", "positional", "token", "bigram", "language", "tuned", "unexplained", "untested")
 
 

@@ -32,6 +32,7 @@ FILES = (
     "atlas.json",
     "index.html",
     "units",
+    "images",
     "units.parquet",
     "examples.parquet",
     "tokens.parquet",
@@ -82,7 +83,9 @@ class AtlasWriter:
         if error is None:
             self._put_in_place()
 
-    def examples(self, at_site: SiteAccumulators, addresses: Array, *, row: int) -> None:
+    def examples(
+        self, at_site: SiteAccumulators, addresses: Array, *, row: int, labels: Mapping[str, Array]
+    ) -> None:
         """Write the extremes of one site.
 
         Parameters
@@ -93,10 +96,13 @@ class AtlasWriter:
             Its units.
         row : int
             The first unit's row in ``units.parquet``.
+        labels : mapping of str to array, each of shape (n_images,)
+            Labels of the images.
         """
         import pyarrow as pa
 
-        found = at_site.summary.extremes.result()
+        images = at_site.images
+        found = at_site.summary.extremes.result() if images is None else images.result()
         for sign, end in ((1, "top"), (-1, "bottom")):
             places = found[f"{end}_places"]
             unit, rank = np.nonzero(places >= 0)
@@ -113,6 +119,9 @@ class AtlasWriter:
                 **about,
                 "activity": _lists(activity, unit, rank, about["start"] - sample, about),
             }
+            if images is not None:
+                placed = images.where(sample)
+                columns |= placed | {k: v[placed["stimulus"]] for k, v in labels.items()}
             self._write("examples", pa.table(columns))
 
     def preferences(
@@ -147,6 +156,16 @@ class AtlasWriter:
             "q": found["q"][unit, rank],
         }
         self._write(name, pa.table(columns))
+
+    def tuning(self, table: pd.DataFrame) -> None:
+        """Write the table of what units are tuned to.
+
+        Parameters
+        ----------
+        table : DataFrame
+            ``tuning.parquet``.
+        """
+        table.to_parquet(self.partial / "tuning.parquet", index=False)
 
     def units(self, table: pd.DataFrame) -> None:
         """Write the table of units.

@@ -48,6 +48,15 @@ def _atlas(
     tokens: Annotated[
         int | None, typer.Option(min=1, help="How much of the text to read; all by default.")
     ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images", "-i", help="What it sees: a folder, whose subfolders are labels, or a name."
+        ),
+    ] = None,
+    n_images: Annotated[
+        int | None, typer.Option(min=1, help="How many images, spread over all; all by default.")
+    ] = None,
     sites: Sites = None,
     batch_size: Batch = None,
     device: Device = None,
@@ -63,14 +72,16 @@ def _atlas(
 ) -> None:
     """Look at every unit of a network or a recording, and make a page of it.
 
-    Reads the text once, and writes for every neuron what it responds to, what it writes and which
-    neurons are like it: tables, arrays, and a page to open in a browser. Stopped with Ctrl-C, the
-    same command goes on where it was.
+    Reads the text or the images once, and writes for every neuron what it responds to, what it
+    writes and which neurons are like it: tables, arrays, and a page to open in a browser. Stopped
+    with Ctrl-C, the same command goes on where it was.
 
     For example:
 
         nissl atlas smollm2 --text reader --out out/smollm2
         nissl atlas ./my-model --text book.txt --text src/ --out out/mine
+        nissl atlas resnet50 --images photos/ --out out/resnet
+        nissl atlas resnet50 -i cifar10 --n-images 500 -o out/cifar
         nissl atlas head-direction --out out/mouse
         nissl atlas cells.csv --samples trial,time --out out/cells
     """
@@ -81,6 +92,10 @@ def _atlas(
     inputs, options["test"] = None, Test(seed=seed)
     if text:
         inputs, options["name"] = _texts(text), ", ".join(text)
+    if images:
+        there = Path(images).expanduser()
+        inputs = there if there.exists() else _specimen(images)
+        options |= given(name=images, n_images=n_images)
     source: Any = network
     if reader:
         source = _recording(network, reader).assign_attrs(name=network)
@@ -294,9 +309,9 @@ def _specimen(name: str) -> Any:
     found = read(name)
     if isinstance(found, Path | Recording):
         raise NisslError(
-            "this is no text",
+            "this is neither text nor images",
             where=name,
-            do="give a file or a folder; `nissl specimens --kind text` lists some",
+            do="give a file or a folder; `nissl specimens` lists texts and images",
         )
     return found
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas.page.histogram import histograms_of
+from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
 from nissl.atlas.vocabulary import joined_tokens
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ HIGHEST, LOWEST = 8, 4  # examples kept at each end
 BEFORE, AFTER = 24, 10  # tokens of context kept around the place
 EVIDENCE = 8  # tokens and pairs listed, where q is at most 0.05
 REST = ("rest", "baseline", "blank", "fixation", "none")  # names of categories without a stimulus
+BOX = ("left", "top", "width", "height")
+NO_LABELS = {column.name for column in (*EXAMPLES, *IMAGE_EXAMPLES)}
 TUNINGS = 6  # curves drawn, the surest first
 
 
@@ -78,7 +81,7 @@ def cards(
     strings : Strings
         Where texts of tokens are kept; it grows.
     few : bool
-        Half as many places, with half of the text around them.
+        Half as many places of a text, with half of it around them.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def cards(
     [{'row': 0, 'reason': ['never active']}]
     """
     wanted = set(rows)
-    contexts = _contexts(folder, rows, strings, 2 if few else 1)
+    contexts = _contexts(folder, rows, strings, few=few)
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder, units, wanted)
@@ -172,7 +175,7 @@ def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> li
 
 
 def _contexts(
-    folder: Path, rows: Sequence[int], strings: Strings, part: int
+    folder: Path, rows: Sequence[int], strings: Strings, *, few: bool
 ) -> dict[tuple[int, int], list[dict[str, Any]]]:
     import pandas as pd
 
@@ -180,17 +183,33 @@ def _contexts(
     if not path.exists():
         return {}
     table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
+    part = 2 if few and "stimulus" not in table else 1
     most = np.where(table["sign"] > 0, HIGHEST // part, LOWEST // part)
     table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
     words = _Words(folder, strings, BEFORE // part, AFTER // part)
+    labels = [str(name) for name in table if name not in NO_LABELS] if "map_row" in table else []
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     top = 1.0
     for example in table.to_dict("records"):
         place = (int(example["row"]), int(example["sign"]))
         # The first of a unit and sign is the strongest: activity is shown against it.
         top = max(abs(float(example["value"])), 1e-30) if place not in found else top
-        found.setdefault(place, []).append(words.context(example, top))
+        context = words.context(example, top)
+        if "map_row" in table:
+            context |= _picture(example, labels)
+        found.setdefault(place, []).append(context)
     return found
+
+
+def _picture(example: Mapping[Any, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Return which image an example is, and where in it."""
+    made: dict[str, Any] = {"s": int(example["stimulus"])}
+    if example["map_row"] >= 0:
+        made["at"] = [int(example["map_row"]), int(example["map_column"])]
+        made["box"] = [round(float(example[name]), 4) for name in BOX]
+    if labels:
+        made["l"] = ", ".join(str(example[name]) for name in labels)
+    return made
 
 
 class _Words:

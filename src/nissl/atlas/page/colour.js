@@ -62,6 +62,16 @@ function colourOf(statistic) {
 
 const zeroColour = () => (theme() === "dark" ? "#274653" : "#bcd3dc");
 
+// Categories have no order: hues a golden angle apart, so that any number of them differ.
+function categoryColour(code) {
+  if (!code) return parsed(theme() === "dark" ? "#35313d" : "#e2ded7");
+  const hue = (20 + 137.5 * (code - 1)) % 360, light = theme() === "dark" ? 0.62 : 0.47, strong = 0.55 * Math.min(light, 1 - light);
+  return [0, 8, 4].map((n) => {
+    const k = (n + hue / 30) % 12;
+    return Math.round(255 * (light - strong * Math.max(-1, Math.min(k - 3, 9 - k, 1))));
+  });
+}
+
 function kindColours() {
   const colours = data.kinds.map((k) => parsed(kindColour(k.name)));
   return (row) => colours[units.kind[row]];

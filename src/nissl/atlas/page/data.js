@@ -25,6 +25,8 @@ for (const name of ["token", "bigram", "language"])
   units[name] = data.columns[name] ? new Uint16Array(bytes(data.columns[name]).buffer) : null;
 for (const statistic of data.statistics) statistic.values = floats(statistic.data);
 const statisticOf = Object.fromEntries(data.statistics.map((s) => [s.name, s]));
+for (const category of data.categories) category.codes = new Uint16Array(bytes(category.data).buffer);
+const categoryOf = Object.fromEntries(data.categories.map((c) => [`prefers ${c.name}`, c]));
 const cardOf = new Map(data.cards.map((card) => [card.row, card]));
 
 // Units of one site lie together; a group is a site, in the order in which sites appear.

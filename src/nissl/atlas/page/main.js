@@ -32,6 +32,7 @@ function choose(kind) {
 
 function fillSelect() {
   byId("statistic").append(el("option", { value: "" }, "kind"),
+    ...data.categories.map((c) => el("option", { value: `prefers ${c.name}` }, c.label)),
     ...data.statistics.map((s) => el("option", { value: s.name }, s.label)));
   if (hasSpace) byId("order").append(el("option", { value: "space" }, "in space"));
   if (hasSpace && placesIn(1000).radius >= 5) byId("order").value = "space";
@@ -84,13 +85,16 @@ function matches(query) {
   const inGroup = groups.map((g) => [g.long, g.name, `${data.group} ${g.short}`].some((n) => n.toLowerCase() === wanted));
   const texts = data.strings.map(plain);
   const effects = { token: statisticOf.token_effect, bigram: statisticOf.bigram_effect, language: statisticOf.language_effect };
+  const preferred = data.categories.map((c) => c.levels.map(plain).indexOf(wanted) + 1);
+  const tuning = statisticOf.tuning_effect;
   const found = [];
   for (let row = 0; row < units.n; row++) {
     const exact = place && groups[units.site[row]].short === place[1] && units.index[row] === Number(place[2]);
     const named = !place && wanted.length > 1 && address(row).toLowerCase().includes(wanted);
     const why = ["token", "bigram", "language"].filter((name) => units[name] && units[name][row] && texts[units[name][row]] === wanted);
-    if (!exact && !named && !why.length && !inGroup[units.site[row]]) continue;
-    const sizes = (why.length ? why : ["token"]).map((name) => (effects[name] ? Math.abs(effects[name].values[row]) || 0 : 0));
+    const tuned = data.categories.some((c, i) => preferred[i] && c.codes[row] === preferred[i]);
+    if (!exact && !named && !why.length && !tuned && !inGroup[units.site[row]]) continue;
+    const sizes = tuned ? [tuning ? tuning.values[row] : 0] : (why.length ? why : ["token"]).map((name) => (effects[name] ? Math.abs(effects[name].values[row]) || 0 : 0));
     found.push({ row, why, rank: exact || address(row).toLowerCase() === wanted ? Infinity : Math.max(...sizes) });
   }
   return found.sort((x, y) => y.rank - x.rank || x.row - y.row);

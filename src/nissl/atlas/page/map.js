@@ -1,27 +1,28 @@
 // The map: every unit in one picture, coloured by a statistic or by its kind.
 
-const unitMap = { plan: null, statistic: null, chosen: 0 };
+const unitMap = { plan: null, statistic: null, category: null, chosen: 0 };
 
 function drawMap() {
   const canvas = byId("unit-map");
-  const statistic = statisticOf[byId("statistic").value];
+  const statistic = statisticOf[byId("statistic").value], category = categoryOf[byId("statistic").value];
   const width = canvas.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(canvas.parentElement).paddingLeft);
-  const plan = byId("order").value === "space" ? spacePlan(width) : tilePlan(width, statistic);
+  const plan = byId("order").value === "space" ? spacePlan(width) : tilePlan(width, statistic, category);
   const ratio = Math.max(1, Math.round(window.devicePixelRatio || 1));
   canvas.width = Math.floor(width) * ratio;
   canvas.height = Math.ceil(plan.height) * ratio;
   canvas.style.width = `${Math.floor(width)}px`;
   canvas.style.height = `${Math.ceil(plan.height)}px`;
-  plan.paint(canvas.getContext("2d"), ratio, filtered(statistic ? colourOf(statistic) : kindColours()));
-  Object.assign(unitMap, { plan, statistic });
+  plan.paint(canvas.getContext("2d"), ratio, filtered(statistic ? colourOf(statistic) : category ? (row) => categoryColour(category.codes[row]) : kindColours()));
+  Object.assign(unitMap, { plan, statistic, category });
   canvas.setAttribute("aria-label", `${plural(units.n, "unit")} in ${plural(groups.length, "site")}, coloured by ` +
-    `${statistic ? statistic.label : "kind"}. Arrow keys move, Enter opens.`);
+    `${(statistic || category || { label: "kind" }).label}. Arrow keys move, Enter opens.`);
   drawScale(statistic);
 }
 
 function drawScale(statistic) {
   const box = byId("scale");
   box.replaceChildren();
+  if (unitMap.category) return drawCategories(box, unitMap.category);
   if (!statistic) {
     for (const kind of data.kinds.filter((k) => k.count))
       box.append(el("span", {}, el("i", { style: `background:${kindColour(kind.name)}` }), kind.name));
@@ -40,9 +41,22 @@ function drawScale(statistic) {
   byId("map-say").textContent = `${unitMap.plan.says} Colour: ${statistic.meaning}.`;
 }
 
+// The categories that most units prefer; those that none prefers are left out.
+function drawCategories(box, category) {
+  const MOST = 24;
+  const many = [0, ...category.levels].map(() => 0);
+  for (const code of category.codes) many[code]++;
+  const codes = many.map((n, code) => code).filter((code) => many[code]).sort((a, b) => !a - !b || many[b] - many[a]);
+  const said = (code) => `${code ? category.levels[code - 1] : "none"} ${many[code].toLocaleString("en")}`;
+  box.append(...codes.slice(0, MOST).map((code) => el("span", {}, el("i", { style: `background:rgb(${categoryColour(code).join(" ")})` }), said(code))));
+  if (codes.length > MOST) box.append(el("span", {}, `and ${codes.length - MOST} more`));
+  byId("map-say").textContent = `${unitMap.plan.says} Colour: the ${category.label.replace("preferred ", "")} at which a unit is highest, where it is tuned to it (q at most 0.05).`;
+}
+
 function tipFor(row) {
   const lines = [el("b", {}, address(row)), el("span", {}, data.kinds[units.kind[row]].name)];
   if (units.token && units.token[row]) lines.push(` · ${visible(data.strings[units.token[row]]).trim() || "␣"}`);
+  for (const category of data.categories) if (category.codes[row]) lines.push(` · ${category.levels[category.codes[row] - 1]}`);
   const statistic = unitMap.statistic || statisticOf.density;
   if (statistic) lines.push(el("br"), `${statistic.label} ${shown(statistic, statistic.values[row])}`);
   return lines;

@@ -46,6 +46,38 @@ NOTES = {
             "violet above, grey for what is too small to tell.",
         ),
     ),
+    "images": (
+        (
+            "Images",
+            "The images in which a unit is highest, and lowest, each once, as the network read "
+            "them: cropped, resized, and lightened or darkened where their numbers do not run "
+            "from 0 to 1.",
+        ),
+        (
+            "Box",
+            "The cell of the unit's map that is highest (lowest) in the image, drawn where it "
+            "lies: the ratio of the sizes of map and picture. It is the place of the unit, not "
+            "all that the unit can see there, which is larger. Units without places have no box.",
+        ),
+        (
+            "Labels",
+            "The highest activity anywhere in an image stands for the image. Curves are its mean "
+            "at each label, less the unit's mean over images. Eta² is the share of its variance "
+            "that the label explains. Grey is the middle 95% of the null, in which labels are "
+            "permuted over images.",
+        ),
+        ("q", "Corrected over all units and all labels that were tested."),
+        ("Neighbours", "By correlation of activity over places in the images."),
+        (
+            "Figures",
+            "Mean, deviation and what follows are over all places of all images.",
+        ),
+        (
+            "Histograms",
+            "Counts of places on a logarithmic scale. A bar is a doubling of magnitude: teal below "
+            "zero, violet above, grey for what is too small to tell.",
+        ),
+    ),
     "recording": (
         (
             "Tuning",
@@ -65,6 +97,7 @@ SHOWN = (
     "text",
     "n_tokens",
     "n_documents",
+    "n_images",
     "n_samples",
     "window",
     "seconds",
@@ -97,7 +130,8 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
     >>> page_text(table, {"network": "toy", "n_tokens": 12})["intro"]
     '2 neurons of one site, over 12 tokens. 1 prefers a token or a pair; 1 was never active.'
     """
-    is_network = "token" in units
+    source = _source(units, about)
+    is_network = source != "recording"
     counts = {str(k): int(n) for k, n in units["kind"].value_counts().items()}
     rules = about.get("rules") or {}
     flat = dict(_flat(about))
@@ -105,10 +139,10 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         "group": _group(units),
         "what": "a network" if is_network else "a recording",
         "title": str(about.get("network") or about.get("name") or "unnamed"),
-        "intro": _intro(units, counts, about, is_network),
+        "intro": _intro(units, counts, about, source),
         "facts": _facts(flat, about),
         "provenance": [[k, _value(k, v)] for k, v in flat.items()],
-        "notes": _notes(about, is_network),
+        "notes": _notes(about, source),
         "kinds": [
             {
                 "name": kind,
@@ -119,7 +153,7 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "selective": (
             "The strongest of each kind take turns"
-            + (", at most two for the same token first. " if is_network else ". ")
+            + (", at most two for the same token first. " if source == "network" else ". ")
             + "Open one for both of its ends, its figures and its neighbours."
         ),
         "silent": _silent(about, rules),
@@ -142,20 +176,29 @@ def _silent(about: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
 
 def _facts(flat: Mapping[str, Any], about: Mapping[str, Any]) -> list[list[str]]:
     told = [k for k in SHOWN if flat.get(k) not in (None, "")]
-    if flat.get("n_samples") == flat.get("n_tokens"):
+    # Of images, sites differ in their places.
+    if flat.get("n_samples") == flat.get("n_tokens") or "n_images" in flat:
         told = [k for k in told if k != "n_samples"]
-    facts = [[_called(k), _value(k, flat[k])] for k in told]
+    names = {"text": "read from"} if "n_images" in flat else {}
+    facts = [[names.get(k, _called(k)), _value(k, flat[k])] for k in told]
     tuned = about.get("tuned") or {}
-    return [["tuned to", ", ".join(f"{_called(c)} {n}" for c, n in tuned.items())]] * bool(
+    return [["tuned to", ", ".join(f"{_called(c)} {n:,}" for c, n in tuned.items())]] * bool(
         tuned
     ) + facts
 
 
-def _notes(about: Mapping[str, Any], network: bool) -> list[list[str]]:
+def _source(units: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """Tell a network that read text, one that read images or other items, and a recording."""
+    if "token" in units:
+        return "network"
+    return "images" if "n_images" in about else "recording"
+
+
+def _notes(about: Mapping[str, Any], source: str) -> list[list[str]]:
     """How to read the page; what the atlas says of its own null and sample is added."""
     said = {"p and q": "null", "q": "null", "Neighbours": "neighbours"}
     notes = []
-    for name, text in NOTES["network" if network else "recording"]:
+    for name, text in NOTES[source]:
         more = about.get(said.get(name, ""), "")
         notes.append([name, f"{text} {_sentence(str(more))}".strip() if more else text])
     if about.get("left_out"):
@@ -174,11 +217,13 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}".rstrip(".") + "." if text else ""
 
 
-def _intro(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], network: bool) -> str:
+def _intro(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], source: str) -> str:
+    network = source == "network"
     n, sites = len(units), units["site"].nunique()
     where = "one site" if sites == 1 else f"{sites} sites"
-    n_read = about.get("n_tokens") or about.get("n_samples")
-    read = f", over {n_read:,} {'tokens' if network else 'samples'}" if n_read else ""
+    counted = {"network": "tokens", "images": "images"}.get(source, "samples")
+    n_read = about.get(f"n_{counted}") or about.get("n_samples")
+    read = f", over {n_read:,} {counted}" if n_read else ""
     selective = counts.get("token", 0) + counts.get("bigram", 0)
     tuned, dead = counts.get("tuned", 0), counts.get("dead", 0)
     first = (

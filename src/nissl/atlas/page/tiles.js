@@ -28,18 +28,18 @@ function layTiles(width) {
   return best;
 }
 
-function orderedRows(group, statistic, order) {
+function orderedRows(group, statistic, category, order) {
   if (order === "index") return group.rows;
-  const key = statistic ? (r) => statistic.values[r] : (r) => -units.kind[r];
+  const key = statistic ? (r) => statistic.values[r] : category ? (r) => (category.codes[r] ? -category.codes[r] : -Infinity) : (r) => -units.kind[r];
   const safe = (r) => (Number.isNaN(key(r)) ? -Infinity : key(r));
   return [...group.rows].sort((a, b) => safe(b) - safe(a));
 }
 
-function tilePlan(width, statistic) {
+function tilePlan(width, statistic, category) {
   const lay = layTiles(width);
   const tiles = groups.map((group, g) => ({
     group, left: (g % lay.tiles) * (lay.across * lay.cell + lay.gap), top: lay.tops[Math.floor(g / lay.tiles)],
-    rows: orderedRows(group, statistic, byId("order").value),
+    rows: orderedRows(group, statistic, category, byId("order").value),
   }));
   return { height: lay.height, step: lay.across, says: "Each cell is one unit, each tile one site.",
     paint: (pen, ratio, colour) => paintTiles(pen, ratio, colour, tiles, lay),

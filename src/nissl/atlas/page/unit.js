@@ -19,7 +19,19 @@ function sparkline(card, wide = 132, tall = 34, labels = false) {
   return picture;
 }
 
+// Images, each with the cell of the unit's map where it is at its peak.
+function pictures(list) {
+  const { folder, suffix } = data.pictures;
+  const named = (c) => `image ${c.s.toLocaleString("en")}`;
+  const picture = (c) => el("span", { class: "picture", title: `${named(c)}${c.at.length ? `, row ${c.at[0]}, column ${c.at[1]} of the map` : ""}` },
+    el("img", { src: `${folder}/${c.s}${suffix}`, alt: `${named(c)}${c.l ? `: ${c.l}` : ""}`, loading: "lazy", onerror: (event) => event.target.replaceWith(named(c)) }),
+    c.box && el("i", { style: ["left", "top", "width", "height"].map((side, k) => `${side}:${100 * c.box[k]}%`).join(";") }));
+  return el("ul", { class: `pictures${suffix === ".png" ? " tiny" : ""}` }, list.map((c) => el("li", {}, suffix ? picture(c) : named(c),
+    el("span", { class: "v" }, figure(c.v)), c.l ? el("small", { title: c.l }, c.l) : null)));
+}
+
 function contexts(list, aligned = false) {
+  if (list.length && list[0].s !== undefined) return pictures(list);
   return el("ul", { class: "contexts" }, list.map((c) => el("li", {}, el("span", { class: "v" }, figure(c.v)),
     c.t ? passage(c, aligned) : el("p", { class: "trace" }, el("span", {}, `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
 }
@@ -72,14 +84,16 @@ function tuningPicture(curve, wide = 300, tall = 90) {
   const along = (i) => (across > 0 ? (curve.x[i] - from) / across : n > 1 ? i / (n - 1) : 0.5);
   const x = (i) => left + (apart ? (i + 0.5) / n : along(i)) * (wide - 2 * left);
   const y = (v) => tall - 2 - ((v - low) / (high - low)) * (tall - top - 2);
-  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + 18}`, role: "img", "aria-label": `Tuning to ${curve.name}: ${curve.says}` },
+  // Names that would lie over each other stand in two rows, and if need be some are left out.
+  const names = curve.names.map((name) => name.slice(0, 14)), longest = Math.max(...names.map((name) => name.length));
+  const crowded = apart && n * (8 + 6.4 * longest) > wide, every = Math.ceil((n * (8 + 6.4 * longest)) / wide / 2);
+  const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + (crowded ? 31 : 18)}`, role: "img", "aria-label": `Tuning to ${curve.name}: ${curve.says}` },
     svg("line", { x1: left, x2: wide - left, y1: y(low), y2: y(low), stroke: css("--line") }),
     svg("text", { x: left, y: 9 }, `${figure(high)}${curve.what ? ` ${curve.what}` : ""}`));
   picture.append(...(apart ? dots(curve, x, y, (wide - 2 * left) / n) : line(curve, x, y)));
-  const every = Math.ceil((n * (apart ? 58 : 44)) / wide);
-  const marks = apart ? curve.names.map((_, i) => i).filter((i) => i % every === 0) : spaced([0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1], x);
-  picture.append(...[...new Set(marks)].map((i) => svg("text", { x: x(i), y: tall + 14,
-    "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, curve.names[i].slice(0, 12))));
+  const marks = apart ? curve.names.map((_, i) => i).filter((i) => !crowded || i % every === 0) : spaced([0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1], x);
+  picture.append(...[...new Set(marks)].map((i) => svg("text", { x: x(i), y: tall + 14 + (crowded && (i / every) % 2 ? 13 : 0),
+    "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, names[i])));
   return picture;
 }
 
@@ -110,6 +124,7 @@ function smallCard(card) {
       card.histogram && sparkline(card)),
     card.tuning && card.tuning.length ? tuningPicture(card.tuning[0], 480, 84) : null,
     telling && telling.some((c) => c.t) ? contexts(telling.slice(0, 4), true) : null,
+    telling && telling[0].s !== undefined ? pictures(telling.slice(0, 6)) : null,
     writes(card));
 }
 

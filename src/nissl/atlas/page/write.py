@@ -16,6 +16,7 @@ from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
 from nissl.atlas.page.statistic import as_base64, float24, statistics_of
 from nissl.atlas.page.text import ORDER, page_text
+from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SCRIPTS = (
     "unit.js",
     "main.js",
 )
+Q = 0.05  # at which a unit counts as tuned
 LEADS = 48  # cards that stand in the first list, from all kinds
 
 
@@ -139,6 +141,8 @@ def _payload(
             }
             for s in statistics_of(units)
         ],
+        "categories": _categories(folder, units),
+        "pictures": {"folder": PICTURES, "suffix": about.get("pictures")},
         "cards": made,
         "strings": strings.texts,
         **page_text(units, about),
@@ -182,6 +186,28 @@ def _circular(folder: Path) -> dict[str, float]:
         f"{line['coordinate']}_preferred": 2 * len(line["levels"]) * float(line["levels"][0])
         for line in first.to_dict("records")
     }
+
+
+def _categories(folder: Path, units: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return for each coordinate of categories which one every unit prefers; 0 for none, q > 0.05.
+
+    The map is coloured by it, and units are found by it.
+    """
+    import pandas as pd
+
+    path, found = folder / "tuning.parquet", []
+    if not path.exists():
+        return []
+    table = pd.read_parquet(path, columns=["coordinate", "kind", "level_names"])
+    first = table[table["kind"].astype(str) == "categorical"].drop_duplicates("coordinate")
+    for line in first.to_dict("records"):
+        name, levels = str(line["coordinate"]), [str(n) for n in line["level_names"]]
+        code = {level: number for number, level in enumerate(levels, 1)}
+        codes = units[f"{name}_preferred"].map(code).fillna(0).to_numpy("<u2")
+        codes = np.where(units[f"{name}_q"] <= Q, codes, 0).astype("<u2")
+        label = f"preferred {name.replace('_', ' ')}"
+        found.append({"name": name, "label": label, "levels": levels, "data": as_base64(codes)})
+    return found
 
 
 def _numbers(texts: pd.Series, strings: Strings) -> np.ndarray[Any, Any]:
