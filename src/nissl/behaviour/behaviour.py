@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,8 @@ from nissl.behaviour.metrics import (
     probability_difference,
 )
 from nissl.errors import NisslError
-from nissl.network.run.calls import Call, call_model, sequence_call
+from nissl.network.run.calls import Call, call_model, sequence_call, tensor_call
+from nissl.network.run.inputs import read_inputs
 from nissl.network.run.windows import single_windows
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Behaviour"]
 
-Ids = list[np.ndarray[Any, Any]]
+Ids = list[Any]  # of arrays of token ids, or of tensors
 Metric = Literal["logit_difference", "probability_difference", "log_probability", "kl"]
 
 
@@ -37,14 +37,16 @@ class Behaviour:
     Parameters
     ----------
     net : Network
-        A language model.
-    clean, corrupted : sequence of text or token ids
+        A language model; or one that reads images or vectors, or an encoder.
+    clean, corrupted : sequence of text or token ids, images or Tensor
         As many of each; the first of one belongs to the first of the other.
     metric : {"logit_difference", "probability_difference", "log_probability", "kl"} or callable
-        The callable is given logits, shape (batch, vocabulary), and returns shape (batch,).
-        "kl" is the divergence from what the network says of the clean inputs.
+        The callable is given logits, shape (batch, vocabulary or class), and returns shape
+        (batch,). Of an encoder it is given the mean of the last hidden states over the tokens,
+        shape (batch, d_model). "kl" is the divergence from what the network says of the clean
+        inputs.
     right, wrong : sequence of str, ids, or lists of them, optional
-        The answers for each input, one or several; a text is one token.
+        The answers for each input, one or several; a text is one token, a class its number.
     aligned : bool
         Refuse pairs of different lengths, whose positions do not correspond.
     batch_size : int, optional
@@ -88,9 +90,7 @@ class Behaviour:
         batch_size: int | None = None,
     ) -> None:
         self.net, self.metric, self.batch_size = net, metric, batch_size
-        self.clean_ids, self.corrupted_ids = (
-            single_windows(net, given).ids for given in (clean, corrupted)
-        )
+        self.clean_ids, self.corrupted_ids = (_items(net, given) for given in (clean, corrupted))
         self._check(aligned)
         self.right = None if right is None else self._answers(right)
         self.wrong = None if wrong is None else self._answers(wrong)
@@ -110,16 +110,38 @@ class Behaviour:
     @property
     def clean_call(self) -> Call:
         """The clean inputs as one call, for ``run``, ``restart`` and ``gradients``."""
-        return sequence_call(self.net, self.clean_ids)
+        return self.call(self.clean_ids)
 
     @property
     def corrupted_call(self) -> Call:
         """The corrupted inputs as one call."""
-        return sequence_call(self.net, self.corrupted_ids)
+        return self.call(self.corrupted_ids)
+
+    @property
+    def sequences(self) -> bool:
+        """Whether inputs are sequences of tokens."""
+        return not isinstance(self.clean_ids[0], Tensor)
+
+    def call(self, items: Ids) -> Call:
+        """Return inputs as one call.
+
+        Parameters
+        ----------
+        items : list
+            Some of ``clean_ids`` or ``corrupted_ids``.
+
+        Returns
+        -------
+        Call
+            Padded on the right.
+        """
+        if self.sequences:
+            return sequence_call(self.net, items)
+        return tensor_call(self.net, torch.stack(list(items)))
 
     @property
     def differing(self) -> Tensor:
-        """Where the tokens of a pair differ, shape (batch, position), bool; aligned pairs only."""
+        """Where the tokens of aligned pairs differ, shape (batch, position), bool."""
         longest = max(map(len, self.clean_ids))
         where = torch.zeros(len(self), longest, dtype=torch.bool)
         for row, (a, b) in enumerate(zip(self.clean_ids, self.corrupted_ids, strict=True)):
@@ -146,23 +168,31 @@ class Behaviour:
         """
         return self._measure(self.corrupted_ids)
 
-    def score(self, logits: Tensor, *, of: Literal["clean", "corrupted"] = "clean") -> Tensor:
+    def score(
+        self,
+        logits: Any,
+        *,
+        of: Literal["clean", "corrupted"] = "clean",
+        rows: slice = slice(None),
+    ) -> Tensor:
         """Measure logits: the metric for ``gradients``, and for runs of one's own.
 
         Parameters
         ----------
-        logits : Tensor, shape (batch, position, vocabulary)
-            Of all inputs, padded on the right, or of their last positions alone.
+        logits : Tensor, shape (batch, position, vocabulary), or what a model returns
+            Of the inputs, padded on the right, or of their last positions alone.
         of : {"clean", "corrupted"}
             Of which inputs; of no importance where pairs align.
+        rows : slice
+            Of which pairs; by default of all.
 
         Returns
         -------
         Tensor, shape (batch,)
             The metric, with its graph.
         """
-        ids = self.clean_ids if of == "clean" else self.corrupted_ids
-        return self._metric(_last(logits, ids), slice(None))
+        ids = (self.clean_ids if of == "clean" else self.corrupted_ids)[rows]
+        return self._metric(self._answered(logits, ids), rows)
 
     def normalised(self, value: Tensor) -> float:
         """Return how much of the behaviour a value is: 0 as corrupted, 1 as clean.
@@ -205,12 +235,22 @@ class Behaviour:
 
     def _logits(self, ids: Ids) -> Tensor:
         """Return logits after the last token, shape (batch, vocabulary)."""
-        output = call_model(self.net, sequence_call(self.net, ids))
-        if not isinstance(getattr(output, "logits", None), Tensor):
+        return self._answered(call_model(self.net, self.call(ids)), ids)
+
+    def _answered(self, output: Any, ids: Ids) -> Tensor:
+        """Return what the metric is given of what a model returned."""
+        logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
+        if isinstance(logits, Tensor):
+            return _last(logits, ids) if self.sequences else logits
+        states = getattr(output, "last_hidden_state", None)
+        if not isinstance(states, Tensor) or not callable(self.metric):
             raise NisslError(
-                f"{type(self.net.model).__name__} gives no logits", do="load a language model"
+                f"{type(self.net.model).__name__} gives no logits",
+                do="load a language model, or give a callable metric of an encoder's states",
             )
-        return _last(output.logits, ids)
+        lengths = torch.tensor([len(row) for row in ids], device=states.device)[:, None]
+        real = torch.arange(states.shape[1], device=states.device) < lengths
+        return (states * real[..., None]).sum(1) / lengths
 
     def _metric(self, logits: Tensor, rows: slice) -> Tensor:
         if callable(self.metric):
@@ -233,7 +273,7 @@ class Behaviour:
                 do="give them in pairs",
             )
         for number, (a, b) in enumerate(zip(self.clean_ids, self.corrupted_ids, strict=True)):
-            if aligned and len(a) != len(b):
+            if aligned and self.sequences and len(a) != len(b):
                 raise NisslError(
                     f"the clean input has {len(a)} tokens, the corrupted one {len(b)}",
                     where=f"pair {number}: {self.net.tokens(a)} and {self.net.tokens(b)}",
@@ -264,6 +304,17 @@ class Behaviour:
         if not all(rows):
             raise NisslError("an input has no answer", where=f"input {rows.index([])}")
         return answer_tensor(rows).to(self.net.device)
+
+
+def _items(net: Network, given: Any) -> Ids:
+    """Return inputs one by one: token ids, or tensors."""
+    read = read_inputs(net, given)
+    if read.documents:
+        return single_windows(net, read).ids
+    call = tensor_call(net, read.arguments)
+    if call.kwargs:
+        raise NisslError("inputs by name do not come in pairs", do="give texts, ids or one tensor")
+    return list(call.args[0])
 
 
 def _last(logits: Tensor, ids: Ids) -> Tensor:

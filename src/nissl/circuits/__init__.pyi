@@ -1,0 +1,10 @@
+from .attribution import attribution as attribution
+from .attribution import gim as gim
+from .attribution import relp as relp
+from .effects import effects as effects
+from .effects import pair_effects as pair_effects
+from .exact import exact as exact
+from .integrated import integrated as integrated
+from .nodes import Nodes as Nodes
+from .nodes import nodes_of as nodes_of
+from .patching import Patching as Patching

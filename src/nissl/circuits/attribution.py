@@ -1,0 +1,129 @@
+"""Attribution patching: what a node's change would do, from one gradient; and its kin by rules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nissl.methods import method
+from nissl.network.gradients import (
+    AttentionRule,
+    NonlinearityRule,
+    NormRule,
+    ProductRule,
+    gradients,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nissl.circuits.nodes import Nodes
+    from nissl.circuits.patching import Patching
+    from nissl.network import Network
+
+__all__ = ["attribution", "gim", "relp"]
+
+
+def attribution(
+    patching: Patching, nodes: Nodes, *, positions: bool = True, rules: tuple[Any, ...] = ()
+) -> Tensor:
+    """Multiply each node's change by the gradient of the metric: a first-order effect.
+
+    Parameters
+    ----------
+    patching : Patching
+        The run that is changed and what is put into it.
+    nodes : Nodes
+        What is changed.
+    positions : bool
+        Keep positions apart.
+    rules : tuple
+        Backward rules in place of autograd's: see ``net.backward``.
+
+    Returns
+    -------
+    Tensor, shape (batch, position, node), or (batch, node)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Nanda 2023; Syed et al. 2023, Attribution patching outperforms automated circuit
+    discovery. One forward and one backward pass, and a forward pass for what is put in.
+    """
+    net = patching.net
+    with net.backward(*rules):
+        found = gradients(net, patching.call, sites=nodes.names, metric=patching.total)
+    changes = patching.changes(nodes.names, base=found.values)
+    products = {name: change * found[name] for name, change in changes.items()}
+    return patching.sign * nodes.summed(products, positions=positions)
+
+
+@method(system=32)
+def relp(
+    patching: Patching, nodes: Nodes, *, positions: bool = True, hold_patterns: bool = False
+) -> Tensor:
+    """Attribution patching with the coefficients of relevance propagation in place of gradients.
+
+    Norms are held, nonlinearities have the slope of their secant, and a gate and what it gates have
+    half of the gradient each.
+
+    Parameters
+    ----------
+    patching, nodes, positions
+        As in `attribution`.
+    hold_patterns : bool
+        Hold attention patterns constant too, as the paper does. Queries and keys then have no
+        effect; of the behaviours of `nissl.behaviour` this loses much of what attention does.
+
+    Returns
+    -------
+    Tensor, shape (batch, position, node), or (batch, node)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Jafari et al. 2025, RelP, table 1.
+    """
+    rules: list[Any] = [NormRule(), NonlinearityRule("secant")]
+    if gated := _gated(patching.net):
+        rules.append(ProductRule("half", at=gated))
+    if hold_patterns:
+        rules.append(AttentionRule())
+    return attribution(patching, nodes, positions=positions, rules=tuple(rules))
+
+
+def gim(
+    patching: Patching, nodes: Nodes, *, positions: bool = True, temperature: float = 2.0
+) -> Tensor:
+    """Attribution patching with gradients that see through saturated attention.
+
+    Norms are held, the softmax of attention is made softer for the gradient, and the factors of
+    every product of activities share its gradient.
+
+    Parameters
+    ----------
+    patching, nodes, positions
+        As in `attribution`.
+    temperature : float
+        Of the softmax in the backward pass.
+
+    Returns
+    -------
+    Tensor, shape (batch, position, node), or (batch, node)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Edin et al. 2025, GIM: improved interpretability for large language models.
+    """
+    rules = (NormRule(), ProductRule("half"), AttentionRule(temperature))
+    return attribution(patching, nodes, positions=positions, rules=rules)
+
+
+def _gated(net: Network) -> tuple[str, ...]:
+    """Return the modules in which an MLP multiplies its neurons by their gates."""
+    if net.architecture is None or net.architecture.matrices is None:
+        return ()
+    if net.architecture.matrices.gate is None:
+        return ()
+    neurons = net.find("mlp.neurons")
+    return tuple(site.hook_point.path.rpartition(".")[0] for site in neurons)

@@ -1,0 +1,244 @@
+"""Effects: how much each node of a network does for a behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.behaviour import Behaviour, Task
+from nissl.circuits.attribution import attribution, gim, relp
+from nissl.circuits.exact import exact
+from nissl.circuits.integrated import integrated
+from nissl.circuits.nodes import Nodes, nodes_of
+from nissl.circuits.patching import HOW, Patching
+from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.progress import progress_bar
+from nissl.statistics import Finding, Test, paired_test
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "pair_effects"]
+
+Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
+
+EffectMethod: TypeAlias = Callable[..., Tensor]
+"""Given a `Patching`, `Nodes` and ``positions=``, returns effects, as `attribution` does."""
+
+EFFECT_METHODS: dict[str, EffectMethod] = {
+    "exact": exact,
+    "attribution": attribution,
+    "integrated": integrated,
+    "relp": relp,
+    "gim": gim,
+}
+LEAST = 8  # pairs: two in 2 ** 8 arrangements are as extreme as all of one sign
+
+
+def effects(
+    behaviour: Behaviour | Task,
+    *,
+    over: str | Iterable[str] | Nodes = "attn.z",
+    method: str | EffectMethod = "attribution",
+    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "denoising",
+    positions: Literal["each", "all"] = "each",
+    test: Test | None = Test(),
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Finding:
+    """Score every node by what changing it does to a behaviour.
+
+    Parameters
+    ----------
+    behaviour : Behaviour or Task
+        Pairs of inputs, and a metric.
+    over : str, iterable of str, or Nodes
+        The sites. A node is a head where units fall into heads, a whole site in the residual
+        stream or of what is added to it, else a unit; `nodes_of` chooses otherwise.
+    method : {"exact", "attribution", "integrated", "relp", "gim"} or callable
+        How effects are found: a run for each node, or an approximation from gradients. A callable
+        is used as `attribution` is; ``functools.partial`` sets options.
+    patching : {"denoising", "noising", "zero", "mean", "resample"}
+        What is put where: see `Patching`.
+    positions : {"each", "all"}
+        Change a node at each position by itself, or at all of them.
+    test : Test or None
+        Draws (999), tail, correction over nodes and positions, alternative ("two-sided"), seed,
+        which is that of "resample" too. The null is that the prompts of a pair trade places.
+    batch_size : int
+        Pairs in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        One row for each node and position at which anything changes: ``indirect_effect``, the mean
+        over pairs in units of the metric, above zero where the node supports the behaviour;
+        ``position``, counted from the end where the pairs have several lengths.
+
+    Raises
+    ------
+    NisslError
+        Pairs do not align or do not differ in the metric, the metric has no gradient, or a site
+        cannot be read.
+    TooFewSamples
+        There are fewer than eight pairs to be tested.
+
+    Notes
+    -----
+    Source: Vig et al. 2020 (exact); the others name theirs. p is of the mean over pairs, whose
+    signs are exchanged: another node that does nothing has effects of both signs.
+
+    Examples
+    --------
+    >>> task = nissl.behaviour.indirect_object(net)  # doctest: +SKIP
+    >>> found = effects(task, over="attn.z", method="relp")  # doctest: +SKIP
+    >>> found.significant().top(3).units  # doctest: +SKIP
+    ['blocks.16.attn.z[head 5]', 'blocks.20.attn.z[head 3]', 'blocks.20.attn.z[head 4]']
+    """
+    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
+    if test is not None and len(pairs) < LEAST:
+        raise TooFewSamples(
+            f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
+            do=f"give at least {LEAST} pairs, or test=None",
+        )
+    each, table = pair_effects(
+        pairs,
+        over=over,
+        method=method,
+        patching=patching,
+        positions=positions,
+        seed=0 if test is None else test.seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
+    said = {"patching": patching, "pairs": len(pairs), "method": name}
+    if test is None:
+        table = table.assign(indirect_effect=each.mean(0), effect=each.mean(0))
+        return Finding(table, f"effects ({name})", "none", said, "indirect_effect")
+    rows = table.assign(node=table["unit"], unit=np.arange(len(table)).astype(str))
+    found = paired_test(
+        each,
+        np.zeros_like(each),
+        units=rows,
+        score="indirect_effect",
+        method=f"effects ({name})",
+        test=replace(test, alternative=test.alternative or "two-sided"),
+        progress=progress,
+    )
+    # The same node has a row for each position.
+    named = found.table.assign(unit=found.table["node"]).drop(columns="node")
+    return Finding(named, found.method, found.null, {**found.provenance, **said}, found.score)
+
+
+def pair_effects(
+    behaviour: Behaviour,
+    *,
+    over: str | Iterable[str] | Nodes,
+    method: str | EffectMethod,
+    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "denoising",
+    positions: Literal["each", "all"] = "each",
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> tuple[Array, pd.DataFrame]:
+    """Return the effect of every node on every pair.
+
+    Parameters
+    ----------
+    behaviour, over, method, patching, positions, batch_size, progress
+        As in `effects`.
+    seed : int
+        Of "resample".
+
+    Returns
+    -------
+    effects : array of float64, shape (n_pairs, n_rows)
+        In units of the metric.
+    rows : DataFrame, n_rows rows
+        ``unit``, ``site``, ``layer``, and ``position`` where each is one.
+
+    Raises
+    ------
+    NisslError
+        As in `effects`.
+    """
+    require_known("positions", positions, ("each", "all"))
+    compute = _method(method)
+    _check(behaviour, patching, positions)
+    nodes = nodes_of(behaviour.net, over, inputs=behaviour.call(behaviour.clean_ids[:1]))
+    means: dict[str, Tensor] = {}
+    parts = []
+    title = f"Effects on {behaviour.net.name}"
+    with progress_bar(title, total=len(behaviour), unit="pairs", progress=progress) as advance:
+        for start in range(0, len(behaviour), batch_size):
+            rows = slice(start, start + batch_size)
+            one = Patching(behaviour, patching, rows=rows, seed=seed, means=means)
+            found = compute(one, nodes, positions=positions == "each").detach().double().cpu()
+            if not bool(torch.isfinite(found).all()):
+                raise NisslError("effects are not finite", do="load the network as float32")
+            parts.append(found.numpy())
+            advance(len(found))
+    table = nodes.table()
+    if positions == "all":
+        return np.concatenate(parts), table
+    return _by_position(parts, behaviour, table)
+
+
+def _by_position(
+    parts: list[Array], behaviour: Behaviour, table: pd.DataFrame
+) -> tuple[Array, pd.DataFrame]:
+    """Return effects and rows of nodes at the positions where anything changes."""
+    lengths = np.asarray([len(ids) for ids in behaviour.clean_ids])
+    longest, ragged = int(lengths.max()), len(set(lengths)) > 1
+    whole = np.zeros((len(lengths), longest, len(table)))
+    start = 0
+    for part in parts:
+        whole[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    if ragged:  # the ends of prompts correspond, not their beginnings
+        for row, length in enumerate(lengths):
+            whole[row] = np.roll(whole[row], longest - length, axis=0)
+    kept = np.flatnonzero(whole.any((0, 2)))
+    if not len(kept):
+        raise NisslError("nothing changes at these sites", do="choose other sites, or patching=")
+    names = kept - longest if ragged else kept
+    rows = table.loc[np.tile(np.arange(len(table)), len(kept))].reset_index(drop=True)
+    rows = rows.assign(position=np.repeat(names, len(table)))
+    return whole[:, kept].reshape(len(lengths), -1), rows
+
+
+def _method(given: str | EffectMethod) -> EffectMethod:
+    if callable(given):
+        return given
+    require_known("method", given, list(EFFECT_METHODS))
+    return EFFECT_METHODS[given]
+
+
+def _check(behaviour: Behaviour, patching: str, positions: str) -> None:
+    """Refuse before long work what cannot have effects."""
+    require_known("patching", patching, HOW)
+    if positions == "each" and not behaviour.sequences:
+        raise NisslError("these inputs have no positions", do="give positions='all'")
+    pairs = zip(behaviour.clean_ids, behaviour.corrupted_ids, strict=True)
+    for number, (a, b) in enumerate(pairs):
+        if behaviour.sequences and len(a) != len(b):
+            raise NisslError(
+                f"the clean input has {len(a)} tokens, the corrupted one {len(b)}",
+                where=f"pair {number}",
+                do="choose words of as many tokens: positions are to correspond",
+            )
+    if patching in ("denoising", "noising") and bool(
+        (behaviour.clean_value == behaviour.corrupted_value).all()
+    ):
+        raise NisslError(
+            "the metric is the same for the clean and the corrupted input of every pair",
+            do="choose inputs that the network answers differently, or another metric",
+        )

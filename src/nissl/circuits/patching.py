@@ -1,0 +1,219 @@
+"""Patching: one run of a behaviour, and the activity of another run that is put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError, require_known
+from nissl.network.run.calls import call_model
+
+if TYPE_CHECKING:
+    from nissl.behaviour import Behaviour
+    from nissl.network.run.calls import Call
+
+__all__ = ["HOW", "Patching"]
+
+How = Literal["denoising", "noising", "zero", "mean", "resample"]
+HOW = ("denoising", "noising", "zero", "mean", "resample")
+
+
+class Patching:
+    """One batch of a behaviour's pairs: the run that is changed, and what is put into it.
+
+    Parameters
+    ----------
+    behaviour : Behaviour
+        Its pairs have to align.
+    how : {"denoising", "noising", "zero", "mean", "resample"}
+        "denoising" puts clean activity into the corrupted run; "noising" corrupted activity into
+        the clean run; the others put into the clean run zeros, the mean over all tokens of both
+        prompts of all pairs, or activity in the corrupted prompt of another pair as long.
+    rows : slice
+        Which pairs.
+    seed : int
+        Of "resample".
+
+    Attributes
+    ----------
+    call : Call
+        The run that is changed.
+    sign : int
+        1 where the change restores the behaviour, -1 where it takes it away: what a change of the
+        metric is multiplied by, so that whatever supports the behaviour has a positive effect.
+
+    Examples
+    --------
+    >>> from nissl.behaviour import Behaviour
+    >>> from nissl.network import Network
+    >>> net = Network(torch.nn.Linear(2, 2))
+    >>> pairs = Behaviour(net, torch.ones(3, 2), torch.zeros(3, 2), right=[0] * 3, wrong=[1] * 3)
+    >>> patching = Patching(pairs, "noising")
+    >>> patching.changes(":in")[":in"].tolist()
+    [[-1.0, -1.0], [-1.0, -1.0], [-1.0, -1.0]]
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        how: How = "noising",
+        *,
+        rows: slice = slice(None),
+        seed: int = 0,
+        means: dict[str, Tensor] | None = None,
+    ) -> None:
+        require_known("patching", how, HOW)
+        self.behaviour, self.net, self.how, self.rows = behaviour, behaviour.net, how, rows
+        self.seed = seed
+        self._means: dict[str, Tensor] = {} if means is None else means
+        self.sign = 1 if how == "denoising" else -1
+        ids = behaviour.corrupted_ids if how == "denoising" else behaviour.clean_ids
+        self.call: Call = behaviour.call(ids[rows])
+
+    @property
+    def value(self) -> Tensor:
+        """The metric of the run that is changed, shape (batch,)."""
+        values = self.behaviour.clean_value
+        if self.how == "denoising":
+            values = self.behaviour.corrupted_value
+        return values[self.rows]
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """How many tokens each input has; of inputs that are no sequences, none."""
+        ids = self.behaviour.clean_ids[self.rows]
+        return [len(row) for row in ids] if self.behaviour.sequences else []
+
+    def metric(self, output: Any) -> Tensor:
+        """Measure what the model returned: the metric of each pair.
+
+        Parameters
+        ----------
+        output : Tensor or output of the model
+            Its logits, or all of it.
+
+        Returns
+        -------
+        Tensor, shape (batch,)
+            With its graph.
+        """
+        return self.behaviour.score(output, rows=self.rows)
+
+    def run(self, *, copies: int = 1) -> list[Any]:
+        """Run what is changed, with the edits in force.
+
+        Parameters
+        ----------
+        copies : int
+            How many copies of the batch the edits in force make.
+
+        Returns
+        -------
+        list
+            What the model returned of each copy, as far as `metric` reads it.
+        """
+        with torch.no_grad():
+            output = call_model(self.net, self.call)
+        if isinstance(output, Tensor):
+            return list(output.chunk(copies))
+        name = "logits" if isinstance(getattr(output, "logits", None), Tensor) else None
+        name = name or "last_hidden_state"
+        return [SimpleNamespace(**{name: part}) for part in getattr(output, name).chunk(copies)]
+
+    def total(self, output: Any) -> Tensor:
+        """Return the sum of `metric` over the pairs: what ``gradients`` differentiates."""
+        return self.metric(output).sum()
+
+    def base(self, sites: str | Iterable[str]) -> dict[str, Tensor]:
+        """Return activity in the run that is changed, by site."""
+        return self.net.run(self.call, sites=sites)
+
+    def given(self, sites: str | Iterable[str]) -> dict[str, Tensor]:
+        """Return what is put in, by site, each shape (batch, place..., unit)."""
+        clean, corrupted = self.behaviour.clean_ids, self.behaviour.corrupted_ids
+        if self.how == "denoising":
+            return self.net.run(self.behaviour.call(clean[self.rows]), sites=sites)
+        if self.how == "noising":
+            return self.net.run(self.behaviour.call(corrupted[self.rows]), sites=sites)
+        if self.how == "resample":
+            others = [corrupted[i] for i in self._others()]
+            return self.net.run(self.behaviour.call(others), sites=sites)
+        base = self.base(sites)
+        if self.how == "zero":
+            return {name: torch.zeros_like(x) for name, x in base.items()}
+        means = self._mean(list(base))
+        return {name: means[name].expand_as(x) for name, x in base.items()}
+
+    def changes(
+        self,
+        sites: str | Iterable[str],
+        *,
+        base: Mapping[str, Tensor] | None = None,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return by how much activity changes, by site; zero at padding.
+
+        Parameters
+        ----------
+        sites : str or iterable of str
+            Where.
+        base, given : mapping of site to Tensor, optional
+            Activity in the run that is changed, and what is put in, where they are known.
+
+        Returns
+        -------
+        dict of str to Tensor, each shape (batch, place..., unit)
+            What is put in less what was there.
+        """
+        base = self.base(sites) if base is None else base
+        given = self.given(sites) if given is None else given
+        mask = self.call.mask
+        changes = {name: (given[name] - x).nan_to_num() for name, x in base.items()}
+        if mask is None:
+            return changes
+        return {
+            name: torch.where(mask[..., None], x, 0.0) if x.shape[1] == mask.shape[1] else x
+            for name, x in changes.items()
+        }
+
+    def _others(self) -> list[int]:
+        """Return for each pair another one, whose prompt is as long."""
+        ids = self.behaviour.corrupted_ids
+        lengths = np.asarray([len(row) for row in ids])
+        rng = np.random.default_rng(self.seed)
+        other = np.arange(len(ids))
+        for length in np.unique(lengths):
+            group = rng.permutation(np.flatnonzero(lengths == length))
+            if len(group) < 2:
+                raise NisslError(
+                    f"one pair alone has {length} tokens, so there is none to resample from",
+                    do="use patching='noising', or pairs of equal length",
+                )
+            other[group] = np.roll(group, 1)
+        return [int(i) for i in other[self.rows]]
+
+    def _mean(self, names: list[str]) -> Mapping[str, Tensor]:
+        """Return the mean of sites over real tokens of both prompts of all pairs."""
+        wanted = [name for name in names if name not in self._means]
+        if wanted:
+            total = dict.fromkeys(wanted, torch.zeros((), dtype=torch.float64))
+            count = dict.fromkeys(wanted, 0)
+            every = [*self.behaviour.clean_ids, *self.behaviour.corrupted_ids]
+            size = max(1, len(self.behaviour.clean_ids[self.rows]))
+            for start in range(0, len(every), size):
+                call = self.behaviour.call(every[start : start + size])
+                for name, x in self.net.run(call, sites=wanted).items():
+                    flat = x.flatten(0, -2) if call.mask is None else x[call.mask]
+                    total[name] = total[name] + flat.double().sum(0).cpu()
+                    count[name] += len(flat)
+            self._means |= {
+                name: (x / count[name]).to(self.net.device, self.net.dtype)
+                for name, x in total.items()
+            }
+        return self._means
