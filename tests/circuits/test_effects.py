@@ -1,4 +1,4 @@
-"""Effects of nodes: exact ones equal runs made by hand, approximations are exact where it is linear."""
+"""Effects of nodes: equal to runs by hand, and approximations exact where all is linear."""
 
 import numpy as np
 import pytest
