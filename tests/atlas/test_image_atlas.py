@@ -189,6 +189,30 @@ def test_the_page_shows_pictures_boxes_and_labels(planted):
     assert {c.name for c in (*EXAMPLES, *IMAGE_EXAMPLES)} <= set(top)
 
 
+def test_pictures_load_from_the_disk_and_units_are_found_by_label(planted, dom):
+    probe = """
+    addEventListener("load", async () => {
+      await new Promise((done) => setTimeout(done, 1000));
+      const search = document.getElementById("search"), pre = document.createElement("pre");
+      search.value = "Cross";
+      search.dispatchEvent(new Event("input"));
+      const seen = [...document.querySelectorAll("#unit .picture img")];
+      const loaded = seen.map((i) => i.naturalWidth);
+      const boxes = document.querySelectorAll("#unit .picture i").length;
+      const found = document.querySelectorAll("#found [role=option]").length;
+      pre.textContent = JSON.stringify([loaded, boxes, found]);
+      pre.id = "probe";
+      document.body.append(pre);
+    });
+    """
+    shown = dom(planted.page, probe, "#0%5B0%5D")
+    loaded, boxes, found = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', shown)[1])
+    assert loaded == [SIDE] * 12
+    assert boxes == 12
+    units = planted.units
+    assert found == ((units["label_preferred"] == "cross") & (units["label_q"] <= 0.05)).sum()
+
+
 def test_a_normalised_picture_is_shown_as_it_was(tmp_path):
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)

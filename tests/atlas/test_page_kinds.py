@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -202,17 +200,6 @@ def test_every_unit_is_told_beside_the_page(larger):
         assert card["promoted"]
 
 
-def dom(page, folder, script="", fragment=""):
-    """What a browser makes of a copy of the page beside it, after a script."""
-    copy = page.with_name("probe.html")
-    copy.write_text(page.read_text().replace("</body>", f"<script>{script}</script></body>"))
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += ["--disable-background-networking", f"--user-data-dir={folder}"]
-    command += ["--virtual-time-budget=8000", f"file://{copy}{fragment}"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 PROBE = """
 addEventListener("load", async () => {
   const said = [], wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -238,14 +225,13 @@ addEventListener("load", async () => {
 """
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no browser is installed")
-def test_units_open_search_counts_the_legend_filters_and_back_closes(larger, tmp_path):
+def test_units_open_search_counts_the_legend_filters_and_back_closes(larger, dom):
     units = pd.read_parquet(larger.parent / "units.parquet")
-    opened = dom(larger, tmp_path / "a", fragment="#blocks.1.mlp.neurons%5B299%5D")
+    opened = dom(larger, fragment="#blocks.1.mlp.neurons%5B299%5D")
     sheet = opened[opened.index('<dialog id="unit"') :]
     assert "Where it is highest" in sheet
     assert "Its output raises the logits of" in sheet
-    probed = dom(larger, tmp_path / "b", PROBE)
+    probed = dom(larger, PROBE)
     said = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', probed)[1].replace("&amp;", "&"))
     n_cat = int((units["token"].str.strip() == "cat").sum())
     assert said[0][0] == min(n_cat, 30)
@@ -257,3 +243,111 @@ def test_units_open_search_counts_the_legend_filters_and_back_closes(larger, tmp
     assert said[4] != ["all"]
     assert said[5] is True
     assert said[6] == [False, ""]
+
+
+def test_a_unit_without_layer_has_no_panel_of_its_own_layer(tmp_path):
+    texts = np.random.default_rng(0).integers(3, 40, (8, 40)).tolist()
+    net = Network(tiny("llama"))
+    for sites in (["embed", "mlp.neurons"], ["embed"]):
+        made = nissl.make_atlas(net, texts, out=tmp_path, sites=sites, progress=False)
+        assert (made.units.loc[made.units["site"] == "embed", "layer"] == -1).all()
+        data = page_data(made.page)
+        assert [s["long"] for s in data["sites"]] == list(dict.fromkeys(made.units["site"]))
+        assert data["group"] == "site"
+        assert "layer -1" not in made.page.read_text()
+        assert "layer" not in {s["name"] for s in data["statistics"]}
+
+
+def page_data(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(), re.S)[1])
+
+
+def test_samples_of_a_recording_say_what_they_are(tmp_path):
+    rng = np.random.default_rng(0)
+    x = 2000 + rng.standard_normal((80, 2))
+    x[7, 0] = np.nan
+    samples = {
+        "run": np.arange(80) // 20,
+        "time": np.arange(80) % 20 * 2.5,
+        "seen": ["a", "b"] * 40,
+    }
+    recording_atlas(as_recording(x, samples=samples), tmp_path, progress=False)
+    (card, _) = sorted(page_data(write_page(tmp_path))["cards"], key=lambda c: c["row"])
+    best = int(np.nanargmax(x[:, 0]))
+    assert len([c for c in card["high"] if "a" in c]) == 8
+    place = card["high"][0]
+    run, time = samples["run"][best], samples["time"][best]
+    assert place["l"] == f"run {run}, time {time:.4g} s, seen {'ab'[best % 2]}"
+    # Drawn from the unit's lowest to its highest, however far from zero both are.
+    low, high = np.nanmin(x[:, 0]), np.nanmax(x[:, 0])
+    around = x[max(best - 12, 20 * run) : min(best + 13, 20 * run + 20), 0]
+    expected = [
+        None if np.isnan(v) else round(254 * (v - low) / (high - low) - 127) for v in around
+    ]
+    assert place["a"] == expected
+    assert place["a"][place["at"]] == 127
+
+
+def test_bytes_of_characters_that_lie_beyond_are_left_out():
+    from nissl.atlas.page.cards import _whole
+
+    raw = ["<0xAD>", "<0xE4>", "<0xB8>", "<0xAD>", "b", "<0xE4>", "<0xB8>"]
+    assert _whole(joined_tokens(raw, 4), 4) == ["", "", "", "中", "b", "", ""]
+    assert _whole(joined_tokens(raw, 6), 6)[-1] == "<0xE4><0xB8>"  # what is looked at stays
+
+
+COLOURS = """
+addEventListener("load", () => {
+  const at = (id) => document.getElementById(id), said = {};
+  for (const name of ["density", "token_effect"]) {
+    at("statistic").value = name;
+    at("statistic").dispatchEvent(new Event("change"));
+    const { width, height } = at("unit-map"), seen = new Set();
+    const { data } = at("unit-map").getContext("2d").getImageData(0, 0, width, height);
+    for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255)
+      seen.add([...data.slice(i, i + 3)].join());
+    const mark = document.querySelector("#scale i");
+    said[name] = [[...seen], mark && getComputedStyle(mark).backgroundColor.match(/[0-9]+/g).join(),
+      at("scale").textContent];
+  }
+  const pre = document.createElement("pre");
+  pre.id = "probe";
+  pre.textContent = JSON.stringify(said);
+  document.body.append(pre);
+});
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_zero_has_the_colour_of_zero(tmp_path, dom, theme):
+    table = pd.DataFrame(
+        {
+            "unit": [f"a[{i}]" for i in range(6)],
+            "site": "a",
+            "layer": -1,
+            "index": range(6),
+            "kind": "token",
+            "token": "x",
+            "token_q": 0.001,
+            "density": [0.0, 0.0, 0.001, 0.01, 0.1, 1.0],
+            "token_effect": [-2.0, 0.0, 0.0, 1.0, 3.0, 4.0],
+        }
+    )
+    table.to_parquet(tmp_path / "units.parquet")
+    (tmp_path / "atlas.json").write_text("{}")
+    page = write_page(tmp_path)
+    turned = "document.getElementById('theme').click();" if theme == "dark" else ""
+    script = COLOURS.replace("said = {};", f"said = {{}}; {turned}")
+    shown = dom(page, script)
+    said = json.loads(re.search(r'<pre id="probe">(.*?)</pre>', shown)[1])
+    colours, mark, scale = said["density"]
+    ramp = {"light": "246,243,238", "dark": "29,26,36"}[theme]  # the least of what is shown
+    assert mark in colours
+    assert ramp in colours
+    assert mark != ramp
+    assert scale.startswith("zero0.1%")
+    # Signed: zero in the middle of its colours, though what occurs lies further on one side.
+    colours, mark, scale = said["token_effect"]
+    assert ramp in colours
+    assert mark is None
+    assert scale.startswith("-2 sd4 sd")

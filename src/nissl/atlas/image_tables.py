@@ -116,7 +116,7 @@ def image_rules(plan: Plan) -> dict[str, str]:
         return {"untested": none, "unexplained": none}
     peak = "its highest activity in an image"
     return {
-        "tuned": f"eta squared of {peak} for a label exceeds its null, q <= {Q:g}",
+        "tuned": f"eta squared of {peak} for a label exceeds its null, q ≤ {Q:g}",
         "unexplained": "no label that was asked explains it",
         "untested": "no label of the images could be tested for it",
     }

@@ -127,7 +127,7 @@ def recording_atlas(
         "rules": {
             "active": rule,
             "dead": f"its activity never changes, over at least {ENOUGH} samples",
-            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q <= {Q:g}",
+            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q ≤ {Q:g}",
             "unexplained": "no coordinate that was asked explains it",
             "untested": "no coordinate of the samples could be tested for it",
         },

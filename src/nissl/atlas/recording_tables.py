@@ -37,7 +37,7 @@ ENOUGH = 20  # finite samples by which a unit that never changes is called dead
 N_BINS = 40
 CONTEXT = 12  # samples on either side of an extreme
 NUMBERED = ("document", "position", "token")  # columns of examples that are whole numbers
-DRAWN = 5  # ranks whose context is kept as activity
+DRAWN = 8  # ranks whose context is kept as activity
 
 
 def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]:

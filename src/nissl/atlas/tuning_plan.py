@@ -218,7 +218,7 @@ def _levels(
             raise _Unsuitable("almost every observation has a level of its own")
         renumber = np.where(usual, np.cumsum(usual) - 1, -1)
         found = values[usual].tolist()
-        names = [str(value) if words is None else words[value] for value in found]
+        names = [_named(value) if words is None else words[value] for value in found]
         return "categorical", renumber[codes], values[usual].astype(np.float64), names
     n = _fitting(n_bins or N_BINS["continuous"], len(column))
     edges = np.unique(np.quantile(column, np.linspace(0, 1, n + 1)[1:-1]))
@@ -226,6 +226,11 @@ def _levels(
     _, codes = np.unique(codes, return_inverse=True)  # ties can leave a bin empty
     centres = np.bincount(codes, weights=column) / np.bincount(codes)
     return "continuous", codes.astype(np.int64), centres, [f"{c:.3g}" for c in centres]
+
+
+def _named(value: float) -> str:
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
 
 
 def _fitting(n_bins: int, n: int) -> int:

@@ -87,6 +87,7 @@ class Vocabulary:
 
 
 BYTES = re.compile("(?:<0x[0-9A-F]{2}>)+")
+CONTINUED = re.compile(r"^(<0x[89AB][0-9A-F]>)+")  # of a character that begins before
 
 
 def joined(text: str) -> str:
@@ -137,6 +138,8 @@ def joined_tokens(tokens: list[str], at: int) -> list[str]:
     --------
     >>> joined_tokens(["a", "<0xE4><0xB8>", "<0xAD>", "b"], 0)
     ['a', '', '中', 'b']
+    >>> joined_tokens(["<0xAD>", "<0xE4><0xB8>", "<0xAD>"], 2)  # cut inside a character
+    ['<0xAD>', '', '中']
     """
     if not any(token.startswith("<0x") for token in tokens):
         return tokens
@@ -146,7 +149,7 @@ def joined_tokens(tokens: list[str], at: int) -> list[str]:
         while end < len(tokens) and BYTES.fullmatch(tokens[end]):
             end += 1
             text = joined("".join(tokens[i:end]))
-            if not BYTES.search(text):  # whole characters
+            if not BYTES.search(CONTINUED.sub("", text)):  # whole characters
                 break
         if end > i:
             made[i:end] = [""] * (end - i)

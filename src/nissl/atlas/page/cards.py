@@ -11,7 +11,7 @@ import numpy as np
 
 from nissl.atlas.page.histogram import histograms_of
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
-from nissl.atlas.vocabulary import joined_tokens
+from nissl.atlas.vocabulary import BYTES, joined_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +24,8 @@ EVIDENCE = 8  # tokens and pairs listed, where q is at most 0.05
 REST = ("rest", "baseline", "blank", "fixation", "none")  # names of categories without a stimulus
 BOX = ("left", "top", "width", "height")
 NO_LABELS = {column.name for column in (*EXAMPLES, *IMAGE_EXAMPLES)}
+SECONDS = ("time", "time_in_interval")
+SAID = 5  # coordinates of a sample that are told
 TUNINGS = 6  # curves drawn, the surest first
 
 
@@ -98,7 +100,7 @@ def cards(
     [{'row': 0, 'reason': ['never active']}]
     """
     wanted = set(rows)
-    contexts = _contexts(folder, rows, strings, few=few)
+    contexts = _contexts(folder, units, rows, strings, few=few)
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder, units, wanted)
@@ -175,7 +177,7 @@ def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> li
 
 
 def _contexts(
-    folder: Path, rows: Sequence[int], strings: Strings, *, few: bool
+    folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings, *, few: bool
 ) -> dict[tuple[int, int], list[dict[str, Any]]]:
     import pandas as pd
 
@@ -187,7 +189,7 @@ def _contexts(
     most = np.where(table["sign"] > 0, HIGHEST // part, LOWEST // part)
     table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
     words = _Words(folder, strings, BEFORE // part, AFTER // part)
-    labels = [str(name) for name in table if name not in NO_LABELS] if "map_row" in table else []
+    labels = [str(name) for name in table if name not in NO_LABELS]
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     top = 1.0
     for example in table.to_dict("records"):
@@ -197,6 +199,8 @@ def _contexts(
         context = words.context(example, top)
         if "map_row" in table:
             context |= _picture(example, labels)
+        elif "t" not in context:
+            context |= _sample(example, units, labels)
         found.setdefault(place, []).append(context)
     return found
 
@@ -210,6 +214,28 @@ def _picture(example: Mapping[Any, Any], labels: Sequence[str]) -> dict[str, Any
     if labels:
         made["l"] = ", ".join(str(example[name]) for name in labels)
     return made
+
+
+def _sample(
+    example: Mapping[Any, Any], units: pd.DataFrame, labels: Sequence[str]
+) -> dict[str, Any]:
+    """Say what a sample of a recording is, and draw activity around it between the unit's ends."""
+    told = [
+        f"{name.replace('_', ' ')} {_cell(example[name])}{' s' * (name in SECONDS)}"
+        for name in labels
+    ]
+    made: dict[str, Any] = {"l": ", ".join(told[:SAID])} if told else {}
+    activity = np.asarray(example["activity"], dtype=float)
+    if len(activity) == example["stop"] - example["start"]:
+        low, high = (float(units[name].iloc[int(example["row"])]) for name in ("min", "max"))
+        part = (activity - low) / (high - low if high > low else 1.0)
+        made["a"] = [round(254 * v - 127) if np.isfinite(v) else None for v in part]
+        made["at"] = int(example["sample"] - example["start"])
+    return made
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _Words:
@@ -239,13 +265,21 @@ class _Words:
             ids = self.tokens[first:last]
             made |= {"d": int(example["document"]), "p": int(example["position"])}
             words = joined_tokens([self.texts.get(int(t), f"[{t}]") for t in ids], at - first)
+            words = _whole(words, at - first)
             made["t"] = [self.strings.number(word) for word in words]
         activity = np.asarray(example["activity"], dtype=float)
-        if len(activity) == stop - start:
+        if "t" in made and len(activity) == stop - start:
             part = activity[first - start : last - start] / top
             part[np.isnan(part)] = 0.0
             made["a"] = np.clip(np.rint(part * 127), -127, 127).astype(int).tolist()
         return made
+
+
+def _whole(words: list[str], at: int) -> list[str]:
+    """Leave out bytes at either end, of characters that lie beyond; what is looked at is kept."""
+    cut = [i != at and bool(BYTES.fullmatch(word) or not word) for i, word in enumerate(words)]
+    first, last = cut.index(False), len(cut) - cut[::-1].index(False)
+    return [word if first <= i < last else "" for i, word in enumerate(words)]
 
 
 def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[Any]]:

@@ -34,11 +34,14 @@ function span(statistic) {
   // Among few there are no outliers to leave out, only units.
   const edge = units.n > 2000 ? 0.01 : 0;
   let [low, high] = values.length ? [at(edge), at(1 - edge)] : [0, 1];
+  const ends = [low, high];
   // A logarithm is for magnitudes that differ a hundredfold; a lesser span is easier to read without.
   if (log && !reversed && high < 100 * low) log = false;
   if (statistic.scale === "diverging") [low, high] = [-1, 1].map((s) => s * Math.max(Math.abs(low), Math.abs(high)));
   if (low === high) [low, high] = log ? [low / 2, high * 2] : [low - 1, high + 1];
-  statistic.span = { low, high, median: at(0.5), log, reversed };
+  // What is signed has zero in the middle of its colours; pictures show as much of them as occurs.
+  const [from, to] = statistic.scale === "diverging" && ends[0] < ends[1] ? ends : [low, high];
+  statistic.span = { low, high, from, to, median: at(0.5), log, reversed };
   return statistic.span;
 }
 
@@ -46,6 +49,12 @@ function place(statistic, x) {
   const { low, high, log, reversed } = span(statistic);
   const t = !log ? (x - low) / (high - low) : x > 0 ? (Math.log(x) - Math.log(low)) / (Math.log(high) - Math.log(low)) : 0;
   return reversed ? 1 - t : t;
+}
+
+// Along an axis from the least that occurs to the most.
+function along(statistic, x) {
+  const { from, to } = span(statistic);
+  return statistic.scale === "diverging" ? (x - from) / (to - from) : place(statistic, x);
 }
 
 function colourOf(statistic) {

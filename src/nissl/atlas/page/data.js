@@ -57,8 +57,8 @@ function figure(x, digits = 3) {
 
 function percent(share) {
   if (Number.isNaN(share)) return "–";
-  const x = 100 * share;
-  return `${x >= 10 || x === 0 ? Math.round(x) : x >= 0.1 ? x.toFixed(1) : x.toPrecision(1)}%`;
+  const x = 100 * share, size = Math.abs(x);
+  return `${size >= 10 || size < 0.005 ? Math.round(x) || 0 : size >= 0.1 ? x.toFixed(1) : x.toPrecision(1)}%`;
 }
 
 function shown(statistic, x) {

@@ -21,8 +21,8 @@ function counts(group, statistic, bins) {
   for (const row of group.rows) {
     const x = statistic.values[row];
     if (!Number.isFinite(x) || (span(statistic).log && x <= 0)) continue;
-    const bin = Math.floor(place(statistic, x) * bins);
-    if (bin >= 0 && bin < bins) found[bin]++;
+    const t = along(statistic, x);
+    if (t >= 0 && t <= 1) found[Math.min(bins - 1, Math.floor(t * bins))]++;
   }
   return found;
 }
@@ -73,7 +73,7 @@ function drawRidge() {
 function rug(group, statistic, base, wide, colour) {
   const dots = [svg("line", { x1: LEFT, x2: wide - 6, y1: base - 6, y2: base - 6, stroke: css("--line") })];
   for (const row of group.rows) {
-    const t = place(statistic, statistic.values[row]);
+    const t = along(statistic, statistic.values[row]);
     if (!(t >= 0 && t <= 1)) continue;
     dots.push(svg("circle", { cx: LEFT + t * (wide - LEFT - 6), cy: base - 6, r: 3.6, fill: colour, "fill-opacity": 0.55 },
       svg("title", {}, `${address(row)}: ${shown(statistic, statistic.values[row])}`)));
@@ -87,11 +87,11 @@ function median(group, statistic) {
 }
 
 function axis(statistic, wide) {
-  const { low, high, log, reversed } = span(statistic);
+  const { from, to, log, reversed } = span(statistic);
   const y = groups.length * ROW;
-  const along = (t) => (log ? low * (high / low) ** t : low + (high - low) * t);
-  const at = (t) => along(reversed ? 1 - t : t);
-  return [0, 0.25, 0.5, 0.75, 1].map((t) => {
+  const value = (t) => (log ? from * (to / from) ** t : from + (to - from) * t);
+  const at = (t) => value(reversed ? 1 - t : t);
+  return (wide - LEFT > 260 ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.5, 1]).map((t) => {
     const x = LEFT + t * (wide - LEFT - 6);
     return svg("g", {}, svg("line", { x1: x, x2: x, y1: y, y2: y + 4, stroke: css("--soft") }),
       svg("text", { x, y: y + 17, "text-anchor": t === 0 ? "start" : t === 1 ? "end" : "middle" }, shown(statistic, at(t))));

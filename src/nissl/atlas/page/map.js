@@ -29,14 +29,14 @@ function drawScale(statistic) {
     byId("map-say").textContent = `${unitMap.plan.says} Point at one to read it, click to open it.`;
     return;
   }
-  const { low, high, median, log, reversed } = span(statistic);
+  const { from, to, median, log, reversed } = span(statistic);
   const zeros = log && !reversed && statistic.values.some((x) => x <= 0);
   const colour = ramp((statistic.scale === "diverging" ? DIVERGING : SEQUENTIAL)[theme()]);
-  const stops = Array.from({ length: 13 }, (_, i) => `rgb(${colour(i / 12).join(" ")})`);
+  const stops = Array.from({ length: 13 }, (_, i) => `rgb(${colour(statistic.scale === "diverging" ? place(statistic, from + (i / 12) * (to - from)) : i / 12).join(" ")})`);
   if (zeros) box.append(el("span", {}, el("i", { style: `background:${zeroColour()}` }), "zero"));
-  box.append(el("span", {}, shown(statistic, reversed ? high : low)),
+  box.append(el("span", {}, shown(statistic, reversed ? to : from)),
     el("span", { class: "ramp", style: `background:linear-gradient(90deg,${stops.join(",")})` }),
-    el("span", {}, shown(statistic, reversed ? low : high)),
+    el("span", {}, shown(statistic, reversed ? from : to)),
     el("span", {}, `median ${shown(statistic, median)}${log ? "; logarithmic" : ""}${units.n > 2000 ? "; outermost hundredths clipped" : ""}`));
   byId("map-say").textContent = `${unitMap.plan.says} Colour: ${statistic.meaning}.`;
 }

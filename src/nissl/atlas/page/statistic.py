@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Statistic", "as_base64", "float24", "statistics_of"]
+__all__ = ["Statistic", "as_base64", "float24", "measure_of", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,15 @@ KNOWN = (
         "linear",
         "share of variance explained by position in the window",
     ),
+    Statistic(
+        "token_share",
+        "token share",
+        "share",
+        "linear",
+        "share of its most extreme samples that are the token it prefers most",
+    ),
+    Statistic("first_position", "at first", "", "diverging", "mean at the first place of a window"),
+    Statistic("rate", "rate", "Hz", "linear", "mean rate of spikes"),
     Statistic("output_norm", "output norm", "", "linear", "norm of the output weights"),
     Statistic(
         "cos_in_out", "cos in–out", "", "diverging", "cosine of its input and output weights"
@@ -111,6 +121,29 @@ UNLISTED = (
     "token_id",
     "bigram_share",
 )
+
+
+def measure_of(about: Mapping[str, Any]) -> str:
+    """Return what activity is counted in, as far as the atlas says.
+
+    Parameters
+    ----------
+    about : mapping
+        What ``atlas.json`` holds.
+
+    Returns
+    -------
+    str
+        Of spikes, how long a sample is; else the unit the recording names, or nothing.
+
+    Examples
+    --------
+    >>> measure_of({"quantity": "spikes", "bin": 0.1}), measure_of({"units": "µV"})
+    ('spikes per 0.1 s', 'µV')
+    """
+    if about.get("quantity") != "spikes":
+        return str(about.get("units", ""))
+    return f"spikes per {about['bin']:g} s" if about.get("bin") else "spikes"
 
 
 def statistics_of(units: pd.DataFrame) -> list[Statistic]:
@@ -143,7 +176,7 @@ def statistics_of(units: pd.DataFrame) -> list[Statistic]:
     for name in map(str, units.columns):
         if name in known or name in UNLISTED or name.endswith("_p") or not is_drawn(name):
             continue
-        label = name.replace("_", " ")
+        label = name.replace("_eta2", " eta²").replace("_", " ")
         scale = "significance" if name.endswith("_q") else "linear"
         if float(np.nanmin(units[name])) < 0 < float(np.nanmax(units[name])):
             scale = "diverging"

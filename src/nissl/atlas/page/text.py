@@ -170,7 +170,8 @@ def _silent(about: Mapping[str, Any], rules: Mapping[str, Any]) -> str:
         if (needed > (about.get("n_samples") or needed))
         else ""
     )
-    active = f"Active is: {rules['active']}" if "active" in rules else ""
+    active = str(rules.get("active", ""))
+    active = active if active.startswith("a unit") or not active else f"Active is: {active}"
     return " ".join(_sentence(part) for part in (said, few, active) if part)
 
 
@@ -179,7 +180,7 @@ def _facts(flat: Mapping[str, Any], about: Mapping[str, Any]) -> list[list[str]]
     # Of images, sites differ in their places.
     if flat.get("n_samples") == flat.get("n_tokens") or "n_images" in flat:
         told = [k for k in told if k != "n_samples"]
-    names = {"text": "read from"} if "n_images" in flat else {}
+    names = {"seconds": "took"} | ({"text": "read from"} if "n_images" in flat else {})
     facts = [[names.get(k, _called(k)), _value(k, flat[k])] for k in told]
     tuned = about.get("tuned") or {}
     return [["tuned to", ", ".join(f"{_called(c)} {n:,}" for c, n in tuned.items())]] * bool(

@@ -14,8 +14,10 @@ function sparkline(card, wide = 132, tall = 34, labels = false) {
       fill: css(side), "fill-opacity": side === "--soft" ? 0.45 : 0.75 }));
   });
   picture.append(svg("line", { x1: 0, x2: wide, y1: tall, y2: tall, stroke: css("--line") }));
-  if (labels) picture.append(svg("text", { x: 0, y: tall + 13 }, figure(edges[0])),
-    svg("text", { x: wide, y: tall + 13, "text-anchor": "end" }, figure(edges.at(-1))));
+  // Bins of counts hold whole numbers.
+  const ends = data.measure.startsWith("spikes") ? [Math.ceil(edges[0]), Math.floor(edges.at(-1))] : [edges[0], edges.at(-1)];
+  if (labels) picture.append(svg("text", { x: 0, y: tall + 13 }, figure(ends[0])),
+    svg("text", { x: wide, y: tall + 13, "text-anchor": "end" }, figure(ends[1])));
   return picture;
 }
 
@@ -33,16 +35,16 @@ function pictures(list) {
 function contexts(list, aligned = false) {
   if (list.length && list[0].s !== undefined) return pictures(list);
   return el("ul", { class: "contexts" }, list.map((c) => el("li", {}, el("span", { class: "v" }, figure(c.v)),
-    c.t ? passage(c, aligned) : el("p", { class: "trace" }, el("span", {}, `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
+    c.t ? passage(c, aligned) : el("p", { class: "trace" }, el("span", {}, c.l || `sample ${c.i.toLocaleString("en")}`), c.a ? trace(c) : null))));
 }
 
-// Activity around a sample of a recording, in place of the text around a token.
+// Activity around a sample of a recording, from the unit's lowest to its highest.
 function trace(c, wide = 190, tall = 22) {
-  const low = Math.min(0, ...c.a), high = Math.max(1, ...c.a);
   const x = (i) => 2 + (i / Math.max(1, c.a.length - 1)) * (wide - 4);
-  const y = (a) => tall - 3 - ((a - low) / (high - low)) * (tall - 6);
+  const y = (a) => tall - 3 - ((a + 127) / 254) * (tall - 6);
+  const steps = c.a.map((a, i) => (a === null ? "" : `${i && c.a[i - 1] !== null ? "L" : "M"}${x(i).toFixed(1)},${y(a).toFixed(1)}`));
   return svg("svg", { viewBox: `0 0 ${wide} ${tall}`, role: "img", "aria-label": "Activity around this sample" },
-    svg("path", { d: `M${c.a.map((a, i) => `${x(i).toFixed(1)},${y(a).toFixed(1)}`).join("L")}`, fill: "none", stroke: css("--soft") }),
+    svg("path", { d: steps.join(""), fill: "none", stroke: css("--soft") }),
     svg("circle", { cx: x(c.at), cy: y(c.a[c.at]), r: 2.6, fill: css(c.v < 0 ? "--low" : "--accent") }));
 }
 
@@ -75,32 +77,58 @@ function writes(card) {
 }
 
 // Mean activity at each level over the band of its null: a line, or dots where levels have no order.
-function tuningPicture(curve, wide = 300, tall = 90) {
+function tuningPicture(curve, most, tall) {
+  // As wide as there is room, so that its text keeps its size on a phone.
+  const wide = Math.max(200, Math.min(most, innerWidth - 90) - (curve.kind === "circular" ? 128 : 0));
   const all = [...curve.y, ...curve.low, ...curve.high].filter((v) => v !== null);
-  const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9), n = curve.y.length;
-  const top = 14, left = 4, apart = curve.kind === "categorical";
+  const high = Math.max(...all, 1e-9), least = Math.min(0, ...all), low = least > -1e-6 * high ? 0 : least, n = curve.y.length;
+  const top = 18, left = 44, right = 6, apart = curve.kind === "categorical";
   // Bins of a quantity hold equally many samples, and are as wide as that needs.
   const from = curve.x ? curve.x[0] : 0, across = curve.x && n > 1 ? curve.x[n - 1] - from : 0;
   const along = (i) => (across > 0 ? (curve.x[i] - from) / across : n > 1 ? i / (n - 1) : 0.5);
-  const x = (i) => left + (apart ? (i + 0.5) / n : along(i)) * (wide - 2 * left);
+  const room = (wide - left - right) / n;
+  const x = (i) => left + (apart ? (i + 0.5) * room : along(i) * (wide - left - right));
   const y = (v) => tall - 2 - ((v - low) / (high - low)) * (tall - top - 2);
-  // Names that would lie over each other stand in two rows, and if need be some are left out.
-  const names = curve.names.map((name) => name.slice(0, 14)), longest = Math.max(...names.map((name) => name.length));
-  const crowded = apart && n * (8 + 6.4 * longest) > wide, every = Math.ceil((n * (8 + 6.4 * longest)) / wide / 2);
+  // Names that would lie over each other stand in two rows; if need be they are cut, or left out.
+  const longest = 6.4 * Math.max(...curve.names.map((name) => name.length)) + 8;
+  const crowded = apart && longest > room, every = Math.max(1, Math.ceil(40 / room / 2));
+  const letters = Math.floor((crowded ? 2 * every * room : room) / 6.4 - 1);
+  const name = (i) => (apart && curve.names[i].length > Math.max(letters, 6) ? `${curve.names[i].slice(0, Math.max(letters, 6) - 1)}…` : curve.names[i]);
   const picture = svg("svg", { viewBox: `0 0 ${wide} ${tall + (crowded ? 31 : 18)}`, role: "img", "aria-label": `Tuning to ${curve.name}: ${curve.says}` },
-    svg("line", { x1: left, x2: wide - left, y1: y(low), y2: y(low), stroke: css("--line") }),
-    svg("text", { x: left, y: 9 }, `${figure(high)}${curve.what ? ` ${curve.what}` : ""}`));
-  picture.append(...(apart ? dots(curve, x, y, (wide - 2 * left) / n) : line(curve, x, y)));
+    ...[low, 0, high].filter((v, i) => i !== 1 || low < 0).map((v) => svg("line", { x1: left, x2: wide - right, y1: y(v), y2: y(v), stroke: css("--line"), "stroke-dasharray": v === low || v === 0 ? null : "2 3" })),
+    // Zero is told where it is not at either end.
+    ...[low, 0, high].filter((v, i) => i !== 1 || (y(low) - y(0) > 12 && y(0) - y(high) > 12)).map((v) => svg("text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, figure(v))),
+    svg("text", { x: left, y: 9 }, curve.what || ""));
+  picture.append(...(apart ? dots(curve, x, y, room) : line(curve, x, y)));
   const marks = apart ? curve.names.map((_, i) => i).filter((i) => !crowded || i % every === 0) : spaced([0, n >> 2, n >> 1, n - 1 - (n >> 2), n - 1], x);
   picture.append(...[...new Set(marks)].map((i) => svg("text", { x: x(i), y: tall + 14 + (crowded && (i / every) % 2 ? 13 : 0),
-    "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, names[i])));
-  return picture;
+    "text-anchor": apart ? "middle" : i === 0 ? "start" : i === n - 1 ? "end" : "middle" }, svg("title", {}, curve.names[i]), name(i))));
+  return curve.kind === "circular" ? el("div", { class: "round" }, picture, polarPicture(curve)) : picture;
+}
+
+// The same around a circle, from zero to the right against the clock; activity is the distance from the centre.
+function polarPicture(curve, size = 110) {
+  const all = [...curve.y, ...curve.high].filter((v) => v !== null), low = Math.min(0, ...curve.y, ...curve.low), n = curve.y.length;
+  const reach = Math.max(...all, low + 1e-9) - low, middle = size / 2, most = middle - 16;
+  const at = (v, i) => {
+    const angle = (2 * Math.PI * (i + 0.5)) / n, r = ((v === null ? low : v) - low) / reach * most;
+    return `${(middle + r * Math.cos(angle)).toFixed(1)},${(middle - r * Math.sin(angle)).toFixed(1)}`;
+  };
+  const ring = (values) => `M${values.map(at).join("L")}Z`;
+  const unit = curve.names[0].endsWith("°") ? "°" : "";
+  return svg("svg", { class: "polar", viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": `Tuning to ${curve.name} around the circle` },
+    svg("circle", { cx: middle, cy: middle, r: most, fill: "none", stroke: css("--line") }),
+    svg("path", { d: `M${middle - most},${middle}H${middle + most}M${middle},${middle - most}V${middle + most}`, stroke: css("--line") }),
+    svg("path", { d: ring(curve.high) + ring(curve.low), "fill-rule": "evenodd", fill: css("--soft"), "fill-opacity": 0.18 }),
+    svg("path", { d: ring(curve.y), fill: css("--accent"), "fill-opacity": 0.12, stroke: css("--accent"), "stroke-width": 1.5 }),
+    unit && [["0°", size + 2, middle + 4, "end"], ["90°", middle, 11, "middle"]].map(([text, x, y, anchor]) => svg("text", { x, y, "text-anchor": anchor }, text)));
 }
 
 // Labels that would lie over the one before, or over the last, are left out.
 function spaced(marks, x) {
-  const last = marks.at(-1);
-  return marks.reduce((kept, i) => (i === last || ((!kept.length || x(i) - x(kept.at(-1)) > 44) && x(last) - x(i) > 44) ? [...kept, i] : kept), []);
+  // Those in the middle stand around their place, the outermost on one side of it.
+  const last = marks.at(-1), apart = (kept) => x(kept.at(-1)) + (kept.length > 1 ? 44 : 62);
+  return marks.reduce((kept, i) => (i === last || ((!kept.length || x(i) > apart(kept)) && x(last) - x(i) > 62) ? [...kept, i] : kept), []);
 }
 
 function line(curve, x, y) {
@@ -129,7 +157,9 @@ function smallCard(card) {
 }
 
 function pairs(row) {
-  const rows = data.statistics.filter((s) => !Number.isNaN(s.values[row])).map((s) =>
+  // What is said above a curve is not said again.
+  const said = new Set(((cardOf.get(row) || {}).tuning || []).flatMap((c) => ["eta2", "effect", "q", "preferred"].map((k) => `${c.name.replace(/ /g, "_")}_${k}`)));
+  const rows = data.statistics.filter((s) => !Number.isNaN(s.values[row]) && !said.has(s.name)).map((s) =>
     el("tr", { title: s.meaning }, el("th", {}, s.label), el("td", {}, shown(s, s.values[row]))));
   return el("table", { class: "pairs" }, el("tbody", {}, rows));
 }
@@ -151,7 +181,7 @@ function openUnit(row) {
   const card = cardOf.get(row);
   const sheet = byId("unit");
   unitMap.chosen = row;
-  const left = el("div", {}, card && card.histogram ? part("Histogram of activity, counts logarithmic", sparkline(card, 272, 80, true)) : null,
+  const left = el("div", {}, card && card.histogram ? part(`Histogram of ${data.measure.startsWith("spikes") ? data.measure : `activity${data.measure ? `, ${data.measure}` : ""}`}; counts logarithmic`, sparkline(card, 272, 80, true)) : null,
     part("Figures", pairs(row)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
   const right = el("div", {}, card ? detail(card) : el("p", { class: "none" }, "Reading what is beside this page …"));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
@@ -195,8 +225,8 @@ function detail(card) {
   const logits = (list) => el("div", { class: "chips" }, list.map(([t, v]) => el("span", { title: figure(v) }, chip(t))));
   return [
     (card.tuning || []).map((c) => part(`Tuning to ${c.name}: ${c.says}; grey is the null`, tuningPicture(c, 560, 120))),
-    card.high ? part("Where it is highest", contexts(card.high)) : null,
-    card.low ? part("Where it is lowest", contexts(card.low)) : null,
+    // The end at which it is what it is stands first.
+    ...(card.sign < 0 ? ["low", "high"] : ["high", "low"]).map((end) => card[end] && part(`Where it is ${end}est`, contexts(card[end]))),
     evidence("Tokens it responds to", card.tokens, ["token", "effect, sd", "q", "documents"]),
     evidence("Pairs it responds to", card.bigrams, ["pair", "effect, sd", "q", "documents"]),
     card.promoted ? part("Its output raises the logits of", logits(card.promoted)) : null,

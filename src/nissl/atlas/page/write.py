@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
-from nissl.atlas.page.statistic import as_base64, float24, statistics_of
+from nissl.atlas.page.statistic import Statistic, as_base64, float24, measure_of, statistics_of
 from nissl.atlas.page.text import ORDER, page_text
 from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError
@@ -108,7 +109,7 @@ def _payload(
     for name, circle in circular.items():
         if name in units and np.isclose(circle, 2 * np.pi):
             units[name] = np.degrees(units[name])
-    strings = Strings()
+    strings, measure = Strings(), measure_of(about)
     rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
     kinds = units["kind"].astype(str)
@@ -136,11 +137,12 @@ def _payload(
         "statistics": [
             {
                 **vars(s),
+                "unit": _unit(s, circular, measure),
                 "data": as_base64(float24(units[s.name])),
-                **({"unit": "°"} if np.isclose(circular.get(s.name, 0.0), 2 * np.pi) else {}),
             }
             for s in statistics_of(units)
         ],
+        "measure": measure,
         "categories": _categories(folder, units),
         "pictures": {"folder": PICTURES, "suffix": about.get("pictures")},
         "cards": made,
@@ -170,6 +172,12 @@ def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     if unknown:
         raise NisslError(f"units of unknown kinds: {', '.join(sorted(unknown))}", where=str(folder))
     return units.reset_index(drop=True), about
+
+
+def _unit(statistic: Statistic, circular: Mapping[str, float], measure: str) -> str:
+    if np.isclose(circular.get(statistic.name, 0.0), 2 * np.pi):
+        return "°"
+    return measure if statistic.name in ("mean", "sd", "max", "min") else statistic.unit
 
 
 def _circular(folder: Path) -> dict[str, float]:
