@@ -72,7 +72,10 @@ every architecture: the output matrix times `mlp.neurons`, and its bias, is `mlp
 post-norm; `resid_pre + attn.out = resid_mid`; `resid_mid + mlp.out = resid_post`; the
 `attn.heads` add up to `attn.out` but for its bias. Where the stream itself is normed after each
 addition (BERT, MPNet), the norm of the sum is what comes next. Where attention and MLP read the
-same stream (GPT-NeoX) there is no `resid_mid`.
+same stream (GPT-NeoX, Cohere, Phi) there is no `resid_mid`. Where a block multiplies what it adds
+(Granite) `attn.out`, `attn.heads`, `mlp.out` and the output weights have the factor, as the
+unembedding has that of the logits. Where projections are clipped (OLMo), `attn.q`, `attn.k` and
+`attn.v` are what they were before.
 
 This page is made from the library by `python docs/make_sites.py`.
 

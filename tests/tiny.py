@@ -7,11 +7,15 @@ random too, since a zero bias hides mistakes.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+ROTARY: dict[str, Any] = {
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+}
 LANGUAGE: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
@@ -22,6 +26,28 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "gpt_neox": {"use_parallel_residual": True},
     "gpt_neox_sequential": {"use_parallel_residual": False},
     "opt": {"ffn_dim": 24, "word_embed_proj_dim": 16},
+    "gemma": {"num_key_value_heads": 1, "head_dim": 4},
+    "olmo": {"num_key_value_heads": 2},
+    "olmo2": {"num_key_value_heads": 2},
+    "granite": {
+        "num_key_value_heads": 2,
+        "residual_multiplier": 0.22,
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.3,
+        "logits_scaling": 6.0,
+    },
+    "stablelm": {
+        "num_key_value_heads": 2,
+        "use_parallel_residual": True,
+        "qk_layernorm": True,
+        **ROTARY,
+    },
+    "stablelm_sequential": {"num_key_value_heads": 2, "use_parallel_residual": False, **ROTARY},
+    "cohere": {"num_key_value_heads": 2, "logit_scale": 0.3},
+    "cohere2": {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 4},
+    "phi": {"num_key_value_heads": 2, "qk_layernorm": True},
+    "phi3": {"num_key_value_heads": 2, "head_dim": 2, "sliding_window": 4},
+    "starcoder2": {"num_key_value_heads": 2, "use_bias": True},
     "bert": {},
     "mpnet": {"pad_token_id": 1, "bos_token_id": 0},  # its positions are counted around a 1
 }
@@ -57,6 +83,13 @@ def in_doubles(model: nn.Module) -> nn.Module:
                 return (weight + plus) * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
 
             module.forward = forward
+        elif type(module).__name__ in ("CohereLayerNorm", "Cohere2LayerNorm", "OlmoLayerNorm"):
+            module.forward = partial(
+                nn.functional.layer_norm,
+                normalized_shape=(D_MODEL,),
+                weight=getattr(module, "weight", None),
+                eps=getattr(module, "variance_epsilon", 1e-5),
+            )
     return model
 
 

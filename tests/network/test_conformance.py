@@ -19,17 +19,12 @@ MIXED = {"num_experts": 3, "num_experts_per_tok": 2}
 SLIM = {"n_layer": 2, "n_head": 4}
 # Families without names of ours, by module path: attention of every kind, mixtures, no attention.
 OTHERS = {
-    "phi3": GROUPED,
     "qwen3_moe": {**WIDE, **MIXED, "moe_intermediate_size": 12},
-    "olmo2": GROUPED,
     "olmoe": {**GROUPED, **MIXED},
     "falcon": {"alibi": False},
     "bloom": SLIM,
     "gptj": {**SLIM, "n_embd": 16, "rotary_dim": 4, "n_positions": 64},
-    "granite": GROUPED,
-    "cohere": GROUPED,
     "gemma2": {**WIDE, "sliding_window": 4},
-    "stablelm": GROUPED,
     "gpt_oss": {**WIDE, "num_local_experts": 3, "num_experts_per_tok": 2, "sliding_window": 4},
     "mpt": {"d_model": 16, "n_heads": 4, "n_layers": 2, "max_seq_len": 64},
     "xglm": {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 4},
@@ -46,6 +41,21 @@ def other(kind):
 
 def results(table):
     return dict(zip(table["check"], table["result"], strict=True))
+
+
+ODD = [
+    ("olmo", {"clip_qkv": 0.5}),
+    ("cohere", {"use_qk_norm": True, "tie_word_embeddings": False}),
+    ("phi", {"tie_word_embeddings": True, "num_key_value_heads": 1}),
+    ("granite", {"attention_bias": True, "mlp_bias": True}),
+    ("phi3", {"num_key_value_heads": 1, "partial_rotary_factor": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), ODD)
+def test_it_holds_with_odd_settings(name, options):
+    table = conformance(nissl.load(tiny(name, **options)), progress=False)
+    assert set(table["result"]) <= FINE, table.to_string()
 
 
 @pytest.mark.parametrize("name", [*TRANSFORMERS, *MODULES])

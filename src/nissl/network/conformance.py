@@ -22,7 +22,6 @@ from nissl.network.run.inputs import read_inputs
 from nissl.network.run.unembed import unembed
 from nissl.network.run.windows import single_windows
 from nissl.network.sites.batch import CACHES, encoder_path
-from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.modes import evaluated
 from nissl.network.sites.site import sides_of
 from nissl.progress import progress_bar
@@ -339,13 +338,11 @@ def _identities(subject: Subject, worst: Worst) -> None:
             # What the heads leave over is a bias, the same at every position.
             worst.see(rest + x["attn.out"] - rest[:1, :1], x["attn.out"], f"{at}attn.heads")
         if "attn.pattern" in x and "attn.v" in x:
-            _pattern(x, worst, f"{at}attn.pattern")
-        if net.architecture.matrices is not None and net.architecture.norms[1] is None:
-            write = net.architecture.matrices.write
-            module = net.block(layer).get_submodule(write)
-            width = x["mlp.neurons"].shape[-1]
-            matrix = matrix_of(module, width, x["mlp.neurons"], where=f"{at}{write}")
-            made = x["mlp.neurons"] @ matrix.to(x["mlp.neurons"])
+            clip = getattr(net.model.config, "clip_qkv", None)
+            value = x["attn.v"] if clip is None else x["attn.v"].clamp(-clip, clip)
+            _pattern({**x, "attn.v": value}, worst, f"{at}attn.pattern")
+        if "mlp.neurons" in x and net.architecture.norms[1] is None:
+            made = x["mlp.neurons"] @ net.output_weights(f"{at}mlp.neurons").to(x["mlp.neurons"])
             rest = x["mlp.out"] - made
             worst.see(rest + x["mlp.out"] - rest[:1, :1], x["mlp.out"], f"{at}mlp.out")
 
@@ -488,7 +485,8 @@ def _by_hand(net: BaseNetwork, site: Site, call: Call) -> Tensor:
         item = getattr(point, "item", None)
         found = output if item is None else output[item]
         # A copy: what follows may change it in place.
-        seen.append((found[0] if isinstance(found, (tuple, list)) else found).clone())
+        found = found[0] if isinstance(found, (tuple, list)) else found
+        seen.append(found * getattr(point, "scale", 1.0))
 
     def of_input(module: nn.Module, args: Any, kwargs: Any) -> None:
         seen.append(next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)).clone())

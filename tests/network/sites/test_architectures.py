@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nissl
-from nissl.network import Network
+from nissl.network import Network, add
 from tiny import CAUSAL, LANGUAGE, TRANSFORMERS, inputs, tiny
 
 TOLERANCE = 1e-10  # of a site's root mean square, in float64
@@ -17,6 +17,16 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 def run(name: str) -> tuple[Network, dict[str, torch.Tensor]]:
     net = nissl.load(tiny(name))
     return net, net.run(inputs(name), sites=[*net.named_sites])
+
+
+def mlp_by_hand(net: Network, block: torch.nn.Module, mid: torch.Tensor) -> torch.Tensor:
+    """What the MLP of a block adds to a stream, through the norms around it."""
+    norms = [n for n in net.architecture.matrices.norm if getattr(block, n, None) is not None]
+    out = block.mlp(getattr(block, norms[0])(mid) if norms else mid)
+    out = out[0] if isinstance(out, tuple) else out
+    if net.architecture.norms[1]:
+        out = getattr(block, net.architecture.norms[1])(out)
+    return out * getattr(net.model.config, "residual_multiplier", 1.0)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
@@ -56,7 +66,8 @@ def test_heads_add_up_to_the_attention_output(name):
         out = found[f"blocks.{layer}.attn.out"]
         rest = (out - heads).flatten(0, -2)
         # What heads leave over is the output projection's bias, the same at every position.
-        tolerance = 1e-6 if name == "gemma3_text" else TOLERANCE  # its norms round to floats
+        rounds = net.architecture.norms[0] is not None  # its norms round to floats
+        tolerance = 1e-6 if rounds else TOLERANCE
         assert rest.std(0).max() <= tolerance * out.std()
         if name in ("llama", "qwen2", "mistral", "mixtral"):
             assert close(heads, out)
@@ -113,7 +124,9 @@ def test_rotated_queries_and_keys_give_the_patterns_that_give_z(name):
     net, found = run(name)
     for layer in range(net.n_layers):
         at = f"blocks.{layer}.attn."
-        value = found[at + "v"].unflatten(-1, (found[at + "v"].shape[-1] // 4, 4)).transpose(1, 2)
+        clip = getattr(net.model.config, "clip_qkv", None) or torch.inf
+        d = found[at + "z"].shape[-1] // 4
+        value = found[at + "v"].clamp(-clip, clip).unflatten(-1, (-1, d)).transpose(1, 2)
         pattern = found[at + "pattern"].transpose(1, 2)
         value = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
         assert close((pattern @ value).transpose(1, 2).flatten(-2), found[at + "z"])
@@ -163,3 +176,31 @@ def test_transformer_lens_names_are_ours(name):
     found = [site.name for site in net.find(asked)]
     assert found[:2] == ["blocks.0.resid_pre", "blocks.1.attn.z"]
     assert found[2:] == [f"blocks.{i}.mlp.out" for i in range(3)]
+
+
+@pytest.mark.parametrize("name", [n for n in CAUSAL if n not in ("opt", "mixtral")])
+@pytest.mark.parametrize("site", ["attn.out", "resid_mid", "mlp.out", "resid_post"])
+def test_what_is_added_at_a_site_goes_where_plain_code_says(name, site):
+    """Block 1 by hand: its norm and MLP are called on the changed stream, which goes on."""
+    net, found = run(name)
+    at, block = "blocks.1.", net.block(1)
+    if at + site not in net.named_sites:
+        pytest.skip("attention and MLP read one stream")
+    shift = torch.linspace(-1, 1, 16, dtype=torch.float64)
+    mid = found[at + "resid_pre"] + found[at + "attn.out"]
+    if site in ("attn.out", "resid_mid"):
+        mid = mid + shift
+    post = mid + found[at + "mlp.out"]
+    if site in ("attn.out", "resid_mid") and at + "resid_mid" in net.named_sites:
+        post = mid + mlp_by_hand(net, block, mid)
+    elif site in ("mlp.out", "resid_post"):
+        post = post + shift
+
+    def replace(module, args, output):
+        return (post, *output[1:]) if isinstance(output, tuple) else post
+
+    handle = block.register_forward_hook(replace)
+    expected = net.model(inputs(name)).logits
+    handle.remove()
+    with net.edit(add(sites=at + site, by=shift)):
+        assert (net.model(inputs(name)).logits - expected).abs().max() < 1e-5 * expected.std()

@@ -54,7 +54,7 @@ def unembed(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     model: Any = net.model
     bias = getattr(model.get_output_embeddings(), "bias", None)
     bias = bias() if callable(bias) and not isinstance(bias, Tensor) else bias  # packed int8
-    bias = None if bias is None else bias.detach().to(dtype)
+    bias = None if bias is None else bias.detach().to(dtype) * net.logit_scale
     norm: Any = torch.nn.Identity()
     if "final_norm" in net.named_sites:
         norm = net.model.get_submodule(net.named_sites["final_norm"].hook_point.path)
@@ -84,7 +84,8 @@ def _refuse_unknown_path(net: BaseNetwork) -> None:
             f"the final norm of {net.name} ({type(net.model).__name__}) is not known",
             do="give nissl.load an architecture=, which names it",
         )
-    for name in ("logit_scale", "logits_scaling", "lm_head_multiplier"):
+    known = (net.architecture.logit_scale or "").removeprefix("/")
+    for name in {"logit_scale", "logits_scaling", "lm_head_multiplier"} - {known}:
         scale = getattr(config, name, None)
         if scale not in (None, 1):
             raise NisslError(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nissl.errors import NisslError
 from nissl.fingerprint import fingerprint
-from nissl.network.sites.architectures.architecture import Architecture
+from nissl.network.sites.architectures.architecture import Architecture, factor
 from nissl.network.sites.architectures.known import architecture_of
 from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.padding_token import padding_token_of
@@ -276,7 +276,7 @@ class BaseNetwork:
 
     @property
     def unembedding(self) -> Tensor:
-        """Weights from the final norm to the logits, shape (vocabulary, d_model)."""
+        """Weights from the final norm to the logits, shape (vocabulary, d_model), scale in them."""
         head = getattr(self.model, "get_output_embeddings", lambda: None)()
         config: Any = getattr(self.model, "config", None)
         if head is None or not hasattr(config, "hidden_size"):
@@ -291,7 +291,16 @@ class BaseNetwork:
         matrix = matrix_of(head, width, like, where="the unembedding")
         for module in down:
             matrix = matrix_of(module, last, like, where="project_out") @ matrix
-        return matrix.T.detach()
+        matrix = matrix.T.detach()
+        return matrix if self.logit_scale == 1 else matrix * self.logit_scale
+
+    @property
+    def logit_scale(self) -> float:
+        """What the logits are multiplied by, bias included, after the unembedding (Cohere)."""
+        return self._factor("logit_scale")
+
+    def _factor(self, name: str) -> float:
+        return factor(getattr(self.model, "config", None), getattr(self.architecture, name, None))
 
     def output_weights(self, site: str) -> Tensor:
         """Return what each unit of an MLP writes into the residual stream.
@@ -304,14 +313,16 @@ class BaseNetwork:
         Returns
         -------
         Tensor, shape (n_units, d_model)
-            Before any norm on the way.
+            Before any norm on the way; a factor of all that is added to the stream is in them.
 
         Raises
         ------
         NisslError
             The site has no such weights.
         """
-        return self._matrix(site, "write").detach()
+        matrix = self._matrix(site, "write").detach()
+        scale = self._factor("residual_scale")
+        return matrix if scale == 1 else matrix * scale
 
     def input_weights(self, site: str) -> Tensor:
         """Return what each neuron of an MLP reads from the residual stream (``up``).
@@ -400,7 +411,10 @@ class BaseNetwork:
         config: Any = self.model.config
         width = found.width if which == "write" else config.hidden_size
         like = torch.empty(0, dtype=self.dtype, device=self.device)
-        return matrix_of(module, int(width or 0), like, where=f"blocks.{found.layer}.{path}")
+        matrix = matrix_of(module, int(width or 0), like, where=f"blocks.{found.layer}.{path}")
+        if which == "write" or matrices.gate != matrices.read:
+            return matrix
+        return matrix.chunk(2, dim=1)[which == "read"]
 
     # What it is given
 

@@ -80,12 +80,16 @@ class Output:
         (batch, position, unit).
     axis : int, optional
         The axis of units; by default that of the module's kind, or seen as the model runs.
+    scale : float
+        What the block multiplies the output by before it is added to the residual stream (Granite);
+        the site is what is added.
     """
 
     path: str
     item: int | str | None = None
     flat: bool = False
     axis: int | None = None
+    scale: float = 1.0
 
     def layout(self, model: nn.Module) -> Layout:
         """Return how the tensor lies."""
@@ -100,10 +104,13 @@ class Output:
 
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             tensor = pick(output, self.item, where=self.path)
-            view = layout.there(tensor, module, batch() if layout.asks else None)
+            own = layout.there(tensor, module, batch() if layout.asks else None)
+            view = own if self.scale == 1 else own * self.scale
             new = visit(view)
             if new is view:
                 return None
+            if self.scale != 1:
+                new = unscaled(new, view, own, self.scale)
             return put(output, self.item, layout.back(new, tensor, module))
 
         return [module_at(model, self.path).register_forward_hook(hook)]
@@ -156,16 +163,19 @@ class FusedPart:
     path : str
         Path of the fused projection.
     index, of : int
-        Which part, of how many equal ones.
+        Which part, of how many.
     n_heads : int, optional
         Where parts are interleaved by head, (head, part, unit), the number of heads; where they
         follow one another, None.
+    sizes : tuple of int, optional
+        How many units each part has (of a head where they are interleaved); by default as many.
     """
 
     path: str
     index: int
     of: int = 3
     n_heads: int | None = None
+    sizes: tuple[int, ...] | None = None
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
@@ -173,15 +183,14 @@ class FusedPart:
         """Hook the fused projection's output."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            groups = self.n_heads or 1
-            parts = output.unflatten(-1, (groups, self.of, -1)).unbind(-2)
+            heads = output.unflatten(-1, (self.n_heads or 1, -1))
+            parts = list(heads.split(self.sizes or heads.shape[-1] // self.of, -1))
             view = parts[self.index].flatten(-2)
             new = visit(view)
             if new is view:
                 return None
-            whole = list(parts)
-            whole[self.index] = new.unflatten(-1, (groups, -1))
-            return torch.stack(whole, -2).flatten(-3)
+            parts[self.index] = new.unflatten(-1, (self.n_heads or 1, -1))
+            return torch.cat(parts, -1).flatten(-2)
 
         return [module_at(model, self.path).register_forward_hook(hook)]
 
@@ -253,12 +262,15 @@ class Heads:
         is scaled as the sum is.
     transposed : bool
         The projection keeps its weight as (in, out).
+    scale : float
+        As in `Output`.
     """
 
     path: str
     n_heads: int
     post_norm: str | None = None
     transposed: bool = False
+    scale: float = 1.0
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
@@ -282,6 +294,7 @@ class Heads:
 
         def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
             heads, rest = self._heads(projection, *given.pop())
+            heads = heads if self.scale == 1 else heads * self.scale
             if self.post_norm is not None:
                 gain = frozen_gain(module, args[0])
                 heads = heads * gain.unsqueeze(-2)
@@ -294,10 +307,11 @@ class Heads:
                 return None
             if output is total:
                 # Summed again from the heads, so that heads set to zero add exactly zero.
-                summed: Tensor = new.unflatten(-1, (self.n_heads, -1)).sum(-2)
+                summed: Tensor = new.unflatten(-1, (self.n_heads, -1)).sum(-2) / self.scale
                 summed = summed if rest is None else summed + rest
             else:  # an edit of the sum came before: keep what it did
-                summed = output + (new - view).unflatten(-1, (self.n_heads, -1)).sum(-2)
+                change = (new - view).unflatten(-1, (self.n_heads, -1)).sum(-2)
+                summed = output + change / self.scale
             last.__dict__[HEADS] = (new, summed)
             return summed
 
@@ -457,6 +471,13 @@ def _first(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], 
         if isinstance(value, Tensor):
             return name
     raise NisslError("the module was given no tensor", where=f"{where}:in")
+
+
+def unscaled(new: Tensor, view: Tensor, own: Tensor, scale: float) -> Tensor:
+    """Divide what came of ``view = own * scale``; what was left as it was keeps its bits."""
+    divided = new / scale
+    rounding = torch.where(new == view, own - divided, 0.0).nan_to_num().detach()
+    return divided + rounding
 
 
 def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:

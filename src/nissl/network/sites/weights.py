@@ -82,8 +82,9 @@ def folded_weights(net: BaseNetwork, site: str, *, after: bool = True) -> Folded
     if architecture is None or architecture.matrices is None or layer is None:
         raise NisslError(f"no weights are known for the units of '{site}'")
     block = net.block(layer)
-    if architecture.matrices.norm:
-        before = block.get_submodule(architecture.matrices.norm)
+    modules = dict(block.named_modules())
+    before = next((modules[name] for name in architecture.matrices.norm if name in modules), None)
+    if before is not None:
         read = _folded(net, before, read)
         gate = None if gate is None else _folded(net, before, gate.float())
     if after and architecture.norms[1]:
@@ -184,9 +185,19 @@ def asked(weights: Callable[[str], Tensor | None], site: str) -> Tensor | None:
 def _folded(net: BaseNetwork, norm: nn.Module, weights: Tensor) -> Tensor:
     """Put a norm's scale into weights that read what it gives, shape (n, d_model)."""
     folded = weights * _scale(net, norm, weights)
-    if isinstance(norm, torch.nn.LayerNorm):
+    if _takes_mean_off(net, norm, weights):
         folded = folded - folded.mean(dim=1, keepdim=True)
     return folded
+
+
+def _takes_mean_off(net: BaseNetwork, norm: nn.Module, weights: Tensor) -> bool:
+    """Tell whether a norm gives the same of what differs by a constant, whatever its class."""
+    if isinstance(norm, torch.nn.LayerNorm):
+        return True
+    row = torch.linspace(-1, 1, weights.shape[1], dtype=net.dtype, device=weights.device)[None]
+    with torch.no_grad():
+        moved, turned = (norm(row) - norm(other) for other in (row + 1, -row))
+        return bool(moved.abs().max() < 0.05 * turned.abs().max())
 
 
 def _scale(net: BaseNetwork, norm: nn.Module, weights: Tensor) -> Tensor:

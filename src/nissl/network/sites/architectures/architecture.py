@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
 
-__all__ = ["Architecture", "Matrices"]
+__all__ = ["Architecture", "Matrices", "factor"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Architecture:
         Attention and MLP read the same stream, so there is no ``resid_mid`` (GPT-NeoX).
     positions : bool
         The model takes ``position_ids``, so that padding on the left can be told to it.
+    residual_scale, logit_scale : str, optional
+        What the configuration calls a factor of all that a block adds to the stream, and one of
+        the logits ("/name" divides).
     """
 
     name: str
@@ -53,6 +56,36 @@ class Architecture:
     post_norm: bool = False
     parallel: bool = False
     positions: bool = True
+    residual_scale: str | None = None
+    logit_scale: str | None = None
+
+
+def factor(config: Any, name: str | None) -> float:
+    """Return a factor that a configuration gives.
+
+    Parameters
+    ----------
+    config : Any
+        The configuration of a model.
+    name : str or None
+        What it is called there, "/name" where it divides; None is 1.
+
+    Returns
+    -------
+    float
+        The factor.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> factor(SimpleNamespace(logits_scaling=8.0), "/logits_scaling")
+    0.125
+    """
+    if name is None:
+        return 1.0
+    value = getattr(config, name.removeprefix("/"), None)
+    value = 1.0 if value is None else float(value)
+    return 1.0 / value if name.startswith("/") else value
 
 
 @dataclass(frozen=True)
@@ -62,19 +95,20 @@ class Matrices:
     Parameters
     ----------
     read : str
-        What neurons read from the residual stream (``up`` in a gated MLP).
+        What neurons read from the residual stream (``up`` in a gated MLP); where it is the gate's
+        too, its second half.
     write : str
         What neurons write into it.
     gate : str, optional
         The gate's, in a gated MLP.
     activation : str
         The module of the nonlinearity.
-    norm : str, optional
-        The norm through which neurons see the stream, where there is one.
+    norm : tuple of str
+        The norm through which neurons see the stream: the first of these that a block has.
     """
 
     read: str
     write: str
     gate: str | None = None
     activation: str | None = None
-    norm: str | None = None
+    norm: tuple[str, ...] = ()

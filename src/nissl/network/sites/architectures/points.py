@@ -14,7 +14,7 @@ from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
 
-__all__ = ["fused", "gated", "plain", "scores", "separate", "stream"]
+__all__ = ["fused", "gated", "grouped_sizes", "plain", "scores", "separate", "stream"]
 
 
 def stream(p: str) -> dict[str, HookPoint]:
@@ -45,12 +45,23 @@ def fused(
     *,
     interleaved: bool = False,
     transposed: bool = False,
+    sizes: tuple[int, ...] | None = None,
 ) -> dict[str, HookPoint]:
     """Return the stream and an attention that projects queries, keys and values at once."""
     a = f"{p}.{attention}"
     heads = config.num_attention_heads if interleaved else None
-    parts = {f"attn.{n}": FusedPart(f"{a}.{qkv}", i, n_heads=heads) for i, n in enumerate("qkv")}
+    parts = {
+        f"attn.{name}": FusedPart(f"{a}.{qkv}", i, n_heads=heads, sizes=sizes)
+        for i, name in enumerate("qkv")
+    }
     return {**stream(p), **parts, **scores(a, out, config, transposed=transposed)}
+
+
+def grouped_sizes(config: Any) -> tuple[int, int, int]:
+    """Return how many units queries, keys and values have where heads share keys."""
+    n, kv = config.num_attention_heads, config.num_key_value_heads
+    d = getattr(config, "head_dim", None) or config.hidden_size // n
+    return n * d, kv * d, kv * d
 
 
 def scores(a: str, out: str, config: Any, *, transposed: bool = False) -> dict[str, HookPoint]:

@@ -33,7 +33,7 @@ VISION = (
         final_norm="layernorm",
         block=_vit,
         matrices=Matrices(
-            "mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm="layernorm_after"
+            "mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("layernorm_after",)
         ),
         positions=False,
     ),
