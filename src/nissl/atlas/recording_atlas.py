@@ -89,6 +89,7 @@ def recording_atlas(
     """
     from nissl.atlas.finished_batches import identity_of
     from nissl.atlas.neighbours import neighbours_of
+    from nissl.atlas.rate_map import rate_map
     from nissl.atlas.recording_tables import (
         ENOUGH,
         Q,
@@ -140,7 +141,12 @@ def recording_atlas(
         "seconds": round(time.perf_counter() - began, 1),
     }
     tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
-    _write(Path(out), tables, histograms(rec, moments), about)
+    counts, edges = histograms(rec, moments)
+    arrays, drawn = {"histogram": counts, "edges": edges}, rate_map(rec)
+    if drawn is not None:
+        arrays |= {"rate_map": drawn.values, "rate_map_x": drawn.x, "rate_map_y": drawn.y}
+        about["rate_map"] = list(drawn.names)
+    _write(Path(out), tables, arrays, about)
     finished.remove()
     return about
 
@@ -166,7 +172,7 @@ def _finished(out: Path, identity: str) -> FinishedBatches:
 def _write(
     out: Path,
     tables: dict[str, Any],
-    histogram: tuple[NDArray[np.int64], NDArray[Any]],
+    arrays: dict[str, NDArray[Any]],
     about: dict[str, Any],
 ) -> None:
     """Write beside what is there, and put it in place when it is whole."""
@@ -182,9 +188,9 @@ def _write(
         partial.mkdir(parents=True)
         for name, table in tables.items():
             table.to_parquet(partial / f"{name}.parquet", index=False)
-        arrays = zarr.open_group(partial / "arrays.zarr", mode="w")
-        for name, array in zip(("histogram", "edges"), histogram, strict=True):
-            arrays.create_array(name, data=array)
+        group = zarr.open_group(partial / "arrays.zarr", mode="w")
+        for name, array in arrays.items():
+            group.create_array(name, data=array)
         (partial / "atlas.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
         put_in_place(partial, out)
 

@@ -11,7 +11,8 @@ An atlas is a folder:
                         the images
 ``images``              small pictures of images that are shown (networks that read images)
 ``arrays.zarr``         ``histogram`` (unit, bin) and its ``edges`` (bin + 1); for text the
-                        ``token``, ``document`` and ``position`` of every sample
+                        ``token``, ``document`` and ``position`` of every sample; of recordings
+                        with places ``rate_map`` (unit, row, column), and its edges
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
 ``atlas.json``          where it came from: settings, versions, counts, seconds
 ``index.html``          the page, made from all of these

@@ -104,7 +104,7 @@ def cards(
     tokens = _evidence(folder / "tokens.parquet", rows, "token")
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder, units, wanted)
-    histograms = histograms_of(folder, list(rows))
+    histograms, maps = histograms_of(folder, list(rows)), _rate_maps(folder, rows)
     place = {unit: row for row, unit in enumerate(units["unit"])}
     made = []
     for i, (row, unit) in enumerate(
@@ -119,6 +119,7 @@ def cards(
             "tokens": tokens.get(row),
             "bigrams": bigrams.get(row),
             "tuning": tunings.get(row),
+            "map": maps.get(row),
             **_turned(_logits(unit, "promoted"), _logits(unit, "suppressed"), sign),
             "neighbours": _neighbours(unit, place),
         }
@@ -223,6 +224,7 @@ def _sample(
     told = [
         f"{name.replace('_', ' ')} {_cell(example[name])}{' s' * (name in SECONDS)}"
         for name in labels
+        if example[name] == example[name] and example[name] != ""  # what is missing is not said
     ]
     made: dict[str, Any] = {"l": ", ".join(told[:SAID])} if told else {}
     activity = np.asarray(example["activity"], dtype=float)
@@ -304,11 +306,8 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
     if not path.exists():
         return {}
     table = pd.read_parquet(path)
-    about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-    spikes, width = about.get("quantity") == "spikes", float(about.get("bin") or 0)
-    # Counts of spikes become rates; other activity is told as it departs from its mean.
-    scale, what = (1 / width, "Hz") if spikes and width > 0 else (1.0, "spikes per sample")
-    what = what if spikes else "departure from its mean"
+    scale, what = _rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
+    what = what or "departure from its mean"
     place = {unit: row for row, unit in enumerate(units["unit"])}
     found: dict[int, list[dict[str, Any]]] = {}
     table = table.sort_values(["q", "effect"], ascending=[True, False])
@@ -333,6 +332,42 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
         if curve["kind"] != "categorical":
             curve["x"] = _numbers(line["levels"])
         found.setdefault(row, []).append(curve)
+    return found
+
+
+def _rates(about: Mapping[str, Any]) -> tuple[float, str]:
+    """Return by what counts of spikes become rates, and their unit; 1 and "" of other activity."""
+    if about.get("quantity") != "spikes":
+        return 1.0, ""
+    width = float(about.get("bin") or 0)
+    return (1 / width, "Hz") if width > 0 else (1.0, "spikes per sample")
+
+
+def _rate_maps(folder: Path, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return mean activity over a plane, in 255ths of the way from its lowest to its highest."""
+    arrays = _open(folder)
+    if arrays is None or "rate_map" not in arrays:
+        return {}
+    about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
+    scale, what = _rates(about)
+    values = scale * np.asarray(arrays["rate_map"])[list(rows)]
+    found = {}
+    for row, drawn in zip(rows, values, strict=True):
+        if not np.isfinite(drawn).any():
+            continue
+        # A rate is seen against no spikes at all.
+        low, high = 0.0 if what else float(np.nanmin(drawn)), float(np.nanmax(drawn))
+        part = np.nan_to_num((drawn - low) / (high - low if high > low else 1.0) * 255, nan=-1)
+        found[int(row)] = {
+            "names": [name.replace("_", " ") for name in about["rate_map"]],
+            "ends": [
+                _numbers([edges[0], edges[-1]])
+                for edges in (np.asarray(arrays[f"rate_map_{axis}"]) for axis in "xy")
+            ],
+            "cells": np.rint(part).astype(int).tolist(),
+            "range": _numbers([low, high]),
+            "what": what,
+        }
     return found
 
 
