@@ -1,11 +1,13 @@
 """The atlas of a real language model: stories15m over a little real text."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from nissl import record
-from nissl.atlas import Atlas, make_atlas
+from nissl.atlas import Atlas, make_atlas, open_atlas
 from nissl.network import load
 
 pytestmark = pytest.mark.real
@@ -68,3 +70,18 @@ def test_neighbours_are_correlated_over_the_whole_text(
         whole = np.corrcoef(x.T.astype(float))[0, 1:]
         # The sample of 2,048 moments is part of the 11,000 of the text.
         assert np.abs(whole - r).max() < 0.15
+
+
+def test_units_of_classes_prefer_images_of_them(tmp_path: Path) -> None:
+    """ImageNet's outputs over small photographs: the class tells which label it should prefer."""
+    from nissl.cli import main
+
+    arguments = ["efficientnet-lite0", "-i", "cifar10", "--n-images", "120", "--sites", "fc"]
+    with pytest.raises(SystemExit, match="0"):
+        main(["atlas", *arguments, "--out", str(tmp_path), "--quiet"])
+    units = open_atlas(tmp_path).units.set_index("index")
+    classes = {404: "airplane", 817: "automobile", 32: "frog", 867: "truck", 628: "ship"}
+    for number, label in classes.items():
+        assert units.loc[number, "label_preferred"] == label
+        assert units.loc[number, "label_q"] <= 0.05
+    assert len(list((tmp_path / "images").iterdir())) > 50

@@ -141,15 +141,46 @@ def test_what_is_all_alike_is_no_extreme():
     assert (result["bottom_places"] == -1).all()
 
 
-@pytest.mark.parametrize(("n", "placed"), [(17, True), (16, True), (7, False)])
-def test_tokens_of_a_vision_transformer_are_patches(n, placed):
-    where = ImagePeaks(1, shape=(n,), n_items=0, k=1).where(np.arange(n, 2 * n))
+@pytest.mark.parametrize(
+    ("n", "picture", "rows", "columns"),
+    [
+        (16, (8, 8), 4, 4),
+        (17, (8, 8), 4, 4),  # after a token that is no patch
+        (144, (8, 18), 8, 18),  # not 12 x 12
+        (145, (36, 16), 18, 8),
+        (7, (8, 8), 0, 0),
+        (144, (8, 9), 0, 0),
+        (16, None, 0, 16),  # sound of sixteen steps has no rows
+    ],
+)
+def test_tokens_of_a_vision_transformer_are_patches(n, picture, rows, columns):
+    found = ImagePeaks(1, shape=(n,), picture=picture, n_items=0, k=1)
+    where = ImagePeaks.from_state(found.state()).where(np.arange(n, 2 * n))
     assert set(where["stimulus"]) == {1}
-    cells = [(r, c) for r in range(4) for c in range(4)]
-    expected = [(-1, -1)] * (n - 16) + cells if placed else [(-1, -1)] * n
+    cells = [(r, c) for r in range(rows) for c in range(columns)]
+    cells = cells or [(-1, c if picture is None else -1) for c in range(n)]
+    expected = [(-1, -1)] * (n - len(cells)) + cells
     assert list(zip(where["map_row"], where["map_column"], strict=True)) == expected
-    if placed:
-        np.testing.assert_allclose(where["left"][-16:], [c / 4 for _, c in cells])
+    left = np.array([c / columns if r >= 0 else np.nan for r, c in expected])
+    np.testing.assert_allclose(where["left"], left, rtol=1e-6)
+
+
+def test_items_that_are_no_pictures_have_an_atlas_without_them(tmp_path):
+    model = nn.Sequential(nn.Conv1d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten())
+    x = torch.randn(20, 2, 16, generator=torch.Generator().manual_seed(0))
+    labels = {"sound": ["a", "b"] * 10, "session": np.arange(20) // 4}
+    made = make_atlas(
+        Network(model), x, labels=labels, out=tmp_path, sites="0", test=TEST, progress=False
+    )
+    assert made.about["pictures"] == ""
+    assert not (tmp_path / "images").exists()
+    top = made.examples("0[0]").query("sign == 1")
+    activity = model[0](x).detach().numpy()[:, 0]
+    assert top["stimulus"].iloc[0] == activity.max(axis=1).argmax()
+    assert top["map_column"].iloc[0] == activity.max(axis=0).argmax()
+    # A label that names blocks is what others are permuted within.
+    assert set(made.tuning["null"]) == {"PermutedLabels(exchange='stimulus', within='session')"}
+    assert set(made.about["skipped"]) == {"session", "stimulus"}
 
 
 def test_a_vision_transformer_has_its_neurons(tmp_path):

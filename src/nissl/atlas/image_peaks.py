@@ -14,6 +14,7 @@ from nissl.statistics import Extremes
 __all__ = ["ImagePeaks"]
 
 Array = NDArray[Any]
+STATE = ("shape", "picture", "places", "activity")
 
 
 class ImagePeaks:
@@ -26,6 +27,9 @@ class ImagePeaks:
     shape : tuple of int
         The grid of places in an image: rows and columns of a convolution's map, tokens of a
         vision transformer; none for one value an image.
+    picture : tuple of int, optional
+        Rows and columns of the pictures; none where items are none, so that places in a row are
+        no patches.
     n_items : int
         Images of which the peak of every unit is kept, for the tests of labels; 0 keeps none.
     k : int
@@ -39,8 +43,17 @@ class ImagePeaks:
     ([[2]], [1])
     """
 
-    def __init__(self, n_units: int, *, shape: tuple[int, ...], n_items: int, k: int):
+    def __init__(
+        self,
+        n_units: int,
+        *,
+        shape: tuple[int, ...],
+        picture: tuple[int, int] | None = None,
+        n_items: int,
+        k: int,
+    ):
         self.shape = np.array(shape, np.int64)
+        self.picture = np.array(picture or (0, 0), np.int64)
         self.high, self.low = Extremes(n_units, k), Extremes(n_units, k)
         self.places = np.zeros((2, n_units, k), np.int64)  # in the image, of the two ends
         self.activity = np.full((n_items, n_units), np.nan, np.float32)
@@ -113,13 +126,14 @@ class ImagePeaks:
         place = place - (self.n_places - rows * columns if rows else 0)  # tokens before patches
         row, column = np.divmod(place, columns) if rows else (place, place)
         there = (place >= 0) & (rows > 0)
+        in_a_row = len(self.shape) == 1 and not self.picture.any()
         box = {"left": column / max(columns, 1), "top": row / max(rows, 1)}
         box |= {"width": np.full(len(item), 1 / max(columns, 1))}
         box |= {"height": np.full(len(item), 1 / max(rows, 1))}
         return {
             "stimulus": item.astype(np.int32),
             "map_row": np.where(there, row, -1).astype(np.int32),
-            "map_column": np.where(there, column, -1).astype(np.int32),
+            "map_column": np.where(there | in_a_row, column, -1).astype(np.int32),
             **{n: np.where(there, share, np.nan).astype(np.float32) for n, share in box.items()},
         }
 
@@ -127,10 +141,13 @@ class ImagePeaks:
         """Return rows and columns of the map; 0 where places do not lie in rows and columns."""
         if len(self.shape) == 2:
             return int(self.shape[0]), int(self.shape[1])
-        if len(self.shape) == 1 and self.n_places > 1:
-            # Patches of a square image, after at most one token that is none.
-            side = isqrt(self.n_places)
-            return (side, side) if self.n_places - side**2 in (0, 1) else (0, 0)
+        if len(self.shape) == 1 and self.picture.all():
+            # Square patches, after at most one token that is none.
+            tall, wide = self.picture.tolist()
+            for n in (self.n_places, self.n_places - 1):
+                rows = isqrt(n * tall // wide)
+                if rows and rows * rows * wide == n * tall:
+                    return rows, n // rows
         return 0, 0
 
     def state(self) -> dict[str, Array]:
@@ -143,7 +160,7 @@ class ImagePeaks:
         """
         ends = {"high": self.high.state(), "low": self.low.state()}
         found = {f"{end}.{k}": array for end, part in ends.items() for k, array in part.items()}
-        return found | {n: getattr(self, n) for n in ("shape", "places", "activity")}
+        return found | {n: getattr(self, n) for n in STATE}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array]) -> ImagePeaks:
@@ -160,7 +177,7 @@ class ImagePeaks:
             It goes on where the other stood.
         """
         made = cls(0, shape=(), n_items=0, k=1)
-        for name in ("shape", "places", "activity"):
+        for name in STATE:
             setattr(made, name, np.array(state[name]))
         for end in ("high", "low"):
             part = {k.split(".")[1]: a for k, a in state.items() if k.startswith(f"{end}.")}

@@ -65,7 +65,7 @@ def test_labels(
         samples={"stimulus": np.arange(len(peaks[0])), **labels},
         units={"unit": names},
     )
-    found = tuning(rec, labels=list(labels), test=test, progress=progress)
+    found = tuning(rec, test=test, progress=progress)
     table = found.finding.table
     writer.tuning(table)
     columns = tuned_columns(names, table)

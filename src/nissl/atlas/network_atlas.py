@@ -20,6 +20,7 @@ from nissl.atlas.documents import cut_documents
 from nissl.atlas.image_peaks import ImagePeaks
 from nissl.atlas.images import default_sites, labels_of
 from nissl.atlas.network_tables import write_network_tables
+from nissl.atlas.thumbnails import pictures_of
 from nissl.atlas.unit_kinds import Rules
 from nissl.errors import NisslError
 from nissl.recording.free_memory import require_memory
@@ -171,7 +172,8 @@ def _begin(
     n = min(N_SAMPLED, *counts.values())
     samples, views = _samples(grids, counts, corpus, n=n, seed=seed)
     found = {}
-    n_items = _n_kept(plan, grids)
+    n_items, seen = _n_kept(plan, grids), pictures_of(plan.probe(net))
+    picture = None if seen is None else (int(seen.shape[2]), int(seen.shape[3]))
     for grid in grids:
         site, width = grid.site.name, grid.width
         above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
@@ -186,7 +188,13 @@ def _begin(
             sample=sample,
             images=None
             if plan.tokens
-            else ImagePeaks(width, shape=grid.places, n_items=n_items, k=min(TOP, plan.n_items)),
+            else ImagePeaks(
+                width,
+                shape=grid.places,
+                picture=picture,
+                n_items=n_items,
+                k=min(TOP, plan.n_items),
+            ),
         )
     layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
     accumulators = Accumulators(found, layers, samples, corpus)

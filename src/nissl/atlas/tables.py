@@ -153,7 +153,7 @@ activity         list     the unit's activity at samples start:stop, for the fir
 IMAGE_EXAMPLES = _columns("""
 stimulus         int32    number of the image
 map_row          int32    row of the unit's map, or of the grid of patches; -1 where there is none
-map_column       int32    its column
+map_column       int32    its column; of what is no picture, the place in the row
 left             float32  left edge of that cell in the picture, as a share of its width
 top              float32  upper edge, as a share of its height
 width            float32  width of the cell, as a share: its place, not what it can see

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network import Network, Plan
+    from nissl.network.run.calls import Call
 
-__all__ = ["FOLDER", "write_thumbnails"]
+__all__ = ["FOLDER", "pictures_of", "write_thumbnails"]
 
 FOLDER = "images"
 LARGEST = 112  # pixels of the longer side
@@ -47,7 +48,7 @@ def write_thumbnails(net: Network, plan: Plan, items: Iterable[int], folder: Pat
         chosen = wanted.intersection(batch)
         if not chosen:
             continue
-        x = _pictures(plan.step(net, number).call)
+        x = pictures_of(plan.step(net, number).call)
         if x is None:
             return ""
         x = _undone(net, x)
@@ -60,8 +61,19 @@ def write_thumbnails(net: Network, plan: Plan, items: Iterable[int], folder: Pat
     return suffix
 
 
-def _pictures(call: Any) -> Tensor | None:
-    """Return what a call shows the model, (n, channels, rows, columns), or None."""
+def pictures_of(call: Call) -> Tensor | None:
+    """Return what a call shows the model, if it is pictures.
+
+    Parameters
+    ----------
+    call : Call
+        What the model is given.
+
+    Returns
+    -------
+    Tensor of float32, shape (n, channels, rows, columns), or None
+        The first argument of four dimensions.
+    """
     given = [*call.args, *call.kwargs.values()]
     return next((x.detach().float().cpu() for x in given if getattr(x, "ndim", 0) == 4), None)
 
