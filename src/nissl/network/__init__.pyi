@@ -1,5 +1,8 @@
 from .conformance import conformance as conformance
 from .edits.batched import edit_batch as edit_batch
+from .edits.cut_edges import cut_edges as cut_edges
+from .edits.edges import Edges as Edges
+from .edits.edges import edges_of as edges_of
 from .edits.edit import Change as Change
 from .edits.edit import Edit as Edit
 from .edits.files import load_edit as load_edit

@@ -183,8 +183,7 @@ class FusedPart:
         """Hook the fused projection's output."""
 
         def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-            heads = output.unflatten(-1, (self.n_heads or 1, -1))
-            parts = list(heads.split(self.sizes or heads.shape[-1] // self.of, -1))
+            parts = self.parts(output)
             view = parts[self.index].flatten(-2)
             new = visit(view)
             if new is view:
@@ -193,6 +192,15 @@ class FusedPart:
             return torch.cat(parts, -1).flatten(-2)
 
         return [module_at(model, self.path).register_forward_hook(hook)]
+
+    def parts(self, output: Tensor) -> list[Tensor]:
+        """Return every part of the projection's output, each shape (..., head or 1, unit)."""
+        heads: Tensor = output.unflatten(-1, (self.n_heads or 1, -1))
+        return list(heads.split(self.sizes or heads.shape[-1] // self.of, -1))
+
+    def part(self, output: Tensor) -> Tensor:
+        """Return this part of the projection's output, shape (..., unit)."""
+        return self.parts(output)[self.index].flatten(-2)
 
 
 @dataclass(frozen=True)
