@@ -6,10 +6,9 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.network import cut_edges, edges_of
-from tiny import ids, in_doubles, tiny
+from tiny import CAUSAL, ids, in_doubles, tiny
 
-FAMILIES = ["llama", "qwen2", "gemma3_text", "mixtral", "gpt2", "gpt_neox", "gpt_neox_sequential"]
-FAMILIES += ["opt"]
+
 CLOSE = {"atol": 1e-10, "rtol": 0}
 
 
@@ -18,7 +17,7 @@ def logits(net, inputs, *edits):
         return net.run(inputs, sites="logits")["logits"]
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=CAUSAL)
 def net(request):
     return nissl.load(in_doubles(tiny(request.param)))
 

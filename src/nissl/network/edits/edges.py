@@ -227,7 +227,8 @@ class Edges:
         architecture: Any = self.net.architecture
         block = self.net.block(layer)
         wanted = architecture.matrices.norm if architecture.matrices is not None else ()
-        norm = next((name for name in wanted if hasattr(block, name)), None)
+        parts = dict(block.named_children())
+        norm = next((name for name in wanted if name in parts), None)
         if norm is None:
             raise NisslError("it is not known what the MLP reads", where=f"blocks.{layer}")
         return f"{self.net.named_sites[f'blocks.{layer}.resid_pre'].hook_point.path}.{norm}:in"
