@@ -8,7 +8,6 @@ from nissl import NisslError
 from nissl.network import cut_edges, edges_of
 from tiny import CAUSAL, ids, in_doubles, tiny
 
-
 CLOSE = {"atol": 1e-10, "rtol": 0}
 
 
