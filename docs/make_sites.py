@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from nissl.cli.printing import markdown
 from nissl.network import Network, conformance
 from nissl.network.sites.architectures.architecture import Architecture
+from nissl.network.sites.architectures.decoders import DECODERS
 from nissl.network.sites.architectures.known import ARCHITECTURES
 from nissl.network.sites.attention import Pattern, Rotated
 from nissl.network.sites.experts import Expert
@@ -75,7 +76,11 @@ addition (BERT, MPNet), the norm of the sum is what comes next. Where attention 
 same stream (GPT-NeoX, Cohere, Phi) there is no `resid_mid`. Where a block multiplies what it adds
 (Granite) `attn.out`, `attn.heads`, `mlp.out` and the output weights have the factor, as the
 unembedding has that of the logits. Where projections are clipped (OLMo), `attn.q`, `attn.k` and
-`attn.v` are what they were before.
+`attn.v` are what they were before. Where what is added passes a layer scale (DINOv2), it is counted
+as a post-norm. CLIP's vision norms the class token alone at its end, so it has no `final_norm`.
+MPNet and DeBERTa compute attention where nothing is called by name, so they have neither
+`attn.pattern` nor `attn.q_rot`. ALBERT calls one block for all of its layers, so that its sites
+are module paths, whose calls follow one another.
 
 This page is made from the library by `python docs/make_sites.py`.
 
@@ -183,7 +188,7 @@ def model_of(architecture: Architecture, kind: str, **more: Any) -> Any:
     for name, value in (SMALL | more).items():
         if hasattr(config, name):
             setattr(config, name, value)
-    causal = architecture.name not in ("BERT", "MPNet", "ViT")
+    causal = architecture in DECODERS
     maker: Any = AutoModelForCausalLM if causal else AutoModel
     return maker.from_config(config)
 

@@ -53,6 +53,29 @@ LANGUAGE: dict[str, dict[str, Any]] = {
 }
 CAUSAL = tuple(name for name in LANGUAGE if name not in ("bert", "mpnet"))
 TRANSFORMERS = (*LANGUAGE, "vit")
+# Other encoders of text, and networks that read images.
+ENCODERS: dict[str, dict[str, Any]] = {
+    **{kind: {} for kind in ("xlm-roberta", "camembert", "data2vec-text", "ernie")},
+    "electra": {"embedding_size": 12},
+    "distilbert": {"hidden_dim": 24},
+    "deberta-v2": {
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_buckets": 4,
+        "norm_rel_ebd": "layer_norm",
+    },
+    "esm": {"position_embedding_type": "rotary", "mask_token_id": 3, "token_dropout": True},
+    "nomic_bert": {},
+    "modernbert": {"local_attention": 6, "cls_token_id": 1, "sep_token_id": 2},
+    "clip_text_model": {},
+}
+VISION: dict[str, dict[str, Any]] = {
+    **{kind: {} for kind in ("vit", "deit", "clip_vision_model", "siglip_vision_model")},
+    "dinov2": {"layerscale_value": 0.5},
+    "dinov2_with_registers": {"layerscale_value": 0.5, "num_register_tokens": 2},
+}
+GIVEN = LANGUAGE | ENCODERS | VISION
+EVERY = tuple(GIVEN)
 MODULES = ("conv", "gru", "lstm", "dictionary", "tuple", "attention", "repeated")
 
 D_MODEL, N_LAYERS, N_HEADS, D_MLP, VOCABULARY = 16, 3, 4, 24, 40
@@ -102,9 +125,9 @@ def ids(batch: int = 2, length: int = 7, *, seed: int = 0) -> Tensor:
 def inputs(name: str, *, batch: int = 2) -> Tensor:
     """What the model of this name reads: token ids, images or sequences of vectors."""
     generator = torch.Generator().manual_seed(0)
-    if name in LANGUAGE:
+    if name in LANGUAGE or name in ENCODERS:
         return ids(batch)
-    shape = {"vit": (batch, 3, 8, 8), "conv": (batch, 3, 8, 8)}.get(name, (batch, 5, 6))
+    shape = (batch, 3, 8, 8) if name in VISION or name == "conv" else (batch, 5, 6)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
@@ -123,15 +146,14 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
         "bos_token_id": 1,
         "eos_token_id": 2,
         # Eager attention rounds its softmax to floats, and gives NaN under padding on the left.
-        "attn_implementation": "eager" if kind == "mpnet" else "sdpa",
+        "attn_implementation": "eager" if kind in ("mpnet", "deberta-v2") else "sdpa",
         "experts_implementation": "eager",  # the grouped one multiplies no doubles
     }
-    if kind == "vit":
+    if kind in VISION:
         common |= {"image_size": 8, "patch_size": 4, "num_channels": 3, "num_labels": 3}
-    config = transformers.AutoConfig.for_model(kind, **(common | LANGUAGE.get(name, {}) | options))
+    config = transformers.AutoConfig.for_model(kind, **(common | GIVEN.get(name, {}) | options))
     heads: dict[str, Any] = {
-        "bert": transformers.AutoModel,
-        "mpnet": transformers.AutoModel,
+        **dict.fromkeys(("bert", "mpnet", *ENCODERS, *VISION), transformers.AutoModel),
         "vit": transformers.AutoModelForImageClassification,
     }
     model: nn.Module = heads.get(kind, transformers.AutoModelForCausalLM).from_config(config)

@@ -271,6 +271,10 @@ def _bound(net: BaseNetwork, given: Any, met: set[int]) -> Edit:
     return edit
 
 
+# What blocks are given that is not of a batch, though a batch of one looks so (DeBERTa).
+SHARED = ("relative_pos",)
+
+
 @contextmanager
 def _copying(edit: EditBatch, starts: list[nn.Module], rest: list[nn.Module]) -> Iterator[None]:
     """Make n copies of the batch in the first module of starts that is called.
@@ -327,7 +331,7 @@ def _copies(given: Any, n: int, batch: int) -> Any:
         of_batch = given.ndim > 1 and len(given) == batch
         return given.repeat(n, *[1] * (given.ndim - 1)) if of_batch else given
     if isinstance(given, dict):
-        return {name: _copies(x, n, batch) for name, x in given.items()}
+        return {k: x if k in SHARED else _copies(x, n, batch) for k, x in given.items()}
     if type(given) in (tuple, list):
         return type(given)(_copies(x, n, batch) for x in given)
     return given

@@ -489,7 +489,12 @@ def unscaled(new: Tensor, view: Tensor, own: Tensor, scale: float) -> Tensor:
 
 
 def frozen_gain(norm: nn.Module, x: Tensor) -> Tensor:
-    """Return the factor by which a root-mean-square norm multiplies each value of its input."""
+    """Return the factor by which a root-mean-square norm multiplies each value of its input.
+
+    That of a layer scale (DINOv2), which is no norm, is the same for every input.
+    """
+    if hasattr(norm, "lambda1"):
+        return norm.lambda1  # type: ignore[return-value]
     eps = getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
     if eps is None:
         raise NisslError(f"{type(norm).__name__} is not a root-mean-square norm that is known")

@@ -140,7 +140,7 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
     join = f"{prefix}." if prefix else ""
     config: Any = model.config
     blocks: Any = model.get_submodule(join + architecture.blocks)
-    widths = _widths(config, architecture, model)
+    widths = _widths(config, architecture, model, blocks)
     embed = Output(join + architecture.embed, axis=-1)
     named = {"embed": Site("embed", embed, None, widths("embed"))}
     for layer in range(len(blocks)):
@@ -457,7 +457,7 @@ def _heads(name: str, config: Any) -> int | None:
     return None
 
 
-def _widths(config: Any, architecture: Architecture, model: nn.Module) -> Any:
+def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: Any) -> Any:
     d_model = int(config.hidden_size)
     d_head = int(getattr(config, "head_dim", None) or d_model // config.num_attention_heads)
     d_mlp = next(
@@ -467,13 +467,19 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module) -> Any:
     )
     if architecture.name == "GPT-2" and not config.n_inner:
         d_mlp = 4 * d_model
+    if architecture.matrices is not None:  # some configurations say it in other words (DINOv2)
+        writers = (dict(block.named_modules()).get(architecture.matrices.write) for block in blocks)
+        d_mlp = getattr(next(filter(None, writers), None), "in_features", d_mlp)
+    # Embeddings narrower than the stream (OPT-350m, ELECTRA).
+    narrow = getattr(config, "word_embed_proj_dim", None)
+    narrow = config.embedding_size if config.model_type == "electra" else narrow
     embedding = getattr(model, "get_output_embeddings", lambda: None)()
     vocabulary = getattr(embedding, "out_features", None)
 
     def width(name: str) -> int | None:
         heads = _heads(name, config)
-        if name == "embed" and hasattr(config, "word_embed_proj_dim"):
-            return int(config.word_embed_proj_dim)
+        if name == "embed" and narrow:
+            return int(narrow)
         if name == "attn.heads":
             return (heads or 1) * d_model
         if heads:

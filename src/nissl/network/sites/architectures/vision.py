@@ -1,12 +1,13 @@
-"""Networks that read images: where the names lie in their blocks."""
+"""Networks that read images, and the text side of CLIP: where the names lie in their blocks."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.sites.architectures.architecture import Architecture, Matrices
-from nissl.network.sites.architectures.points import plain, separate
-from nissl.network.sites.hook_points import Output, ResidMid
+from nissl.network.sites.architectures.points import gated, plain, separate
+from nissl.network.sites.hook_points import Heads, Output, ResidMid
 
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
@@ -24,10 +25,44 @@ def _vit(p: str, config: Any) -> dict[str, HookPoint]:
     }
 
 
+def _clip(p: str, config: Any) -> dict[str, HookPoint]:
+    return {
+        **separate(p, "self_attn", ("q_proj", "k_proj", "v_proj"), "out_proj", config),
+        "resid_mid": ResidMid(f"{p}.layer_norm2", p),
+        "attn.out": Output(f"{p}.self_attn"),
+        **plain(f"{p}.mlp.fc1", f"{p}.mlp.fc2"),
+        "mlp.out": Output(f"{p}.mlp"),
+    }
+
+
+def _dinov2(p: str, config: Any) -> dict[str, HookPoint]:
+    n, after = config.num_attention_heads, f"{p}.layer_scale1"
+    swiglu = config.use_swiglu_ffn
+    return {
+        **separate(p, "attention", ("q_proj", "k_proj", "v_proj"), "o_proj", config),
+        "resid_mid": ResidMid(f"{p}.norm2", p),
+        "attn.heads": Heads(f"{p}.attention.o_proj", n, post_norm=after),
+        "attn.out": Output(after),
+        **(gated(f"{p}.mlp") if swiglu else plain(f"{p}.mlp.fc1", f"{p}.mlp.fc2")),
+        "mlp.out": Output(f"{p}.layer_scale2"),
+    }
+
+
+CLIP = Architecture(
+    "CLIP vision",
+    ("clip_vision_model",),
+    blocks="encoder.layers",
+    embed="pre_layrnorm",
+    final_norm=None,
+    block=_clip,
+    matrices=Matrices("mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("layer_norm2",)),
+    positions=False,
+)
+
 VISION = (
     Architecture(
         "ViT",
-        ("vit",),
+        ("vit", "deit"),
         blocks="layers",
         embed="embeddings",
         final_norm="layernorm",
@@ -35,6 +70,33 @@ VISION = (
         matrices=Matrices(
             "mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("layernorm_after",)
         ),
+        positions=False,
+    ),
+    CLIP,
+    replace(
+        CLIP,
+        name="SigLIP vision",
+        model_types=("siglip_vision_model",),
+        embed="embeddings",
+        final_norm="post_layernorm",
+    ),
+    replace(
+        CLIP,
+        name="CLIP text",
+        model_types=("clip_text_model",),
+        embed="embeddings",
+        final_norm="final_layer_norm",
+        positions=True,
+    ),
+    Architecture(
+        "DINOv2",
+        ("dinov2", "dinov2_with_registers"),
+        blocks="encoder.layer",
+        embed="embeddings",
+        final_norm="layernorm",
+        block=_dinov2,
+        matrices=Matrices("mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("norm2",)),
+        norms=("layer_scale1", "layer_scale2"),
         positions=False,
     ),
 )
