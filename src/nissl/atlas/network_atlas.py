@@ -88,29 +88,17 @@ def network_atlas(
         cannot be written.
     """
     from nissl.network import plan_of
-    from nissl.network.record.recorder import provenance
 
     began = time.perf_counter()
     _make_folder(Path(out))
     rules, test = rules or Rules(), test.own()
-    seed = test.seed
     test.require(null=(None,), tail=("permutation",), correction=("max",))
     inputs, n_cut = cut_documents(inputs)
     plan = plan_of(net, inputs)
     sites = default_sites(net) if sites is None else sites
-    about: dict[str, Any] = {
-        **provenance(net, plan),
-        "seed": seed,
-        "sites": [site.name for site in net.find(sites)],
-        "top": TOP,
-        "n_sampled": N_SAMPLED,
-        "batches": len(plan.batches),
-    }
-    about["text_hash"] = about.pop("text", "")
-    if n_cut:
-        about["texts_cut"] = n_cut
+    about = _settings(net, plan, sites, seed=test.seed) | ({"texts_cut": n_cut} if n_cut else {})
     checkpoint = Checkpoint(Path(out) / "atlas.state", about)
-    accumulators, first = _begin(net, plan, checkpoint, sites, seed=seed)
+    accumulators, first = _begin(net, plan, checkpoint, sites, seed=test.seed)
     _read(net, plan, accumulators, checkpoint, sites, first=first, progress=progress)
     about["text"] = name
     about["seconds_reading"] = round(time.perf_counter() - began, 1)
@@ -132,6 +120,21 @@ def network_atlas(
         raise
     checkpoint.clear()
     return made
+
+
+def _settings(net: Network, plan: Plan, sites: str | list[str], *, seed: int) -> dict[str, Any]:
+    """Return what tells this atlas from others, so that a state of another is refused."""
+    from nissl.network.record.recorder import provenance
+
+    about: dict[str, Any] = {
+        **provenance(net, plan),
+        "seed": seed,
+        "sites": [site.name for site in net.find(sites)],
+        "top": TOP,
+        "n_sampled": N_SAMPLED,
+        "batches": len(plan.batches),
+    }
+    return about | {"text_hash": about.pop("text", "")}
 
 
 def _make_folder(out: Path) -> None:
@@ -171,9 +174,7 @@ def _begin(
         thresholds = active_above(net, list(counts), text)
     n = min(N_SAMPLED, *counts.values())
     samples, views = _samples(grids, counts, corpus, n=n, seed=seed)
-    found = {}
-    n_items, seen = _n_kept(plan, grids), pictures_of(plan.probe(net))
-    picture = None if seen is None else (int(seen.shape[2]), int(seen.shape[3]))
+    images, found = _images(net, plan, grids), {}
     for grid in grids:
         site, width = grid.site.name, grid.width
         above, below = thresholds.get(site, (np.zeros(width), np.full(width, -np.inf)))
@@ -186,15 +187,7 @@ def _begin(
             active_below=below,
             sampled=sampled,
             sample=sample,
-            images=None
-            if plan.tokens
-            else ImagePeaks(
-                width,
-                shape=grid.places,
-                picture=picture,
-                n_items=n_items,
-                k=min(TOP, plan.n_items),
-            ),
+            images=images.get(site),
         )
     layers = {g.site.name: -1 if g.site.layer is None else g.site.layer for g in grids}
     accumulators = Accumulators(found, layers, samples, corpus)
@@ -203,17 +196,28 @@ def _begin(
     return accumulators, first
 
 
-def _n_kept(plan: Plan, grids: list[Grid]) -> int:
-    """Return of how many images all activity is kept: of all where labels are tested."""
-    if plan.tokens or not labels_of(plan):
-        return 0
+def _images(net: Network, plan: Plan, grids: list[Grid]) -> dict[str, ImagePeaks]:
+    """Make what finds the strongest images, by site; none where inputs are text."""
+    if plan.tokens:
+        return {}
+    n_items = plan.n_items if labels_of(plan) else 0  # to test labels, all activity is kept
     n_units = sum(grid.width for grid in grids)
     require_memory(
-        8 * n_units * plan.n_items,  # float32, and once more when it is put together
+        8 * n_units * n_items,  # float32, and once more when it is put together
         f"the activity of {n_units:,} units in {plan.n_items:,} images",
         do="look at fewer sites or fewer images",
     )
-    return plan.n_items
+    seen = pictures_of(plan.probe(net))
+    return {
+        grid.site.name: ImagePeaks(
+            grid.width,
+            shape=grid.places,
+            picture=None if seen is None else (int(seen.shape[2]), int(seen.shape[3])),
+            n_items=n_items,
+            k=min(TOP, plan.n_items),
+        )
+        for grid in grids
+    }
 
 
 def _corpus(plan: TextPlan, grids: list[Grid]) -> Corpus:

@@ -73,26 +73,11 @@ def rate_map(rec: Recording) -> RateMap | None:
     from scipy.ndimage import gaussian_filter
 
     names = _plane(rec)
-    if names is None:
+    bins = None if names is None else _bins(*(np.asarray(rec[n].values, float) for n in names))
+    if names is None or bins is None:
         return None
-    x, y = (np.asarray(rec[name].values, np.float64) for name in names)
-    there = np.isfinite(x) & np.isfinite(y)
-    if there.sum() < FEWEST:
-        return None
-    width = max(np.ptp(x[there]), np.ptp(y[there])) / N_BINS
-    edges = [
-        v[there].min() + width * np.arange(max(1, -int(-np.ptp(v[there]) // width)) + 1)
-        for v in (x, y)
-    ]
+    edges, cell = bins
     n_columns, n_rows = (len(e) - 1 for e in edges)
-    column, row = (
-        np.clip(np.searchsorted(e, v, side="right") - 1, 0, len(e) - 2)
-        for e, v in zip(edges, (x, y), strict=True)
-    )
-    cell = np.where(there, row * n_columns + column, -1)
-    visited = np.bincount(cell[there], minlength=n_rows * n_columns) > 0
-    if visited.sum() < FEWEST_BINS:
-        return None
     total = np.zeros((n_rows * n_columns, rec.sizes["unit"]))
     count = np.zeros_like(total)
     for chunk in chunks(rec):
@@ -105,9 +90,30 @@ def rate_map(rec: Recording) -> RateMap | None:
         gaussian_filter(part.T.reshape(-1, n_rows, n_columns), (0, SMOOTHING, SMOOTHING))
         for part in (total, count)
     ]
+    visited = np.bincount(cell[cell >= 0], minlength=len(total)).reshape(n_rows, n_columns) > 0
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.where(visited.reshape(n_rows, n_columns), smooth[0] / smooth[1], np.nan)
+        values = np.where(visited, smooth[0] / smooth[1], np.nan)
     return RateMap(names, edges[0], edges[1], values.astype(np.float32))
+
+
+def _bins(x: Array, y: Array) -> tuple[tuple[Array, Array], NDArray[np.int64]] | None:
+    """Return edges of square bins, and the bin of each sample, -1 without a place; or None."""
+    there = np.isfinite(x) & np.isfinite(y)
+    if there.sum() < FEWEST:
+        return None
+    width = max(np.ptp(x[there]), np.ptp(y[there])) / N_BINS
+    if width <= 0:
+        return None
+    edges, places = [], []
+    for along in (x, y):
+        low, reach = along[there].min(), np.ptp(along[there])
+        n = max(1, int(np.ceil(reach / width - 1e-9)))
+        edges.append(low + width * np.arange(n + 1))
+        places.append(np.clip(np.searchsorted(edges[-1], along, side="right") - 1, 0, n - 1))
+    cell = np.where(there, places[1] * (len(edges[0]) - 1) + places[0], -1)
+    if len(np.unique(cell)) - (not there.all()) < FEWEST_BINS:
+        return None
+    return (edges[0], edges[1]), cell
 
 
 def _plane(rec: Recording) -> tuple[str, str] | None:

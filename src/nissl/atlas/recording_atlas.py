@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nissl.atlas.finished_batches import FinishedBatches
+    from nissl.statistics import Extremes
 
 __all__ = ["recording_atlas"]
 
@@ -88,17 +89,7 @@ def recording_atlas(
     (2, {'trial': 'its values are exchangeability blocks'})
     """
     from nissl.atlas.finished_batches import identity_of
-    from nissl.atlas.neighbours import neighbours_of
-    from nissl.atlas.rate_map import rate_map
-    from nissl.atlas.recording_tables import (
-        ENOUGH,
-        Q,
-        example_table,
-        histograms,
-        summary,
-        tuned_counts,
-        unit_table,
-    )
+    from nissl.atlas.recording_tables import summary, tuned_counts
     from nissl.atlas.tuning import tuning
 
     check(rec)
@@ -118,37 +109,65 @@ def recording_atlas(
     }
     finished = _finished(Path(out), identity_of(rec, moments, asked))
     found = tuning(rec, **asked, finished=finished, progress=progress)
-    tuned = found.finding.table
-    neighbours, r, inside = neighbours_of(rec, k=min(N_NEIGHBOURS, rec.sizes["unit"]))
-    units = unit_table(rec, moments, tuned, neighbours, r)
+    tables, neighbours = _tables(rec, moments, extremes, found.finding.table)
+    arrays, plane = _arrays(rec, moments)
     about = {
-        **_about(rec, units),
-        **tuned_counts(tuned),
+        **_about(rec, tables["units"]),
+        **tuned_counts(tables["tuning"]),
         "skipped": found.skipped,
-        "rules": {
-            "active": rule,
-            "dead": f"its activity never changes, over at least {ENOUGH} samples",
-            "tuned": f"eta squared for a coordinate of the samples exceeds its null, q ≤ {Q:g}",
-            "unexplained": "no coordinate that was asked explains it",
-            "untested": "no coordinate of the samples could be tested for it",
-        },
-        "neighbours": f"Pearson correlation{f', centred inside each {inside}' if inside else ''}",
+        "rules": _rules(rule),
+        "neighbours": neighbours,
         "n_permutations": test.draws(1000),
         "correction": test.correction,
         "seed": test.seed,
+        **plane,
         **_versions(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - began, 1),
     }
-    tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
-    counts, edges = histograms(rec, moments)
-    arrays, drawn = {"histogram": counts, "edges": edges}, rate_map(rec)
-    if drawn is not None:
-        arrays |= {"rate_map": drawn.values, "rate_map_x": drawn.x, "rate_map_y": drawn.y}
-        about["rate_map"] = list(drawn.names)
     _write(Path(out), tables, arrays, about)
     finished.remove()
     return about
+
+
+def _tables(
+    rec: Recording, moments: dict[str, NDArray[Any]], extremes: Extremes, tuned: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], str]:
+    """Return the tables of the atlas, and how neighbours were found."""
+    from nissl.atlas.neighbours import neighbours_of
+    from nissl.atlas.recording_tables import example_table, unit_table
+
+    neighbours, r, inside = neighbours_of(rec, k=min(N_NEIGHBOURS, rec.sizes["unit"]))
+    units = unit_table(rec, moments, tuned, neighbours, r)
+    tables = {"units": units, "tuning": tuned, "examples": example_table(rec, extremes)}
+    return tables, f"Pearson correlation{f', centred inside each {inside}' if inside else ''}"
+
+
+def _arrays(
+    rec: Recording, moments: dict[str, NDArray[Any]]
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
+    """Return the arrays of the atlas, and which coordinates span a plane, if two do."""
+    from nissl.atlas.rate_map import rate_map
+    from nissl.atlas.recording_tables import histograms
+
+    counts, edges = histograms(rec, moments)
+    arrays, drawn = {"histogram": counts, "edges": edges}, rate_map(rec)
+    if drawn is None:
+        return arrays, {}
+    arrays |= {"rate_map": drawn.values, "rate_map_x": drawn.x, "rate_map_y": drawn.y}
+    return arrays, {"rate_map": list(drawn.names)}
+
+
+def _rules(active: str) -> dict[str, str]:
+    from nissl.atlas.recording_tables import ENOUGH, Q
+
+    return {
+        "active": active,
+        "dead": f"its activity never changes, over at least {ENOUGH} samples",
+        "tuned": f"eta squared for a coordinate of the samples exceeds its null, q ≤ {Q:g}",
+        "unexplained": "no coordinate that was asked explains it",
+        "untested": "no coordinate of the samples could be tested for it",
+    }
 
 
 def _about(rec: Recording, units: pd.DataFrame) -> dict[str, Any]:

@@ -29,10 +29,7 @@ __all__ = [
 Array = NDArray[np.floating[Any]]
 Q = 0.05  # the corrected p at which a unit counts as tuned
 ACTIVE_SD = 2.0
-ACTIVE_RULES = {
-    True: "a unit is active in a sample with at least one spike",
-    False: f"a unit is active {ACTIVE_SD:g} standard deviations above its mean, both inside a run",
-}
+SPIKES = "a unit is active in a sample with at least one spike"
 ENOUGH = 20  # finite samples by which a unit that never changes is called dead
 N_BINS = 40
 CONTEXT = 12  # samples on either side of an extreme
@@ -73,17 +70,19 @@ def summary(rec: Recording, *, k: int) -> tuple[dict[str, Array], Extremes, str]
         moments.update(chunk.values, chunk.start)
         extremes.update(chunk.values, chunk.start)
     found = moments.result()
-    if not spikes:
-        centred = CentredRecording(rec)
-        inside = Moments(n_units)
-        for values in centred.chunks():
-            inside.update(values)
-        sd = np.nan_to_num(inside.result()["sd"])
-        active = Moments(n_units, active_above=ACTIVE_SD * sd)
-        for values in centred.chunks():
-            active.update(values)
-        found["density"] = active.result()["density"]
-    return found, extremes, ACTIVE_RULES[spikes]
+    if spikes:
+        return found, extremes, SPIKES
+    centred = CentredRecording(rec)
+    inside = Moments(n_units)
+    for values in centred.chunks():
+        inside.update(values)
+    active = Moments(n_units, active_above=ACTIVE_SD * np.nan_to_num(inside.result()["sd"]))
+    for values in centred.chunks():
+        active.update(values)
+    found["density"] = active.result()["density"]
+    rule = f"a unit is active {ACTIVE_SD:g} standard deviations above its mean"
+    within = f", both inside each {centred.inside}" if centred.inside else ""
+    return found, extremes, rule + within
 
 
 def histograms(rec: Recording, moments: dict[str, Array]) -> tuple[NDArray[np.int64], Array]:

@@ -131,11 +131,6 @@ def tuning(
     >>> tuning(rec, progress=False).finding.significant().units
     ['unit[0]']
     """
-    import pandas as pd
-
-    from nissl.progress import progress_bar
-    from nissl.statistics.pvalues import corrected
-
     check(rec)
     test = test.own()
     test.require(null=(None,), alternative=(None, "greater"), correction=CORRECTIONS)
@@ -145,33 +140,9 @@ def tuning(
     plans, skipped = plan_tuning(rec, labels=labels, exchange=exchange, n_bins=n_bins)
     plans, short = _stationary(rec, plans)
     skipped |= short
-    tables: list[pd.DataFrame] = []
-    extremity: list[NDArray[np.floating[Any]]] = []
-    maxima = np.full(n_permutations, -np.inf)
-    total = len(plans) * rec.sizes["unit"]
-    finished = finished or FinishedBatches()
-    with progress_bar("Tuning", total=total, unit="units", progress=progress) as advance:
-        for number, plan in enumerate(plans):
-            for units in _batches(rec, plan, n_permutations, batch_size):
-                name = f"{number}-{units.start}"
-                made = finished.get(name)
-                if made is None:
-                    made = _test(rec, plan, units, n_permutations, test)
-                    finished.put(name, made[0], **made[1])
-                tables.append(made[0])
-                extremity.append(made[1]["extremity"])
-                maxima = np.maximum(maxima, made[1]["maxima"])
-                advance(len(made[0]))
-    table = (
-        pd.concat(tables, ignore_index=True)
-        if tables
-        else pd.DataFrame(columns=[column.name for column in TUNING])
+    table = _tested(
+        rec, plans, test, batch_size, finished or FinishedBatches(), n_permutations, progress
     )
-    if tables:
-        p = table["p"].to_numpy()
-        q = corrected(p, np.concatenate(extremity), maxima, test)
-        table["q"] = np.where(table["note"] == "", q, 1.0)
-    table = conform(table, TUNING)
     nulls = "; ".join(f"{plan.name}: {plan.null.name}" for plan in plans)
     provenance: dict[str, str | int | float] = {
         "n_permutations": n_permutations,
@@ -182,6 +153,45 @@ def tuning(
         "skipped": "; ".join(f"{n}: {w}" for n, w in skipped.items()),
     }
     return Tuning(Finding(table, "tuning", nulls or "none", provenance, "eta2"), skipped)
+
+
+def _tested(
+    rec: Recording,
+    plans: list[TuningPlan],
+    test: Test,
+    batch_size: int | None,
+    finished: FinishedBatches,
+    n: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """Test every coordinate, batch of units by batch, and correct over all of them."""
+    import pandas as pd
+
+    from nissl.progress import progress_bar
+    from nissl.statistics.pvalues import corrected
+
+    tables: list[pd.DataFrame] = []
+    extremity: list[NDArray[np.floating[Any]]] = []
+    maxima = np.full(n, -np.inf)
+    total = len(plans) * rec.sizes["unit"]
+    with progress_bar("Tuning", total=total, unit="units", progress=progress) as advance:
+        for number, plan in enumerate(plans):
+            for units in _batches(rec, plan, n, batch_size):
+                name = f"{number}-{units.start}"
+                made = finished.get(name)
+                if made is None:
+                    made = _test(rec, plan, units, n, test)
+                    finished.put(name, made[0], **made[1])
+                tables.append(made[0])
+                extremity.append(made[1]["extremity"])
+                maxima = np.maximum(maxima, made[1]["maxima"])
+                advance(len(made[0]))
+    if not tables:
+        return conform(pd.DataFrame(columns=[column.name for column in TUNING]), TUNING)
+    table = pd.concat(tables, ignore_index=True)
+    q = corrected(table["p"].to_numpy(), np.concatenate(extremity), maxima, test)
+    table["q"] = np.where(table["note"] == "", q, 1.0)
+    return conform(table, TUNING)
 
 
 def _stationary(rec: Recording, plans: list[TuningPlan]) -> tuple[list[TuningPlan], dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Mapping
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -104,11 +104,7 @@ def _payload(
     folder: Path, units: pd.DataFrame, about: dict[str, Any], n_cards: int
 ) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
-    units = units.copy()
-    circular = _circular(folder)
-    for name, circle in circular.items():
-        if name in units and np.isclose(circle, 2 * np.pi):
-            units[name] = np.degrees(units[name])
+    units, degrees = _in_degrees(folder, units)
     strings, measure = Strings(), measure_of(about)
     rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
@@ -119,25 +115,16 @@ def _payload(
     for card in leads[:LEADS]:
         card["lead"] = True
     sites = list(dict.fromkeys(units["site"].astype(str)))
-    code = {site: number for number, site in enumerate(sites)}
-    columns = {
-        "site": as_base64(units["site"].astype(str).map(code).to_numpy("<u2")),
-        "index": as_base64(units["index"].to_numpy("<u4")),
-        "kind": as_base64(kinds.map(ORDER.index).to_numpy("u1")),
-    }
-    for name in ("token", "bigram", "language"):
-        if name in units and units[name].astype(bool).any():
-            columns[name] = as_base64(_numbers(units[name], strings))
     regular = [f"{s}[{i}]" for s, i in zip(units["site"], units["index"], strict=True)]
     return {
         "n": len(units),
-        "columns": columns,
+        "columns": _columns(units, sites, strings),
         "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
         "sites": _sites(units, sites),
         "statistics": [
             {
                 **vars(s),
-                "unit": _unit(s, circular, measure),
+                "unit": _unit(s, degrees, measure),
                 "data": as_base64(float24(units[s.name])),
             }
             for s in statistics_of(units)
@@ -174,26 +161,43 @@ def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return units.reset_index(drop=True), about
 
 
-def _unit(statistic: Statistic, circular: Mapping[str, float], measure: str) -> str:
-    if np.isclose(circular.get(statistic.name, 0.0), 2 * np.pi):
+def _columns(units: pd.DataFrame, sites: list[str], strings: Strings) -> dict[str, str]:
+    """Return what every unit is, one number each."""
+    code = {site: number for number, site in enumerate(sites)}
+    columns = {
+        "site": as_base64(units["site"].astype(str).map(code).to_numpy("<u2")),
+        "index": as_base64(units["index"].to_numpy("<u4")),
+        "kind": as_base64(units["kind"].astype(str).map(ORDER.index).to_numpy("u1")),
+    }
+    for name in ("token", "bigram", "language"):
+        if name in units and units[name].astype(bool).any():
+            columns[name] = as_base64(_numbers(units[name], strings))
+    return columns
+
+
+def _unit(statistic: Statistic, degrees: Sequence[str], measure: str) -> str:
+    if statistic.name in degrees:
         return "°"
     return measure if statistic.name in ("mean", "sd", "max", "min") else statistic.unit
 
 
-def _circular(folder: Path) -> dict[str, float]:
-    """Return the columns of preferred angles, and the circle of each."""
+def _in_degrees(folder: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the units with preferred angles in degrees, and the columns that were radians."""
     import pandas as pd
 
     path = folder / "tuning.parquet"
     if not path.exists():
-        return {}
+        return units, []
     table = pd.read_parquet(path, columns=["coordinate", "kind", "levels"])
     first = table[table["kind"].astype(str) == "circular"].drop_duplicates("coordinate")
     # Bins of a circle start at zero, so that the first centre tells its circumference.
-    return {
-        f"{line['coordinate']}_preferred": 2 * len(line["levels"]) * float(line["levels"][0])
+    names = [
+        f"{line['coordinate']}_preferred"
         for line in first.to_dict("records")
-    }
+        if np.isclose(2 * len(line["levels"]) * float(line["levels"][0]), 2 * np.pi)
+    ]
+    names = [name for name in names if name in units]
+    return units.assign(**{name: np.degrees(units[name]) for name in names}), names
 
 
 def _categories(folder: Path, units: pd.DataFrame) -> list[dict[str, Any]]:
