@@ -14,7 +14,7 @@ from nissl.network.sites.architectures.architecture import Architecture
 from nissl.network.sites.architectures.decoders import DECODERS
 from nissl.network.sites.architectures.known import ARCHITECTURES
 from nissl.network.sites.attention import Pattern, Rotated
-from nissl.network.sites.experts import Expert
+from nissl.network.sites.experts import Expert, Router
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid
 from nissl.network.sites.site import sites_of
 
@@ -39,11 +39,14 @@ MEANINGS = {
     "mlp.up": ("what is gated; in a plain MLP, before the nonlinearity", "d_mlp"),
     "mlp.neurons": ("what the output matrix reads", "d_mlp"),
     "mlp.out": ("what the MLP adds to the residual stream, after any post-norm", "d_model"),
-    "moe.router": ("scores of the experts", "experts"),
+    "moe.router": ("scores of the experts, from which choice and weights follow", "experts"),
     "moe.experts[e].neurons": (
         "what an expert's output matrix reads; NaN where it was not called",
         "d_expert",
     ),
+    "moe.shared.gate": ("the gate of the experts that every token calls", "d_shared"),
+    "moe.shared.up": ("what is gated in them", "d_shared"),
+    "moe.shared.neurons": ("what their output matrix reads", "d_shared"),
     "final_norm": ("the output of the last norm", "d_model"),
     "logits": ("what the unembedding gives", "vocabulary"),
 }
@@ -124,7 +127,20 @@ SMALL = {
     "intermediate_size": 32,
     "vocab_size": 64,
     "head_dim": 8,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "qk_nope_head_dim": 8,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 8,
+    "kv_lora_rank": 8,
+    "q_lora_rank": 8,
+    "first_k_dense_replace": 0,
     "num_local_experts": 2,
+    "num_experts": 2,
+    "num_experts_per_tok": 1,
+    "n_routed_experts": 4,
+    "n_group": 2,
+    "topk_group": 1,
     "ffn_dim": 32,
     "word_embed_proj_dim": 16,
     "pad_token_id": 0,
@@ -214,6 +230,8 @@ def where(point: Any, architecture: Architecture) -> str:
             return f"the {which} as {path} hands it to the attention function"
         case Pattern():
             return f"the attention of {path}"
+        case Router():
+            return f"scores that `{short_path(point.path, architecture)}` returns"
         case Expert():
             return f"the hidden activity of an expert of {path}"
     raise TypeError(f"a hook point without words: {point}")

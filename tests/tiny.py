@@ -16,12 +16,48 @@ from torch import Tensor, nn
 ROTARY: dict[str, Any] = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
 }
+EXPERTS = {
+    "num_key_value_heads": 2,
+    "num_experts": 3,
+    "num_experts_per_tok": 2,
+}
+NARROW = {**EXPERTS, "moe_intermediate_size": 10}
+LATENT: dict[str, Any] = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 6,
+    "qk_nope_head_dim": 4,
+    "qk_rope_head_dim": 2,
+    "v_head_dim": 3,
+    "first_k_dense_replace": 1,
+    "n_shared_experts": 2,
+    "n_group": 2,
+    "topk_group": 1,
+    # A cache keeps latents, beside which neither keys nor values can be replaced.
+    "use_cache": False,
+}
 LANGUAGE: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2},
     "mistral": {"num_key_value_heads": 2, "sliding_window": None},
     "gemma3_text": {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 64},
     "mixtral": {"num_key_value_heads": 2, "num_local_experts": 3, "num_experts_per_tok": 2},
+    "qwen3_moe": {
+        **NARROW,
+        "head_dim": 4,
+        "decoder_sparse_step": 2,  # block 1 alone is a mixture
+        "norm_topk_prob": True,
+    },
+    "qwen2_moe": {**NARROW, "shared_expert_intermediate_size": 14, "mlp_only_layers": [0]},
+    "olmoe": EXPERTS,
+    "granitemoe": {
+        **EXPERTS,
+        "num_local_experts": 3,
+        "residual_multiplier": 0.22,
+        "logits_scaling": 6.0,
+    },
+    "gpt_oss": {**EXPERTS, "num_local_experts": 3, "head_dim": 4, "sliding_window": 4},
+    "deepseek_v2": {**NARROW, **LATENT, "q_lora_rank": None, "n_routed_experts": 3},
+    "deepseek_v3": {**NARROW, **LATENT, "q_lora_rank": 6, "n_routed_experts": 4, "topk_group": 2},
     "gpt2": {"n_positions": 64},
     "gpt_neox": {"use_parallel_residual": True},
     "gpt_neox_sequential": {"use_parallel_residual": False},
@@ -52,6 +88,8 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "mpnet": {"pad_token_id": 1, "bos_token_id": 0},  # its positions are counted around a 1
 }
 CAUSAL = tuple(name for name in LANGUAGE if name not in ("bert", "mpnet"))
+MIXTURES = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "granitemoe", "gpt_oss")
+MIXTURES += ("deepseek_v2", "deepseek_v3")
 TRANSFORMERS = (*LANGUAGE, "vit")
 # Other encoders of text, and networks that read images.
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -146,7 +184,7 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
         "bos_token_id": 1,
         "eos_token_id": 2,
         # Eager attention rounds its softmax to floats, and gives NaN under padding on the left.
-        "attn_implementation": "eager" if kind in ("mpnet", "deberta-v2") else "sdpa",
+        "attn_implementation": "eager" if kind in ("mpnet", "deberta-v2", "gpt_oss") else "sdpa",
         "experts_implementation": "eager",  # the grouped one multiplies no doubles
     }
     if kind in VISION:

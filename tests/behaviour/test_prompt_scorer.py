@@ -8,7 +8,7 @@ import nissl
 from nissl.behaviour.prompt_scorer import PromptScorer, ablations
 from nissl.behaviour.prompts import first_tokens
 from nissl.network import ablate, scale
-from tiny import CAUSAL, N_LAYERS, Letters, tiny
+from tiny import CAUSAL, MIXTURES, N_LAYERS, Letters, tiny
 
 PROMPTS = [
     "abcdefga",
@@ -37,14 +37,18 @@ def slowly(net, groups):
     return found
 
 
+UNCACHED = ("granitemoe",)  # its forward names no cache
+
+
 @pytest.mark.parametrize("name", CAUSAL)
 def test_answers_are_those_of_one_prompt_and_one_ablation_at_a_time(name):
     net = nissl.load(tiny(name), tokenizer=Letters())
-    kind = "moe.experts[0].neurons" if name == "mixtral" else "mlp.neurons"
-    groups = [[f"blocks.{layer}.{kind}[{i}]" for i in range(5)] for layer in range(1, N_LAYERS)]
+    layers = [1] if name == "qwen3_moe" else range(1, N_LAYERS)
+    kind = "moe.experts[0].neurons" if name in MIXTURES else "mlp.neurons"
+    groups = [[f"blocks.{layer}.{kind}[{i}]" for i in range(5)] for layer in layers]
     groups += [[], [f"blocks.1.{kind}[7]"]]
     scorer = PromptScorer(net, PROMPTS, ANSWERS)
-    assert scorer.keeps
+    assert scorer.keeps or name in UNCACHED
     found, right = scorer.answers(ablations(groups), batch_size=5, progress=False)
     np.testing.assert_allclose(found, slowly(net, groups), atol=1e-5)
     best = scorer.answers(progress=False)[1]

@@ -19,13 +19,10 @@ MIXED = {"num_experts": 3, "num_experts_per_tok": 2}
 SLIM = {"n_layer": 2, "n_head": 4}
 # Families without names of ours, by module path: attention of every kind, mixtures, no attention.
 OTHERS = {
-    "qwen3_moe": {**WIDE, **MIXED, "moe_intermediate_size": 12},
-    "olmoe": {**GROUPED, **MIXED},
     "falcon": {"alibi": False},
     "bloom": SLIM,
     "gptj": {**SLIM, "n_embd": 16, "rotary_dim": 4, "n_positions": 64},
     "gemma2": {**WIDE, "sliding_window": 4},
-    "gpt_oss": {**WIDE, "num_local_experts": 3, "num_experts_per_tok": 2, "sliding_window": 4},
     "mpt": {"d_model": 16, "n_heads": 4, "n_layers": 2, "max_seq_len": 64},
     "xglm": {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 4},
     "mamba": {"state_size": 4, "intermediate_size": 32, "time_step_rank": 2},

@@ -17,7 +17,7 @@ from nissl.network import (
     top_k,
 )
 from nissl.network.edits.weight_edit import WeightEdit
-from tiny import CAUSAL, N_LAYERS, ids, tiny
+from tiny import CAUSAL, MIXTURES, N_LAYERS, ids, tiny
 
 
 def groups_from(layer):
@@ -44,7 +44,7 @@ def one_by_one(net, edits, **given):
 
 
 @pytest.mark.parametrize("layer", [0, 1, 2])
-@pytest.mark.parametrize("name", [name for name in CAUSAL if name != "mixtral"])
+@pytest.mark.parametrize("name", [name for name in CAUSAL if name not in MIXTURES])
 def test_each_group_has_the_logits_that_it_has_alone(name, layer):
     net, edits = nissl.load(tiny(name)), ablations(groups_from(layer))
     tokens = ids(3, 7)
@@ -54,7 +54,7 @@ def test_each_group_has_the_logits_that_it_has_alone(name, layer):
     torch.testing.assert_close(net.model(input_ids=tokens).logits, net.model(tokens).logits)
 
 
-@pytest.mark.parametrize("name", [name for name in CAUSAL if name != "mixtral"])
+@pytest.mark.parametrize("name", [name for name in CAUSAL if name not in MIXTURES])
 def test_what_was_read_before_is_copied_too(name):
     net, edits, tokens = nissl.load(tiny(name)), ablations(groups_from(1)), ids(3, 7)
     again = restart(net, tokens, at="blocks.0.resid_pre", from_position=5)

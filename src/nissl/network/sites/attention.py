@@ -37,8 +37,8 @@ class Scores:
 
     Parameters
     ----------
-    query, key : Tensor, each shape (batch, head, position, d_head)
-        As the scores see them; several heads of queries may share one of keys.
+    query, key, value : Tensor, each shape (batch, head, position, d_head)
+        As the attention function is given them; several heads of queries may share one of keys.
     mask : Tensor or None
         Which keys are seen, boolean, or what is added to the scores.
     scaling : float or None
@@ -47,16 +47,20 @@ class Scores:
         Whether no mask stands for a causal one.
     softcap : float or None
         What scores stay below, by tanh.
+    sinks : Tensor or None, shape (head,)
+        Scores that take part in the softmax and of which nothing is read (GPT-OSS).
     written : Tensor or None, shape (batch, head, query position, key position)
         The pattern that takes the place of the one that follows from the scores.
     """
 
     query: Tensor
     key: Tensor
+    value: Tensor
     mask: Tensor | None
     scaling: float | None
     causal: bool
     softcap: float | None = None
+    sinks: Tensor | None = None
     written: Tensor | None = None
 
     def pattern(self) -> Tensor:
@@ -73,10 +77,14 @@ class Scores:
             logits = logits.masked_fill(~seen, -torch.inf)
         else:
             logits = logits + seen
-        return logits.softmax(-1).nan_to_num()
+        if self.sinks is None:
+            return logits.softmax(-1).nan_to_num()
+        sinks = self.sinks[:, None, None].expand(*logits.shape[:-1], 1)
+        return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1].nan_to_num()
 
-    def read(self, value: Tensor, dropout: float) -> Tensor:
+    def read(self, dropout: float) -> Tensor:
         """Return what the pattern reads of the values, shape (batch, query position, head, d)."""
+        value = self.value
         pattern = nn.functional.dropout(self.pattern(), dropout) if dropout else self.pattern()
         value = value.repeat_interleave(pattern.shape[1] // value.shape[1], 1)
         return (pattern.to(value) @ value).transpose(1, 2).contiguous()
@@ -92,18 +100,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class Rotated:
-    """Queries or keys as the attention scores see them, shape (batch, position, head x d_head).
+    """Queries, keys or values as attention reads them, shape (batch, position, head x d_head).
 
     Parameters
     ----------
     path : str
         Path of the attention module.
-    which : {"query", "key"}
-        Which of the two.
+    which : {"query", "key", "value"}
+        Which of them.
     """
 
     path: str
-    which: Literal["query", "key"]
+    which: Literal["query", "key", "value"]
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
@@ -118,7 +126,7 @@ class Rotated:
         def visitor(scores: Scores) -> None:
             whole: Tensor = getattr(scores, self.which)
             length = scores.query.shape[-2]
-            layer = _layer_of(cache, module) if self.which == "key" else None
+            layer = None if self.which == "query" else _layer_of(cache, module)
             # Keys come with those of the cache before them, and in one of fixed size with what is
             # empty yet behind them: the site is the positions of this call.
             stop = _end(layer, whole)
@@ -131,7 +139,7 @@ class Rotated:
             parts = [whole[:, :, : stop - length], new, whole[:, :, stop:]]
             setattr(scores, self.which, new if whole.shape[-2] == length else torch.cat(parts, -2))
             if layer is not None:
-                _keep(layer, new)
+                _keep(layer, f"{self.which}s", new)
 
         noted = module.register_forward_pre_hook(note, with_kwargs=True)
         return [noted, _Attached(model, module, visitor)]
@@ -158,14 +166,19 @@ def _end(layer: Any, kept: Tensor) -> int:
     return n if layer is None else min(int(layer.get_seq_length()), n)
 
 
-def _keep(layer: Any, new: Tensor) -> None:
-    """Put new keys of a call into a cache, so that later positions see them."""
-    kept: Tensor = layer.keys
+def _keep(layer: Any, name: str, new: Tensor) -> None:
+    """Put new keys or values of a call into a cache, so that later positions see them."""
+    kept: Tensor = getattr(layer, name)
+    if (kept.shape[1], kept.shape[-1]) != (new.shape[1], new.shape[-1]):
+        raise NisslError(
+            f"the cache keeps what {name} are made of, so that they cannot be replaced",
+            do="give use_cache=False",
+        )
     stop = _end(layer, kept)
     n = min(new.shape[-2], stop)  # a sliding window keeps the last alone
     new = new[:, :, new.shape[-2] - n :].to(kept)
     if torch.is_grad_enabled():
-        layer.keys = torch.cat([kept[:, :, : stop - n], new, kept[:, :, stop:]], -2)
+        setattr(layer, name, torch.cat([kept[:, :, : stop - n], new, kept[:, :, stop:]], -2))
     else:
         kept[:, :, stop - n : stop] = new
 
@@ -244,16 +257,17 @@ def _register(chosen: str) -> None:
         causal = options.get("is_causal", getattr(module, "is_causal", True))
         # The function of torch knows no cap, and models that name it are computed without.
         softcap = None if chosen == "sdpa" else options.get("softcap")
-        scores = Scores(query, key, mask, options.get("scaling"), bool(causal), softcap)
+        scaling, sinks = options.get("scaling"), options.get("s_aux")
+        scores = Scores(query, key, value, mask, scaling, bool(causal), softcap, sinks)
         for _, visitor in sorted(module.__dict__.get(VISITORS, ()), key=lambda each: each[0]):
             visitor(scores)
         if scores.written is not None:
-            return scores.read(value, float(options.get("dropout") or 0.0)), scores.written
+            return scores.read(float(options.get("dropout") or 0.0)), scores.written
         if chosen == "eager":
             inner = sys.modules[type(module).__module__].eager_attention_forward
         else:
             inner = ALL_ATTENTION_FUNCTIONS[chosen]
-        return inner(module, scores.query, scores.key, value, mask, **options)
+        return inner(module, scores.query, scores.key, scores.value, mask, **options)
 
     AttentionInterface.register(PREFIX + chosen, attend)
     AttentionMaskInterface.register(PREFIX + chosen, ALL_MASK_ATTENTION_FUNCTIONS[chosen])

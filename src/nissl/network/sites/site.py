@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nissl.address import Address, parse
 from nissl.errors import NisslError, UnknownName
+from nissl.network.sites.architectures.points import expert_width, n_experts
 from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.attention import Pattern
 from nissl.network.sites.batch import encoder_path
@@ -473,6 +474,11 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
     # Embeddings narrower than the stream (OPT-350m, ELECTRA).
     narrow = getattr(config, "word_embed_proj_dim", None)
     narrow = config.embedding_size if config.model_type == "electra" else narrow
+    # Latent attention (DeepSeek) has wider queries and keys than values.
+    wide = sum(getattr(config, f"qk_{part}_head_dim", 0) for part in ("nope", "rope"))
+    value = getattr(config, "v_head_dim", None)
+    latent = dict.fromkeys(("attn.q", "attn.q_rot", "attn.k_rot"), wide)
+    latent |= dict.fromkeys(("attn.v", "attn.z"), value)
     embedding = getattr(model, "get_output_embeddings", lambda: None)()
     vocabulary = getattr(embedding, "out_features", None)
 
@@ -483,13 +489,15 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
         if name == "attn.heads":
             return (heads or 1) * d_model
         if heads:
-            return heads * d_head
+            return heads * int(latent.get(name) or d_head)
         if name == "logits":
             return vocabulary or getattr(config, "num_labels", None)
         if name == "moe.router":
-            return int(config.num_local_experts)
+            return n_experts(config)
+        if name.startswith("moe."):
+            return expert_width(config, shared=name.startswith("moe.shared"))
         if name == "attn.pattern":
             return None
-        return d_mlp if name.startswith(("mlp.gate", "mlp.up", "mlp.neurons", "moe.")) else d_model
+        return d_mlp if name in ("mlp.gate", "mlp.up", "mlp.neurons") else d_model
 
     return width

@@ -13,16 +13,16 @@ from nissl.network.sites.architectures.points import (
     plain,
     separate,
 )
-from nissl.network.sites.experts import Expert
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid
 
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
 
-__all__ = ["DECODERS"]
+__all__ = ["DECODERS", "GATED", "llama", "without_neurons"]
 
 
-def _llama(p: str, config: Any) -> dict[str, HookPoint]:
+def llama(p: str, config: Any) -> dict[str, HookPoint]:
+    """Return the hook points of a block of Llama."""
     return {
         **separate(p, "self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj", config),
         "resid_mid": ResidMid(f"{p}.post_attention_layernorm", p),
@@ -33,14 +33,14 @@ def _llama(p: str, config: Any) -> dict[str, HookPoint]:
 
 
 def _stablelm(p: str, config: Any) -> dict[str, HookPoint]:
-    points = _llama(p, config)
+    points = llama(p, config)
     if config.use_parallel_residual:
         del points["resid_mid"]
     return points
 
 
 def _cohere(p: str, config: Any) -> dict[str, HookPoint]:
-    points = _llama(p, config)
+    points = llama(p, config)
     del points["resid_mid"]
     return points
 
@@ -48,7 +48,7 @@ def _cohere(p: str, config: Any) -> dict[str, HookPoint]:
 def _granite(p: str, config: Any) -> dict[str, HookPoint]:
     scale, heads = config.residual_multiplier, config.num_attention_heads
     return {
-        **_llama(p, config),
+        **llama(p, config),
         "attn.heads": Heads(f"{p}.self_attn.o_proj", heads, scale=scale),
         "attn.out": Output(f"{p}.self_attn", scale=scale),
         "mlp.out": Output(f"{p}.mlp", scale=scale),
@@ -76,10 +76,14 @@ def _phi3(p: str, config: Any) -> dict[str, HookPoint]:
     }
 
 
+def without_neurons(points: dict[str, HookPoint]) -> dict[str, HookPoint]:
+    """Return hook points without those of a gated MLP."""
+    return {k: v for k, v in points.items() if k not in ("mlp.gate", "mlp.up", "mlp.neurons")}
+
+
 def _starcoder2(p: str, config: Any) -> dict[str, HookPoint]:
-    dense = ("mlp.gate", "mlp.up", "mlp.neurons")
     return {
-        **{name: point for name, point in _llama(p, config).items() if name not in dense},
+        **without_neurons(llama(p, config)),
         **plain(f"{p}.mlp.c_fc", f"{p}.mlp.c_proj"),
     }
 
@@ -95,24 +99,11 @@ def _olmo2(p: str, config: Any) -> dict[str, HookPoint]:
 def _normed_after(p: str, config: Any, reads_mid: str) -> dict[str, HookPoint]:
     after = f"{p}.post_attention_layernorm"
     return {
-        **_llama(p, config),
+        **llama(p, config),
         "resid_mid": ResidMid(reads_mid, p),
         "attn.heads": Heads(f"{p}.self_attn.o_proj", config.num_attention_heads, post_norm=after),
         "attn.out": Output(after),
         "mlp.out": Output(f"{p}.post_feedforward_layernorm"),
-    }
-
-
-def _mixtral(p: str, config: Any) -> dict[str, HookPoint]:
-    dense = ("mlp.gate", "mlp.up", "mlp.neurons")
-    experts = {
-        f"moe.experts[{e}].neurons": Expert(f"{p}.mlp.experts", e)
-        for e in range(config.num_local_experts)
-    }
-    return {
-        **{name: point for name, point in _llama(p, config).items() if name not in dense},
-        "moe.router": Output(f"{p}.mlp.gate", 0, flat=True),
-        **experts,
     }
 
 
@@ -168,7 +159,7 @@ DECODERS = (
         blocks="layers",
         embed="embed_tokens",
         final_norm="norm",
-        block=_llama,
+        block=llama,
         matrices=GATED,
     ),
     Architecture(
@@ -256,15 +247,6 @@ DECODERS = (
         matrices=Matrices(
             "mlp.c_fc", "mlp.c_proj", activation="mlp.act", norm=("post_attention_layernorm",)
         ),
-    ),
-    Architecture(
-        "Mixtral-like",
-        ("mixtral",),
-        blocks="layers",
-        embed="embed_tokens",
-        final_norm="norm",
-        block=_mixtral,
-        matrices=None,
     ),
     Architecture(
         "GPT-2",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nissl.network.sites.architectures.decoders import DECODERS
 from nissl.network.sites.architectures.encoders import ENCODERS
+from nissl.network.sites.architectures.mixtures import MIXTURES
 from nissl.network.sites.architectures.vision import VISION
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ARCHITECTURES", "architecture_of"]
 
-ARCHITECTURES: tuple[Architecture, ...] = (*DECODERS, *ENCODERS, *VISION)
+ARCHITECTURES: tuple[Architecture, ...] = (*DECODERS, *MIXTURES, *ENCODERS, *VISION)
 
 
 def architecture_of(model: nn.Module) -> Architecture | None:

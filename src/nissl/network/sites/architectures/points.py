@@ -9,12 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.sites.attention import Pattern, Rotated
+from nissl.network.sites.experts import Expert, Router
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output
 
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
 
-__all__ = ["fused", "gated", "grouped_sizes", "plain", "scores", "separate", "stream"]
+__all__ = [
+    "expert_width",
+    "fused",
+    "gated",
+    "grouped_sizes",
+    "mixture",
+    "n_experts",
+    "plain",
+    "scores",
+    "separate",
+    "stream",
+]
 
 
 def stream(p: str) -> dict[str, HookPoint]:
@@ -87,3 +99,24 @@ def gated(mlp: str) -> dict[str, HookPoint]:
 def plain(up: str, down: str, *, flat: bool = False) -> dict[str, HookPoint]:
     """Return the neurons of an MLP of two matrices, before and after the nonlinearity."""
     return {"mlp.up": Output(up, flat=flat), "mlp.neurons": Input(down, flat=flat)}
+
+
+def mixture(mlp: str, config: Any, *, router: str = "gate") -> dict[str, HookPoint]:
+    """Return the router of a mixture of experts and the neurons of each."""
+    experts = {
+        f"moe.experts[{e}].neurons": Expert(f"{mlp}.experts", e) for e in range(n_experts(config))
+    }
+    return {"moe.router": Router(f"{mlp}.{router}"), **experts}
+
+
+def n_experts(config: Any) -> int:
+    """Return among how many experts a router chooses."""
+    return int(getattr(config, "num_local_experts", None) or config.num_experts)
+
+
+def expert_width(config: Any, *, shared: bool = False) -> int:
+    """Return how many neurons an expert has, or those together that every token calls."""
+    each = getattr(config, "moe_intermediate_size", None) or config.intermediate_size
+    whole = getattr(config, "shared_expert_intermediate_size", None)
+    n_shared = getattr(config, "n_shared_experts", None) or 1
+    return int(whole or each * n_shared) if shared else int(each)
