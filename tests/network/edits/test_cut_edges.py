@@ -154,5 +154,5 @@ def test_networks_without_edges_say_why():
 
 
 def test_attention_that_reads_a_latent_is_refused():
-    with pytest.raises(NisslError, match="edges of .* are not known"):
+    with pytest.raises(NisslError, match=r"edges of .* are not known"):
         edges_of(nissl.load(tiny("deepseek_v3")))
