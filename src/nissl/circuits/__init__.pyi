@@ -1,6 +1,11 @@
 from .attribution import attribution as attribution
 from .attribution import gim as gim
 from .attribution import relp as relp
+from .edge_effects import eap as eap
+from .edge_effects import eap_ig as eap_ig
+from .edge_effects import edge_effects as edge_effects
+from .edge_effects import exact_edges as exact_edges
+from .edge_effects import pair_edge_effects as pair_edge_effects
 from .effects import effects as effects
 from .effects import pair_effects as pair_effects
 from .exact import exact as exact

@@ -15,7 +15,7 @@ from nissl.circuits.attribution import attribution, gim, relp
 from nissl.circuits.exact import exact
 from nissl.circuits.integrated import integrated
 from nissl.circuits.nodes import Nodes, nodes_of
-from nissl.circuits.patching import HOW, Patching
+from nissl.circuits.patching import Patching
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, paired_test
@@ -172,7 +172,9 @@ def pair_effects(
     """
     require_known("positions", positions, ("each", "all"))
     compute = _method(method)
-    _check(behaviour, patching, positions)
+    if positions == "each" and not behaviour.sequences:
+        raise NisslError("these inputs have no positions", do="give positions='all'")
+    Patching(behaviour, patching, rows=slice(1)).require_pairs()
     nodes = nodes_of(behaviour.net, over, inputs=behaviour.call(behaviour.clean_ids[:1]))
     means: dict[str, Tensor] = {}
     parts = []
@@ -220,25 +222,3 @@ def _method(given: str | EffectMethod) -> EffectMethod:
         return given
     require_known("method", given, list(EFFECT_METHODS))
     return EFFECT_METHODS[given]
-
-
-def _check(behaviour: Behaviour, patching: str, positions: str) -> None:
-    """Refuse before long work what cannot have effects."""
-    require_known("patching", patching, HOW)
-    if positions == "each" and not behaviour.sequences:
-        raise NisslError("these inputs have no positions", do="give positions='all'")
-    pairs = zip(behaviour.clean_ids, behaviour.corrupted_ids, strict=True)
-    for number, (a, b) in enumerate(pairs):
-        if behaviour.sequences and len(a) != len(b):
-            raise NisslError(
-                f"the clean input has {len(a)} tokens, the corrupted one {len(b)}",
-                where=f"pair {number}",
-                do="choose words of as many tokens: positions are to correspond",
-            )
-    if patching in ("denoising", "noising") and bool(
-        (behaviour.clean_value == behaviour.corrupted_value).all()
-    ):
-        raise NisslError(
-            "the metric is the same for the clean and the corrupted input of every pair",
-            do="choose inputs that the network answers differently, or another metric",
-        )

@@ -76,6 +76,29 @@ class Patching:
         ids = behaviour.corrupted_ids if how == "denoising" else behaviour.clean_ids
         self.call: Call = behaviour.call(ids[rows])
 
+    def require_pairs(self) -> None:
+        """Refuse before long work pairs that have no effects.
+
+        Raises
+        ------
+        NisslError
+            Prompts of a pair have different lengths, or the metric is the same for both.
+        """
+        clean, corrupted = self.behaviour.clean_ids, self.behaviour.corrupted_ids
+        for number, (a, b) in enumerate(zip(clean, corrupted, strict=True)):
+            if self.behaviour.sequences and len(a) != len(b):
+                raise NisslError(
+                    f"the clean input has {len(a)} tokens, the corrupted one {len(b)}",
+                    where=f"pair {number}",
+                    do="choose words of as many tokens: positions are to correspond",
+                )
+        same = self.behaviour.clean_value == self.behaviour.corrupted_value
+        if self.how in ("denoising", "noising") and bool(same.all()):
+            raise NisslError(
+                "the metric is the same for the clean and the corrupted input of every pair",
+                do="choose inputs that the network answers differently, or another metric",
+            )
+
     @property
     def value(self) -> Tensor:
         """The metric of the run that is changed, shape (batch,)."""

@@ -233,6 +233,10 @@ class Edges:
             raise NisslError("it is not known what the MLP reads", where=f"blocks.{layer}")
         return f"{self.net.named_sites[f'blocks.{layer}.resid_pre'].hook_point.path}.{norm}:in"
 
+    def mlp_norm(self, layer: int) -> nn.Module:
+        """Return the module that the MLP of a block reads through."""
+        return self.net.model.get_submodule(self.mlp_input(layer).removesuffix(":in"))
+
     @property
     def logits_input(self) -> str:
         """The site that the logits read, through the final norm."""
