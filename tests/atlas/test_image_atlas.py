@@ -251,6 +251,7 @@ def test_a_normalised_picture_is_shown_as_it_was(tmp_path):
     net = Network(nn.Sequential(nn.Conv2d(3, 2, 3)), transform=transform, name="seen")
     made = make_atlas(net, pictures, out=tmp_path, progress=False)
     assert set(made.units["kind"]) == {"untested"}
+    assert "carry no labels" in page_data(made)["intro"]
     for path in (made.path / "images").iterdir():
         np.testing.assert_allclose(np.asarray(Image.open(path)), pictures[int(path.stem)], atol=1)
 
@@ -336,8 +337,11 @@ def test_what_cannot_be_read_says_so(tmp_path):
     with pytest.raises(NisslError, match="no image transform"):
         make(tmp_path / "a.png")
     seen = Network(nn.Conv2d(3, 2, 3), transform=ImageTransform(size=8))
-    with pytest.raises(NisslError, match="no such image"):
-        make([tmp_path / "missing.png"], seen)
+    for missing in ([tmp_path / "missing.png"], "missing.png", "a text " * 1000):
+        with pytest.raises(NisslError, match="no such image"):
+            make(missing, seen)
+    with pytest.raises(NisslError, match="tokenizer"):  # a network of texts that lacks one
+        make("some text")
     (tmp_path / "empty").mkdir()
     with pytest.raises(NisslError, match="no image in the folder"):
         make(tmp_path / "empty", seen)

@@ -164,6 +164,19 @@ def test_float24_is_near_and_keeps_what_is_not_finite(values: list[float]) -> No
     assert (back[np.isinf(whole)] == whole[np.isinf(whole)]).all()
 
 
+def test_tuned_units_of_one_label_leave_room_for_others() -> None:
+    table = pd.DataFrame(
+        {
+            "kind": "tuned",
+            "tuned_to": ["label"] * 4 + ["speed"] * 3,
+            "tuning_effect": [0.9, 0.8, 0.7, 0.2, 0.6, 0.5, 0.4],
+            "label_preferred": ["car"] * 3 + ["cat"] * 4,
+            "speed_preferred": [1.0, 2, 3, 4, 5, 6, 7],
+        }
+    )
+    assert featured_units(table) == [0, 1, 4, 5, 6, 3, 2]
+
+
 def test_the_strongest_of_each_kind_are_chosen_and_reasons_vary() -> None:
     table = pd.DataFrame({"kind": ["token"] * 50 + ["dead"] * 50, "token": ["a"] * 40 + [""] * 60})
     table.loc[40:49, "token"] = list("bcdefghijk")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os.path import exists, isdir, isfile  # unlike those of Path these take any string
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -82,18 +83,20 @@ def image_files(net: Network, inputs: Any) -> Any:
     given = [inputs] if alone else inputs
     if not isinstance(given, list | tuple) or not given:
         return inputs
-    kinds = Path if net.tokenizer is not None else str | Path
-    if not all(isinstance(path, kinds) for path in given):
+    if not all(isinstance(path, str | Path) for path in given):
         return inputs
+    sees = net.tokenizer is None and (net.transform is not None or exists(given[0]))
+    if isinstance(given[0], str) and not sees:
+        return inputs  # text
     paths = [Path(path).expanduser() for path in given]
-    folder = paths[0] if alone and paths[0].is_dir() else None
+    folder = paths[0] if alone and isdir(paths[0]) else None
     if folder is not None:
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    missing = next((p for p in paths if not p.is_file()), None)
+    missing = next((p for p in paths if not isfile(p)), None)
     if missing is not None or not paths:
         raise NisslError(
             "there is no such image" if missing else "there is no image in the folder",
-            where=str(missing or folder),
+            where=str(missing or folder)[:200],
             do=f"give files or a folder of files that end in {', '.join(SUFFIXES)}",
         )
     if net.transform is None:

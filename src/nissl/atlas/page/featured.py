@@ -68,7 +68,7 @@ def featured_units(units: pd.DataFrame, *, n: int = 320) -> list[int]:
     -------
     list of int
         Rows of the table. Kinds take turns; inside a kind the strongest come first, but at most
-        two for the same reason (token, pair, language) before all others had their turn.
+        two for the same reason (token, pair, language, label) before all others had their turn.
 
     Examples
     --------
@@ -96,14 +96,29 @@ def featured_units(units: pd.DataFrame, *, n: int = 320) -> list[int]:
 
 def _varied(units: pd.DataFrame, rows: np.ndarray[Any, Any], kind: str) -> list[int]:
     """Put those that repeat a reason behind the others, order kept."""
-    reason = STRENGTH.get(kind, ("", None))[1]
-    if reason is None or reason not in units:
+    reasons = _reasons(units, rows, kind)
+    if reasons is None:
         return list(rows)
     seen: dict[str, int] = {}
     first: list[int] = []
     later: list[int] = []
-    for row, text in zip(rows, units[reason].to_numpy()[rows].astype(str), strict=True):
+    for row, text in zip(rows, reasons, strict=True):
         key = text.strip().casefold()
         seen[key] = seen.get(key, 0) + 1
         (first if seen[key] <= SAME_REASON else later).append(row)
     return first + later
+
+
+def _reasons(units: pd.DataFrame, rows: np.ndarray[Any, Any], kind: str) -> list[str] | None:
+    """Say what each unit prefers: a token, or a level of the coordinate it is tuned to."""
+    if kind == "tuned" and "tuned_to" in units:
+        told = units.iloc[rows]
+        levels = [
+            told[f"{name}_preferred"].iloc[i] if f"{name}_preferred" in told else i
+            for i, name in enumerate(told["tuned_to"])
+        ]
+        return [f"{name} {level}" for name, level in zip(told["tuned_to"], levels, strict=True)]
+    reason = STRENGTH.get(kind, ("", None))[1]
+    if reason is None or reason not in units:
+        return None
+    return [str(text) for text in units[reason].to_numpy()[rows]]

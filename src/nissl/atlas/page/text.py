@@ -93,6 +93,7 @@ NOTES = {
     ),
 }
 ORDER = ("token", "bigram", "language", "positional", "tuned", "unexplained", "untested", "dead")
+SAME = {"network": "token", "images": "label"}  # what is not repeated among the first cards
 SHOWN = (
     "text",
     "n_tokens",
@@ -153,7 +154,7 @@ def page_text(units: pd.DataFrame, about: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "selective": (
             "The strongest of each kind take turns"
-            + (", at most two for the same token first. " if source == "network" else ". ")
+            + f", at most two for the same {SAME.get(source, 'category')} first. "
             + "Open one for both of its ends, its figures and its neighbours."
         ),
         "silent": _silent(about, rules),
@@ -232,6 +233,8 @@ def _intro(units: Any, counts: Mapping[str, int], about: Mapping[str, Any], sour
         if network
         else f"{tuned:,} {'is' if tuned == 1 else 'are'} tuned to what was asked"
     )
+    if source == "images" and "tuned" not in about:
+        return f"{n:,} units of {where}{read}. The images carry no labels, so that none was tested."
     responding = max(int(about.get("responding") or 0) - selective, 0)
     if network and responding:
         first += f"; {responding:,} more respond to some, none of which is most of it"
