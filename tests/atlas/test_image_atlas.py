@@ -18,6 +18,7 @@ from nissl.atlas.network_atlas import network_atlas
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES, TUNING
 from nissl.errors import NisslError
 from nissl.network import Network, plan_of
+from nissl.specimens.images import Images
 from nissl.specimens.vision_model import ImageTransform
 from nissl.statistics import Test
 from tiny import tiny
@@ -290,6 +291,10 @@ def test_every_kind_of_images_gives_the_same(tmp_path):
         np.testing.assert_allclose(made.tuning["eta2"], expected, rtol=1e-6)
         names = {"0", "1"} if name == "tensor" else {"a", "b"}
         assert set(made.tuning["level_names"].iloc[0]) == names
+    grey = Images(pictures[..., 0], np.arange(12) // 6, ("a", "b"), np.zeros(12, bool))
+    made = make_atlas(net, grey, out=tmp_path / "grey", test=TEST, progress=False)
+    assert made.about["n_images"] == 12
+    assert made.tuning["level_names"].iloc[0].tolist() == ["a", "b"]
     few = make_atlas(net, folder, n_images=4, out=tmp_path / "few", progress=False)
     assert few.about["n_images"] == 4
     assert (

@@ -79,6 +79,11 @@ def image_files(net: Network, inputs: Any) -> Any:
     NisslError
         A file is missing, no image lies in the folder, or the network has no image transform.
     """
+    has_labels = hasattr(inputs, "labels") and hasattr(inputs, "values")
+    if has_labels and np.ndim(inputs.values) == 3 and net.transform is not None:
+        # A stack of grey pictures looks like one picture in colours.
+        classes = getattr(inputs, "classes", None)
+        return SimpleNamespace(values=list(inputs.values), labels=inputs.labels, classes=classes)
     alone = isinstance(inputs, str | Path)
     given = [inputs] if alone else inputs
     if not isinstance(given, list | tuple) or not given:

@@ -29,7 +29,7 @@ function pictures(list) {
     el("img", { src: `${folder}/${c.s}${suffix}`, alt: `${named(c)}${c.l ? `: ${c.l}` : ""}`, loading: "lazy", onerror: (event) => event.target.replaceWith(named(c)) }),
     c.box && el("i", { style: ["left", "top", "width", "height"].map((side, k) => `${side}:${100 * c.box[k]}%`).join(";") }));
   return el("ul", { class: `pictures${suffix === ".png" ? " tiny" : ""}` }, list.map((c) => el("li", {}, suffix ? picture(c) : named(c),
-    el("span", { class: "v" }, figure(c.v)), c.l ? el("small", { title: c.l }, c.l) : null)));
+    c.l ? el("small", { title: c.l }, c.l) : null, el("span", { class: "v" }, figure(c.v)))));
 }
 
 function contexts(list, aligned = false) {
