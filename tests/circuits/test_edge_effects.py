@@ -24,7 +24,7 @@ def behaviour(name="llama", *, n=8):
     return Behaviour(net, clean, corrupted, right=[5] * n, wrong=[9] * n)
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", [name for name in CAUSAL if "deepseek" not in name])
 def test_eap_is_the_slope_of_cutting(name):
     pairs = behaviour(name, n=2)
     edges, patching = edges_of(pairs.net), Patching(pairs, "noising")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -234,10 +234,10 @@ def eap(patching: Patching, edges: Edges) -> Tensor:
     Source: Syed et al. 2023, Attribution patching outperforms automated circuit discovery (edge
     attribution patching).
     """
-    found = gradients(
-        patching.net, patching.call, sites=_reader_sites(edges), metric=patching.total
-    )
-    return _scored(patching, edges, _by_reader(edges, found))
+    net, sites, seen = patching.net, _reader_sites(edges), _Seen(edges.writer_sites)
+    with net.edit(seen):  # the run that is differentiated tells what writers add as well
+        found = gradients(net, patching.call, sites=sites, metric=patching.total)
+    return _scored(patching, edges, _by_reader(edges, found), base=seen.values)
 
 
 def eap_ig(patching: Patching, edges: Edges, *, steps: int = 5) -> Tensor:
@@ -271,6 +271,23 @@ def eap_ig(patching: Patching, edges: Edges, *, steps: int = 5) -> Tensor:
 
 
 EDGE_METHODS: dict[str, EdgeMethod] = {"eap": eap, "eap_ig": eap_ig, "exact": exact_edges}
+
+
+class _Seen:
+    """An edit that changes nothing and keeps what sites hold."""
+
+    writes: tuple[str, ...] = ()
+
+    def __init__(self, sites: list[str]) -> None:
+        self.reads = tuple(sites)
+        self.values: dict[str, Tensor] = {}
+
+    def begin(self, batch: Any) -> None:
+        """Begin a prompt: nothing to do."""
+
+    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> None:
+        """Keep the site's tensor."""
+        self.values[site] = x.detach().clone()
 
 
 def _reader_sites(edges: Edges) -> list[str]:
@@ -310,9 +327,15 @@ def _through(norm: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> T
     return back
 
 
-def _scored(patching: Patching, edges: Edges, by_reader: Any) -> Tensor:
+def _scored(
+    patching: Patching,
+    edges: Edges,
+    by_reader: Iterable[tuple[slice, Tensor]],
+    base: Mapping[str, Tensor] | None = None,
+) -> Tensor:
     """Multiply gradients at readers by changes of writers, and sum over positions and width."""
-    changes = edges.stacked(patching.changes(edges.writer_sites)).movedim(0, 1).flatten(2)
+    changed = patching.changes(edges.writer_sites, base=base)
+    changes = edges.stacked(changed).movedim(0, 1).flatten(2)
     scores = changes.new_zeros(len(changes), len(edges.readers), len(edges.writers))
     for rows, gradient in by_reader:
         n = int(edges.allowed[rows.start].sum())  # those before the first, at least
