@@ -1,6 +1,9 @@
 from .attribution import attribution as attribution
 from .attribution import gim as gim
 from .attribution import relp as relp
+from .circuit import Circuit as Circuit
+from .circuit import circuit as circuit
+from .circuit import load_circuit as load_circuit
 from .edge_effects import eap as eap
 from .edge_effects import eap_ig as eap_ig
 from .edge_effects import edge_effects as edge_effects
