@@ -361,7 +361,7 @@ class Circuit:
         """
         from nissl.circuits.circuit_figure import draw
 
-        return draw(self, axes=axes)
+        return draw(self.graph(), self.net.n_layers, title=repr(self), axes=axes)
 
     def save(self, path: str | Path) -> Path:
         """Write the circuit as JSON: its name, size, and the effect of every part.

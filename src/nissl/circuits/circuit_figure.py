@@ -11,21 +11,23 @@ from nissl.address import parse
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from nissl.circuits.circuit import Circuit
-
 __all__ = ["draw"]
 
 MOST = 150  # edges that are drawn: more cannot be told apart
 COLOURS = ("#2166ac", "#b2182b")  # supports, opposes: the ends of the figures' diverging scale
 
 
-def draw(circuit: Circuit, *, axes: Axes | None = None) -> Axes:
+def draw(graph: Any, n_layers: int, *, title: str, axes: Axes | None = None) -> Axes:
     """Draw a circuit of edges.
 
     Parameters
     ----------
-    circuit : Circuit
-        Of edges.
+    graph : networkx.DiGraph
+        Addresses, with ``effect`` on the edges.
+    n_layers : int
+        How many blocks the network has.
+    title : str
+        What it is.
     axes : Axes, optional
         Where; by default a new figure.
 
@@ -37,10 +39,9 @@ def draw(circuit: Circuit, *, axes: Axes | None = None) -> Axes:
     import matplotlib.pyplot as plt
     from matplotlib.collections import LineCollection
 
-    graph = circuit.graph()
     edges = sorted(graph.edges(data="effect"), key=lambda edge: -abs(edge[2]))[:MOST]
     shown = {end for edge in edges for end in edge[:2]}
-    place = _places(sorted(shown), circuit.net.n_layers)
+    place = _places(sorted(shown), n_layers)
     if axes is None:
         _, axes = plt.subplots(figsize=(8, 9), layout="constrained")
     largest = max(abs(effect) for *_, effect in edges)
@@ -82,7 +83,7 @@ def draw(circuit: Circuit, *, axes: Axes | None = None) -> Axes:
         axes.spines[side].set_visible(False)
     left = graph.number_of_edges() - len(edges)
     also = f"; the largest {len(edges)} of {graph.number_of_edges()} are drawn" if left else ""
-    axes.set_title(f"{circuit!r}{also}", fontsize=8)
+    axes.set_title(f"{title}{also}", fontsize=8)
     return axes
 
 
