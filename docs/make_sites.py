@@ -6,13 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSpeechSeq2Seq,
+)
 
 from nissl.cli.printing import markdown
 from nissl.network import Network, conformance
 from nissl.network.sites.architectures.architecture import Architecture
 from nissl.network.sites.architectures.decoders import DECODERS
+from nissl.network.sites.architectures.encoder_decoders import ENCODER_DECODERS
 from nissl.network.sites.architectures.known import ARCHITECTURES
+from nissl.network.sites.architectures.mixtures import MIXTURES
 from nissl.network.sites.attention import Pattern, Rotated
 from nissl.network.sites.experts import Expert, Router
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid
@@ -35,6 +43,14 @@ MEANINGS = {
     "attn.z": ("what each head reads out, before the output projection", "heads x d_head"),
     "attn.heads": ("what each head adds to the residual stream", "heads x d_model"),
     "attn.out": ("what attention adds to the residual stream, after any post-norm", "d_model"),
+    "cross.q": ("a decoder's queries to its encoder, as projected", "heads x d_head"),
+    "cross.k": ("keys at the encoder's tokens", "heads x d_head"),
+    "cross.v": ("values at the encoder's tokens", "heads x d_head"),
+    "cross.pattern": ("which of the encoder's tokens are read", "query, head, key"),
+    "cross.z": ("what each head reads of the encoder", "heads x d_head"),
+    "cross.heads": ("what each of these heads adds to the residual stream", "heads x d_model"),
+    "cross.out": ("what reading the encoder adds to the residual stream", "d_model"),
+    "resid_cross": ("the residual stream between reading the encoder and MLP", "d_model"),
     "mlp.gate": ("the gate, before its nonlinearity", "d_mlp"),
     "mlp.up": ("what is gated; in a plain MLP, before the nonlinearity", "d_mlp"),
     "mlp.neurons": ("what the output matrix reads", "d_mlp"),
@@ -85,6 +101,14 @@ MPNet and DeBERTa compute attention where nothing is called by name, so they hav
 `attn.pattern` nor `attn.q_rot`. ALBERT calls one block for all of its layers, so that its sites
 are module paths, whose calls follow one another.
 
+An encoder-decoder has two stacks with names of their own: `encoder.blocks.3.mlp.neurons`,
+`decoder.blocks.3.mlp.neurons`. A name without a block (`mlp.neurons`) means all of both, in the
+order of computation, `decoder.mlp.neurons` those of one; `layer` counts in each stack. A decoder
+reads its encoder between attention and MLP: `resid_mid + cross.out = resid_cross`, and
+`resid_cross + mlp.out = resid_post`. `cross.k` and `cross.v` are read at the tokens of the encoder.
+What BART, Marian, mBART and Pegasus count as positions cannot be told to them, so texts of
+different lengths are filled up on the right.
+
 This page is made from the library by `python docs/make_sites.py`.
 
 ## Addresses
@@ -98,6 +122,7 @@ Whatever can be scored has an address, which `net.find` and the edits understand
 | `blocks.1.moe.experts[3].neurons[7]` | a unit of an expert |
 | `blocks.3.attn.z[head 5]` | a head |
 | `blocks.3` | a layer: what its attention and its MLP add to the residual stream |
+| `decoder.blocks.1.cross.z[head 2]` | a head by which a decoder reads its encoder |
 | `blocks.3.attn.out` | a whole site |
 | `blocks.1.attn.z[head 2] -> blocks.4.attn.q[head 3]` | an edge |
 
@@ -146,6 +171,15 @@ SMALL = {
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
+    "decoder_layers": 1,
+    "num_decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32,
+    "d_ff": 32,
+    "decoder_start_token_id": 1,
+    "num_mel_bins": 5,
+    "max_source_positions": 8,
     "image_size": 16,
     "patch_size": 8,
 }
@@ -163,7 +197,9 @@ def page() -> str:
             f"\n### {architecture.name}\n\nModels of type "
             f"{', '.join(f'`{t}`' for t in architecture.model_types)}.\n\n"
         )
-        parts.append(markdown(rows_of(architecture)) + "\n")
+        for stack in architecture.stacks:
+            parts.append(f"`{stack.prefix}blocks`:\n\n" if architecture.then else "")
+            parts.append(markdown(rows_of(architecture, stack)) + "\n\n" * bool(architecture.then))
     return "".join(parts)
 
 
@@ -178,17 +214,21 @@ def conforming() -> list[dict[str, Any]]:
             )
             results = zip(table["check"], table["result"], strict=True)
             said = {c: "-" if r == "not applicable" else str(r) for c, r in results}
-            rows.append({"type": f"`{kind}`", **said})
+            flag = f", `{architecture.flag}`" if architecture.flag else ""
+            rows.append({"type": f"`{kind}`{flag}", **said})
     return rows
 
 
-def rows_of(architecture: Architecture) -> list[dict[str, Any]]:
-    """Return a row for each site of one block, and for those outside of blocks."""
+def rows_of(architecture: Architecture, stack: Architecture) -> list[dict[str, Any]]:
+    """Return a row for each site of one block of a stack, and for those outside of blocks."""
     rows = {}
     for name, site in sites_of(smallest(architecture), architecture).items():
-        short = name.removeprefix("blocks.0.").replace("experts[0]", "experts[e]")
+        if not name.startswith(stack.prefix) and name != "logits":
+            continue
+        short = name.removeprefix(stack.prefix).removeprefix("blocks.0.")
+        short = short.replace("experts[0]", "experts[e]")
         if "experts[1]" not in short:
-            rows[short] = {"site": f"`{short}`", "tensor": where(site.hook_point, architecture)}
+            rows[short] = {"site": f"`{short}`", "tensor": where(site.hook_point, stack)}
     return [rows[name] for name in MEANINGS if name in rows]
 
 
@@ -204,8 +244,13 @@ def model_of(architecture: Architecture, kind: str, **more: Any) -> Any:
     for name, value in (SMALL | more).items():
         if hasattr(config, name):
             setattr(config, name, value)
-    causal = architecture in DECODERS
-    maker: Any = AutoModelForCausalLM if causal else AutoModel
+    if architecture.flag:
+        setattr(config, architecture.flag, True)
+    maker: Any = AutoModel
+    if architecture in (*DECODERS, *MIXTURES):
+        maker = AutoModelForCausalLM
+    elif architecture in ENCODER_DECODERS:
+        maker = AutoModelForSpeechSeq2Seq if kind == "whisper" else AutoModelForSeq2SeqLM
     return maker.from_config(config)
 
 

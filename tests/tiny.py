@@ -112,8 +112,26 @@ VISION: dict[str, dict[str, Any]] = {
     "dinov2": {"layerscale_value": 0.5},
     "dinov2_with_registers": {"layerscale_value": 0.5, "num_register_tokens": 2},
 }
-GIVEN = LANGUAGE | ENCODERS | VISION
-EVERY = tuple(GIVEN)
+# Encoder-decoders: three blocks of four heads, then two of two (T5's of four).
+SIDES: dict[str, dict[str, Any]] = {
+    "t5": {},
+    "mt5": {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    **{kind: {} for kind in ("bart", "marian", "mbart", "pegasus")},
+    "whisper": {"num_mel_bins": 5, "max_source_positions": 6, "suppress_tokens": None},
+}
+SIDED: dict[str, Any] = {
+    "d_model": 16,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 20,
+    "decoder_start_token_id": 1,
+    "max_target_positions": 32,
+}
+EVERY = (*LANGUAGE, *ENCODERS, *VISION)
+GIVEN = LANGUAGE | ENCODERS | VISION | SIDES
 MODULES = ("conv", "gru", "lstm", "dictionary", "tuple", "attention", "repeated")
 
 D_MODEL, N_LAYERS, N_HEADS, D_MLP, VOCABULARY = 16, 3, 4, 24, 40
@@ -160,11 +178,17 @@ def ids(batch: int = 2, length: int = 7, *, seed: int = 0) -> Tensor:
     return torch.randint(3, VOCABULARY, (batch, length), generator=generator)
 
 
-def inputs(name: str, *, batch: int = 2) -> Tensor:
-    """What the model of this name reads: token ids, images or sequences of vectors."""
+def inputs(name: str, *, batch: int = 2) -> Any:
+    """What the model of this name reads: token ids, images, sequences of vectors, or a mapping."""
     generator = torch.Generator().manual_seed(0)
     if name in LANGUAGE or name in ENCODERS:
         return ids(batch)
+    if name in SIDES:
+        read: dict[str, Any] = {"input_ids": ids(batch)}
+        if name == "whisper":
+            size = (batch, 5, 12)
+            read = {"input_features": torch.randn(size, generator=generator, dtype=torch.float64)}
+        return read | {"decoder_input_ids": ids(batch, 5, seed=1)}
     shape = (batch, 3, 8, 8) if name in VISION or name == "conv" else (batch, 5, 6)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
@@ -187,12 +211,17 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
         "attn_implementation": "eager" if kind in ("mpnet", "deberta-v2", "gpt_oss") else "sdpa",
         "experts_implementation": "eager",  # the grouped one multiplies no doubles
     }
+    if kind in SIDES:
+        t5 = {"num_layers": 3, "num_decoder_layers": 2, "num_heads": 4, "d_kv": 4, "d_ff": 24}
+        common |= SIDED | (t5 if "t5" in kind else {})
     if kind in VISION:
         common |= {"image_size": 8, "patch_size": 4, "num_channels": 3, "num_labels": 3}
     config = transformers.AutoConfig.for_model(kind, **(common | GIVEN.get(name, {}) | options))
     heads: dict[str, Any] = {
         **dict.fromkeys(("bert", "mpnet", *ENCODERS, *VISION), transformers.AutoModel),
         "vit": transformers.AutoModelForImageClassification,
+        **dict.fromkeys(SIDES, transformers.AutoModelForSeq2SeqLM),
+        "whisper": transformers.AutoModelForSpeechSeq2Seq,
     }
     model: nn.Module = heads.get(kind, transformers.AutoModelForCausalLM).from_config(config)
     return model

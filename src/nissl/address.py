@@ -4,6 +4,7 @@
 |---|---|
 | ``blocks.3.attn.out``, ``layer3.0.conv2`` | a whole site |
 | ``blocks.3`` | a layer |
+| ``encoder.blocks.3.mlp.out`` | of an encoder-decoder: ``encoder`` or ``decoder`` |
 | ``blocks.3.mlp.neurons[812]``, ``layer3.0.conv2[5]`` | a unit |
 | ``blocks.5.resid_post.sae[77]`` | a feature, which is a unit of the dictionary's site |
 | ``blocks.1.moe.experts[3].neurons[7]`` | a unit of an expert |
@@ -21,10 +22,10 @@ from dataclasses import dataclass
 
 from nissl.errors import NisslError
 
-__all__ = ["Address", "parse", "read"]
+__all__ = ["LAYER", "Address", "parse", "read"]
 
 ARROW = " -> "
-LAYER = re.compile(r"blocks\.(0|[1-9][0-9]*)(?=\.|$)")
+LAYER = re.compile(r"(?:encoder\.|decoder\.)?blocks\.(0|[1-9][0-9]*)(?=\.|$)")
 # Brackets inside a name are the name's own: `moe.experts[3].neurons`.
 PART = re.compile(
     r"(?P<site>[^\s\[\]]+(?:\[[^\s\[\]]+\][^\s\[\]]+)*)"

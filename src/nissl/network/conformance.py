@@ -21,14 +21,16 @@ from nissl.network.run.forward import run
 from nissl.network.run.inputs import read_inputs
 from nissl.network.run.unembed import unembed
 from nissl.network.run.windows import single_windows
+from nissl.network.sites.arguments import names_of
 from nissl.network.sites.batch import CACHES, encoder_path
 from nissl.network.sites.modes import evaluated
-from nissl.network.sites.site import sides_of
+from nissl.network.sites.site import sides_of, stacks_of
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nissl.network.sites.architectures.architecture import Architecture
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
@@ -214,6 +216,13 @@ def _subject(net: BaseNetwork, inputs: Any) -> Subject:
 
 def _default(net: BaseNetwork) -> Any:
     """Return something that a network reads."""
+    config: Any = getattr(net.model, "config", None)
+    if "input_features" in names_of(net.model) and hasattr(config, "max_source_positions"):
+        generator = torch.Generator().manual_seed(0)
+        shape = (N_ITEMS, config.num_mel_bins, 2 * config.max_source_positions)  # Whisper halves it
+        ids = torch.randint(3, config.vocab_size, (N_ITEMS, 5), generator=generator)
+        features = torch.randn(shape, generator=generator).to(net.dtype)
+        return {"input_features": features, "decoder_input_ids": ids}
     if net.tokenizer is not None:
         return list(TEXTS)
     generator = torch.Generator().manual_seed(0)
@@ -224,7 +233,6 @@ def _default(net: BaseNetwork) -> Any:
             torch.randint(low, net.vocabulary_size, (n,), generator=generator).tolist()
             for n in lengths
         ]
-    config: Any = getattr(net.model, "config", None)
     first = next((m for m in net.model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         raise NisslError("it is not known what this network reads", do="give inputs")
@@ -235,8 +243,15 @@ def _default(net: BaseNetwork) -> Any:
 
 def _sites(net: BaseNetwork, call: Call, n: int) -> list[Site]:
     """Return sites to look at: named ones of a few blocks, or modules that give one tensor."""
-    blocks = sorted({0, net.n_layers // 2, net.n_layers - 1}) if net.n_layers else []
-    wanted = [f"blocks.{layer}.{name}" for layer in blocks for name in NAMED] + ["final_norm"]
+    stacks = stacks_of(net.model, net.architecture) if net.architecture else []
+    if encoder_path(net.model) is not None:
+        stacks = [stack for stack in stacks if stack.stack == "encoder"]
+    wanted = []
+    for stack in stacks:
+        last = len(net.body.get_submodule(stack.blocks)) - 1  # type: ignore[arg-type]
+        layers = sorted({0, (last + 1) // 2, last})
+        wanted += [f"{stack.prefix}blocks.{n}.{name}" for n in layers for name in NAMED]
+        wanted.append(f"{stack.prefix}final_norm")
     named = [net.named_sites[name] for name in wanted if name in net.named_sites]
     if named:
         return named
@@ -320,15 +335,31 @@ def _identities(subject: Subject, worst: Worst) -> None:
     net = subject.net
     if not net.n_layers or net.architecture is None:
         raise NotApplicable("sites have no names")
-    for layer in sorted({0, net.n_layers - 1}):
-        at = f"blocks.{layer}."
+    for stack in stacks_of(net.model, net.architecture):
+        _identities_of(subject, stack, worst)
+
+
+def _identities_of(subject: Subject, stack: Architecture, worst: Worst) -> None:
+    """The identities of one stack; a decoder is given the tokens of its encoder."""
+    net, item = subject.net, subject.items[0]
+    read: Any = [item] if subject.text else item
+    if subject.text and encoder_path(net.model) is not None:
+        ids = torch.as_tensor(np.asarray(item))[None]
+        read = {"input_ids": ids, "decoder_input_ids": ids}
+    last = len(net.body.get_submodule(stack.blocks)) - 1  # type: ignore[arg-type]
+    for layer in sorted({0, last}):
+        at = f"{stack.prefix}blocks.{layer}."
         names = [n for n in net.named_sites if n.startswith(at) and ".moe." not in n]
-        found = run(net, subject.items[0] if not subject.text else [subject.items[0]], sites=names)
+        found = run(net, read, sites=names)
         x = {name.removeprefix(at): value for name, value in found.items()}
-        if not net.architecture.post_norm:
+        if not stack.post_norm:
             if "resid_mid" in x:
-                worst.see(x["resid_pre"] + x["attn.out"], x["resid_mid"], f"{at}resid_mid")
-                worst.see(x["resid_mid"] + x["mlp.out"], x["resid_post"], f"{at}resid_post")
+                mid = x["resid_mid"]
+                worst.see(x["resid_pre"] + x["attn.out"], mid, f"{at}resid_mid")
+                if "resid_cross" in x:
+                    worst.see(mid + x["cross.out"], x["resid_cross"], f"{at}resid_cross")
+                    mid = x["resid_cross"]
+                worst.see(mid + x["mlp.out"], x["resid_post"], f"{at}resid_post")
             else:
                 both = x["resid_pre"] + x["attn.out"] + x["mlp.out"]
                 worst.see(both, x["resid_post"], f"{at}resid_post")
@@ -341,7 +372,7 @@ def _identities(subject: Subject, worst: Worst) -> None:
             clip = getattr(net.model.config, "clip_qkv", None)
             value = x["attn.v"] if clip is None else x["attn.v"].clamp(-clip, clip)
             _pattern({**x, "attn.v": value}, worst, f"{at}attn.pattern")
-        if "mlp.neurons" in x and net.architecture.norms[1] is None:
+        if "mlp.neurons" in x and stack.norms[1] is None:
             made = x["mlp.neurons"] @ net.output_weights(f"{at}mlp.neurons").to(x["mlp.neurons"])
             rest = x["mlp.out"] - made
             worst.see(rest + x["mlp.out"] - rest[:1, :1], x["mlp.out"], f"{at}mlp.out")

@@ -8,7 +8,7 @@ from nissl import NisslError
 from nissl.network import ablate, patch, restart, scale
 from nissl.network.gradients import gradients
 from nissl.network.sites.architectures.known import ARCHITECTURES
-from tiny import ENCODERS, TRANSFORMERS, VISION, ids, inputs, tiny
+from tiny import ENCODERS, SIDES, TRANSFORMERS, VISION, ids, inputs, tiny
 
 GEMMA2 = {"num_key_value_heads": 2, "head_dim": 4, "attn_implementation": "eager"}
 WITH_PATTERN = [*(n for n in TRANSFORMERS if n != "mpnet"), "gemma2"]
@@ -67,7 +67,7 @@ def test_the_pattern_times_the_values_is_z_read_or_written(name):
     assert torch.equal(net.run(x, sites=Z)[Z], plain)
 
 
-NOT = ("mpnet", "deberta-v2", *VISION)
+NOT = ("mpnet", "deberta-v2", "umt5", *SIDES, *VISION)
 KINDS = [t for a in ARCHITECTURES for t in a.model_types if t not in NOT]
 OPTIONS = {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 3}
 

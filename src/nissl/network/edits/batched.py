@@ -136,7 +136,8 @@ class EditBatch:
     def begins_in(self, net: BaseNetwork) -> tuple[list[nn.Module], list[nn.Module]]:
         """Return the first block it touches, and those after it; or the model and its body."""
         known = [layer for layer in self.first if layer is not None]
-        if net.architecture is None or not known or len(known) < len(self.first):
+        several = net.architecture is None or net.architecture.then is not None
+        if several or not known or len(known) < len(self.first):
             return [net.model, inner_model(net.model)[1], net.body], []
         first, *rest = (net.block(layer) for layer in range(min(known), net.n_layers))
         return [first], rest

@@ -23,7 +23,7 @@ from nissl.network.sites.modes import (
     is_recomputed,
     turn,
 )
-from nissl.network.sites.site import Site, body_path
+from nissl.network.sites.site import Site, body_path, side_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,7 +179,7 @@ class Block:
         """Return on which side of an encoder-decoder an edit acts."""
         if self.encoder is None:
             return None
-        sides = {self._is_encoder(site) for site in sites[0]}
+        sides = {side_of(site, self.encoder) for site in sites[0]}
         placed = [p for p in parts_of(edit) if getattr(p, "places", None) is not None]
         if len(sides) > 1 and any(p.places.positions is not None for p in placed):
             raise NisslError(
@@ -187,10 +187,7 @@ class Block:
                 where=repr(edit),
                 do="give each its own edit",
             )
-        return "encoder" if True in sides else "decoder"
-
-    def _is_encoder(self, site: Site) -> bool:
-        return f"{site.hook_point.path}.".startswith(f"{self.encoder}.")
+        return "encoder" if "encoder" in sides else "decoder"
 
     def end(self, module: nn.Module, args: Any, output: Any) -> None:
         """Count the call that succeeded, and mark the cache that it filled."""
@@ -248,7 +245,8 @@ class Block:
     def _positions(self, site: Site, x: Tensor, copies: int) -> Tensor | None:
         """Return the positions of a site's tensor, or of one of its copies."""
         batch = self.batch
-        if batch is not None and self.encoder is not None and not self._is_encoder(site):
+        sides = self.encoder is not None
+        if batch is not None and sides and side_of(site, self.encoder) == "decoder":
             batch = batch.decoder
         positions = None if batch is None else batch.positions
         if positions is not None and len(x) == copies * len(positions):

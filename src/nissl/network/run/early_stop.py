@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.sites.arguments import inner_model
-from nissl.network.sites.site import body_path
+from nissl.network.sites.site import body_path, stacks_of
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -49,7 +49,7 @@ def stopping(net: BaseNetwork, sites: Iterable[Site]) -> Iterator[None]:
 
     last = _last_block(net, sites)
     # Registered for this call alone, so that it comes after every other hook of the block.
-    handle = None if last is None else _blocks(net)[last].register_forward_hook(stop)
+    handle = None if last is None else net.blocks[last].register_forward_hook(stop)
     try:
         yield
     except Stopped:
@@ -67,7 +67,7 @@ def knows_order(net: BaseNetwork) -> bool:
     """Tell whether a model is known to call each of its blocks once, in their order."""
     if net.architecture is None or not type(net.body).__module__.startswith("transformers."):
         return False
-    return len(set(_blocks(net))) == len(_blocks(net))
+    return len(set(net.blocks)) == len(net.blocks)
 
 
 def needs_head(net: BaseNetwork, sites: Iterable[Site]) -> bool:
@@ -87,7 +87,7 @@ def _last_block(net: BaseNetwork, sites: Iterable[Site]) -> int | None:
     """Return the block after which nothing is wanted, or None where a whole run is needed."""
     if not knows_order(net):
         return None
-    n = len(_blocks(net))
+    n = len(net.blocks)
     last = max(_layer(net, site) for site in sites)
     # Whether an edit at an unknown place was applied is seen from a whole run only.
     if last >= n or any(_layer(net, site) > n for site in net.editing):
@@ -96,20 +96,23 @@ def _last_block(net: BaseNetwork, sites: Iterable[Site]) -> int | None:
 
 
 def _layer(net: BaseNetwork, site: Site) -> int:
-    """Return a site's block; behind the last the number of blocks, at an unknown place one more."""
-    assert net.architecture is not None
-    body = body_path(net.model)
-    blocks = f"{body}.{net.architecture.blocks}." if body else f"{net.architecture.blocks}."
-    path = site.hook_point.path
-    if path.startswith(blocks):
-        return int(path.removeprefix(blocks).split(".")[0])
-    n = len(_blocks(net))
-    return {"embed": 0, "final_norm": n, "logits": n}.get(site.name, n + 1)
+    """Return a site's block, counted over all stacks, or the one that is computed after it.
 
-
-def _blocks(net: BaseNetwork) -> Any:
+    Behind the last that is the number of blocks, at an unknown place one more.
+    """
     assert net.architecture is not None
-    return net.body.get_submodule(net.architecture.blocks)
+    body, path, start = body_path(net.model), site.hook_point.path, 0
+    for stack in stacks_of(net.model, net.architecture):
+        blocks: Any = net.body.get_submodule(stack.blocks)
+        inside = f"{body}.{stack.blocks}." if body else f"{stack.blocks}."
+        if path.startswith(inside):
+            return start + int(path.removeprefix(inside).split(".")[0])
+        if site.name == f"{stack.prefix}embed":
+            return start
+        start += len(blocks)
+        if site.name == f"{stack.prefix}final_norm":
+            return start
+    return start if site.name == "logits" else start + 1
 
 
 def _offload(net: BaseNetwork) -> None:

@@ -59,7 +59,8 @@ def require_mask(net: BaseNetwork, takes: Iterable[str]) -> None:
     NisslError
         The model makes nothing of a mask, or counts positions by a rule that is not known.
     """
-    known = net.architecture is not None or net.padding_token is not None
+    moved = net.architecture is None or net.architecture.positions
+    known = not moved or net.padding_token is not None
     theirs = hasattr(type(net.model), "base_model_prefix")
     goes_on = hasattr(net.model, "generate") and encoder_path(net.model) is None
     if theirs and "position_ids" not in takes and not known and not goes_on:

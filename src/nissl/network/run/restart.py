@@ -141,7 +141,7 @@ class Restart:
             fired.require(why="kept")
         self.values = kept[0]
         if net.architecture is not None:
-            self.prefix.share([net.block(layer) for layer in range(net.n_layers)])
+            self.prefix.share(net.blocks)
         names = {module: path for path, module in net.model.named_modules()}
         self.skipped = [names[module] for module in self.prefix.outputs]
 

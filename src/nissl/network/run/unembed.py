@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["unembed"]
 
+FINAL = ("final_norm", "decoder.final_norm")
+
 
 def unembed(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     """Return what reads logits from a residual stream, through the final norm and the unembedding.
@@ -56,8 +58,9 @@ def unembed(net: BaseNetwork) -> Callable[[Tensor], Tensor]:
     bias = bias() if callable(bias) and not isinstance(bias, Tensor) else bias  # packed int8
     bias = None if bias is None else bias.detach().to(dtype) * net.logit_scale
     norm: Any = torch.nn.Identity()
-    if "final_norm" in net.named_sites:
-        norm = net.model.get_submodule(net.named_sites["final_norm"].hook_point.path)
+    last = next((s for name, s in net.named_sites.items() if name in FINAL), None)
+    if last is not None:
+        norm = net.model.get_submodule(last.hook_point.path)
         # A copy: its own type, and none of the hooks of an edit in force.
         norm = copy.deepcopy(norm).to(dtype).requires_grad_(False)
         norm._forward_hooks.clear()

@@ -49,6 +49,8 @@ class Scores:
         What scores stay below, by tanh.
     sinks : Tensor or None, shape (head,)
         Scores that take part in the softmax and of which nothing is read (GPT-OSS).
+    bias : Tensor or None
+        What is added to the scores for positions (T5).
     written : Tensor or None, shape (batch, head, query position, key position)
         The pattern that takes the place of the one that follows from the scores.
     """
@@ -61,6 +63,7 @@ class Scores:
     causal: bool
     softcap: float | None = None
     sinks: Tensor | None = None
+    bias: Tensor | None = None
     written: Tensor | None = None
 
     def pattern(self) -> Tensor:
@@ -72,6 +75,8 @@ class Scores:
         logits = logits * (query.shape[-1] ** -0.5 if self.scaling is None else self.scaling)
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
+        if self.bias is not None:
+            logits = logits + self.bias
         seen = self._seen(logits)
         if seen.dtype == torch.bool:
             logits = logits.masked_fill(~seen, -torch.inf)
@@ -258,7 +263,8 @@ def _register(chosen: str) -> None:
         # The function of torch knows no cap, and models that name it are computed without.
         softcap = None if chosen == "sdpa" else options.get("softcap")
         scaling, sinks = options.get("scaling"), options.get("s_aux")
-        scores = Scores(query, key, value, mask, scaling, bool(causal), softcap, sinks)
+        bias = options.get("position_bias")
+        scores = Scores(query, key, value, mask, scaling, bool(causal), softcap, sinks, bias)
         for _, visitor in sorted(module.__dict__.get(VISITORS, ()), key=lambda each: each[0]):
             visitor(scores)
         if scores.written is not None:

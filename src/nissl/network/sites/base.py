@@ -6,6 +6,7 @@ Functions on networks take this type; the `Network` on top adds the verbs.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from nissl.network.sites.architectures.architecture import Architecture, factor
 from nissl.network.sites.architectures.known import architecture_of
 from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.padding_token import padding_token_of
-from nissl.network.sites.site import Site, body_path, find_sites, sites_of
+from nissl.network.sites.site import Site, body_path, find_sites, sites_of, stacks_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -297,6 +298,9 @@ class BaseNetwork:
     @property
     def logit_scale(self) -> float:
         """What the logits are multiplied by, bias included, after the unembedding (Cohere)."""
+        config: Any = getattr(self.model, "config", None)
+        if getattr(config, "scale_decoder_outputs", False):  # T5 with tied embeddings
+            return 1.0 / math.sqrt(config.hidden_size)
         return self._factor("logit_scale")
 
     def _factor(self, name: str) -> float:
@@ -362,19 +366,44 @@ class BaseNetwork:
         NisslError
             The site has no such weights.
         """
-        matrices = self.architecture.matrices if self.architecture else None
+        stack = self.stack_of(self.find(site)[0])
+        matrices = stack.matrices if stack else None
         if matrices is not None and matrices.gate is None:
             self._matrix(site, "write")  # which says what is no site of neurons
             return None
         return self._matrix(site, "gate").detach().T
 
-    def block(self, layer: int) -> nn.Module:
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Every block with names, in the order of computation; none where none has."""
+        stacks = stacks_of(self.model, self.architecture) if self.architecture else []
+        return [block for stack in stacks for block in self._blocks_of(stack)]
+
+    def stack_of(self, site: Site) -> Architecture | None:
+        """Return the stack of blocks that a site lies in; None where it lies in none with names.
+
+        Parameters
+        ----------
+        site : Site
+            Of this network.
+
+        Returns
+        -------
+        Architecture or None
+            The architecture, or of an encoder-decoder that of one of the two.
+        """
+        stacks = self.architecture.stacks if self.architecture and site.layer is not None else ()
+        return next((a for a in stacks if site.name.startswith(f"{a.prefix}blocks.")), None)
+
+    def block(self, layer: int, stack: str = "") -> nn.Module:
         """Return one block.
 
         Parameters
         ----------
         layer : int
             Its number.
+        stack : str
+            Of an encoder-decoder "encoder" or "decoder".
 
         Returns
         -------
@@ -386,13 +415,21 @@ class BaseNetwork:
         NisslError
             The model has no such block.
         """
-        if self.architecture is None or not 0 <= layer < self.n_layers:
+        stacks = stacks_of(self.model, self.architecture) if self.architecture else []
+        known = {a.stack: list(self._blocks_of(a)) for a in stacks}
+        blocks = known.get(stack, [])
+        if not 0 <= layer < len(blocks):
+            counts = (f"{len(each)}{name and ' in its '}{name}" for name, each in known.items())
             raise NisslError(
-                f"there is no block {layer}", where=self.name, do=f"it has {self.n_layers}"
+                f"there is no block {layer}{stack and ' in its '}{stack}",
+                where=self.name,
+                do=f"it has {' and '.join(counts) or 0}",
             )
-        blocks: Any = self.body.get_submodule(self.architecture.blocks)
         found: nn.Module = blocks[layer]
         return found
+
+    def _blocks_of(self, stack: Architecture) -> Any:
+        return self.body.get_submodule(stack.blocks)
 
     def _matrix(self, site: str, which: str) -> Tensor:
         """One of an MLP's matrices as (in, out), adapters in it."""
@@ -403,11 +440,12 @@ class BaseNetwork:
                 f"'{site}' is {len(several)} sites",
                 do=f"ask for one block after the other: '{found.name}', ...",
             )
-        matrices = self.architecture.matrices if self.architecture else None
-        if matrices is None or found.layer is None or not found.name.endswith(".mlp.neurons"):
+        stack = self.stack_of(found)
+        matrices = stack.matrices if stack else None
+        if not stack or matrices is None or not found.name.endswith(".mlp.neurons"):
             raise NisslError(f"no weights are known for the units of '{site}'")
         path = getattr(matrices, which)
-        module = self.block(found.layer).get_submodule(path)
+        module = self.block(found.layer or 0, stack.stack).get_submodule(path)
         config: Any = self.model.config
         width = found.width if which == "write" else config.hidden_size
         like = torch.empty(0, dtype=self.dtype, device=self.device)

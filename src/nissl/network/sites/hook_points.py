@@ -218,16 +218,20 @@ class ResidMid:
         Path of the block.
     flat : bool
         As in `Output`.
+    later : tuple of str
+        Paths of further norms of the block that read the stream after it (a decoder's, after it
+        has read its encoder).
     """
 
     path: str
     block: str
     flat: bool = False
+    later: tuple[str, ...] = ()
 
     def attach(
         self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
     ) -> list[Handle]:
-        """Hook the norm's input and the block's output."""
+        """Hook the norm's input, those of later norms, and the block's output."""
         change: list[Tensor] = []
         norm, block = module_at(model, self.path), module_at(model, self.block)
         layout = layout_of(model, norm, self.path, "in", axis=-1, flat=self.flat)
@@ -242,6 +246,12 @@ class ResidMid:
             change.append(new - view)
             return replace_input(module, args, kwargs, layout.back(new, tensor, module))
 
+        def before_later(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if not change:
+                return None
+            tensor = first_input(module, args, kwargs, where=self.block)
+            return replace_input(module, args, kwargs, tensor + change[-1].to(tensor.device))
+
         def after_block(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
             if not change:
                 return None
@@ -252,6 +262,12 @@ class ResidMid:
             norm.register_forward_pre_hook(before_norm, with_kwargs=True),
             # First, so that whoever reads the block's output sees the changed stream.
             block.register_forward_hook(after_block, prepend=True),
+            *(
+                module_at(model, path).register_forward_pre_hook(
+                    before_later, with_kwargs=True, prepend=True
+                )
+                for path in self.later
+            ),
         ]
 
 

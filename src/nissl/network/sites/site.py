@@ -9,6 +9,7 @@ heads, layers and edges (`nissl.address`).
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nissl.address import Address, parse
+from nissl.address import LAYER, Address, parse
 from nissl.errors import NisslError, UnknownName
 from nissl.network.sites.architectures.points import expert_width, n_experts
 from nissl.network.sites.arguments import inner_model
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.hook_points import Handle, HookPoint, Visit
 
 __all__ = ["Part", "Piece", "Site", "find_sites", "locate", "sides_of", "site_of_unit", "sites_of"]
+__all__ += ["side_of", "stacks_of"]
 
 # TransformerLens' name of a hook to ours; `mlp.hook_pre` is the gate where there is one.
 ALIASES = {
@@ -54,8 +56,11 @@ ALIASES = {
     "hook_embed": "embed",
     "ln_final.hook_normalized": "final_norm",
 }
+STACK = re.compile(r"((?:encoder|decoder)\.)?(.*)", re.DOTALL)
 # What a block adds to the residual stream.
-ADDED = ("attn.out", "mlp.out")
+ADDED = ("attn.out", "cross.out", "mlp.out")
+# What a decoder projects of its encoder's tokens.
+ENCODED = (".cross.k", ".cross.v")
 
 
 @dataclass(frozen=True)
@@ -138,24 +143,45 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
     if architecture is None:
         return {}
     prefix, outer = body_path(model), inner_model(model)[0]
-    join = f"{prefix}." if prefix else ""
+    named: dict[str, Site] = {}
+    for stack in stacks_of(model, architecture):
+        named |= _sites_of_stack(model, stack, f"{prefix}." if prefix else "")
+    widths = _widths(model.config, architecture, model, ())
+    if prefix != outer:
+        named["logits"] = Site("logits", Output("", "logits", axis=-1), None, widths("logits"))
+    return named
+
+
+def stacks_of(model: nn.Module, architecture: Architecture) -> list[Architecture]:
+    """Return the stacks of an architecture that a model has: it may be an encoder alone."""
+    body, modules = body_path(model), dict(model.named_modules())
+    return [a for a in architecture.stacks if _joined(body, a.blocks) in modules]
+
+
+def _sites_of_stack(model: nn.Module, architecture: Architecture, join: str) -> dict[str, Site]:
+    """Return the sites of one stack by full name; ``join`` stands before every path."""
+    named: dict[str, Site] = {}
     config: Any = model.config
+    if "encoder_attention_heads" in getattr(config, "attribute_map", {}).values():
+        config = copy.copy(config)
+        config.num_attention_heads = getattr(config, f"{architecture.stack}_attention_heads")
     blocks: Any = model.get_submodule(join + architecture.blocks)
     widths = _widths(config, architecture, model, blocks)
-    embed = Output(join + architecture.embed, axis=-1)
-    named = {"embed": Site("embed", embed, None, widths("embed"))}
+
+    def add(name: str, point: HookPoint, layer: int | None = None) -> None:
+        full = f"{architecture.prefix}{'' if layer is None else f'blocks.{layer}.'}{name}"
+        if isinstance(point, (Output, Input)):
+            point = replace(point, axis=-1)
+        named[full] = Site(full, point, layer, widths(name), _heads(name, config))
+
+    if architecture.embed:
+        add("embed", Output(join + architecture.embed))
     for layer in range(len(blocks)):
         path = f"{join}{architecture.blocks}.{layer}"
         for name, point in sorted(architecture.block(path, config).items(), key=_order):
-            full = f"blocks.{layer}.{name}"
-            if isinstance(point, (Output, Input)):
-                point = replace(point, axis=-1)
-            named[full] = Site(full, point, layer, widths(name), _heads(name, config))
+            add(name, point, layer)
     if architecture.final_norm and _has(model, join + architecture.final_norm):
-        point = Output(join + architecture.final_norm, axis=-1)
-        named["final_norm"] = Site("final_norm", point, None, widths("final_norm"))
-    if prefix != outer:
-        named["logits"] = Site("logits", Output("", "logits", axis=-1), None, widths("logits"))
+        add("final_norm", Output(join + architecture.final_norm))
     return named
 
 
@@ -323,6 +349,7 @@ class _Lookup:
         names = [address.site]
         if self._is_layer(address):
             names = [f"{address.site}.{name}" for name in ADDED]
+            names = [name for name in names if name in self.named]
         return [Piece(site) for name in names for site in self.sites(name)]
 
     def _is_layer(self, address: Address) -> bool:
@@ -368,10 +395,15 @@ def body_path(model: nn.Module) -> str:
 
 
 def sides_of(model: nn.Module, sites: Iterable[Site]) -> set[str]:
-    """Return on which sides of an encoder-decoder sites lie: "encoder", "decoder"."""
+    """Return at which tokens of an encoder-decoder sites are read: "encoder", "decoder"."""
     path = encoder_path(model)
-    inside = {f"{site.hook_point.path}.".startswith(f"{path}.") for site in sites}
-    return {"encoder" if here else "decoder" for here in inside}
+    return {side_of(site, path) for site in sites}
+
+
+def side_of(site: Site, encoder: str | None) -> str:
+    """Return at which tokens a site is read, given the path of the encoder."""
+    inside = f"{site.hook_point.path}.".startswith(f"{encoder}.")
+    return "encoder" if inside or site.name.endswith(ENCODED) else "decoder"
 
 
 def _joined(*names: str) -> str:
@@ -382,10 +414,13 @@ def _find(name: str, named: Mapping[str, Site], model: nn.Module) -> list[Site]:
     name = _unalias(name, named)
     if name in named:
         return [named[name]]
-    pattern = name if name.startswith("blocks.") else f"blocks.*.{name}"
+    # Of all blocks, or of those of one stack, where no block is named.
+    stack, rest = STACK.fullmatch(name).groups()  # type: ignore[union-attr]
+    pattern = name if "blocks." in rest else f"{stack or '*'}blocks.*.{rest}"
     # Brackets of `experts[3]` are part of a name, not a set of characters.
     regex = re.compile(fnmatch.translate(pattern.replace("[", "\0")).replace("\0", r"\["))
-    several = [site for full, site in named.items() if regex.match(full)]
+    ends = (f"encoder.{name}", f"decoder.{name}") if name in ("embed", "final_norm") else ()
+    several = [site for full, site in named.items() if regex.match(full) or full in ends]
     if several:
         return several
     return [_module_site(name, named, model)]
@@ -395,8 +430,8 @@ def _module_site(name: str, named: Mapping[str, Site], model: nn.Module) -> Site
     path, _, point = name.partition(":")
     modules = {path for path, _ in model.named_modules(remove_duplicate=False)}
     if path not in modules:
-        short = {full.split(".", 2)[-1] for full in named if full.startswith("blocks.")}
-        layers = {".".join(full.split(".", 2)[:2]) for full in named if full.startswith("blocks.")}
+        layers = {found[0] for full in named if (found := LAYER.match(full))}
+        short = {LAYER.sub("", full).lstrip(".") for full in named}
         known = [*named, *short, *layers, *(m for m in modules if m)]
         raise UnknownName("site", name, known, do="net.sites() lists them")
     if point == "in":
@@ -407,7 +442,7 @@ def _module_site(name: str, named: Mapping[str, Site], model: nn.Module) -> Site
 
 def _unalias(name: str, named: Mapping[str, Site]) -> str:
     head, tail = "", name
-    match = re.match(r"^(blocks\.(?:\d+|\*)\.)(.+)$", name)
+    match = re.match(r"^((?:encoder\.|decoder\.)?blocks\.(?:\d+|\*)\.)(.+)$", name)
     if match:
         head, tail = match[1], match[2]
     if tail not in ALIASES:
@@ -436,6 +471,8 @@ ORDER = (
     "attn.heads",
     "attn.out",
     "resid_mid",
+    *(f"cross.{name}" for name in ("q", "k", "v", "pattern", "z", "heads", "out")),
+    "resid_cross",
     "moe.router",
     "mlp.gate",
     "mlp.up",
@@ -451,6 +488,7 @@ def _order(item: tuple[str, HookPoint]) -> int:
 
 
 def _heads(name: str, config: Any) -> int | None:
+    name = name.replace("cross.", "attn.")
     if name in ("attn.k", "attn.v", "attn.k_rot"):
         return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
     if name in ("attn.q", "attn.q_rot", "attn.z", "attn.heads"):
@@ -486,7 +524,7 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
         heads = _heads(name, config)
         if name == "embed" and narrow:
             return int(narrow)
-        if name == "attn.heads":
+        if name in ("attn.heads", "cross.heads"):
             return (heads or 1) * d_model
         if heads:
             return heads * int(latent.get(name) or d_head)
@@ -496,7 +534,7 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
             return n_experts(config)
         if name.startswith("moe."):
             return expert_width(config, shared=name.startswith("moe.shared"))
-        if name == "attn.pattern":
+        if name in ("attn.pattern", "cross.pattern"):
             return None
         return d_mlp if name in ("mlp.gate", "mlp.up", "mlp.neurons") else d_model
 

@@ -78,10 +78,11 @@ def folded_weights(net: BaseNetwork, site: str, *, after: bool = True) -> Folded
     """
     read, gate = net.input_weights(site).float(), net.gate_weights(site)
     write = net.output_weights(site).float()
-    architecture, layer = net.architecture, net.find(site)[0].layer
-    if architecture is None or architecture.matrices is None or layer is None:
+    found = net.find(site)[0]
+    architecture = net.stack_of(found)
+    if architecture is None or architecture.matrices is None or found.layer is None:
         raise NisslError(f"no weights are known for the units of '{site}'")
-    block = net.block(layer)
+    block = net.block(found.layer, architecture.stack)
     modules = dict(block.named_modules())
     before = next((modules[name] for name in architecture.matrices.norm if name in modules), None)
     if before is not None:
@@ -111,7 +112,7 @@ def folded_unembedding(net: BaseNetwork) -> Tensor | None:
     except NisslError:
         return None
     try:
-        point: Any = net.find("final_norm")[0].hook_point
+        point: Any = net.find("final_norm")[-1].hook_point  # the decoder's, where there are two
     except NisslError:
         return unembedding
     return _folded(net, net.model.get_submodule(point.path), unembedding)

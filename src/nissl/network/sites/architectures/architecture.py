@@ -14,7 +14,7 @@ __all__ = ["Architecture", "Matrices", "factor"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """One family of models.
+    """One family of models: its stack of blocks, and the stack computed after it where it has two.
 
     Parameters
     ----------
@@ -24,8 +24,8 @@ class Architecture:
         Values of ``config.model_type`` that belong to it.
     blocks : str
         Path of the list of blocks in the model's body.
-    embed, final_norm : str
-        Paths in the body.
+    embed, final_norm : str or None
+        Paths in the body; None where no module has such an output.
     block : callable
         ``block(path, config)`` gives the hook points of one block by the field's names.
     matrices : Matrices or None
@@ -39,16 +39,22 @@ class Architecture:
     parallel : bool
         Attention and MLP read the same stream, so there is no ``resid_mid`` (GPT-NeoX).
     positions : bool
-        The model takes ``position_ids``, so that padding on the left can be told to it.
+        Padding on the left moves tokens, unless their positions are told (``position_ids``).
     residual_scale, logit_scale : str, optional
         What the configuration calls a factor of all that a block adds to the stream, and one of
         the logits ("/name" divides).
+    stack : str
+        What stands before the names of its sites, as in ``encoder.blocks.3.mlp.neurons``.
+    then : Architecture, optional
+        The stack that is computed after it: the decoder of an encoder-decoder.
+    flag : str, optional
+        What the configuration must set for a model to be of this family.
     """
 
     name: str
     model_types: tuple[str, ...]
     blocks: str
-    embed: str
+    embed: str | None
     final_norm: str | None
     block: Callable[[str, Any], Mapping[str, HookPoint]]
     matrices: Matrices | None
@@ -58,6 +64,19 @@ class Architecture:
     positions: bool = True
     residual_scale: str | None = None
     logit_scale: str | None = None
+    stack: str = ""
+    then: Architecture | None = None
+    flag: str | None = None
+
+    @property
+    def stacks(self) -> tuple[Architecture, ...]:
+        """Its stacks in the order of computation."""
+        return (self, *(self.then.stacks if self.then else ()))
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the stack's sites, with its dot."""
+        return f"{self.stack}." if self.stack else ""
 
 
 def factor(config: Any, name: str | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nissl.network.sites.architectures.decoders import DECODERS
+from nissl.network.sites.architectures.encoder_decoders import ENCODER_DECODERS
 from nissl.network.sites.architectures.encoders import ENCODERS
 from nissl.network.sites.architectures.mixtures import MIXTURES
 from nissl.network.sites.architectures.vision import VISION
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ARCHITECTURES", "architecture_of"]
 
-ARCHITECTURES: tuple[Architecture, ...] = (*DECODERS, *MIXTURES, *ENCODERS, *VISION)
+ARCHITECTURES: tuple[Architecture, ...] = (
+    *DECODERS,
+    *MIXTURES,
+    *ENCODERS,
+    *ENCODER_DECODERS,
+    *VISION,
+)
 
 
 def architecture_of(model: nn.Module) -> Architecture | None:
@@ -38,5 +45,7 @@ def architecture_of(model: nn.Module) -> Architecture | None:
     >>> architecture_of(nn.Linear(2, 2)) is None
     True
     """
-    model_type = getattr(getattr(model, "config", None), "model_type", None)
-    return next((a for a in ARCHITECTURES if model_type in a.model_types), None)
+    config = getattr(model, "config", None)
+    kind = getattr(config, "model_type", None)
+    fitting = (a for a in ARCHITECTURES if kind in a.model_types)
+    return next((a for a in fitting if a.flag is None or getattr(config, a.flag, False)), None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
 
 __all__ = [
+    "cross",
     "expert_width",
     "fused",
     "gated",
@@ -84,6 +85,17 @@ def scores(a: str, out: str, config: Any, *, transposed: bool = False) -> dict[s
         "attn.pattern": Pattern(a),
         "attn.z": Input(f"{a}.{out}"),
         "attn.heads": Heads(f"{a}.{out}", config.num_attention_heads, transposed=transposed),
+    }
+
+
+def cross(a: str, qkv: tuple[str, str, str], out: str, config: Any) -> dict[str, HookPoint]:
+    """Return an attention of a decoder that reads what its encoder made."""
+    read = ("attn.pattern", "attn.z", "attn.heads")
+    given = scores(a, out, config)
+    return {
+        **{f"cross.{name}": Output(f"{a}.{path}") for name, path in zip("qkv", qkv, strict=True)},
+        **{name.replace("attn", "cross"): given[name] for name in read},
+        "cross.out": Output(a),
     }
 
 
