@@ -102,7 +102,8 @@ def load(
         model = found.to(_dtype(dtype))
     elif found is not None:
         model = found.module.to(_dtype(dtype))
-        options["transform"] = transform or found.transform
+        options["transform"] = transform or getattr(found, "transform", None)
+        options["tokenizer"] = tokenizer or getattr(found, "tokenizer", None)
     elif Path(name).exists():
         model, options["tokenizer"] = _pretrained(Path(name), dtype, **place)
     else:
@@ -146,7 +147,7 @@ def _specimen(name: str, progress: bool) -> Any:
             "specimen", name, known, do="`nissl specimens` lists them; of the hub, give owner/model"
         )
     specimen = specimens.specimen(name)
-    if specimen.kind not in ("language", "vision", "other"):
+    if specimen.kind not in ("language", "vision", "circuit", "other"):
         raise NisslError(
             f"'{name}' is a specimen of kind {specimen.kind}, not a network",
             do=f"nissl.read('{name}') opens it",

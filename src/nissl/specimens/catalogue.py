@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nissl.errors import UnknownName
 from nissl.specimens.pinned import Specimen
-from nissl.specimens.table import images, language, recordings, texts, vision
+from nissl.specimens.table import circuits, images, language, recordings, texts, vision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +80,8 @@ def specimens() -> pd.DataFrame:
 
 
 def _source(entry: Specimen) -> str:
+    if not entry.sources:
+        return "made here"
     first = entry.sources[0]
     more = f" and {len(entry.sources) - 1} more" if len(entry.sources) > 1 else ""
     return f"{first.registry} {first.package} {first.version}{more}"
@@ -87,5 +89,5 @@ def _source(entry: Specimen) -> str:
 
 @cache
 def _catalogue() -> dict[str, Specimen]:
-    tables = (language.TABLE, vision.TABLE, images.TABLE, texts.TABLE, recordings.TABLE)
-    return {entry.name: entry for table in tables for entry in table}
+    tables = (language, vision, circuits, images, texts, recordings)
+    return {entry.name: entry for table in tables for entry in table.TABLE}

@@ -82,6 +82,8 @@ def fetch_specimen(entry: Specimen, *, client: Client, progress: bool = True) ->
     >>> fetch_specimen(specimen("worm"), client=download)  # doctest: +SKIP
     """
     home = entry.home
+    if not entry.sources:
+        raise NisslError(f"'{entry.name}' is made here and has no files", do="nissl.load makes it")
     if entry.is_cached():
         return home / "files"
     with _disk(home), lock(home):

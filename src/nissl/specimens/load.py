@@ -27,10 +27,11 @@ def load(name: str, *, progress: bool = True, **options: Any) -> Any:
 
     Returns
     -------
-    Path, VisionModel, DataFrame, Images, Recording or Module
+    Path, VisionModel, PlantedCircuit, DataFrame, Images, Recording or Module
         By kind: a language model is a folder that transformers opens; a vision model is a
-        `VisionModel`; a text is a DataFrame with a column ``text`` and one for each label; images
-        are `Images`; a recording is a Recording; anything else is what its loader says.
+        `VisionModel`; a circuit is a `PlantedCircuit`; a text is a DataFrame with a column ``text``
+        and one for each label; images are `Images`; a recording is a Recording; anything else is
+        what its loader says.
 
     Raises
     ------
@@ -44,14 +45,16 @@ def load(name: str, *, progress: bool = True, **options: Any) -> Any:
     >>> load("reader").columns.tolist()  # doctest: +SKIP
     ['text', 'title', 'language', 'kind']
     """
-    module, function = specimen(name).loader.split(":")
+    entry = specimen(name)
+    module, function = entry.loader.split(":")
     loader = getattr(import_module(module), function)
     known = list(inspect.signature(loader).parameters)
     for option in options:
         if option not in known:
             takes = ", ".join(known) if known else "no options"
             raise UnknownName("option", option, known, do=f"{name} takes {takes}")
-    fetch(name, progress=progress)
+    if entry.sources:
+        fetch(name, progress=progress)
     try:
         return loader(**options)
     except (NisslError, ImportError, MemoryError):
@@ -59,6 +62,6 @@ def load(name: str, *, progress: bool = True, **options: Any) -> Any:
     except Exception as error:  # whatever a changed file makes of its reader
         raise NisslError(
             f"the specimen cannot be read: {type(error).__name__}: {first_line(error)}",
-            where=str(specimen(name).home),
+            where=str(entry.home),
             do="look at the options; or remove this folder, and it is fetched again",
         ) from error

@@ -11,7 +11,7 @@ from nissl.cache import cache_dir
 
 __all__ = ["Kind", "Source", "Specimen"]
 
-Kind = Literal["language", "vision", "text", "images", "recording", "other"]
+Kind = Literal["language", "vision", "text", "images", "recording", "circuit", "other"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Specimen:
     ----------
     name : str
         What it is asked for by.
-    kind : {"language", "vision", "text", "images", "recording", "other"}
+    kind : {"language", "vision", "text", "images", "recording", "circuit", "other"}
         What `load` returns: see `nissl.specimens.load`.
     about : str
         What it is, in one line.
@@ -68,7 +68,7 @@ class Specimen:
     loader : str
         ``module:function``; the function is called without arguments when the files are there.
     sources : tuple of Source
-        The artefacts, in the order in which they are fetched.
+        The artefacts, in the order in which they are fetched; none of what is made here.
 
     Examples
     --------
@@ -108,8 +108,10 @@ class Specimen:
         Returns
         -------
         bool
-            True where `fetch` would need no network.
+            True where `load` would need no network.
         """
+        if not self.sources:
+            return True
         try:
             manifest = json.loads((self.home / "manifest.json").read_text())
         except (OSError, ValueError, RecursionError):

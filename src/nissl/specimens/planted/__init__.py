@@ -1,0 +1,5 @@
+"""Circuits that were written by hand into a Llama, so that what finds circuits can be tested."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
