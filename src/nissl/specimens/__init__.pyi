@@ -3,7 +3,7 @@ from .catalogue import specimens as specimens
 from .fetch import fetch as fetch
 from .images import Images as Images
 from .load import load as load
-from .planted.planted_circuit import PlantedCircuit as PlantedCircuit
+from .planted.circuits import PlantedCircuit as PlantedCircuit
 from .read import read as read
 from .text_files import read_texts as read_texts
 from .vision_model import ImageTransform as ImageTransform
