@@ -19,8 +19,10 @@ from nissl.network import Network, conformance
 from nissl.network.sites.architectures.architecture import Architecture
 from nissl.network.sites.architectures.decoders import DECODERS
 from nissl.network.sites.architectures.encoder_decoders import ENCODER_DECODERS
+from nissl.network.sites.architectures.gpt import GPT
 from nissl.network.sites.architectures.known import ARCHITECTURES
 from nissl.network.sites.architectures.mixtures import MIXTURES
+from nissl.network.sites.architectures.state_space import STATE_SPACE
 from nissl.network.sites.attention import Pattern, Rotated
 from nissl.network.sites.experts import Expert, Router
 from nissl.network.sites.hook_points import FusedPart, Heads, Input, Output, ResidMid
@@ -55,6 +57,8 @@ MEANINGS = {
     "mlp.up": ("what is gated; in a plain MLP, before the nonlinearity", "d_mlp"),
     "mlp.neurons": ("what the output matrix reads", "d_mlp"),
     "mlp.out": ("what the MLP adds to the residual stream, after any post-norm", "d_model"),
+    "mixer.neurons": ("what the output matrix of a state-space mixer reads", "d_inner"),
+    "mixer.out": ("what the mixer adds to the residual stream", "d_model"),
     "moe.router": ("scores of the experts, from which choice and weights follow", "experts"),
     "moe.experts[e].neurons": (
         "what an expert's output matrix reads; NaN where it was not called",
@@ -182,6 +186,15 @@ SMALL = {
     "max_source_positions": 8,
     "image_size": 16,
     "patch_size": 8,
+    "rotary_dim": 4,
+    "ffn_hidden_size": 32,
+    "num_kv_heads": 2,
+    "n_inner": 32,
+    "state_size": 4,
+    "num_heads": 4,
+    "n_groups": 1,
+    "chunk_size": 4,
+    "time_step_rank": 2,
 }
 
 
@@ -242,12 +255,12 @@ def model_of(architecture: Architecture, kind: str, **more: Any) -> Any:
     """Build a small model of a type."""
     config: Any = AutoConfig.for_model(kind, **more)
     for name, value in (SMALL | more).items():
-        if hasattr(config, name):
+        if hasattr(config, name) and not isinstance(getattr(type(config), name, None), property):
             setattr(config, name, value)
     if architecture.flag:
         setattr(config, architecture.flag, True)
     maker: Any = AutoModel
-    if architecture in (*DECODERS, *MIXTURES):
+    if architecture in (*DECODERS, *GPT, *MIXTURES, *STATE_SPACE):
         maker = AutoModelForCausalLM
     elif architecture in ENCODER_DECODERS:
         maker = AutoModelForSpeechSeq2Seq if kind == "whisper" else AutoModelForSeq2SeqLM

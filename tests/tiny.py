@@ -59,6 +59,12 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "deepseek_v2": {**NARROW, **LATENT, "q_lora_rank": None, "n_routed_experts": 3},
     "deepseek_v3": {**NARROW, **LATENT, "q_lora_rank": 6, "n_routed_experts": 4, "topk_group": 2},
     "gpt2": {"n_positions": 64},
+    "gpt_bigcode": {"n_positions": 64},
+    "gpt_bigcode_many": {"n_positions": 64, "multi_query": False},
+    "gptj": {"n_positions": 64, "rotary_dim": 2},
+    "falcon": {"bias": True},
+    "falcon_alibi": {"alibi": True, "multi_query": False, "parallel_attn": False},
+    "falcon_new": {"new_decoder_architecture": True, "num_kv_heads": 2},
     "gpt_neox": {"use_parallel_residual": True},
     "gpt_neox_sequential": {"use_parallel_residual": False},
     "opt": {"ffn_dim": 24, "word_embed_proj_dim": 16},
@@ -87,6 +93,9 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     "bert": {},
     "mpnet": {"pad_token_id": 1, "bos_token_id": 0},  # its positions are counted around a 1
 }
+# Names of one type with other settings.
+KIND = {name: name.rsplit("_", 1)[0] for name in ("gpt_neox_sequential", "stablelm_sequential")}
+KIND |= {"gpt_bigcode_many": "gpt_bigcode", "falcon_alibi": "falcon", "falcon_new": "falcon"}
 CAUSAL = tuple(name for name in LANGUAGE if name not in ("bert", "mpnet"))
 MIXTURES = ("mixtral", "qwen3_moe", "qwen2_moe", "olmoe", "granitemoe", "gpt_oss")
 MIXTURES += ("deepseek_v2", "deepseek_v3")
@@ -130,8 +139,14 @@ SIDED: dict[str, Any] = {
     "decoder_start_token_id": 1,
     "max_target_positions": 32,
 }
-EVERY = (*LANGUAGE, *ENCODERS, *VISION)
-GIVEN = LANGUAGE | ENCODERS | VISION | SIDES
+# Their masks in doubles are minus infinity in the floats of their softmax: NaN at left padding.
+SINGLES: dict[str, dict[str, Any]] = {"bloom": {}, "mpt": {"max_seq_len": 64}}
+EVERY = (*LANGUAGE, *SINGLES, *ENCODERS, *VISION)
+GIVEN = LANGUAGE | SINGLES | ENCODERS | VISION | SIDES
+# Which transformers computes no other way.
+EAGER = ("mpnet", "deberta-v2", "gpt_oss", "bloom", "gptj", "mpt")
+# Their attention functions are not chosen by name, so that patterns are not reached.
+UNNAMED = ("mpnet", "deberta-v2", "bloom", "gptj", "mpt", "falcon", "falcon_alibi", "falcon_new")
 MODULES = ("conv", "gru", "lstm", "dictionary", "tuple", "attention", "repeated")
 
 D_MODEL, N_LAYERS, N_HEADS, D_MLP, VOCABULARY = 16, 3, 4, 24, 40
@@ -181,7 +196,7 @@ def ids(batch: int = 2, length: int = 7, *, seed: int = 0) -> Tensor:
 def inputs(name: str, *, batch: int = 2) -> Any:
     """What the model of this name reads: token ids, images, sequences of vectors, or a mapping."""
     generator = torch.Generator().manual_seed(0)
-    if name in LANGUAGE or name in ENCODERS:
+    if name in (*LANGUAGE, *SINGLES, *ENCODERS):
         return ids(batch)
     if name in SIDES:
         read: dict[str, Any] = {"input_ids": ids(batch)}
@@ -196,7 +211,7 @@ def inputs(name: str, *, batch: int = 2) -> Any:
 def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
     import transformers
 
-    kind = name.removesuffix("_sequential")
+    kind = KIND.get(name, name)
     common: dict[str, Any] = {
         "vocab_size": VOCABULARY,
         "hidden_size": D_MODEL,
@@ -208,7 +223,7 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
         "bos_token_id": 1,
         "eos_token_id": 2,
         # Eager attention rounds its softmax to floats, and gives NaN under padding on the left.
-        "attn_implementation": "eager" if kind in ("mpnet", "deberta-v2", "gpt_oss") else "sdpa",
+        "attn_implementation": "eager" if kind in EAGER else "sdpa",
         "experts_implementation": "eager",  # the grouped one multiplies no doubles
     }
     if kind in SIDES:

@@ -9,7 +9,7 @@ from torch import nn
 import nissl
 from nissl import NisslError
 from nissl.network import ablate, conformance
-from tiny import EVERY, MODULES, SIDES, inputs, tiny
+from tiny import EVERY, MODULES, SIDES, SINGLES, inputs, tiny
 
 COMMON = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 COMMON |= {"num_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0}
@@ -19,13 +19,11 @@ MIXED = {"num_experts": 3, "num_experts_per_tok": 2}
 SLIM = {"n_layer": 2, "n_head": 4}
 # Families without names of ours, by module path: attention of every kind, mixtures, no attention.
 OTHERS = {
-    "falcon": {"alibi": False},
-    "bloom": SLIM,
-    "gptj": {**SLIM, "n_embd": 16, "rotary_dim": 4, "n_positions": 64},
     "gemma2": {**WIDE, "sliding_window": 4},
-    "mpt": {"d_model": 16, "n_heads": 4, "n_layers": 2, "max_seq_len": 64},
+    "helium": WIDE,
+    "nemotron": GROUPED,
+    "codegen": {**SLIM, "n_embd": 16, "rotary_dim": 4, "n_positions": 64},
     "xglm": {"d_model": 16, "ffn_dim": 24, "num_layers": 2, "attention_heads": 4},
-    "mamba": {"state_size": 4, "intermediate_size": 32, "time_step_rank": 2},
 }
 FINE = {"holds", "not applicable"}
 
@@ -57,7 +55,7 @@ def test_it_holds_with_odd_settings(name, options):
 
 @pytest.mark.parametrize("name", [*EVERY, *MODULES])
 def test_it_holds_on_every_tiny_network(name):
-    net = nissl.load(tiny(name))
+    net = nissl.load(tiny(name, dtype=torch.float32) if name in SINGLES else tiny(name))
     table = conformance(net, None if name in EVERY else inputs(name, batch=3), progress=False)
     assert set(table["result"]) <= FINE, table.to_string()
     found = results(table)
@@ -73,6 +71,22 @@ def test_it_holds_on_encoder_decoders_but_where_padding_moves_their_tokens(name)
     assert set(table["check"][~table["result"].isin(FINE)]) == refused, table.to_string()
     assert set(table["result"]) <= {*FINE, "refused"}
     assert results(table)["identities hold"] == "holds"
+
+
+STATE_SPACE = {
+    "mamba": {"state_size": 4, "intermediate_size": 32, "time_step_rank": 2},
+    "mamba2": {"state_size": 4, "num_heads": 4, "head_dim": 8, "n_groups": 1, "chunk_size": 4},
+}
+
+
+@pytest.mark.parametrize("kind", STATE_SPACE)
+def test_it_holds_on_state_spaces(kind):
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(kind, **(COMMON | {"expand": 2} | STATE_SPACE[kind]))
+    net = nissl.load(transformers.AutoModelForCausalLM.from_config(config).eval())
+    table = conformance(net, progress=False)
+    assert set(table["result"]) <= FINE, table.to_string()
+    assert set(results(table).values()) == {"holds"}
 
 
 @pytest.mark.parametrize("kind", OTHERS)

@@ -44,7 +44,8 @@ TEXTS = (
 )
 # How far numbers may lie apart, as a share of a site's root mean square: rounding, and no more.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
-NAMED = ("resid_post", "attn.z", "mlp.neurons", "attn.out", "mlp.out", "final_norm")
+NAMED = ("resid_post", "attn.z", "mlp.neurons", "attn.out", "mlp.out", "mixer.neurons", "mixer.out")
+NAMED += ("final_norm",)
 
 
 class NotApplicable(Exception):
@@ -361,8 +362,8 @@ def _identities_of(subject: Subject, stack: Architecture, worst: Worst) -> None:
                     mid = x["resid_cross"]
                 worst.see(mid + x["mlp.out"], x["resid_post"], f"{at}resid_post")
             else:
-                both = x["resid_pre"] + x["attn.out"] + x["mlp.out"]
-                worst.see(both, x["resid_post"], f"{at}resid_post")
+                added = [x[n] for n in ("attn.out", "mlp.out", "mixer.out") if n in x]
+                worst.see(sum(added, x["resid_pre"]), x["resid_post"], f"{at}resid_post")
         if "attn.heads" in x and net.named_sites[f"{at}attn.heads"].heads:
             n = net.named_sites[f"{at}attn.heads"].heads or 1
             rest = x["attn.out"] - x["attn.heads"].unflatten(-1, (n, -1)).sum(-2)

@@ -54,7 +54,9 @@ def test_each_group_has_the_logits_that_it_has_alone(name, layer):
     torch.testing.assert_close(net.model(input_ids=tokens).logits, net.model(tokens).logits)
 
 
-@pytest.mark.parametrize("name", [name for name in CAUSAL if name not in MIXTURES])
+@pytest.mark.parametrize(
+    "name", [name for name in CAUSAL if name not in MIXTURES and "bigcode" not in name]
+)
 def test_what_was_read_before_is_copied_too(name):
     net, edits, tokens = nissl.load(tiny(name)), ablations(groups_from(1)), ids(3, 7)
     again = restart(net, tokens, at="blocks.0.resid_pre", from_position=5)

@@ -5,10 +5,8 @@ import torch
 
 import nissl
 from nissl.network import Network, ablate, add, clamp, patch
-from tiny import CAUSAL, ENCODERS, EVERY, LANGUAGE, MIXTURES, VISION, inputs, tiny
+from tiny import CAUSAL, ENCODERS, EVERY, LANGUAGE, MIXTURES, SINGLES, UNNAMED, VISION, inputs, tiny
 
-# Their attention functions are not chosen by name.
-UNNAMED = ("mpnet", "deberta-v2")
 TOLERANCE = 1e-10  # of a site's root mean square, in float64
 
 
@@ -26,8 +24,10 @@ def mlp_by_hand(net: Network, block: torch.nn.Module, mid: torch.Tensor) -> torc
     mixed = ("post_attention_layernorm",)
     names = mixed if net.architecture.matrices is None else net.architecture.matrices.norm
     norms = [n for n in names if getattr(block, n, None) is not None]
-    mlp = getattr(block, "mlp", None) or block.block_sparse_moe
-    out = mlp(getattr(block, norms[0])(mid) if norms else mid)
+    mlp = next(getattr(block, n) for n in ("mlp", "block_sparse_moe", "ffn") if hasattr(block, n))
+    given = getattr(block, norms[0])(mid) if norms else mid
+    adds = net.architecture.name in ("BLOOM", "MPT")  # what it is given as the residual
+    out = mlp(given, torch.zeros_like(mid)) if adds else mlp(given)
     out = out[0] if isinstance(out, tuple) else out
     if net.architecture.norms[1]:
         out = getattr(block, net.architecture.norms[1])(out)
@@ -220,8 +220,8 @@ def test_padding_and_batches_change_nothing(name, padding):
         for site in dict.fromkeys(single["site"].values):
             columns = single["site"].values == site
             a, b = (torch.from_numpy(rec.values[:, columns]) for rec in (single, together))
-            # DeepSeek's router multiplies floats; positions of ESM are moved by padding, its
-            # angles rounded to floats.
+            # DeepSeek's router multiplies floats; left padding moves positions of ESM, whose
+            # angles are rounded to floats.
             rounded = "deepseek" in name or (name == "esm" and padding == "left")
             assert close(b, a, 1e-5 if rounded else TOLERANCE), site
 
@@ -235,7 +235,7 @@ def test_transformer_lens_names_are_ours(name):
     assert found[2:] == [f"blocks.{i}.mlp.out" for i in range(3)]
 
 
-@pytest.mark.parametrize("name", [n for n in CAUSAL if n != "opt"])
+@pytest.mark.parametrize("name", [n for n in (*CAUSAL, *SINGLES) if n != "opt"])
 @pytest.mark.parametrize("site", ["attn.out", "resid_mid", "mlp.out", "resid_post"])
 def test_what_is_added_at_a_site_goes_where_plain_code_says(name, site):
     """Block 1 by hand: its norm and MLP are called on the changed stream, which goes on."""

@@ -8,10 +8,10 @@ from nissl import NisslError
 from nissl.network import ablate, patch, restart, scale
 from nissl.network.gradients import gradients
 from nissl.network.sites.architectures.known import ARCHITECTURES
-from tiny import ENCODERS, SIDES, TRANSFORMERS, VISION, ids, inputs, tiny
+from tiny import ENCODERS, SIDES, TRANSFORMERS, UNNAMED, VISION, ids, inputs, tiny
 
 GEMMA2 = {"num_key_value_heads": 2, "head_dim": 4, "attn_implementation": "eager"}
-WITH_PATTERN = [*(n for n in TRANSFORMERS if n != "mpnet"), "gemma2"]
+WITH_PATTERN = [*(n for n in TRANSFORMERS if n not in UNNAMED), "gemma2"]
 PATTERN, Z, V = "blocks.1.attn.pattern", "blocks.1.attn.z", "blocks.1.attn.v"
 
 
@@ -67,7 +67,8 @@ def test_the_pattern_times_the_values_is_z_read_or_written(name):
     assert torch.equal(net.run(x, sites=Z)[Z], plain)
 
 
-NOT = ("mpnet", "deberta-v2", "umt5", *SIDES, *VISION)
+STATES = ("mamba", "falcon_mamba", "mamba2")
+NOT = (*UNNAMED, "umt5", *STATES, *SIDES, *VISION)
 KINDS = [t for a in ARCHITECTURES for t in a.model_types if t not in NOT]
 OPTIONS = {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 3}
 

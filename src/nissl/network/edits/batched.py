@@ -136,8 +136,9 @@ class EditBatch:
     def begins_in(self, net: BaseNetwork) -> tuple[list[nn.Module], list[nn.Module]]:
         """Return the first block it touches, and those after it; or the model and its body."""
         known = [layer for layer in self.first if layer is not None]
-        several = net.architecture is None or net.architecture.then is not None
-        if several or not known or len(known) < len(self.first):
+        plain = net.architecture is not None and net.architecture.then is None
+        by_block = net.architecture is not None and plain and net.architecture.grows
+        if not by_block or not known or len(known) < len(self.first):
             return [net.model, inner_model(net.model)[1], net.body], []
         first, *rest = (net.block(layer) for layer in range(min(known), net.n_layers))
         return [first], rest
@@ -332,6 +333,9 @@ def _copies(given: Any, n: int, batch: int) -> Any:
         of_batch = given.ndim > 1 and len(given) == batch
         return given.repeat(n, *[1] * (given.ndim - 1)) if of_batch else given
     if isinstance(given, dict):
+        per_head = given.get("alibi")  # of BLOOM: (batch x head, 1, position)
+        if isinstance(per_head, Tensor) and per_head.ndim == 3 and len(per_head) != batch:
+            given = {**given, "alibi": per_head.repeat(n, 1, 1)}
         return {k: x if k in SHARED else _copies(x, n, batch) for k, x in given.items()}
     if type(given) in (tuple, list):
         return type(given)(_copies(x, n, batch) for x in given)

@@ -101,7 +101,8 @@ def keeps_cache(net: BaseNetwork) -> bool:
         Whether it is of a known architecture and takes such a cache.
     """
     takes = names_of(net.model)
-    return {"past_key_values", "use_cache"} <= set(takes) and net.architecture is not None
+    known = net.architecture is not None and net.architecture.grows
+    return {"past_key_values", "use_cache"} <= set(takes) and known
 
 
 def tag_cache(net: BaseNetwork, cache: Any) -> None:

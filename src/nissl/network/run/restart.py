@@ -171,7 +171,8 @@ class Restart:
         Raises
         ------
         NisslError
-            `values` has another shape, or a site that is wanted or edited lies before this one.
+            `values` has another shape, or a site that is wanted or edited lies before this one;
+            the batch is to be copied in a model that keeps its size.
         """
         if values is not None and values.shape != self.values.shape:
             raise NisslError(
@@ -180,6 +181,14 @@ class Restart:
             )
         for site in [*self.net.find(sites), *self.net.editing]:
             self._refuse_skipped(site)
+        edits = [edit for block in self.net.edit_blocks for edit in block.edits]
+        copied = any(getattr(edit, "n_copies", 1) > 1 for edit in edits)
+        if copied and self.net.architecture is not None and not self.net.architecture.grows:
+            raise NisslError(
+                f"{self.net.architecture.name} keeps the size of the batch that it began with, so "
+                "that no copies can be made of it on the way",
+                do="net.edit(...), one edit after the other",
+            )
         if values is not None and any(s.name == self.site.name for s in self.net.editing):
             raise NisslError(
                 "the site is edited and given values at once",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nissl.address import LAYER, Address, parse
 from nissl.errors import NisslError, UnknownName
-from nissl.network.sites.architectures.points import expert_width, n_experts
+from nissl.network.sites.architectures.points import expert_width, n_experts, n_key_heads
 from nissl.network.sites.arguments import inner_model
 from nissl.network.sites.attention import Pattern
 from nissl.network.sites.batch import encoder_path
@@ -58,7 +58,7 @@ ALIASES = {
 }
 STACK = re.compile(r"((?:encoder|decoder)\.)?(.*)", re.DOTALL)
 # What a block adds to the residual stream.
-ADDED = ("attn.out", "cross.out", "mlp.out")
+ADDED = ("attn.out", "cross.out", "mlp.out", "mixer.out")
 # What a decoder projects of its encoder's tokens.
 ENCODED = (".cross.k", ".cross.v")
 
@@ -353,7 +353,8 @@ class _Lookup:
         return [Piece(site) for name in names for site in self.sites(name)]
 
     def _is_layer(self, address: Address) -> bool:
-        return address.is_layer and f"{address.site}.{ADDED[0]}" in self.named
+        names = (f"{address.site}.{name}" for name in ADDED)
+        return address.is_layer and any(name in self.named for name in names)
 
 
 def _part(name: str, kind: str, pieces: list[Piece], layer: int | None) -> Part:
@@ -478,6 +479,8 @@ ORDER = (
     "mlp.up",
     "mlp.neurons",
     "mlp.out",
+    "mixer.neurons",
+    "mixer.out",
     "resid_post",
 )
 
@@ -490,7 +493,7 @@ def _order(item: tuple[str, HookPoint]) -> int:
 def _heads(name: str, config: Any) -> int | None:
     name = name.replace("cross.", "attn.")
     if name in ("attn.k", "attn.v", "attn.k_rot"):
-        return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+        return n_key_heads(config)
     if name in ("attn.q", "attn.q_rot", "attn.z", "attn.heads"):
         return int(config.num_attention_heads)
     return None
@@ -498,7 +501,8 @@ def _heads(name: str, config: Any) -> int | None:
 
 def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: Any) -> Any:
     d_model = int(config.hidden_size)
-    d_head = int(getattr(config, "head_dim", None) or d_model // config.num_attention_heads)
+    n_heads = getattr(config, "num_attention_heads", None) or 1  # state spaces have none
+    d_head = int(getattr(config, "head_dim", None) or d_model // n_heads)
     d_mlp = next(
         int(getattr(config, key))
         for key in ("intermediate_size", "ffn_dim", "n_inner", "hidden_size")
@@ -536,6 +540,8 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
             return expert_width(config, shared=name.startswith("moe.shared"))
         if name in ("attn.pattern", "cross.pattern"):
             return None
+        if name == "mixer.neurons":
+            return int(config.expand * d_model)
         return d_mlp if name in ("mlp.gate", "mlp.up", "mlp.neurons") else d_model
 
     return width

@@ -40,6 +40,8 @@ class Architecture:
         Attention and MLP read the same stream, so there is no ``resid_mid`` (GPT-NeoX).
     positions : bool
         Padding on the left moves tokens, unless their positions are told (``position_ids``).
+    grows : bool
+        Blocks may be given more items than the model was: it keeps nothing of the batch's size.
     residual_scale, logit_scale : str, optional
         What the configuration calls a factor of all that a block adds to the stream, and one of
         the logits ("/name" divides).
@@ -62,6 +64,7 @@ class Architecture:
     post_norm: bool = False
     parallel: bool = False
     positions: bool = True
+    grows: bool = True
     residual_scale: str | None = None
     logit_scale: str | None = None
     stack: str = ""

@@ -107,29 +107,6 @@ def _normed_after(p: str, config: Any, reads_mid: str) -> dict[str, HookPoint]:
     }
 
 
-def _gpt2(p: str, config: Any) -> dict[str, HookPoint]:
-    return {
-        **fused(p, "attn", "c_attn", "c_proj", config, transposed=True),
-        "resid_mid": ResidMid(f"{p}.ln_2", p),
-        "attn.out": Output(f"{p}.attn"),
-        **plain(f"{p}.mlp.c_fc", f"{p}.mlp.c_proj"),
-        "mlp.out": Output(f"{p}.mlp"),
-    }
-
-
-def _gpt_neox(p: str, config: Any) -> dict[str, HookPoint]:
-    points: dict[str, HookPoint] = {
-        **fused(p, "attention", "query_key_value", "dense", config, interleaved=True),
-        "resid_mid": ResidMid(f"{p}.post_attention_layernorm", p),
-        "attn.out": Output(f"{p}.attention"),
-        **plain(f"{p}.mlp.dense_h_to_4h", f"{p}.mlp.dense_4h_to_h"),
-        "mlp.out": Output(f"{p}.mlp"),
-    }
-    if config.use_parallel_residual:
-        del points["resid_mid"]
-    return points
-
-
 def _opt(p: str, config: Any) -> dict[str, HookPoint]:
     before = config.do_layer_norm_before
     mid: HookPoint = ResidMid(f"{p}.final_layer_norm", p, flat=True)
@@ -247,30 +224,6 @@ DECODERS = (
         matrices=Matrices(
             "mlp.c_fc", "mlp.c_proj", activation="mlp.act", norm=("post_attention_layernorm",)
         ),
-    ),
-    Architecture(
-        "GPT-2",
-        ("gpt2",),
-        blocks="h",
-        embed="wte",
-        final_norm="ln_f",
-        block=_gpt2,
-        matrices=Matrices("mlp.c_fc", "mlp.c_proj", activation="mlp.act", norm=("ln_2",)),
-    ),
-    Architecture(
-        "GPT-NeoX",
-        ("gpt_neox",),
-        blocks="layers",
-        embed="embed_in",
-        final_norm="final_layer_norm",
-        block=_gpt_neox,
-        matrices=Matrices(
-            "mlp.dense_h_to_4h",
-            "mlp.dense_4h_to_h",
-            activation="mlp.act",
-            norm=("post_attention_layernorm",),
-        ),
-        parallel=True,
     ),
     Architecture(
         "OPT",

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from nissl.network.sites.architectures.decoders import DECODERS
 from nissl.network.sites.architectures.encoder_decoders import ENCODER_DECODERS
 from nissl.network.sites.architectures.encoders import ENCODERS
+from nissl.network.sites.architectures.gpt import GPT
 from nissl.network.sites.architectures.mixtures import MIXTURES
+from nissl.network.sites.architectures.state_space import STATE_SPACE
 from nissl.network.sites.architectures.vision import VISION
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ __all__ = ["ARCHITECTURES", "architecture_of"]
 
 ARCHITECTURES: tuple[Architecture, ...] = (
     *DECODERS,
+    *GPT,
     *MIXTURES,
+    *STATE_SPACE,
     *ENCODERS,
     *ENCODER_DECODERS,
     *VISION,

@@ -36,7 +36,13 @@ def stream(p: str) -> dict[str, HookPoint]:
 
 
 def separate(
-    p: str, attention: str, qkv: tuple[str, str, str], out: str, config: Any
+    p: str,
+    attention: str,
+    qkv: tuple[str, str, str],
+    out: str,
+    config: Any,
+    *,
+    by_name: bool = True,
 ) -> dict[str, HookPoint]:
     """Return the stream and an attention with one projection each for queries, keys and values."""
     a = f"{p}.{attention}"
@@ -45,7 +51,7 @@ def separate(
         "attn.q": Output(f"{a}.{qkv[0]}"),
         "attn.k": Output(f"{a}.{qkv[1]}"),
         "attn.v": Output(f"{a}.{qkv[2]}"),
-        **scores(a, out, config),
+        **scores(a, out, config, by_name=by_name),
     }
 
 
@@ -56,33 +62,49 @@ def fused(
     out: str,
     config: Any,
     *,
-    interleaved: bool = False,
-    transposed: bool = False,
+    groups: int | None = None,
     sizes: tuple[int, ...] | None = None,
+    transposed: bool = False,
+    by_name: bool = True,
 ) -> dict[str, HookPoint]:
     """Return the stream and an attention that projects queries, keys and values at once."""
     a = f"{p}.{attention}"
-    heads = config.num_attention_heads if interleaved else None
     parts = {
-        f"attn.{name}": FusedPart(f"{a}.{qkv}", i, n_heads=heads, sizes=sizes)
+        f"attn.{name}": FusedPart(f"{a}.{qkv}", i, n_heads=groups, sizes=sizes)
         for i, name in enumerate("qkv")
     }
-    return {**stream(p), **parts, **scores(a, out, config, transposed=transposed)}
+    between = scores(a, out, config, transposed=transposed, by_name=by_name)
+    return {**stream(p), **parts, **between}
 
 
 def grouped_sizes(config: Any) -> tuple[int, int, int]:
     """Return how many units queries, keys and values have where heads share keys."""
-    n, kv = config.num_attention_heads, config.num_key_value_heads
+    n, kv = config.num_attention_heads, n_key_heads(config)
     d = getattr(config, "head_dim", None) or config.hidden_size // n
     return n * d, kv * d, kv * d
 
 
-def scores(a: str, out: str, config: Any, *, transposed: bool = False) -> dict[str, HookPoint]:
+def n_key_heads(config: Any) -> int:
+    """Return how many heads of keys and values there are."""
+    if getattr(config, "new_decoder_architecture", False):  # Falcon
+        return int(config.num_kv_heads)
+    if hasattr(config, "multi_query"):
+        return 1 if config.multi_query else int(config.num_attention_heads)
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def scores(
+    a: str, out: str, config: Any, *, transposed: bool = False, by_name: bool = True
+) -> dict[str, HookPoint]:
     """Return what lies between the projections and the output matrix of an attention."""
-    return {
+    seen: dict[str, HookPoint] = {
         "attn.q_rot": Rotated(a, "query"),
         "attn.k_rot": Rotated(a, "key"),
         "attn.pattern": Pattern(a),
+    }
+    return {
+        # Reached where the attention function is chosen by name.
+        **(seen if by_name else {}),
         "attn.z": Input(f"{a}.{out}"),
         "attn.heads": Heads(f"{a}.{out}", config.num_attention_heads, transposed=transposed),
     }
