@@ -44,8 +44,16 @@ TEXTS = (
 )
 # How far numbers may lie apart, as a share of a site's root mean square: rounding, and no more.
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 2e-3, torch.float16: 0.05, torch.bfloat16: 0.2}
-NAMED = ("resid_post", "attn.z", "mlp.neurons", "attn.out", "mlp.out", "mixer.neurons", "mixer.out")
-NAMED += ("final_norm",)
+NAMED = (
+    "resid_post",
+    "attn.z",
+    "mlp.neurons",
+    "attn.out",
+    "mlp.out",
+    "mixer.neurons",
+    "mixer.out",
+    "final_norm",
+)
 
 
 class NotApplicable(Exception):
