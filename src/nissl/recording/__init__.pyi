@@ -3,6 +3,7 @@ from .align import align as align
 from .chunks import Chunk as Chunk
 from .chunks import chunks as chunks
 from .concat import concat as concat
+from .epochs import epochs as epochs
 from .info import info as info
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
