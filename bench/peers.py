@@ -1,4 +1,4 @@
-"""TransformerLens, nnsight and hooks by hand on the work of ``bench.record``: ``make bench-peers``.
+"""TransformerLens, nnsight, hooks by hand, and pynapple, on our work: ``make bench-peers``.
 
 They live in an environment of their own, ``.venv-peers``, which is made once: what they pin is
 their own affair, except for torch, which must be ours for ratios to be of the same arithmetic. A
@@ -21,6 +21,7 @@ from typing import TypedDict
 import numpy as np
 
 import nissl
+from bench import spikes
 from bench.__main__ import show
 from bench.measure import Row
 from bench.record import BATCH, LENGTH, full_windows
@@ -54,6 +55,9 @@ def main(n_batches: int = 4) -> int:
         for peer, name in PEERS.items():
             rows.append(failed.get(peer) or measured(peer, name, tokens))
     show("Peers recording 30 x 1,536 neurons and residuals to memory", rows)
+    counted = [*spikes.run(), *([failed["pynapple"]] if "pynapple" in failed else pynapple())]
+    show("Spikes binned by pynapple and here", counted)
+    rows += counted
     # JSON has no NaN: a peer that was not measured has no ratio.
     print(
         json.dumps([{**r, "ratio": None if r["ratio"] != r["ratio"] else r["ratio"]} for r in rows])
@@ -74,7 +78,7 @@ def build() -> dict[str, Row]:
     install = [str(PYTHON), "-m", "pip", "install", "-q", "-c", str(constraints)]
     subprocess.run([*install, "torch", "transformers", "numpy"], check=True)
     failed = {}
-    for peer, name in PEERS.items():
+    for peer, name in {**PEERS, "pynapple": "pynapple"}.items():
         if peer == "hooks":
             continue
         done = subprocess.run([*install, peer], capture_output=True, text=True, check=False)
@@ -109,6 +113,33 @@ def measured(peer: str, name: str, tokens: Path) -> Row:
         limit=1.0,
         note=f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} pairs{head}",
     )
+
+
+def pynapple() -> list[Row]:
+    """Bin the spikes of `bench.spikes` by pynapple in its environment."""
+    done = subprocess.run(
+        [str(PYTHON), str(Path(__file__).with_name("spikes_inside.py"))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    if done.returncode:
+        return [missing("pynapple", f"does not run: {last_line(done.stderr)}")]
+    found = json.loads(done.stdout.splitlines()[-1])
+    if found["digest"] != spikes.digest(spikes.by_hand(*spikes.table())):
+        return [missing("pynapple", "counts other numbers")]
+    kinds = {"table": "from the table", "count": "units sorted before"}
+    return [
+        Row(
+            name=f"pynapple {found['version']}, {words}",
+            ratio=found[kind],
+            unit="x numpy",
+            target=None,
+            limit=1.0,
+        )
+        for kind, words in kinds.items()
+    ]
 
 
 def missing(name: str, why: str) -> Row:

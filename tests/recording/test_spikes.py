@@ -1,13 +1,17 @@
 """Binning agrees with counting by hand, and no bin reaches over the edge of an interval."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import bin_spikes
+from nissl.recording._times import reaching
 
 
 def slowly(times, ids, bounds, bin, units):
@@ -160,3 +164,36 @@ def test_intervals_of_pandas():
     events = {"time": [0.15, 1.05], "unit": [0, 0]}
     rec = bin_spikes(events, bin=0.1, intervals=pd.IntervalIndex.from_tuples(pairs))
     np.testing.assert_array_equal(rec, bin_spikes(events, bin=0.1, intervals=pairs))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=30),
+    st.sampled_from([1e-9, 1e-4, 1 / 3, 0.1, 7.0]),
+    st.sampled_from([0.0, -3.0, 1e6, 1.7e9]),
+    st.lists(st.integers(0, 99), min_size=1, max_size=3),
+)
+def test_any_order_and_any_intervals_count_what_a_search_among_the_edges_counts(
+    steps, bin, first, cuts
+):
+    times = first + np.array(steps) * (bin / 4)
+    ids = np.arange(len(times)) % 3
+    bounds = np.array([[first + c * bin, first + (c + 20) * bin] for c in cuts])
+    if not (bounds[:, 1] - bounds[:, 0] > 0).all():
+        return  # nanoseconds beside dates
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = bin_spikes({"time": times, "unit": ids}, bin=bin, intervals=bounds)
+        except NisslError:  # no whole bin is left
+            return
+    for i, (left, _) in enumerate(bounds):
+        here = found.values[found["interval"].values == i]
+        edges = reaching(left + bin * np.arange(len(here) + 1), step=bin)
+        for u in range(found.shape[1]):
+            expected = np.zeros(len(here), int)
+            for t in times[ids == u]:
+                place = np.searchsorted(edges, t, side="right") - 1
+                if 0 <= place < len(here):
+                    expected[place] += 1
+            assert here[:, u].tolist() == expected.tolist()

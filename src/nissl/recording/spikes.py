@@ -90,8 +90,11 @@ def bin_spikes(
     addresses, unit_columns, code = _units(units, ids)
 
     known = code >= 0
-    order = np.argsort(times[known], kind="stable")
-    times, code = times[known][order], code[known][order]
+    if not known.all():
+        times, code = times[known], code[known]
+    if len(bounds) > 1 and (times[1:] < times[:-1]).any():
+        order = np.argsort(times, kind="stable")
+        times, code = times[order], code[order]
     # Forgives the rounding of 0.3 / 0.1, and of times as large as dates, no more.
     rounding = 1e-6 + 2 * np.spacing(np.abs(bounds).max(axis=1)) / bin
     n_bins = np.floor((bounds[:, 1] - bounds[:, 0]) / bin + rounding).astype(np.int64)
@@ -124,7 +127,7 @@ def _count(
     n_units: int,
     dtype: np.dtype[Any],
 ) -> np.ndarray[Any, Any]:
-    """Count sorted spikes interval by interval; intervals may overlap."""
+    """Count spikes interval by interval, sorted where there are several; they may overlap."""
     total = int(n_bins.sum())
     if total == 0:
         raise NisslError(
@@ -142,18 +145,36 @@ def _count(
         edges = reaching(left + bin * np.arange(n + 1), dtype=dtype, step=bin)
         # Only this interval's spikes are looked at, so the cost is that of the spikes, not
         # spikes x intervals.
-        here = slice(*np.searchsorted(times, edges[[0, -1]], side="left"))
-        place = np.searchsorted(edges, times[here], side="right") - 1
-        np.add.at(counts[row : row + n], (place, code[here]), 1)
+        if len(bounds) > 1:
+            here: Any = slice(*np.searchsorted(times, edges[[0, -1]], side="left"))
+        else:
+            here = (times >= edges[0]) & (times < edges[-1])
+        place = _bin_of(times[here], edges, bin)
+        # One index of one type: numpy adds ten times as fast as by pairs.
+        cells = counts[row : row + n].reshape(-1)
+        np.add.at(cells, place * n_units + code[here], np.int32(1))
         row += int(n)
         used += len(place)
     if used == 0 and len(times):
         warnings.warn(
-            f"none of the {len(times)} spikes ({times[0]:g} to {times[-1]:g} s) falls into the "
-            f"intervals ({bounds.min():g} to {bounds.max():g} s); times are in seconds",
+            f"none of the {len(times)} spikes ({times.min():g} to {times.max():g} s) falls into"
+            f" the intervals ({bounds.min():g} to {bounds.max():g} s); times are in seconds",
             stacklevel=3,
         )
     return counts
+
+
+def _bin_of(
+    times: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], bin: float
+) -> np.ndarray[Any, Any]:
+    """Return the bin of every time: reckoned, and compared with its edges until it lies between."""
+    place = ((times - edges[0]) / bin).astype(np.int64)
+    while True:
+        np.clip(place, 0, len(edges) - 2, out=place)
+        move = (times >= edges[place + 1]).astype(np.int8) - (times < edges[place])
+        if not move.any():
+            return np.asarray(place)
+        place += move
 
 
 def _events(
