@@ -48,7 +48,7 @@ def circuit(
     ----------
     behaviour : Task or Behaviour
         Of a task, the first half finds the circuit and the second tests it.
-    method : {"eap", "eap_ig", "exact"} or callable
+    method : {"eap", "eap_ig", "mask", "exact"} or callable
         How edges are scored (`edge_effects`); of nodes, a method of `effects`.
     over : str, iterable of str, or Nodes, optional
         Sites whose nodes make the circuit, in any network; by default it is made of edges.

@@ -14,6 +14,7 @@ from nissl.behaviour import Behaviour, Task
 from nissl.circuits.attribution import attribution, gim, relp
 from nissl.circuits.exact import exact
 from nissl.circuits.integrated import integrated
+from nissl.circuits.masks import mask
 from nissl.circuits.nodes import Nodes, nodes_of
 from nissl.circuits.patching import Patching
 from nissl.errors import NisslError, TooFewSamples, require_known
@@ -36,6 +37,7 @@ EFFECT_METHODS: dict[str, EffectMethod] = {
     "integrated": integrated,
     "relp": relp,
     "gim": gim,
+    "mask": mask,
 }
 LEAST = 8  # pairs: two in 2 ** 8 arrangements are as extreme as all of one sign
 
@@ -60,7 +62,7 @@ def effects(
     over : str, iterable of str, or Nodes
         The sites. A node is a head where units fall into heads, a whole site in the residual
         stream or of what is added to it, else a unit; `nodes_of` chooses otherwise.
-    method : {"exact", "attribution", "integrated", "relp", "gim"} or callable
+    method : {"exact", "attribution", "integrated", "relp", "gim", "mask"} or callable
         How effects are found: a run for each node, or an approximation from gradients. A callable
         is used as `attribution` is; ``functools.partial`` sets options.
     patching : {"denoising", "noising", "zero", "mean", "resample"}

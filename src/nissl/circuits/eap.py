@@ -1,0 +1,180 @@
+"""Edge attribution patching: effects of all edges from a gradient; and exact ones to check it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nissl.circuits.integrated import steps_between
+from nissl.network import cut_edges
+from nissl.network.edits.edges import KINDS
+from nissl.network.gradients import Gradients, gradients
+
+if TYPE_CHECKING:
+    from nissl.circuits.patching import Patching
+    from nissl.network.edits.edges import Edges
+
+__all__ = ["eap", "eap_ig", "exact_edges"]
+
+
+def exact_edges(patching: Patching, edges: Edges) -> Tensor:
+    """Cut each edge in a run of its own.
+
+    Parameters
+    ----------
+    patching : Patching
+        The run that is changed and what is put into it.
+    edges : Edges
+        Of the network.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_readers, n_writers)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Goldowsky-Dill et al. 2023 (path patching). As many runs as there are edges: for small
+    networks, and to check others by.
+    """
+    net, base = patching.net, patching.value
+    given = patching.given(edges.writer_sites)
+    effects = base.new_zeros(len(base), *edges.allowed.shape)
+    size = max(1, 2048 // (len(base) * max(patching.lengths)))
+    places = edges.allowed.nonzero()
+    for some in places.split(size):
+        names = edges.names(some[:, 0].tolist(), some[:, 1].tolist())
+        with net.edit_batch([cut_edges(name, to=given) for name in names]):
+            outputs = patching.run(copies=len(some))
+        for (row, column), output in zip(some.tolist(), outputs, strict=True):
+            effects[:, row, column] = patching.sign * (patching.metric(output) - base)
+    return effects
+
+
+def eap(patching: Patching, edges: Edges) -> Tensor:
+    """Multiply what changes of each writer by the gradient at each reader's input.
+
+    Parameters
+    ----------
+    patching, edges
+        As in `exact_edges`.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_readers, n_writers)
+        The effect of each pair, to first order.
+
+    Notes
+    -----
+    Source: Syed et al. 2023, Attribution patching outperforms automated circuit discovery (edge
+    attribution patching).
+    """
+    net, sites, seen = patching.net, _reader_sites(edges), _Seen(edges.writer_sites)
+    with net.edit(seen):  # the run that is differentiated tells what writers add as well
+        found = gradients(net, patching.call, sites=sites, metric=patching.total)
+    return _scored(patching, edges, _by_reader(edges, found), base=seen.values)
+
+
+def eap_ig(patching: Patching, edges: Edges, *, steps: int = 5) -> Tensor:
+    """Edge attribution patching with gradients averaged along a path between the inputs.
+
+    Parameters
+    ----------
+    patching, edges
+        As in `exact_edges`.
+    steps : int
+        Points of the path.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_readers, n_writers)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Hanna et al. 2024, Have faith in faithfulness: going beyond circuit overlap when finding
+    model mechanisms.
+    """
+    total: list[tuple[slice, Tensor]] = []
+    for found in steps_between(patching, _reader_sites(edges), steps):
+        for i, (rows, gradient) in enumerate(_by_reader(edges, found)):
+            if i == len(total):
+                total.append((rows, gradient / steps))
+            else:
+                total[i][1].add_(gradient, alpha=1 / steps)
+    return _scored(patching, edges, total)
+
+
+class _Seen:
+    """An edit that changes nothing and keeps what sites hold."""
+
+    writes: tuple[str, ...] = ()
+
+    def __init__(self, sites: list[str]) -> None:
+        self.reads = tuple(sites)
+        self.values: dict[str, Tensor] = {}
+
+    def begin(self, batch: Any) -> None:
+        """Begin a prompt: nothing to do."""
+
+    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> None:
+        """Keep the site's tensor."""
+        self.values[site] = x.detach().clone()
+
+
+def _reader_sites(edges: Edges) -> list[str]:
+    """Return the sites at which gradients tell of those at the readers' inputs."""
+    layers = range(edges.net.n_layers)
+    heads = [f"blocks.{n}.attn.{kind}" for n in layers for kind in KINDS]
+    streams = [f"blocks.{n}.resid_pre" for n in layers]
+    return [*streams, *heads, *(edges.mlp_input(n) for n in layers), edges.logits_input]
+
+
+def _by_reader(edges: Edges, found: Gradients) -> Iterator[tuple[slice, Tensor]]:
+    """Yield gradients at what readers are given, shape (reader, batch, position, d_model)."""
+    last = edges.net.n_layers
+    for layer in range(last):
+        heads = edges.attention_input(layer)
+        stream = found.values[f"blocks.{layer}.resid_pre"]
+        normed = []
+        for kind in KINDS:
+            own = found[f"blocks.{layer}.attn.{kind}"].unflatten(-1, (edges.n_heads[kind], -1))
+            weights = heads.weights[kind].transpose(1, 2)
+            normed.append((own.movedim(2, 0).flatten(1, 2) @ weights).unflatten(1, own.shape[:2]))
+        rows = slice(edges.rows(layer, "q").start, edges.rows(layer, "v").stop)
+        at_heads = _through(heads.normed, stream, torch.cat(normed))
+        at_mlp = found[edges.mlp_input(layer)].reshape(stream.shape)
+        if heads.norm is edges.mlp_norm(layer):  # what is read through one norm has both gradients
+            at_mlp = at_mlp - at_heads.sum(0)
+        yield rows, at_heads
+        yield edges.rows(layer, "mlp"), at_mlp[None]
+    yield edges.rows(last, "logits"), found[edges.logits_input][None]
+
+
+def _through(norm: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> Tensor:
+    """Send gradients of what a norm gives back to what it was given, shape of ``gradient``."""
+    with torch.enable_grad():
+        given = x.expand_as(gradient).detach().requires_grad_()
+        back: Tensor = torch.autograd.grad(norm(given), given, gradient)[0]
+    return back
+
+
+def _scored(
+    patching: Patching,
+    edges: Edges,
+    by_reader: Iterable[tuple[slice, Tensor]],
+    base: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Multiply gradients at readers by changes of writers, and sum over positions and width."""
+    changed = patching.changes(edges.writer_sites, base=base)
+    changes = edges.stacked(changed).movedim(0, 1).flatten(2)
+    scores = changes.new_zeros(len(changes), len(edges.readers), len(edges.writers))
+    for rows, gradient in by_reader:
+        n = int(edges.allowed[rows.start].sum())  # those before the first, at least
+        n = max(n, int(edges.allowed[rows.stop - 1].sum()))
+        each = gradient.movedim(1, 0).flatten(2)
+        scores[:, rows, :n] = each @ changes[:, :n].transpose(1, 2)
+    return patching.sign * scores
