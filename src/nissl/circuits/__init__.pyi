@@ -19,3 +19,4 @@ from .masks import mask_edges as mask_edges
 from .nodes import Nodes as Nodes
 from .nodes import nodes_of as nodes_of
 from .patching import Patching as Patching
+from .subspace_illusion import subspace_illusion as subspace_illusion

@@ -39,7 +39,7 @@ RULES += (Above, Largest, Learned)
 PARTS: tuple[type, ...] = (Units, Places, PerUnit, ActivityAbove, *RULES)
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Change: ("units", "places", "rule", "name"),
-    Patch: ("values", "units", "places", "source"),
+    Patch: ("values", "units", "places", "source", "directions"),
     Gate: ("edits", "read", "when", "over"),
     LearnedEdit: ("change", "units", "places"),
     Places: ("positions", "items"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network.edits.rules import Projected
 from nissl.network.edits.selection import Chosen, Items, Places, PositionsLike, Units, UnitsLike
 
 if TYPE_CHECKING:
@@ -29,8 +30,11 @@ def patch(
     positions: PositionsLike = None,
     from_positions: int | Sequence[int] | None = None,
     items: Items = None,
+    directions: Tensor | None = None,
 ) -> Patch:
     """Put activity of another run in the place of this one's.
+
+    It has nine parameters since what is put in, of which units, and where are three questions.
 
     Parameters
     ----------
@@ -50,6 +54,9 @@ def patch(
         end. By default from the same positions.
     items : int, ints, slice or boolean mask, optional
         Which items of the batch.
+    directions : Tensor, shape (n_units,) or (n_directions, n_units), optional
+        The subspace they span alone is patched; what lies outside stays as it is. Their graph is
+        kept, so that they can be trained (as in distributed alignment search). As in `project`.
 
     Returns
     -------
@@ -83,7 +90,8 @@ def patch(
                 do="give as many positions as from_positions, both as lists of whole numbers",
             )
         positions = list(wanted)
-    return Patch(to, Units(units, sites, indices, heads), Places(positions, items), from_positions)
+    units_of = Units(units, sites, indices, heads)
+    return Patch(to, units_of, Places(positions, items), from_positions, directions)
 
 
 class Patch:
@@ -99,14 +107,23 @@ class Patch:
         Where.
     source : sequence of int, optional
         Positions in `values`, one for each of those of `places`.
+    directions : Tensor, optional
+        What spans the subspace that is patched.
     """
 
     reads: tuple[str, ...] = ()
 
     def __init__(
-        self, values: Any, units: Units, places: Places, source: Sequence[int] | None
+        self,
+        values: Any,
+        units: Units,
+        places: Places,
+        source: Sequence[int] | None,
+        directions: Tensor | None = None,
     ) -> None:
         self.values, self.units, self.places, self.source = values, units.check(), places, source
+        self.directions = directions
+        self.subspace: Projected | None = None
         self.chosen: dict[str, Chosen] = {}
         self.at: dict[str, Tensor] = {}
 
@@ -141,8 +158,10 @@ class Patch:
         NisslError
             There are no values for a site.
         """
-        bound = Patch(self.values, self.units, self.places.fresh(), self.source)
+        bound = Patch(self.values, self.units, self.places.fresh(), self.source, self.directions)
         bound.chosen = self.units.resolve(net)
+        if self.directions is not None:
+            bound.subspace = Projected(self.directions, True).bind(net, bound.chosen)
         if isinstance(self.values, Mapping):
             by_name = {s.name: x for name, x in self.values.items() for s in net.find(name)}
             missing = [name for name in bound.chosen if name not in by_name]
@@ -181,6 +200,8 @@ class Patch:
         else:
             new, there = self._aligned(source, old, positions, phase, site, mask)
             mask = there if mask is None else mask & there
+        if self.subspace is not None:
+            new = old + self.subspace(site, new - old, positions)
         here = ~new.isnan()
         here = here if mask is None else here & mask[..., None]
         return chosen.into(x, torch.where(here, new, old))

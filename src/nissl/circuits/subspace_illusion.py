@@ -1,0 +1,199 @@
+"""The subspace patching illusion: a direction that acts by a pathway which is otherwise dormant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nissl.behaviour import Behaviour, Task
+from nissl.circuits.patching import Patching
+from nissl.errors import NisslError, TooFewSamples
+from nissl.methods import method
+from nissl.network.edits.patch import patch
+from nissl.progress import progress_bar
+from nissl.statistics import Finding, Test, paired_test
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["subspace_illusion"]
+
+LEAST = 8  # pairs, as of `effects`
+N_RANDOM = 8  # directions
+
+
+@method(system=17)
+def subspace_illusion(
+    behaviour: Behaviour | Task,
+    site: str,
+    direction: Tensor,
+    *,
+    reads: Tensor | None = None,
+    positions: int | None = -1,
+    test: Test = Test(),
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Finding:
+    """Ask whether patching along a direction uses what the direction reads, or a dormant pathway.
+
+    The direction is the sum of a part in the row space of the weights that read the site and a part
+    in their null space, which nothing sees. Where the second differs between the prompts of a pair
+    and the first does not, a patch pushes the first to values that it never has: an illusion.
+
+    Parameters
+    ----------
+    behaviour : Behaviour or Task
+        Pairs; clean activity is put into the corrupted run. Not those the direction was found on.
+    site : str
+        One site, such as ``blocks.8.mlp.neurons``.
+    direction : Tensor, shape (n_units,)
+        Of any length.
+    reads : Tensor, shape (n_units, n_read), optional
+        The weights by which the rest of the network reads the site: by default those of an MLP's
+        neurons. There is a null space where fewer numbers are read than there are units.
+    positions : int or None
+        At which position, the last by default; None for inputs without positions.
+    test : Test
+        Draws (999), tail, correction over the rows, alternative ("two-sided"), seed, which is that
+        of the random directions too. The null is that the prompts of a pair trade places.
+    batch_size : int
+        Pairs in a call.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        A row each for the "whole" direction, its part in the "row space", that in the "null space",
+        their "illusory" rest (whole less row space), and the mean of eight "random" directions.
+        ``restored``: 0 as corrupted, 1 as clean. ``activity``: the share of the difference between
+        the prompts along the direction that lies along the part. ``norm``: the part's share of the
+        squared length. The verdict, in the provenance, is "illusion" where the illusory rest is
+        significant and more than half of the whole, "dormant" where nothing is restored, else
+        "no illusion".
+
+    Raises
+    ------
+    NisslError
+        The site is not one, it is not known what reads it, or nothing differs there.
+    TooFewSamples
+        There are fewer than eight pairs.
+
+    Notes
+    -----
+    Source: Makelov, Lange and Nanda 2023, sections 3 and 4; the shares and the test are ours. A
+    part is patched along its own unit vector.
+
+    Examples
+    --------
+    >>> found = subspace_illusion(task, "blocks.20.mlp.neurons", direction)  # doctest: +SKIP
+    >>> found.provenance["verdict"]  # doctest: +SKIP
+    'illusion'
+    """
+    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
+    if len(pairs) < LEAST:
+        raise TooFewSamples(f"there are {len(pairs)} pairs", do=f"give at least {LEAST}")
+    Patching(pairs, "denoising", rows=slice(1)).require_pairs()
+    net = pairs.net
+    name, *more = [found.name for found in net.find(site)]
+    if more:
+        raise NisslError(f"'{site}' names {1 + len(more)} sites", do="give one")
+    parts = _parts(direction, net.output_weights(name) if reads is None else reads)
+    drawn = torch.Generator().manual_seed(test.seed)
+    several = [torch.randn(len(direction), generator=drawn).double() for _ in range(N_RANDOM)]
+    patched = [*parts.values(), *several]
+    effect = np.zeros((len(patched), len(pairs)))
+    along = np.zeros((len(parts), len(pairs)))
+    with progress_bar(
+        f"Patching {name}", total=len(pairs), unit="pairs", progress=progress
+    ) as advance:
+        for start in range(0, len(pairs), batch_size):
+            rows = slice(start, start + batch_size)
+            one = Patching(pairs, "denoising", rows=rows)
+            given, base = one.given(name), one.base(name)
+            change = _at(one.changes(name, base=base, given=given)[name], positions, one.lengths)
+            for number, part in enumerate(patched):
+                if not part.any():
+                    continue
+                with net.edit(patch(given, positions=positions, directions=part)):
+                    (output,) = one.run()
+                effect[number, rows] = (one.metric(output) - one.value).double().cpu().numpy()
+            for number, part in enumerate(parts.values()):
+                along[number, rows] = (change @ part.to(change)).double().cpu().numpy()
+            advance(len(given[name]))
+    whole, row, null = effect[:3]
+    if not along[0].any():
+        raise NisslError(f"nothing differs along the direction at '{name}'")
+    each = np.stack([whole, row, null, whole - row, effect[3:].mean(0)], axis=1)
+    return _found(pairs, each, along, parts, name, test, progress)
+
+
+def _found(
+    pairs: Behaviour,
+    each: np.ndarray,
+    along: np.ndarray,
+    parts: dict[str, Tensor],
+    name: str,
+    test: Test,
+    progress: bool,
+) -> Finding:
+    """Return the finding of effects, shape (n_pairs, 5), and activity, shape (3, n_pairs)."""
+    import pandas as pd
+
+    each = each / float((pairs.clean_value - pairs.corrupted_value).double().mean())
+    shares = along @ along[0] / (along[0] @ along[0])
+    lengths = np.asarray([float(part @ part) for part in parts.values()])
+    nothing = [np.nan, np.nan]
+    table = pd.DataFrame({"unit": [*parts, "illusory", "random"]}).assign(
+        site=name, activity=[*shares, *nothing], norm=[*lengths, *nothing]
+    )
+    found = paired_test(
+        each,
+        np.zeros_like(each),
+        units=table,
+        score="restored",
+        method="subspace_illusion",
+        test=replace(test, alternative=test.alternative or "two-sided"),
+        progress=progress,
+    )
+    restored, q = (found.table.set_index("unit")[column] for column in ("restored", "q"))
+    verdict = "no illusion"
+    if q["whole"] > 0.05 or restored["whole"] <= 0:
+        verdict = "dormant"
+    elif q["illusory"] <= 0.05 and restored["illusory"] > restored["whole"] / 2:
+        verdict = "illusion"
+    return found.assign({"verdict": verdict, "site": name})
+
+
+def _parts(direction: Tensor, reads: Tensor) -> dict[str, Tensor]:
+    """Return a direction of length one, and its parts in row space and null space, in doubles."""
+    whole, weights = direction.detach().double().cpu(), reads.detach().double().cpu()
+    if whole.ndim != 1 or weights.ndim != 2 or len(weights) != len(whole) or not whole.any():
+        raise NisslError(
+            f"a direction of shape {tuple(whole.shape)} is read by weights of shape "
+            f"{tuple(weights.shape)}",
+            do="give one direction, not zero, and reads= with a row for each unit of the site",
+        )
+    whole = whole / whole.norm()
+    basis, size, _ = torch.linalg.svd(weights, full_matrices=False)
+    basis = basis[:, size > size.max() * 1e-6]
+    row = basis @ (basis.T @ whole)
+    null = whole - row
+    # What is left of rounding is no direction.
+    row, null = (part * bool(part.norm() > 1e-6) for part in (row, null))
+    return {"whole": whole, "row space": row, "null space": null}
+
+
+def _at(change: Tensor, position: int | None, lengths: list[int]) -> Tensor:
+    """Return what changes at one position of each pair, shape (batch, n_units)."""
+    if position is None or not lengths:
+        if change.ndim != 2:
+            raise NisslError("the site has positions", do="give positions=")
+        return change
+    places = [position + n if position < 0 else position for n in lengths]
+    if not all(0 <= place < n for place, n in zip(places, lengths, strict=True)):
+        raise NisslError(f"a prompt has {min(lengths)} tokens, and none at position {position}")
+    return change[torch.arange(len(change)), torch.tensor(places)]
