@@ -5,6 +5,9 @@ from .chunks import chunks as chunks
 from .concat import concat as concat
 from .epochs import epochs as epochs
 from .info import info as info
+from .preprocess import clean as clean
+from .preprocess import rates as rates
+from .preprocess import smooth as smooth
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import as_recording as as_recording
