@@ -4,6 +4,8 @@ from .attribution import relp as relp
 from .circuit import Circuit as Circuit
 from .circuit import circuit as circuit
 from .circuit import load_circuit as load_circuit
+from .clamp import attend as attend
+from .clamp import clamped_loss as clamped_loss
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
 from .eap import exact_edges as exact_edges
@@ -13,6 +15,9 @@ from .effects import effects as effects
 from .effects import pair_effects as pair_effects
 from .exact import exact as exact
 from .gates import head_gates as head_gates
+from .head_scores import HeadRun as HeadRun
+from .head_scores import head_scores as head_scores
+from .head_scores import repeated_tokens as repeated_tokens
 from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
