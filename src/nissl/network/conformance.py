@@ -375,8 +375,12 @@ def _identities_of(subject: Subject, stack: Architecture, worst: Worst) -> None:
         if "attn.heads" in x and net.named_sites[f"{at}attn.heads"].heads:
             n = net.named_sites[f"{at}attn.heads"].heads or 1
             rest = x["attn.out"] - x["attn.heads"].unflatten(-1, (n, -1)).sum(-2)
-            # What the heads leave over is a bias, the same at every position.
-            worst.see(rest + x["attn.out"] - rest[:1, :1], x["attn.out"], f"{at}attn.heads")
+            point: Any = net.named_sites[f"{at}attn.heads"].hook_point
+            biased = getattr(net.model.get_submodule(point.path), "bias", None) is not None
+            # What the heads leave over is a bias, the same at every position but where a norm
+            # scales it.
+            if not (biased and stack.norms[0]):
+                worst.see(rest + x["attn.out"] - rest[:1, :1], x["attn.out"], f"{at}attn.heads")
         if "attn.pattern" in x and "attn.v" in x:
             clip = getattr(net.model.config, "clip_qkv", None)
             value = x["attn.v"] if clip is None else x["attn.v"].clamp(-clip, clip)
