@@ -1,3 +1,4 @@
+from .atp_star import atp_star as atp_star
 from .attribution import attribution as attribution
 from .attribution import gim as gim
 from .attribution import relp as relp

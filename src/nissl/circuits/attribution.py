@@ -71,8 +71,8 @@ def relp(
     patching, nodes, positions
         As in `attribution`.
     hold_patterns : bool
-        Hold attention patterns constant too, as the paper does. Queries and keys then have no
-        effect; of the behaviours of `nissl.behaviour` this loses much of what attention does.
+        Hold attention patterns constant too: the paper's table has this rule, its code leaves it
+        out. Queries and keys then have no effect, and much of what attention does is lost.
 
     Returns
     -------
@@ -113,7 +113,9 @@ def gim(
 
     Notes
     -----
-    Source: Edin et al. 2025, GIM: improved interpretability for large language models.
+    Source: Edin et al. 2025, GIM: improved interpretability for large language models. As in the
+    code of their experiments the gates of MLPs share gradients too; in their later package they do
+    not.
     """
     rules = (NormRule(), ProductRule("half"), AttentionRule(temperature))
     return attribution(patching, nodes, positions=positions, rules=rules)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
+from nissl.circuits.atp_star import atp_star
 from nissl.circuits.attribution import attribution, gim, relp
 from nissl.circuits.exact import exact
 from nissl.circuits.integrated import integrated
@@ -34,6 +35,7 @@ EffectMethod: TypeAlias = Callable[..., Tensor]
 EFFECT_METHODS: dict[str, EffectMethod] = {
     "exact": exact,
     "attribution": attribution,
+    "atp_star": atp_star,
     "integrated": integrated,
     "relp": relp,
     "gim": gim,
@@ -62,7 +64,7 @@ def effects(
     over : str, iterable of str, or Nodes
         The sites. A node is a head where units fall into heads, a whole site in the residual
         stream or of what is added to it, else a unit; `nodes_of` chooses otherwise.
-    method : {"exact", "attribution", "integrated", "relp", "gim", "mask"} or callable
+    method : {"exact", "attribution", "atp_star", "integrated", "relp", "gim", "mask"} or callable
         How effects are found: a run for each node, or an approximation from gradients. A callable
         is used as `attribution` is; ``functools.partial`` sets options.
     patching : {"denoising", "noising", "zero", "mean", "resample"}

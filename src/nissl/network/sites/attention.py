@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
     from nissl.network.sites.hook_points import Handle, Visit
 
-__all__ = ["Pattern", "Rotated"]
+__all__ = ["BeforeSoftmax", "Pattern", "Rotated"]
 
 PREFIX = "nissl_"
 VISITORS = "_nissl_attention_visitors"
@@ -70,22 +70,24 @@ class Scores:
         """Return the pattern, shape (batch, head, query position, key position)."""
         if self.written is not None:
             return self.written
+        return self.before_softmax().softmax(-1)[..., : self.key.shape[-2]].nan_to_num()
+
+    def before_softmax(self) -> Tensor:
+        """Return what the softmax is of, minus infinity where nothing is seen; sinks come last."""
         query, groups = self.query, self.query.shape[1] // self.key.shape[1]
         logits = query @ self.key.repeat_interleave(groups, 1).transpose(-1, -2)
         logits = logits * (query.shape[-1] ** -0.5 if self.scaling is None else self.scaling)
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
-        if self.bias is not None:
-            logits = logits + self.bias
         seen = self._seen(logits)
         if seen.dtype == torch.bool:
             logits = logits.masked_fill(~seen, -torch.inf)
         else:
             logits = logits + seen
         if self.sinks is None:
-            return logits.softmax(-1).nan_to_num()
+            return logits
         sinks = self.sinks[:, None, None].expand(*logits.shape[:-1], 1)
-        return torch.cat([logits, sinks], -1).softmax(-1)[..., :-1].nan_to_num()
+        return torch.cat([logits, sinks], -1)
 
     def read(self, dropout: float) -> Tensor:
         """Return what the pattern reads of the values, shape (batch, query position, head, d)."""
@@ -213,6 +215,31 @@ class Pattern:
             new = visit(view)
             if new is not view:
                 scores.written = new.transpose(1, 2)
+
+        return [_Attached(model, module_at(model, self.path), visitor, last=True)]
+
+
+@dataclass(frozen=True)
+class BeforeSoftmax:
+    """What patterns are the softmax of, shape (batch, query position, head, key position); read.
+
+    Keys that are not seen have minus infinity; where there are sinks, they are one key more.
+
+    Parameters
+    ----------
+    path : str
+        Path of the attention module.
+    """
+
+    path: str
+
+    def attach(
+        self, model: nn.Module, visit: Visit, batch: Callable[[], Batch | None]
+    ) -> list[Handle]:
+        """Name our attention function in the configuration and register the visitor."""
+
+        def visitor(scores: Scores) -> None:
+            visit(scores.before_softmax().transpose(1, 2))
 
         return [_Attached(model, module_at(model, self.path), visitor, last=True)]
 
