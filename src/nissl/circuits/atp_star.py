@@ -184,7 +184,7 @@ def _one_key(before: Tensor, after: Tensor, heads: int) -> Effect:
 
     def others(x: Tensor) -> Tensor:
         """Sum over all keys but each one; where one has nearly all, not as a difference."""
-        rest = x.sum(-1, keepdim=True) - x
+        rest: Tensor = x.sum(-1, keepdim=True) - x
         return rest.scatter(-1, top, x.scatter(-1, top, 0.0).sum(-1, keepdim=True))
 
     r = 1 / (others(p) + p * grown).clamp_min(1e-300)
@@ -205,7 +205,8 @@ def _padded(gradient: Tensor, like: Tensor) -> Tensor:
 
 def _grouped(found: Tensor, heads: int) -> Tensor:
     """Add up the heads of queries that share one of keys."""
-    return found.unflatten(-1, (heads, -1)).sum(-1)
+    grouped: Tensor = found.unflatten(-1, (heads, -1))
+    return grouped.sum(-1)
 
 
 def _short(name: str) -> str:
