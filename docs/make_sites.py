@@ -101,9 +101,14 @@ same stream (GPT-NeoX, Cohere, Phi) there is no `resid_mid`. Where a block multi
 unembedding has that of the logits. Where projections are clipped (OLMo), `attn.q`, `attn.k` and
 `attn.v` are what they were before. Where what is added passes a layer scale (DINOv2), it is counted
 as a post-norm. CLIP's vision norms the class token alone at its end, so it has no `final_norm`.
-MPNet and DeBERTa compute attention where nothing is called by name, so they have neither
-`attn.pattern` nor `attn.q_rot`. ALBERT calls one block for all of its layers, so that its sites
-are module paths, whose calls follow one another.
+ConvNeXt and Swin have their blocks in stages: layers count over all of them, widths differ, and
+between two stages the stream is made anew, so that a `resid_post` is the next `resid_pre` within a
+stage alone. A block of ConvNeXt has an MLP, which reads a convolution of the stream, and no
+attention; its layer scale is in `mlp.out` and the output weights. Swin attends inside windows,
+which are rows of a batch of their own, so of its attention `attn.out` alone has a name. BEiT has
+module paths alone, since its layer scales are no modules. MPNet and DeBERTa compute attention where
+nothing is called by name, so they have neither `attn.pattern` nor `attn.q_rot`. ALBERT calls one
+block for all of its layers, so that its sites are module paths, whose calls follow one another.
 
 An encoder-decoder has two stacks with names of their own: `encoder.blocks.3.mlp.neurons`,
 `decoder.blocks.3.mlp.neurons`. A name without a block (`mlp.neurons`) means all of both, in the
@@ -175,6 +180,11 @@ SMALL = {
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+    "num_stages": 2,
+    "embed_dim": 12,  # Swin's heads are 3 and 6
+    "window_size": 2,
     "decoder_layers": 1,
     "num_decoder_layers": 1,
     "decoder_attention_heads": 2,
@@ -212,7 +222,9 @@ def page() -> str:
         )
         for stack in architecture.stacks:
             parts.append(f"`{stack.prefix}blocks`:\n\n" if architecture.then else "")
-            parts.append(markdown(rows_of(architecture, stack)) + "\n\n" * bool(architecture.then))
+            parts.append(
+                markdown(rows_of(architecture, stack)) + "\n" * (1 + bool(architecture.then))
+            )
     return "".join(parts)
 
 
@@ -253,9 +265,15 @@ def smallest(architecture: Architecture) -> Any:
 
 def model_of(architecture: Architecture, kind: str, **more: Any) -> Any:
     """Build a small model of a type."""
+    more |= {"patch_size": 4} if kind == "swin" else {}  # or its last map is less than a window
     config: Any = AutoConfig.for_model(kind, **more)
     for name, value in (SMALL | more).items():
-        if hasattr(config, name) and not isinstance(getattr(type(config), name, None), property):
+        staged = isinstance(getattr(config, name, None), (list, tuple))
+        if (
+            hasattr(config, name)
+            and not isinstance(getattr(type(config), name, None), property)
+            and (not staged or isinstance(value, list))
+        ):
             setattr(config, name, value)
     if architecture.flag:
         setattr(config, architecture.flag, True)
@@ -299,7 +317,7 @@ def short_path(path: str, architecture: Architecture) -> str:
     """Leave out the path of the block, which is the same for all."""
     if not path:
         return "the model"
-    mark = f"{architecture.blocks}.0"
+    mark = f"{architecture.blocks.replace('*', '0')}.0"
     return path.split(mark, 1)[1].lstrip(".") or "the block" if mark in path else path
 
 

@@ -121,6 +121,17 @@ VISION: dict[str, dict[str, Any]] = {
     "dinov2": {"layerscale_value": 0.5},
     "dinov2_with_registers": {"layerscale_value": 0.5, "num_register_tokens": 2},
 }
+# Blocks in stages, each wider than the one before.
+STAGED: dict[str, dict[str, Any]] = {
+    "convnextv2": {
+        "hidden_sizes": [8, 12],
+        "depths": [2, 1],
+        "num_stages": 2,
+        "drop_path_rate": 0.1,
+    },
+    "swin": {"embed_dim": 8, "depths": [2, 1], "num_heads": [2, 4], "window_size": 2},
+}
+STAGED["convnext"] = {**STAGED["convnextv2"], "layer_scale_init_value": 0.5}
 # Encoder-decoders: three blocks of four heads, then two of two (T5's of four).
 SIDES: dict[str, dict[str, Any]] = {
     "t5": {},
@@ -142,7 +153,7 @@ SIDED: dict[str, Any] = {
 # Their masks in doubles are minus infinity in the floats of their softmax: NaN at left padding.
 SINGLES: dict[str, dict[str, Any]] = {"bloom": {}, "mpt": {"max_seq_len": 64}}
 EVERY = (*LANGUAGE, *SINGLES, *ENCODERS, *VISION)
-GIVEN = LANGUAGE | SINGLES | ENCODERS | VISION | SIDES
+GIVEN = LANGUAGE | SINGLES | ENCODERS | VISION | STAGED | SIDES
 # Which transformers computes no other way.
 EAGER = ("mpnet", "deberta-v2", "gpt_oss", "bloom", "gptj", "mpt")
 # Their attention functions are not chosen by name, so that patterns are not reached.
@@ -204,6 +215,8 @@ def inputs(name: str, *, batch: int = 2) -> Any:
             size = (batch, 5, 12)
             read = {"input_features": torch.randn(size, generator=generator, dtype=torch.float64)}
         return read | {"decoder_input_ids": ids(batch, 5, seed=1)}
+    if name in STAGED:
+        return torch.randn((batch, 3, 16, 16), generator=generator, dtype=torch.float64)
     shape = (batch, 3, 8, 8) if name in VISION or name == "conv" else (batch, 5, 6)
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
@@ -229,11 +242,13 @@ def _transformer(name: str, options: dict[str, Any]) -> nn.Module:
     if kind in SIDES:
         t5 = {"num_layers": 3, "num_decoder_layers": 2, "num_heads": 4, "d_kv": 4, "d_ff": 24}
         common |= SIDED | (t5 if "t5" in kind else {})
+    if kind in STAGED:
+        common = {"image_size": 16, "patch_size": 2, "num_channels": 3}
     if kind in VISION:
         common |= {"image_size": 8, "patch_size": 4, "num_channels": 3, "num_labels": 3}
     config = transformers.AutoConfig.for_model(kind, **(common | GIVEN.get(name, {}) | options))
     heads: dict[str, Any] = {
-        **dict.fromkeys(("bert", "mpnet", *ENCODERS, *VISION), transformers.AutoModel),
+        **dict.fromkeys(("bert", "mpnet", *ENCODERS, *VISION, *STAGED), transformers.AutoModel),
         "vit": transformers.AutoModelForImageClassification,
         **dict.fromkeys(SIDES, transformers.AutoModelForSeq2SeqLM),
         "whisper": transformers.AutoModelForSpeechSeq2Seq,

@@ -24,7 +24,7 @@ from nissl.network.run.windows import single_windows
 from nissl.network.sites.arguments import names_of
 from nissl.network.sites.batch import CACHES, encoder_path
 from nissl.network.sites.modes import evaluated
-from nissl.network.sites.site import sides_of, stacks_of
+from nissl.network.sites.site import sides_of
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -252,15 +252,13 @@ def _default(net: BaseNetwork) -> Any:
 
 def _sites(net: BaseNetwork, call: Call, n: int) -> list[Site]:
     """Return sites to look at: named ones of a few blocks, or modules that give one tensor."""
-    stacks = stacks_of(net.model, net.architecture) if net.architecture else []
-    if encoder_path(net.model) is not None:
-        stacks = [stack for stack in stacks if stack.stack == "encoder"]
-    wanted = []
-    for stack in stacks:
-        last = len(net.body.get_submodule(stack.blocks)) - 1  # type: ignore[arg-type]
-        layers = sorted({0, (last + 1) // 2, last})
-        wanted += [f"{stack.prefix}blocks.{n}.{name}" for n in layers for name in NAMED]
-        wanted.append(f"{stack.prefix}final_norm")
+    sides, wanted = encoder_path(net.model) is not None, list[str]()
+    for stack, paths in net.block_paths.items():
+        if sides and stack != "encoder":
+            continue
+        prefix, layers = f"{stack}." if stack else "", {0, len(paths) // 2, len(paths) - 1}
+        wanted += [f"{prefix}blocks.{n}.{name}" for n in sorted(layers) for name in NAMED]
+        wanted.append(f"{prefix}final_norm")
     named = [net.named_sites[name] for name in wanted if name in net.named_sites]
     if named:
         return named
@@ -344,8 +342,9 @@ def _identities(subject: Subject, worst: Worst) -> None:
     net = subject.net
     if not net.n_layers or net.architecture is None:
         raise NotApplicable("sites have no names")
-    for stack in stacks_of(net.model, net.architecture):
-        _identities_of(subject, stack, worst)
+    for stack in net.architecture.stacks:
+        if stack.stack in net.block_paths:
+            _identities_of(subject, stack, worst)
 
 
 def _identities_of(subject: Subject, stack: Architecture, worst: Worst) -> None:
@@ -355,8 +354,7 @@ def _identities_of(subject: Subject, stack: Architecture, worst: Worst) -> None:
     if subject.text and encoder_path(net.model) is not None:
         ids = torch.as_tensor(np.asarray(item))[None]
         read = {"input_ids": ids, "decoder_input_ids": ids}
-    last = len(net.body.get_submodule(stack.blocks)) - 1  # type: ignore[arg-type]
-    for layer in sorted({0, last}):
+    for layer in sorted({0, len(net.block_paths[stack.stack]) - 1}):
         at = f"{stack.prefix}blocks.{layer}."
         names = [n for n in net.named_sites if n.startswith(at) and ".moe." not in n]
         found = run(net, read, sites=names)

@@ -8,7 +8,7 @@ from nissl import NisslError
 from nissl.network import ablate, patch, restart, scale
 from nissl.network.gradients import gradients
 from nissl.network.sites.architectures.known import ARCHITECTURES
-from tiny import ENCODERS, SIDES, TRANSFORMERS, UNNAMED, VISION, ids, inputs, tiny
+from tiny import ENCODERS, SIDES, STAGED, TRANSFORMERS, UNNAMED, VISION, ids, inputs, tiny
 
 GEMMA2 = {"num_key_value_heads": 2, "head_dim": 4, "attn_implementation": "eager"}
 WITH_PATTERN = [*(n for n in TRANSFORMERS if n not in UNNAMED), "gemma2"]
@@ -68,7 +68,7 @@ def test_the_pattern_times_the_values_is_z_read_or_written(name):
 
 
 STATES = ("mamba", "falcon_mamba", "mamba2")
-NOT = (*UNNAMED, "umt5", *STATES, *SIDES, *VISION)
+NOT = (*UNNAMED, "umt5", *STATES, *SIDES, *STAGED, *VISION)
 KINDS = [t for a in ARCHITECTURES for t in a.model_types if t not in NOT]
 OPTIONS = {"num_key_value_heads": 2, "head_dim": 4, "sliding_window": 3}
 

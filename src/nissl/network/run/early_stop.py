@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.sites.arguments import inner_model
-from nissl.network.sites.site import body_path, stacks_of
+from nissl.network.sites.site import body_path
 
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
@@ -100,19 +100,18 @@ def _layer(net: BaseNetwork, site: Site) -> int:
 
     Behind the last that is the number of blocks, at an unknown place one more.
     """
-    assert net.architecture is not None
-    body, path, start = body_path(net.model), site.hook_point.path, 0
-    for stack in stacks_of(net.model, net.architecture):
-        blocks: Any = net.body.get_submodule(stack.blocks)
-        inside = f"{body}.{stack.blocks}." if body else f"{stack.blocks}."
-        if path.startswith(inside):
-            return start + int(path.removeprefix(inside).split(".")[0])
-        if site.name == f"{stack.prefix}embed":
-            return start
-        start += len(blocks)
-        if site.name == f"{stack.prefix}final_norm":
-            return start
-    return start if site.name == "logits" else start + 1
+    path = f"{site.hook_point.path}."
+    n = 0
+    for stack, paths in net.block_paths.items():
+        if site.name == f"{stack}.embed".lstrip("."):
+            return n
+        found = next((i for i, block in enumerate(paths) if path.startswith(f"{block}.")), None)
+        if found is not None:
+            return n + found
+        n += len(paths)
+        if site.name == f"{stack}.final_norm".lstrip("."):
+            return n
+    return n if site.name == "logits" else n + 1
 
 
 def _offload(net: BaseNetwork) -> None:

@@ -21,7 +21,7 @@ from nissl.network.sites.architectures.architecture import Architecture, factor
 from nissl.network.sites.architectures.known import architecture_of
 from nissl.network.sites.linear_map import matrix_of
 from nissl.network.sites.padding_token import padding_token_of
-from nissl.network.sites.site import Site, body_path, find_sites, sites_of, stacks_of
+from nissl.network.sites.site import Site, block_paths, body_path, find_sites, sites_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -85,6 +85,10 @@ class BaseNetwork:
         self.transform = transform
         self.name = name
         self.architecture = architecture or architecture_of(model)
+        # Where the blocks of each stack lie in the model, by the stack's name.
+        self.block_paths: dict[str, list[str]] = (
+            block_paths(model, self.architecture) if self.architecture else {}
+        )
         self.named_sites: dict[str, Site] = sites_of(model, self.architecture)
         # What the weights were like when they were hashed, and their hash.
         self._weights_known = ("", "")
@@ -325,6 +329,11 @@ class BaseNetwork:
             The site has no such weights.
         """
         matrix = self._matrix(site, "write").detach()
+        found = self.find(site)[0]
+        stack = self.stack_of(found)
+        if stack is not None and stack.layer_scale:
+            gain = getattr(self.block(found.layer or 0, stack.stack), stack.layer_scale, None)
+            matrix = matrix if gain is None else matrix * gain.detach()
         scale = self._factor("residual_scale")
         return matrix if scale == 1 else matrix * scale
 
@@ -376,8 +385,7 @@ class BaseNetwork:
     @property
     def blocks(self) -> list[nn.Module]:
         """Every block with names, in the order of computation; none where none has."""
-        stacks = stacks_of(self.model, self.architecture) if self.architecture else []
-        return [block for stack in stacks for block in self._blocks_of(stack)]
+        return [self.model.get_submodule(p) for paths in self.block_paths.values() for p in paths]
 
     def stack_of(self, site: Site) -> Architecture | None:
         """Return the stack of blocks that a site lies in; None where it lies in none with names.
@@ -415,21 +423,16 @@ class BaseNetwork:
         NisslError
             The model has no such block.
         """
-        stacks = stacks_of(self.model, self.architecture) if self.architecture else []
-        known = {a.stack: list(self._blocks_of(a)) for a in stacks}
-        blocks = known.get(stack, [])
-        if not 0 <= layer < len(blocks):
+        known = self.block_paths
+        paths = known.get(stack, [])
+        if not 0 <= layer < len(paths):
             counts = (f"{len(each)}{name and ' in its '}{name}" for name, each in known.items())
             raise NisslError(
                 f"there is no block {layer}{stack and ' in its '}{stack}",
                 where=self.name,
                 do=f"it has {' and '.join(counts) or 0}",
             )
-        found: nn.Module = blocks[layer]
-        return found
-
-    def _blocks_of(self, stack: Architecture) -> Any:
-        return self.body.get_submodule(stack.blocks)
+        return self.model.get_submodule(paths[layer])
 
     def _matrix(self, site: str, which: str) -> Tensor:
         """One of an MLP's matrices as (in, out), adapters in it."""
@@ -446,8 +449,8 @@ class BaseNetwork:
             raise NisslError(f"no weights are known for the units of '{site}'")
         path = getattr(matrices, which)
         module = self.block(found.layer or 0, stack.stack).get_submodule(path)
-        config: Any = self.model.config
-        width = found.width if which == "write" else config.hidden_size
+        stream = self.named_sites[found.name.replace("mlp.neurons", "resid_pre")]
+        width = (found if which == "write" else stream).width
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         matrix = matrix_of(module, int(width or 0), like, where=f"blocks.{found.layer}.{path}")
         if which == "write" or matrices.gate != matrices.read:

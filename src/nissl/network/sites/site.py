@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.hook_points import Handle, HookPoint, Visit
 
 __all__ = ["Part", "Piece", "Site", "find_sites", "locate", "sides_of", "site_of_unit", "sites_of"]
-__all__ += ["side_of", "stacks_of"]
+__all__ += ["block_paths", "side_of"]
 
 # TransformerLens' name of a hook to ours; `mlp.hook_pre` is the gate where there is one.
 ALIASES = {
@@ -144,44 +144,79 @@ def sites_of(model: nn.Module, architecture: Architecture | None) -> dict[str, S
         return {}
     prefix, outer = body_path(model), inner_model(model)[0]
     named: dict[str, Site] = {}
-    for stack in stacks_of(model, architecture):
-        named |= _sites_of_stack(model, stack, f"{prefix}." if prefix else "")
-    widths = _widths(model.config, architecture, model, ())
+    paths = block_paths(model, architecture)
+    for stack in architecture.stacks:
+        if stack.stack in paths:
+            named |= _sites_of_stack(model, stack, paths[stack.stack])
     if prefix != outer:
-        named["logits"] = Site("logits", Output("", "logits", axis=-1), None, widths("logits"))
+        embedding = getattr(model, "get_output_embeddings", lambda: None)()
+        width = getattr(embedding, "out_features", None) or getattr(
+            model.config, "num_labels", None
+        )
+        named["logits"] = Site("logits", Output("", "logits", axis=-1), None, width)
     return named
 
 
-def stacks_of(model: nn.Module, architecture: Architecture) -> list[Architecture]:
-    """Return the stacks of an architecture that a model has: it may be an encoder alone."""
-    body, modules = body_path(model), dict(model.named_modules())
-    return [a for a in architecture.stacks if _joined(body, a.blocks) in modules]
+def block_paths(model: nn.Module, architecture: Architecture) -> dict[str, list[str]]:
+    """Return the paths of the blocks of each stack, by its name, in the order of computation.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The whole model; of an encoder-decoder it may be the encoder alone.
+    architecture : Architecture
+        Where its blocks lie.
+
+    Returns
+    -------
+    dict of str to list of str
+        Of the stacks that the model has.
+    """
+    body, found = body_path(model), dict[str, list[str]]()
+    for stack in architecture.stacks:
+        outer, stages, inner = _joined(body, stack.blocks).partition(".*.")
+        if architecture.then is not None and not _has(model, outer):
+            continue
+        every = [outer]
+        if stages:
+            every = [f"{outer}.{i}.{inner}" for i in range(_length(model, outer))]
+        found[stack.stack] = [f"{p}.{i}" for p in every for i in range(_length(model, p))]
+    return found
 
 
-def _sites_of_stack(model: nn.Module, architecture: Architecture, join: str) -> dict[str, Site]:
-    """Return the sites of one stack by full name; ``join`` stands before every path."""
+def _length(model: nn.Module, path: str) -> int:
+    modules: Any = model.get_submodule(path)
+    return len(modules)
+
+
+def _sites_of_stack(
+    model: nn.Module, architecture: Architecture, paths: list[str]
+) -> dict[str, Site]:
+    """Return the sites of one stack, whose blocks lie at paths, by full name."""
     named: dict[str, Site] = {}
+    body = body_path(model)
     config: Any = model.config
     if "encoder_attention_heads" in getattr(config, "attribute_map", {}).values():
         config = copy.copy(config)
         config.num_attention_heads = getattr(config, f"{architecture.stack}_attention_heads")
-    blocks: Any = model.get_submodule(join + architecture.blocks)
-    widths = _widths(config, architecture, model, blocks)
+    blocks = [model.get_submodule(path) for path in paths]
+    staged = "*" in architecture.blocks  # whose stages have widths of their own
+    widths = _widths(config, architecture, blocks[:1] if staged else blocks)
 
     def add(name: str, point: HookPoint, layer: int | None = None) -> None:
         full = f"{architecture.prefix}{'' if layer is None else f'blocks.{layer}.'}{name}"
-        if isinstance(point, (Output, Input)):
+        if isinstance(point, (Output, Input)) and point.axis is None:
             point = replace(point, axis=-1)
         named[full] = Site(full, point, layer, widths(name), _heads(name, config))
 
     if architecture.embed:
-        add("embed", Output(join + architecture.embed))
-    for layer in range(len(blocks)):
-        path = f"{join}{architecture.blocks}.{layer}"
+        add("embed", Output(_joined(body, architecture.embed), axis=architecture.axis))
+    for layer, (path, block) in enumerate(zip(paths, blocks, strict=True)):
+        widths = _widths(config, architecture, [block]) if staged else widths
         for name, point in sorted(architecture.block(path, config).items(), key=_order):
             add(name, point, layer)
-    if architecture.final_norm and _has(model, join + architecture.final_norm):
-        add("final_norm", Output(join + architecture.final_norm))
+    if architecture.final_norm and _has(model, _joined(body, architecture.final_norm)):
+        add("final_norm", Output(_joined(body, architecture.final_norm), axis=architecture.axis))
     return named
 
 
@@ -499,7 +534,13 @@ def _heads(name: str, config: Any) -> int | None:
     return None
 
 
-def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: Any) -> Any:
+def _widths(config: Any, architecture: Architecture, blocks: list[nn.Module]) -> Any:
+    writer: Any = None
+    if architecture.matrices is not None:
+        writers = (dict(block.named_modules()).get(architecture.matrices.write) for block in blocks)
+        writer = next(filter(None, writers), None)
+    if "*" in architecture.blocks:
+        return _widths_of_stage(writer.in_features, writer.out_features)
     d_model = int(config.hidden_size)
     n_heads = getattr(config, "num_attention_heads", None) or 1  # state spaces have none
     d_head = int(getattr(config, "head_dim", None) or d_model // n_heads)
@@ -510,9 +551,8 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
     )
     if architecture.name == "GPT-2" and not config.n_inner:
         d_mlp = 4 * d_model
-    if architecture.matrices is not None:  # some configurations say it in other words (DINOv2)
-        writers = (dict(block.named_modules()).get(architecture.matrices.write) for block in blocks)
-        d_mlp = getattr(next(filter(None, writers), None), "in_features", d_mlp)
+    # Some configurations say it in other words (DINOv2).
+    d_mlp = getattr(writer, "in_features", d_mlp)
     # Embeddings narrower than the stream (OPT-350m, ELECTRA).
     narrow = getattr(config, "word_embed_proj_dim", None)
     narrow = config.embedding_size if config.model_type == "electra" else narrow
@@ -521,8 +561,6 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
     value = getattr(config, "v_head_dim", None)
     latent = dict.fromkeys(("attn.q", "attn.q_rot", "attn.k_rot"), wide)
     latent |= dict.fromkeys(("attn.v", "attn.z"), value)
-    embedding = getattr(model, "get_output_embeddings", lambda: None)()
-    vocabulary = getattr(embedding, "out_features", None)
 
     def width(name: str) -> int | None:
         heads = _heads(name, config)
@@ -532,8 +570,6 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
             return (heads or 1) * d_model
         if heads:
             return heads * int(latent.get(name) or d_head)
-        if name == "logits":
-            return vocabulary or getattr(config, "num_labels", None)
         if name == "moe.router":
             return n_experts(config)
         if name.startswith("moe."):
@@ -545,3 +581,8 @@ def _widths(config: Any, architecture: Architecture, model: nn.Module, blocks: A
         return d_mlp if name in ("mlp.gate", "mlp.up", "mlp.neurons") else d_model
 
     return width
+
+
+def _widths_of_stage(d_mlp: int, d_model: int) -> Callable[[str], int | None]:
+    """Widths where stages have their own, and attention, in windows, has no names."""
+    return lambda name: d_mlp if name in ("mlp.up", "mlp.neurons") else d_model

@@ -23,7 +23,8 @@ class Architecture:
     model_types : tuple of str
         Values of ``config.model_type`` that belong to it.
     blocks : str
-        Path of the list of blocks in the model's body.
+        Path of the list of blocks in the model's body; where stages have a list each, with a "*"
+        for the stage.
     embed, final_norm : str or None
         Paths in the body; None where no module has such an output.
     block : callable
@@ -49,6 +50,10 @@ class Architecture:
         What stands before the names of its sites, as in ``encoder.blocks.3.mlp.neurons``.
     then : Architecture, optional
         The stack that is computed after it: the decoder of an encoder-decoder.
+    axis : int
+        Which axis of the stream's tensors counts units.
+    layer_scale : str, optional
+        The parameter of a block by which what its MLP adds to the stream is multiplied.
     flag : str, optional
         What the configuration must set for a model to be of this family.
     """
@@ -69,6 +74,8 @@ class Architecture:
     logit_scale: str | None = None
     stack: str = ""
     then: Architecture | None = None
+    axis: int = -1
+    layer_scale: str | None = None
     flag: str | None = None
 
     @property

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nissl.network.sites.architectures.architecture import Architecture, Matrices
-from nissl.network.sites.architectures.points import gated, plain, separate
-from nissl.network.sites.hook_points import Heads, Output, ResidMid
+from nissl.network.sites.architectures.points import gated, plain, separate, stream
+from nissl.network.sites.hook_points import Heads, Input, Output, ResidMid
 
 if TYPE_CHECKING:
     from nissl.network.sites.hook_points import HookPoint
@@ -45,6 +45,25 @@ def _dinov2(p: str, config: Any) -> dict[str, HookPoint]:
         "attn.out": Output(after),
         **(gated(f"{p}.mlp") if swiglu else plain(f"{p}.mlp.fc1", f"{p}.mlp.fc2")),
         "mlp.out": Output(f"{p}.layer_scale2"),
+    }
+
+
+def _convnext(p: str, config: Any) -> dict[str, HookPoint]:
+    return {
+        "resid_pre": Input(p, axis=1),
+        **plain(f"{p}.pwconv1", f"{p}.pwconv2"),
+        "mlp.out": Output(f"{p}.drop_path", axis=1),  # after the layer scale
+        "resid_post": Output(p, axis=1),
+    }
+
+
+def _swin(p: str, config: Any) -> dict[str, HookPoint]:
+    return {
+        **stream(p),
+        "attn.out": Output(f"{p}.drop_path"),  # put together from its windows
+        "resid_mid": ResidMid(f"{p}.layernorm_after", p),
+        **plain(f"{p}.mlp.fc1", f"{p}.mlp.fc2"),
+        "mlp.out": Output(f"{p}.mlp"),
     }
 
 
@@ -97,6 +116,30 @@ VISION = (
         block=_dinov2,
         matrices=Matrices("mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("norm2",)),
         norms=("layer_scale1", "layer_scale2"),
+        positions=False,
+    ),
+    Architecture(
+        "ConvNeXt",
+        ("convnext", "convnextv2"),
+        blocks="encoder.stages.*.layers",
+        embed="embeddings",
+        final_norm=None,
+        block=_convnext,
+        matrices=Matrices("pwconv1", "pwconv2", activation="act"),
+        positions=False,
+        axis=1,
+        layer_scale="layer_scale_parameter",
+    ),
+    Architecture(
+        "Swin",
+        ("swin",),
+        blocks="encoder.layers.*.blocks",
+        embed="embeddings",
+        final_norm="layernorm",
+        block=_swin,
+        matrices=Matrices(
+            "mlp.fc1", "mlp.fc2", activation="mlp.activation_fn", norm=("layernorm_after",)
+        ),
         positions=False,
     ),
 )
