@@ -108,6 +108,18 @@ def nifti(path: Path) -> None:
     nibabel.save(image, path)
 
 
+def gifti(path: Path) -> None:
+    import nibabel
+
+    arrays = [
+        nibabel.gifti.GiftiDataArray(
+            np.arange(6, dtype=np.float32) + i, intent="NIFTI_INTENT_TIME_SERIES"
+        )
+        for i in range(4)
+    ]
+    nibabel.save(nibabel.GiftiImage(darrays=arrays), path)
+
+
 def nwb(path: Path) -> None:
     import pynwb
 
@@ -264,6 +276,7 @@ SAMPLES = [
     Sample("s.nii", nifti, recording),
     Sample("s.nii.gz", nifti, recording, checked=True),
     Sample("t.nii.gz", nifti, recording, within_gzip),
+    Sample("s.func.gii", gifti, lambda p: recording(p, tr=2.0)),
     Sample("s.nwb", nwb, recording),
     Sample("s.csv", lambda p: table().to_csv(p, index=False), recording),
     Sample("s.tsv.gz", lambda p: table().to_csv(p, sep="\t"), recording, within_gzip),

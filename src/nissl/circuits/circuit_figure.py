@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 MOST = 150  # edges that are drawn: more cannot be told apart
-COLOURS = ("#2166ac", "#b2182b")  # supports, opposes: the ends of the figures' diverging scale
+COLOURS = ("#b2182b", "#2166ac")  # supports, opposes: the ends of the figures' diverging scale
 
 
 def draw(graph: Any, n_layers: int, *, title: str, axes: Axes | None = None) -> Axes:

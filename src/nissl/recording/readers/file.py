@@ -19,6 +19,7 @@ SUFFIXES = {
     ".nwb": ("nwb", "read_nwb"),
     ".nii": ("nifti", "read_nifti"),
     ".nii.gz": ("nifti", "read_nifti"),
+    ".gii": ("gifti", "read_gifti"),
     ".edf": ("eeg", "read_eeg"),
     ".bdf": ("eeg", "read_eeg"),
     ".gdf": ("eeg", "read_eeg"),
@@ -41,10 +42,10 @@ def read_file(path: Path | str, **options: Any) -> Recording:
     Parameters
     ----------
     path : Path or str
-        NWB (``.nwb``), NIfTI (``.nii``, ``.nii.gz``), EEG and MEG (``.edf``, ``.bdf``, ``.gdf``,
-        ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``, ``.npz``, ``.npy``).
+        NWB (``.nwb``), NIfTI (``.nii``, ``.nii.gz``), GIFTI (``.gii``), EEG and MEG (``.edf``,
+        ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``, ``.npz``, ``.npy``).
     **options
-        Passed to the reader: `read_nwb`, `read_nifti`, `read_eeg` or `read_table`.
+        Passed to the reader: `read_nwb`, `read_nifti`, `read_gifti`, `read_eeg` or `read_table`.
 
     Returns
     -------

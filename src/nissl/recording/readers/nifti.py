@@ -20,7 +20,7 @@ from nissl.recording.recording import Recording, as_recording
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_nifti"]
+__all__ = ["as_run", "read_nifti"]
 
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 #: Coordinates of the units, which no column of events may be called as.
@@ -111,7 +111,7 @@ def read_nifti(
                     do="read all of it, and select units by region",
                 )
             volumes, step, units = read_cifti(path, image)
-            return _as_run(path, volumes, units, tr or step, events, lag)
+            return as_run(path, volumes, units, tr or step, events, lag)
         if len(shape) != 4 or 0 in shape:
             raise NisslError(
                 f"the image has {len(shape)} dimensions, {shape}, not four of some size",
@@ -143,10 +143,10 @@ def read_nifti(
     units = _voxels(inside, image.affine, codes, regions)
     if by == "region":
         volumes, units = _by_region(volumes, units, np.asarray(codes)[inside])
-    return _as_run(path, volumes, units, step, events, lag)
+    return as_run(path, volumes, units, step, events, lag)
 
 
-def _as_run(
+def as_run(
     path: Path,
     volumes: np.ndarray[Any, Any],
     units: Mapping[str, Any],
@@ -154,6 +154,26 @@ def _as_run(
     events: Any,
     lag: float,
 ) -> Recording:
+    """Return volumes at equal times, labelled by events.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    volumes : array, shape (n_volumes, n_units)
+        The values.
+    units : mapping of str to array
+        Columns of the units.
+    step, lag : float
+        Seconds from one volume to the next, and by which a response follows an event.
+    events : path, DataFrame or None
+        As in `read_nifti`.
+
+    Returns
+    -------
+    Recording, shape (n_volumes, n_units)
+        Quantity "bold".
+    """
     n = len(volumes)
     samples: dict[str, Any] = {"volume": np.arange(n), "time": np.arange(n) * step}
     if events is not None:
