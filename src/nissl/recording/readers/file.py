@@ -43,7 +43,8 @@ def read_file(path: Path | str, **options: Any) -> Recording:
     ----------
     path : Path or str
         NWB (``.nwb``), NIfTI (``.nii``, ``.nii.gz``), GIFTI (``.gii``), EEG and MEG (``.edf``,
-        ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``, ``.npz``, ``.npy``).
+        ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``,
+        ``.npz``, ``.npy``).
     **options
         Passed to the reader: `read_nwb`, `read_nifti`, `read_gifti`, `read_eeg` or `read_table`.
 
