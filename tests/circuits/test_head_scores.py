@@ -1,5 +1,7 @@
 """Head scores: what is planted is found by its own score alone, and nothing where nothing is."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.circuits import attend, head_scores, repeated_tokens
+from nissl.circuits.head_scores import HEAD_SCORES
+from nissl.specimens import load
 from tiny import tiny
 
 HEAD = "blocks.1.attn.z[head 2]"
@@ -66,12 +70,17 @@ def test_copying_equals_a_loop_and_finds_a_copying_head():
         one = head_scores(net, "copying", n=1, length=4, test=None, **QUIET).table.set_index("unit")
         ids = repeated_tokens(net, n=1, length=4)
         added = net.run(ids, sites="blocks.0.attn.heads")["blocks.0.attn.heads"][0]
-    assert found.top(1).units == [head]
-    assert float(found.table.set_index("unit").loc[head, "q"]) < 0.05
-    logits = added.unflatten(-1, (4, -1))[:, 1] @ net.unembedding[ids[0]].T
-    assert one.loc[head, "mean"] == pytest.approx(float(logits.diagonal(-1).mean()), rel=1e-4)
-    beside = np.mean([float(logits[q, : q + 1].mean()) for q in range(1, 8)])
-    assert one.loc[head, "beside"] == pytest.approx(beside, rel=1e-4)
+    assert found.significant().units == [head]
+    each = (added.unflatten(-1, (4, -1))[:, 1] * net.model.model.norm.weight).detach()
+    logits = each @ net.unembedding[ids[0]].T
+    standard = (logits - logits.mean(1, keepdim=True)) / logits.std(1, keepdim=True)
+    by_hand = [float(standard[q, q - 1]) if q > 1 else 0.0 for q in range(1, 8)]
+    assert one.loc[head, "mean"] == pytest.approx(np.mean(by_hand), rel=1e-4)
+    others = [
+        np.mean([float(standard[q, (q - 2 + s) % 7 + 1]) * (q > 1) for q in range(1, 8)])
+        for s in (1, 2)
+    ]
+    assert one.loc[head, "beside"] == pytest.approx(max(others), rel=1e-4)
 
 
 def test_values_of_the_first_token_that_are_small_are_found():
@@ -86,9 +95,47 @@ def test_values_of_the_first_token_that_are_small_are_found():
     assert found.table["mean"].nunique() == 6  # three blocks, two groups of heads
 
 
+def planted(name, variant="planted", seed=0):
+    found = load(f"planted-{name}", variant=variant, seed=seed)
+    return nissl.load(found.module, tokenizer=found.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "heads"),
+    [
+        ("induction", "prefix_matching", ["blocks.1.attn.z[head 4]"]),
+        ("induction", "previous_token", ["blocks.0.attn.z[head 1]"]),
+        ("induction", "copying", ["blocks.1.attn.z[head 4]"]),
+        ("previous-token", "prefix_matching", []),
+        ("previous-token", "previous_token", ["blocks.1.attn.z[head 2]"]),
+        ("previous-token", "copying", ["blocks.1.attn.z[head 2]"]),
+    ],
+)
+def test_heads_of_planted_circuits_and_no_others_are_found(name, score, heads):
+    found = head_scores(planted(name), score, length=12, n=24, **QUIET)
+    assert found.significant().units == heads
+
+
+@pytest.mark.parametrize("score", HEAD_SCORES)
+@pytest.mark.parametrize(("name", "variant"), [("induction", "zeroed"), ("two-hops", "untrained")])
+def test_nothing_is_found_where_nothing_is(name, variant, score):
+    found = head_scores(planted(name, variant), score, length=10, n=16, **QUIET)
+    assert not len(found.significant())
+
+
+def test_blocks_some_at_a_time(monkeypatch):
+    net = nissl.load(tiny("qwen2"), **QUIET)
+    options = {"n": 4, "length": 6, "test": None, **QUIET}
+    before = [head_scores(net, score, **options).table["mean"] for score in HEAD_SCORES]
+    two_blocks = 2 * 4 * 4 * 12 * 4 * 16
+    monkeypatch.setattr(sys.modules["nissl.circuits.head_scores"], "BYTES", two_blocks)
+    for score, whole in zip(HEAD_SCORES, before, strict=True):
+        assert np.allclose(head_scores(net, score, **options).table["mean"], whole)
+
+
 def test_a_score_of_ones_own():
     def spread(run):
-        pattern = torch.cat([x[:, -1] for x in run.read("attn.pattern")], 1)
+        pattern = torch.cat([x[:, -1] for (x,) in run.read("attn.pattern")], 1)
         return (pattern > 0.1).float().sum(-1), torch.ones_like(pattern[..., 0])
 
     found = head_scores(nissl.load(tiny("gpt2"), **QUIET), spread, **SMALL)

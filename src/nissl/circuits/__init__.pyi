@@ -19,10 +19,12 @@ from .gates import head_gates as head_gates
 from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores
 from .head_scores import repeated_tokens as repeated_tokens
+from .in_context_score import in_context_score as in_context_score
 from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
 from .nodes import Nodes as Nodes
 from .nodes import nodes_of as nodes_of
+from .ov_copying import ov_copying as ov_copying
 from .patching import Patching as Patching
 from .subspace_illusion import subspace_illusion as subspace_illusion

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from nissl.errors import NisslError, require_known
 from nissl.methods import method
+from nissl.network.sites.weights import folded_unembedding
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, paired_test
 
@@ -21,13 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["HEAD_SCORES", "HeadRun", "head_scores", "repeated_tokens"]
 
 TINY = 1e-30  # the least norm of a value, whose logarithm is taken
+BYTES = 2**28  # of one site's activity that is held at a time
+DISTANCES = (0, *range(2, 9))  # what attention to the token before is set beside
+# By how much a score has to exceed what is beside it. Heads of an untrained network are not all
+# alike either: with enough sequences any of them differs from nothing.
+MARGINS = dict.fromkeys(("prefix_matching", "duplicate_token", "previous_token", "sink"), 0.05)
+MARGINS |= {"copying": 0.05, "value_drain": math.log(2)}
 
 
 @method(system=236)
 def head_scores(
     net: Network,
-    score: Literal["prefix_matching", "previous_token", "copying", "sink", "value_drain"]
-    | HeadScore = "prefix_matching",
+    score: HeadScoreName | HeadScore = "prefix_matching",
     *,
     inputs: Tensor | None = None,
     n: int = 32,
@@ -42,14 +49,17 @@ def head_scores(
     ----------
     net : Network
         A language model.
-    score : {"prefix_matching", "previous_token", "copying", "sink", "value_drain"} or callable
+    score : {"prefix_matching", "duplicate_token", "previous_token", "copying", "sink", \
+"value_drain"} or callable
         "prefix_matching": attention, from tokens that came before, to what followed them then;
-        beside it, attention to the same places where those tokens had not come before.
-        "previous_token": attention to the token before; beside it, to others, on average.
-        "copying": how much more the head adds to the logit of tokens in proportion as it attends
-        to them; beside it, what it adds to those that it could attend to. "sink": attention to the
-        first token; beside it, to others. "value_drain": the natural logarithm of the norm of
-        values, of other tokens; beside it, of the first. A callable is given a `HeadRun` and
+        "duplicate_token": to where they were; beside it, attention to the same places where those
+        tokens had not come before. "previous_token": attention to the token before; beside it, to
+        the most attended of the other distances up to eight. "copying": how much the head raises
+        the logits of tokens in proportion as it attends to them, in deviations of the logits of
+        the sequence's tokens; beside it, those of the tokens as far from them, at the distance
+        where this is most. "sink": attention to the first token; beside it, to the most attended
+        place of another. "value_drain": the natural logarithm of the norm of values, of the
+        shortest of other tokens; beside it, of the first. A callable is given a `HeadRun` and
         returns both, each shape (batch, head).
     inputs : Tensor of int64, shape (n, position), optional
         Token ids to read instead, all of one length; not for "prefix_matching".
@@ -57,7 +67,8 @@ def head_scores(
         Sequences, and tokens in each before these are repeated once.
     test : Test or None
         Draws (999), tail, correction over heads, alternative ("greater"), seed, which is that of
-        the tokens too. The null: in each sequence, the score and what is beside it trade places.
+        the tokens too. The null: in each sequence, the score and what is beside it, and 0.05 more
+        (of a value drain ln 2: half as long), trade places.
     batch_size : int
         Sequences in a call.
     progress : bool
@@ -78,7 +89,7 @@ def head_scores(
     Notes
     -----
     Source: Olsson et al. 2022 (prefix matching, copying); Guo et al. 2024 (sinks, value drains).
-    "copying" leaves out the final norm. What each is set beside is ours.
+    What each is set beside is ours, as are deviations as the unit of copying.
 
     Examples
     --------
@@ -105,6 +116,7 @@ def head_scores(
                     part.append(values.double().cpu())
             advance(len(rows))
     own, beside = (torch.cat(part).numpy() for part in parts)
+    margin = MARGINS.get(name, 0.0) if isinstance(score, str) else 0.0
     units = pd.DataFrame(
         [
             (f"{site.name}[head {head}]", site.name, site.layer, head)
@@ -117,15 +129,22 @@ def head_scores(
         "network": net.name,
         "sequences": len(ids),
         "length": ids.shape[1],
+        "margin": margin,
     }
+    difference = own.mean(0) - beside.mean(0)
     if test is None:
-        difference = own.mean(0) - beside.mean(0)
         table = units.assign(**{name: difference, "effect": difference})
         return Finding(table, "head_scores", "none", said, name)
     found = paired_test(
-        own, beside, units=units, score=name, method="head_scores", test=test, progress=progress
-    )
-    return found.assign(said)
+        own,
+        beside + margin,
+        units=units,
+        score=name,
+        method="head_scores",
+        test=test,
+        progress=progress,
+    )  # of which the rows keep their order
+    return found.assign(said, **{name: difference, "effect": difference})
 
 
 def repeated_tokens(net: Network, *, n: int = 32, length: int = 25, seed: int = 0) -> Tensor:
@@ -181,80 +200,110 @@ class HeadRun:
     ids: Tensor
     length: int
 
-    def read(self, name: str) -> list[Tensor]:
-        """Return a site of every block, each shape (batch, position, ...)."""
-        found = self.net.run(self.ids, sites=f"blocks.*.{name}")
-        return [found[site.name].float() for site in self.net.find(f"blocks.*.{name}")]
+    def read(self, *names: str) -> Iterator[tuple[Tensor, ...]]:
+        """Yield sites of each block, each shape (batch, position, ...), some blocks at a time."""
+        n_layers, (rows, tokens) = self.net.n_layers, self.ids.shape
+        heads = self.net.find("blocks.0.attn.z")[0].heads or 1
+        width = max(tokens, self.net.find("blocks.0.resid_pre")[0].width or 1)
+        step = max(1, BYTES // (4 * rows * tokens * heads * width))
+        for start in range(0, n_layers, step):
+            blocks = [f"blocks.{layer}" for layer in range(start, min(start + step, n_layers))]
+            found = self.net.run(self.ids, sites=[f"{b}.{name}" for b in blocks for name in names])
+            for block in blocks:
+                yield tuple(found.pop(f"{block}.{name}").float() for name in names)
 
-    def attention(self, key: Callable[[Tensor], Tensor], *, first: int) -> tuple[Tensor, Tensor]:
-        """Return attention to one key of each query, and to the others: (batch, head) each.
+    def attention(self, *keys: Callable[[Tensor], Tensor], first: int) -> list[Tensor]:
+        """Return attention to keys, the mean over queries, each shape (batch, head).
 
         Parameters
         ----------
-        key : callable
-            Given positions of queries, returns those of the keys.
+        *keys : callable
+            Given positions of queries, returns those of one key of each.
         first : int
-            The first query; it and its key are not the same.
+            The first query; it has all these keys.
         """
         queries = torch.arange(first, self.ids.shape[1])
-        parts = [x[:, queries, :, key(queries)].transpose(0, 1) for x in self.read("attn.pattern")]
-        chosen = torch.cat(parts, -1)  # (batch, query, head)
-        others = (1 - chosen) / queries[:, None]
-        return chosen.mean(1), others.mean(1)
+        parts: list[list[Tensor]] = [[] for _ in keys]
+        for (pattern,) in self.read("attn.pattern"):
+            for part, key in zip(parts, keys, strict=True):
+                part.append(pattern[:, queries, :, key(queries)].mean(0))
+        return [torch.cat(part, -1) for part in parts]
 
 
-def _prefix_matching(run: HeadRun) -> tuple[Tensor, Tensor]:
-    start = run.ids.shape[1] - 2 * run.length
-    begin, half = run.ids[:, :start], run.ids[:, -run.length :]
-    # The same tokens in the same places, but for where they came before.
-    other = torch.cat([begin, half.roll(run.length // 2, 1), half], 1)
-    where = {"first": start + run.length}
-    after = lambda q: q - run.length + 1  # noqa: E731
-    matched, _ = run.attention(after, **where)
-    return matched, HeadRun(run.net, other, run.length).attention(after, **where)[0]
+def _earlier(distance: int) -> Callable[[HeadRun], tuple[Tensor, Tensor]]:
+    """Return the attention to so much after where a token was before."""
+
+    def score(run: HeadRun) -> tuple[Tensor, Tensor]:
+        start = run.ids.shape[1] - 2 * run.length
+        begin, half = run.ids[:, :start], run.ids[:, -run.length :]
+        # The same tokens in the same places, but for where they came before.
+        other = torch.cat([begin, half.roll(run.length // 2, 1), half], 1)
+        runs = run, HeadRun(run.net, other, run.length)
+        matched, beside = (
+            each.attention(lambda q: q - run.length + distance, first=start + run.length)[0]
+            for each in runs
+        )
+        return matched, beside
+
+    return score
 
 
 def _previous_token(run: HeadRun) -> tuple[Tensor, Tensor]:
-    return run.attention(lambda q: q - 1, first=2)
+    distances = [d for d in DISTANCES if d < run.ids.shape[1] - 2]
+    keys = [lambda q, d=d: q - d for d in (1, *distances)]
+    own, *others = run.attention(*keys, first=max(distances))
+    return own, torch.stack(others).amax(0)
 
 
 def _sink(run: HeadRun) -> tuple[Tensor, Tensor]:
-    return run.attention(torch.zeros_like, first=2)
+    half = run.ids.shape[1] // 2  # the later half of queries sees all keys of the earlier
+    each = [pattern[:, half:, :, :half].mean(1) for (pattern,) in run.read("attn.pattern")]
+    keys = torch.cat(each, 1)
+    return keys[..., 0], keys[..., 1:].amax(-1)
 
 
 def _copying(run: HeadRun) -> tuple[Tensor, Tensor]:
-    tokens = run.net.unembedding[run.ids].float()
-    seen = torch.ones(run.ids.shape[1], run.ids.shape[1]).tril().to(tokens)
-    parts = []
-    for pattern, heads in zip(run.read("attn.pattern"), run.read("attn.heads"), strict=True):
+    unembedding = folded_unembedding(run.net)
+    if unembedding is None:
+        raise NisslError(f"{run.net.name} has no unembedding", do="ask for another score")
+    tokens = unembedding[run.ids]
+    half = run.ids.shape[1] // 2  # at half the tokens are the same again
+    parts: list[list[Tensor]] = [[], []]
+    for pattern, heads in run.read("attn.pattern", "attn.heads"):
         each = heads.unflatten(-1, (pattern.shape[2], -1))
         logits = torch.einsum("bqhd,bkd->bqhk", each, tokens)
-        weights = torch.stack(
-            [pattern, (seen / seen.sum(1, keepdim=True))[:, None].expand_as(pattern)]
-        )
-        parts.append((weights * logits)[:, :, 1:].sum(-1).mean(2))
-    own, beside = torch.cat(parts, -1)
+        spread = logits.std(-1, keepdim=True).clamp_min(1e-6 * float(logits.abs().max()) + TINY)
+        standard = (logits - logits.mean(-1, keepdim=True)) / spread
+        # Not of the first token, at which heads rest.
+        pattern, standard = pattern[:, 1:, :, 1:], standard[:, 1:, :, 1:]
+        shifted = (standard.roll(-shift, -1) for shift in range(half - 1))
+        own, *others = [(pattern * x).sum(-1).mean(1) for x in shifted]
+        parts[0].append(own)
+        parts[1].append(torch.stack(others).amax(0))
+    own, beside = (torch.cat(part, 1) for part in parts)
     return own, beside
 
 
 def _value_drain(run: HeadRun) -> tuple[Tensor, Tensor]:
     parts = []
-    for value, site in zip(run.read("attn.v"), run.net.find("blocks.*.attn.z"), strict=True):
-        heads, groups = (
-            site.heads or 1,
-            run.net.find(site.name.replace("attn.z", "attn.v"))[0].heads or 1,
-        )
+    sites = zip(*(run.net.find(f"blocks.*.attn.{kind}") for kind in "zv"), strict=True)
+    for (value,), (z, v) in zip(run.read("attn.v"), sites, strict=True):
+        heads, groups = z.heads or 1, v.heads or 1
         norms = value.unflatten(-1, (groups, -1)).norm(dim=-1).clamp_min(TINY).log()
         parts.append(norms.repeat_interleave(heads // groups, -1))
     whole = torch.cat(parts, -1)
-    return whole[:, 1:].mean(1), whole[:, 0]
+    return whole[:, 1:].amin(1), whole[:, 0]
 
 
+HeadScoreName: TypeAlias = Literal[
+    "prefix_matching", "duplicate_token", "previous_token", "copying", "sink", "value_drain"
+]
 HeadScore: TypeAlias = Callable[[HeadRun], tuple[Tensor, Tensor]]
 """Given a `HeadRun`, returns the score and what it is set beside, each shape (batch, head)."""
 
 HEAD_SCORES: dict[str, HeadScore] = {
-    "prefix_matching": _prefix_matching,
+    "prefix_matching": _earlier(1),
+    "duplicate_token": _earlier(0),
     "previous_token": _previous_token,
     "copying": _copying,
     "sink": _sink,
