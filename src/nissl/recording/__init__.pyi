@@ -8,6 +8,7 @@ from .info import info as info
 from .preprocess import clean as clean
 from .preprocess import rates as rates
 from .preprocess import smooth as smooth
+from .readers.neo import from_neo as from_neo
 from .recording import NotARecording as NotARecording
 from .recording import Recording as Recording
 from .recording import as_recording as as_recording
