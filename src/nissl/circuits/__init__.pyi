@@ -15,6 +15,8 @@ from .edge_effects import pair_edge_effects as pair_edge_effects
 from .effects import effects as effects
 from .effects import pair_effects as pair_effects
 from .exact import exact as exact
+from .extreme_tokens import extreme_tokens as extreme_tokens
+from .extreme_tokens import sink_shares as sink_shares
 from .gates import head_gates as head_gates
 from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores
