@@ -1,10 +1,12 @@
 """EEG files written here come back channel by channel; MNE is the judge of the values."""
 
 import struct
+import sys
 
 import numpy as np
 import pytest
 
+import nissl
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.readers import read_eeg, read_file
 
@@ -385,3 +387,14 @@ def test_brainvision_data_that_is_cut_or_missing_is_refused(tmp_path):
 def test_other_objects_are_refused():
     with pytest.raises(NisslError, match="neither Raw nor Epochs"):
         read_eeg(42)
+
+
+@pytest.mark.parametrize("in_cache", [1, 200])
+def test_records_are_read_a_few_at_a_time(tmp_path, monkeypatch, in_cache):
+    monkeypatch.setattr(sys.modules["nissl.recording.readers.eeg"], "IN_CACHE", in_cache)
+    write_edf(tmp_path / "a.edf", np.random.default_rng(0).integers(-99, 99, (2, 160)))
+    raw = mne.io.read_raw_edf(tmp_path / "a.edf", verbose="error")
+    for options, rows in (({}, slice(None)), ({"start": 0.5, "stop": 3.25}, slice(16, 104))):
+        found = nissl.read(tmp_path / "a.edf", **options)
+        assert np.array_equal(found.values, raw.get_data().T[rows])
+        assert np.array_equal(found["time"], raw.times[rows])

@@ -12,6 +12,8 @@ from typing import Any
 
 from nissl.errors import NisslError, first_line, nearest
 
+IN_CACHE = 1 << 19  # numbers that are read and laid out at a time: memory is slower than work
+
 
 def existing(path: Path | str) -> Path:
     """Return the path of a file that is there and not empty, or say what is there instead."""

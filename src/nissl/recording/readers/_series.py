@@ -12,6 +12,7 @@ from nissl.errors import NisslError
 from nissl.recording._times import reaching
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import as_variable
+from nissl.recording.readers._files import IN_CACHE
 from nissl.recording.readers._intervals import array_of, require_stored
 
 
@@ -79,11 +80,21 @@ def values_of(path: Path, series: Any, rows: slice, n: int) -> np.ndarray[Any, A
     offset = float(getattr(series, "offset", 0.0) or 0.0)
     if scale == 1.0 and offset == 0.0 and channels is None:
         return values
-    if values.dtype.kind in "iub":
-        values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
-    if channels is not None:
-        values = values * array_of(channels, dtype=values.dtype)
-    return np.asarray(values * scale + offset, dtype=values.dtype)
+    dtype = values.dtype
+    if dtype.kind in "iub":
+        dtype = np.dtype(np.float32 if dtype.itemsize <= 2 else np.float64)
+    factors = None if channels is None else array_of(channels, dtype=dtype)
+    scaled = np.empty(values.shape, dtype)
+    step = max(1, IN_CACHE // values.shape[1])
+    for first in range(0, len(values), step):
+        part = scaled[first : first + step]
+        part[:] = values[first : first + step]
+        if factors is not None:
+            part *= factors
+        part *= scale
+        if offset != 0.0 or scale <= 0 or values.dtype.kind == "f":  # where it may turn -0 into 0
+            part += offset
+    return scaled
 
 
 def behaviour_columns(

@@ -15,7 +15,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column
 from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
-from nissl.recording.readers._files import damaged, existing, library, reading
+from nissl.recording.readers._files import IN_CACHE, damaged, existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 __all__ = ["read_eeg"]
@@ -193,7 +193,7 @@ def _read(
     units, factors = _units(source, types, kept)
     marks = {source.ch_names[picked[i]]: values[:, i] for i in np.flatnonzero(stimulus)}
     samples |= apart(marks, {*samples, *units}, "channel")
-    values = values[:, ~stimulus]
+    values = values[:, ~stimulus] if stimulus.any() else values
     kinds = set(types[kept])
     quantity = "field" if kinds <= {"mag", "grad"} else "voltage"
     attrs = {"sampling_rate": float(source.info["sfreq"])} | ({"source": name} if name else {})
@@ -220,7 +220,7 @@ def _picked(names: Sequence[str], types: np.ndarray[Any, Any], wanted: Any) -> A
 
 def _raw(raw: Any, picked: Any, rows: Any, times: Any, notes: Any) -> tuple[Any, dict[str, Any]]:
     """Return the values and labels of some rows; a file with gaps has times of its own."""
-    values = raw.get_data(picks=picked, start=int(rows[0]), stop=int(rows[-1]) + 1).T
+    values = _values(raw, picked, int(rows[0]), int(rows[-1]) + 1)
     at = times[rows]
     if len(rows) < len(values):
         values = values[rows - rows[0]]
@@ -248,6 +248,22 @@ def _raw(raw: Any, picked: Any, rows: Any, times: Any, notes: Any) -> tuple[Any,
     if skipped.any():
         values, samples = values[~skipped], {n: c[~skipped] for n, c in samples.items()}
     return values, samples
+
+
+def _values(raw: Any, picked: Any, start: int, stop: int) -> np.ndarray[Any, Any]:
+    """Return samples by channels, as many records at a time as stay in the processor's cache."""
+    step = stop - start
+    files = [Path(name) for name in getattr(raw, "filenames", ()) if name is not None]
+    if type(raw).__name__ in ("RawEDF", "RawBDF") and files and files[0].is_file():
+        record = max(edf_header(files[0]).per_record)
+        step = max(1, IN_CACHE // len(picked) // record) * record
+    values = np.empty((stop - start, len(picked)))
+    for first in range(start, stop, step):
+        block = raw.get_data(picks=picked, start=first, stop=min(first + step, stop)).T
+        to = values[first - start :][: len(block)]
+        for i in range(0, len(picked), 8):  # thrice as fast as all channels at once
+            to[:, i : i + 8] = block[:, i : i + 8]
+    return values
 
 
 def _epochs(epochs: Any, picked: Any, rows: Any) -> tuple[Any, dict[str, Any]]:

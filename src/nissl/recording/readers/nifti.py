@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +14,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column, is_words
 from nissl.recording.readers._cifti import read_cifti
-from nissl.recording.readers._files import damaged, existing, gunzip, library, reading
+from nissl.recording.readers._files import IN_CACHE, damaged, existing, gunzip, library, reading
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -131,15 +131,21 @@ def read_nifti(
         n_bytes = n_values * (dtype.itemsize * 2 + stored.itemsize)
         require_memory(n_bytes, "the run", where=str(path), do="cut it into shorter files")
         image = _whole(image, path, n_values * stored.itemsize)
-        values = image.get_fdata(dtype=dtype, caching="unchanged")
         step = _repetition_time(path, image, tr)
-    inside = _inside(nibabel, image, mask, values)
+        if mask is None:
+            inside = np.zeros(shape[:3], dtype=bool, order="F")
+            for _, some in _blocks(nibabel, image, dtype):
+                inside |= (some != 0).any(axis=3)
+    if mask is not None:
+        shares = _on_grid(nibabel, image, mask, "mask")
+        inside = np.asarray((shares != 0) & ~np.isnan(shares))
     codes = None if atlas is None else _codes(_on_grid(nibabel, image, atlas, "atlas"))
     if codes is not None:
         inside &= codes != 0
     if not inside.any():
         raise NisslError("no voxel is left inside", where=str(path), do="look at mask= and atlas=")
-    volumes = np.ascontiguousarray(values[inside].T)
+    with reading(path, "NIfTI"):
+        volumes = _within(nibabel, image, inside, dtype)
     units = _voxels(inside, image.affine, codes, regions)
     if by == "region":
         volumes, units = _by_region(volumes, units, np.asarray(codes)[inside])
@@ -216,13 +222,32 @@ def _repetition_time(path: Path, image: Any, tr: float | None) -> float:
     return float(tr)
 
 
-def _inside(
-    nibabel: Any, image: Any, mask: Any, values: np.ndarray[Any, Any]
+def _blocks(
+    nibabel: Any, image: Any, dtype: np.dtype[Any]
+) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    """Yield volumes, (i, j, k, volume), as many as stay in the processor's cache, and the first."""
+    stored, shape = image.dataobj, image.shape
+    n_voxels = math.prod(shape[:3])
+    step = max(1, IN_CACHE // n_voxels)
+    for first in range(0, shape[3], step):
+        n = min(step, shape[3] - first)
+        offset = stored.offset + first * n_voxels * stored.dtype.itemsize
+        spec = ((*shape[:3], n), stored.dtype, offset, stored.slope, stored.inter)
+        some = nibabel.arrayproxy.ArrayProxy(stored.file_like, spec, mmap=False)
+        yield first, np.asarray(some, dtype=dtype)
+
+
+def _within(
+    nibabel: Any, image: Any, inside: np.ndarray[Any, Any], dtype: np.dtype[Any]
 ) -> np.ndarray[Any, Any]:
-    if mask is not None:
-        shares = _on_grid(nibabel, image, mask, "mask")
-        return np.asarray((shares != 0) & ~np.isnan(shares))
-    return np.asarray((values != 0).any(axis=3))
+    """Return the voxels inside, in the order of `numpy.argwhere`, volume by volume."""
+    place = np.ravel_multi_index(tuple(np.argwhere(inside).T), inside.shape, order="F")
+    volumes = np.empty((image.shape[3], inside.sum()), dtype)
+    for first, some in _blocks(nibabel, image, dtype):
+        for i in range(some.shape[3]):
+            flat = some[..., i].reshape(-1, order="F")
+            np.take(flat, place, out=volumes[first + i], mode="clip")
+    return volumes
 
 
 def _on_grid(nibabel: Any, image: Any, other: Any, kind: str) -> np.ndarray[Any, Any]:
