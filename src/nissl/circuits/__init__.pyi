@@ -17,6 +17,7 @@ from .effects import pair_effects as pair_effects
 from .exact import exact as exact
 from .extreme_tokens import extreme_tokens as extreme_tokens
 from .extreme_tokens import sink_shares as sink_shares
+from .false_negatives import false_negative_bound as false_negative_bound
 from .gates import head_gates as head_gates
 from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores

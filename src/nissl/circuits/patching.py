@@ -128,13 +128,15 @@ class Patching:
         """
         return self.behaviour.score(output, rows=self.rows)
 
-    def run(self, *, copies: int = 1) -> list[Any]:
+    def run(self, *, copies: int = 1, call: Call | None = None) -> list[Any]:
         """Run what is changed, with the edits in force.
 
         Parameters
         ----------
         copies : int
             How many copies of the batch the edits in force make.
+        call : Call, optional
+            What is left to be run of it.
 
         Returns
         -------
@@ -142,7 +144,7 @@ class Patching:
             What the model returned of each copy, as far as `metric` reads it.
         """
         with torch.no_grad():
-            output = call_model(self.net, self.call)
+            output = call_model(self.net, call or self.call)
         if isinstance(output, Tensor):
             return list(output.chunk(copies))
         name = "logits" if isinstance(getattr(output, "logits", None), Tensor) else None

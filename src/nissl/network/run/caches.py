@@ -18,7 +18,7 @@ from nissl.network.sites.batch import CONTINUES, is_filled
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["check_cache", "copied", "empty_cache", "keeps_cache", "tag_cache"]
+__all__ = ["check_cache", "copied", "empty_cache", "keeps_cache", "shortened", "tag_cache"]
 
 TAG = "_nissl_filled_under"
 
@@ -61,6 +61,33 @@ def copied(cache: Any, *, rows: list[int] | None = None, n: int = 1) -> Any:
             one = torch.tensor(rows, device=layer.keys.device)
             each = torch.arange(0, len(layer.keys), n, device=one.device)
             layer.batch_select_indices((each[:, None] + one).flatten())
+    return other
+
+
+def shortened(cache: Any, length: int) -> Any:
+    """Copy the beginning of a cache.
+
+    Parameters
+    ----------
+    cache : Cache
+        A cache of transformers.
+    length : int
+        How many tokens to keep, at most as many as it has read.
+
+    Returns
+    -------
+    Cache or None
+        The copy; None where a layer no longer holds the beginning (a sliding window), or holds
+        something else than keys and values.
+    """
+    other = copied(cache)
+    for layer in other.layers:
+        keys = getattr(layer, "keys", None)
+        if keys is None or keys.shape[-2] != layer.get_seq_length():
+            return None
+        layer.keys, layer.values = (x[..., :length, :] for x in (keys, layer.values))
+        if hasattr(layer, "cumulative_length"):
+            layer.cumulative_length = length
     return other
 
 

@@ -44,6 +44,26 @@ class Prefix:
         for block in done[:-1]:
             self.outputs[block] = self.outputs[done[-1]]
 
+    def before(self, module: nn.Module) -> Prefix | None:
+        """Return what had been computed when one of the modules began; None where it is none."""
+        if module not in self.outputs:
+            return None
+        modules = list(self.outputs)
+        first = modules[: modules.index(module)]
+        return Prefix({m: self.outputs[m] for m in first}, complete=True)
+
+    def beyond(self, position: int, length: int) -> Prefix:
+        """Return what modules returned from a position on, of texts of a length."""
+
+        def later(x: Tensor) -> Tensor:
+            return x[:, position:] if x.ndim > 1 and x.shape[1] == length else x
+
+        shared: dict[int, list[Any]] = {}
+        for outputs in self.outputs.values():
+            if id(outputs) not in shared:
+                shared[id(outputs)] = [tree_map_only(Tensor, later, y) for y in outputs]
+        return Prefix({m: shared[id(y)] for m, y in self.outputs.items()}, complete=True)
+
 
 @contextmanager
 def watching(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
-from nissl.network.run.caches import copied, empty_cache
+from nissl.network.run.caches import copied, empty_cache, shortened
 from nissl.network.run.calls import Call, call_model
 from nissl.network.run.forward import run, single_call, visited
 from nissl.network.run.replay import Prefix, replaying, watching
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["Restart", "continued", "cut", "restart"]
+__all__ = ["Restart", "continued", "cut", "prefixes", "restart"]
 
 
 def restart(
@@ -130,13 +131,7 @@ class Restart:
                 stop()
             return x
 
-        own = module_at(net.model, site.hook_point.path)
-        # The hook points come before the hooks that watch: a module whose output is the site has
-        # not returned yet, so that it is called again and only its parts are not.
-        with (
-            visited(net, [(site, keep)]) as fired,
-            watching(net.model, self.prefix, needed=own) as stop,
-        ):
+        with visited(net, [(site, keep)]) as fired, _watched(net, self.prefix, site) as stop:
             call_model(net, continued(call, cache), until=[site])
             fired.require(why="kept")
         self.values = kept[0]
@@ -218,6 +213,62 @@ class Restart:
             )
 
 
+def prefixes(net: BaseNetwork, call: Call, layers: Iterable[int]) -> dict[int, Prefix]:
+    """Run a network once, and keep what is needed to begin again at each of some blocks.
+
+    Parameters
+    ----------
+    net : Network
+        A network with blocks.
+    call : Call
+        What it is given.
+    layers : iterable of int
+        The blocks.
+
+    Returns
+    -------
+    dict of int to Prefix
+        By block. Where blocks lie inside of other modules, one run each.
+    """
+    wanted = sorted(set(layers), reverse=True)
+    blocks = [net.block(layer) for layer in range(net.n_layers)]
+    found: dict[int, Prefix] = {}
+    whole: Prefix | None = None
+    for layer in wanted:
+        prefix = None if whole is None else whole.before(blocks[layer])
+        if prefix is None:
+            prefix = _prefix(net, call, net.find(f"blocks.{layer}.resid_pre")[0])
+            whole = whole or Prefix(dict(prefix.outputs), complete=True)
+        prefix.share(blocks)
+        found[layer] = prefix
+    return found
+
+
+def _prefix(net: BaseNetwork, call: Call, site: Site) -> Prefix:
+    """Return what had been computed when a site came by."""
+    prefix = Prefix()
+
+    def note(_: Site, x: Tensor) -> Tensor:
+        stop()
+        return x
+
+    with visited(net, [(site, note)]) as fired, _watched(net, prefix, site) as stop:
+        call_model(net, call, until=[site])
+        fired.require(why="kept")
+    return prefix
+
+
+def _watched(
+    net: BaseNetwork, prefix: Prefix, site: Site
+) -> AbstractContextManager[Callable[[], None]]:
+    """Keep what modules return until a site comes by.
+
+    The hook points come before the hooks that watch: a module whose output is the site has not
+    returned yet, so that it is called again and only its parts are not.
+    """
+    return watching(net.model, prefix, needed=module_at(net.model, site.hook_point.path))
+
+
 def continued(call: Call, cache: Any) -> Call:
     """Return a call that goes on where a cache ends.
 
@@ -238,7 +289,7 @@ def continued(call: Call, cache: Any) -> Call:
     return Call(call.args, {**call.kwargs, "past_key_values": copied(cache)}, call.mask)
 
 
-def cut(net: BaseNetwork, call: Call, position: int) -> tuple[Call, Any]:
+def cut(net: BaseNetwork, call: Call, position: int, *, filled: Any = None) -> tuple[Call, Any]:
     """Read what lies before a position.
 
     Parameters
@@ -249,6 +300,8 @@ def cut(net: BaseNetwork, call: Call, position: int) -> tuple[Call, Any]:
         Texts without padding from the position on.
     position : int
         The first that is left (negative: from the end).
+    filled : DynamicCache, optional
+        Keys and values of more of the same texts, of which the beginning is taken if it is there.
 
     Returns
     -------
@@ -282,17 +335,19 @@ def cut(net: BaseNetwork, call: Call, position: int) -> tuple[Call, Any]:
                 "texts of different lengths do not begin at one position",
                 do="pad none, or on the left and less than what lies before it",
             )
-    cache = empty_cache(net)
     by_position = [k for k in ("input_ids", "position_ids") if call.kwargs.get(k) is not None]
-    masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
-    before = {**call.kwargs, **masked, "past_key_values": cache}
-    before |= {k: call.kwargs[k][:, :position] for k in by_position}
-    net.prompt_lengths.append(lengths)
-    try:
-        with torch.no_grad():
-            call_model(net, Call((), {**before, "use_cache": True}), head=False)
-    finally:
-        net.prompt_lengths.pop()
+    cache = None if filled is None else shortened(filled, position)
+    if cache is None:
+        cache = empty_cache(net)
+        masked = {k: call.kwargs[k][:, :position] for k in ("attention_mask",) if k in call.kwargs}
+        before = {**call.kwargs, **masked, "past_key_values": cache}
+        before |= {k: call.kwargs[k][:, :position] for k in by_position}
+        net.prompt_lengths.append(lengths)
+        try:
+            with torch.no_grad():
+                call_model(net, Call((), {**before, "use_cache": True}), head=False)
+        finally:
+            net.prompt_lengths.pop()
     # The mask stays whole: it tells what of the cache is padding.
     after = {**call.kwargs, **{k: call.kwargs[k][:, position:] for k in by_position}}
     return Call((), {**after, "use_cache": True}), cache

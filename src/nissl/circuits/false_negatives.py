@@ -1,0 +1,150 @@
+"""How large an effect may be that was never looked for: a bound from subsets of nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.network import patch
+from nissl.statistics import Finding
+
+if TYPE_CHECKING:
+    from nissl.circuits.nodes import Nodes
+    from nissl.circuits.patching import Patching
+
+__all__ = ["false_negative_bound"]
+
+TOKENS_PER_CALL = 2048
+
+
+@method(system=310)
+def false_negative_bound(
+    patching: Patching,
+    nodes: Nodes,
+    *,
+    verified: Finding | None = None,
+    n_subsets: int = 400,
+    share: float = 0.1,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Finding:
+    """Bound the effects of nodes that have not been patched one by one.
+
+    Random subsets of them are patched at once. What a node adds to the subsets it is in has a
+    Welch interval; the largest end of all is a bound on the largest effect, with no correction for
+    how many there are, since one node has the largest.
+
+    Parameters
+    ----------
+    patching : Patching
+        The run that is changed and what is put into it.
+    nodes : Nodes
+        Where; each position apart where there are positions.
+    verified : Finding, optional
+        Rows of `effects` whose effects are known, such as ``found.top(50)``: they are left out.
+    n_subsets : int
+        How many runs.
+    share : float
+        Of the places in each subset. Few places add up, many stand in each other's way.
+    confidence : float
+        Of the bound.
+    seed : int
+        Of the subsets.
+
+    Returns
+    -------
+    Finding
+        One row for each node and position that changes and is not in `verified`, the largest bound
+        first: ``bound`` on the size of its effect, ``effect`` as estimated, both in units of the
+        metric, means over the pairs. ``found.table["bound"].max()`` bounds them all.
+
+    Raises
+    ------
+    NisslError
+        Prompts have several lengths, nothing is left to be bounded, or a place is in fewer than
+        two subsets, or in all but one.
+
+    Notes
+    -----
+    An effect here is the mean of what changing the node does beside random others that are changed
+    too: it is the node's own where effects add up.
+
+    Source: Kramár et al. 2024, section 3.3.
+    """
+    lengths = set(patching.lengths)
+    if len(lengths) > 1:
+        raise NisslError(
+            "prompts of several lengths have no common positions", do="give one length"
+        )
+    given, rows = patching.given(nodes.names), nodes.table()
+    changes = patching.changes(nodes.names, given=given)
+    moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=bool(lengths))
+    left = (moved > 0).any(0)
+    if verified is not None:
+        for _, row in verified.table.iterrows():
+            where = np.flatnonzero(rows["unit"] == row["unit"])
+            left[(int(row["position"]), where) if lengths else where] = False
+    places = left.nonzero()
+    if not len(places):
+        raise NisslError("every place that changes is verified", do="give more nodes")
+    chosen = np.random.default_rng(seed).random((n_subsets, len(places))) < share
+    estimate, bound = _welch(chosen, _run(patching, nodes, given, left, chosen), confidence)
+    table = rows.iloc[places[:, -1].tolist()].reset_index(drop=True)
+    if lengths:
+        table["position"] = places[:, 0].tolist()
+    table = table.assign(bound=bound, effect=estimate).sort_values("bound", ascending=False)
+    said = {"n_subsets": n_subsets, "share": share, "confidence": confidence, "seed": seed}
+    return Finding(table, "false_negative_bound", "Welch interval", said, "bound")
+
+
+def _run(
+    patching: Patching, nodes: Nodes, given: dict[str, Tensor], left: Tensor, chosen: Any
+) -> Any:
+    """Return what patching each subset does, a mean over pairs."""
+    base, values = patching.value, []
+    size = max(1, TOKENS_PER_CALL // (len(base) * max(patching.lengths, default=1)))
+    for start in range(0, len(chosen), size):
+        edits = []
+        for subset in torch.from_numpy(chosen[start : start + size]).to(left.device):
+            mask = torch.zeros_like(left)
+            mask[left] = subset
+            parts = dict(zip(nodes.names, mask.split(nodes.counts, -1), strict=True))
+            # Where there is no number nothing is changed.
+            edits.append(patch({name: _kept(x, parts[name]) for name, x in given.items()}))
+        with patching.net.edit_batch(edits):
+            outputs = patching.run(copies=len(edits))
+        values += [float((patching.metric(y) - base).mean()) * patching.sign for y in outputs]
+    return np.asarray(values)
+
+
+def _kept(x: Tensor, part: Tensor) -> Tensor:
+    """Return activity at the places of a subset, and no number elsewhere."""
+    mask = part.repeat_interleave(x.shape[-1] // part.shape[-1], -1)
+    if mask.ndim == 1:
+        mask = mask.expand(x.shape[1:])
+    return torch.where(mask, x, torch.nan)
+
+
+def _welch(chosen: Any, values: Any, confidence: float) -> tuple[Any, Any]:
+    """Return differences of means between subsets with and without each place, and their bounds."""
+    from scipy import stats
+
+    inside = chosen.astype(float)
+    means, errors, freedom = [], [], []
+    for weights in (inside, 1 - inside):
+        n = weights.sum(0)
+        if n.min() < 2:
+            raise NisslError("a place is in too few subsets, or in too many", do="n_subsets=400")
+        mean = values @ weights / n
+        spread = ((values[:, None] - mean) ** 2 * weights).sum(0) / (n - 1) / n
+        means.append(mean)
+        errors.append(spread)
+        freedom.append(spread**2 / (n - 1))
+    estimate, error = means[0] - means[1], sum(errors)
+    df = error**2 / np.maximum(sum(freedom), np.finfo(float).tiny)
+    return estimate, np.abs(estimate) + stats.t.ppf(confidence, np.maximum(df, 1)) * error**0.5
