@@ -44,12 +44,13 @@ def test_runs_from_a_position_equal_whole_runs(name, options, monkeypatch):
     monkeypatch.setattr(module, "cut", counted)
     found, rows = pair_effects(pairs, **given)
     monkeypatch.setattr(module, "cut", refused)
-    whole, _ = pair_effects(pairs, **given)
+    whole, others = pair_effects(pairs, **given)
     # Latents, or blocks that are not given a batch that has grown: whole runs.
     assert bool(read) == (
         name not in ("gpt_bigcode", "gpt_bigcode_many", "deepseek_v2", "deepseek_v3")
     )
-    # Mixtures round otherwise where other tokens are routed with them.
+    # Before, mixtures differ by rounding, as other tokens are routed with them.
+    found, whole = (x[:, y["position"] >= 3] for x, y in ((found, rows), (whole, others)))
     assert set(rows["position"]) >= {3, 4, 5, 6, 7}
     assert np.abs(found - whole).max() < 1e-5 * np.abs(whole).max()
     assert np.abs(whole).max() > 0.01
