@@ -79,6 +79,8 @@ class Scores:
         logits = logits * (query.shape[-1] ** -0.5 if self.scaling is None else self.scaling)
         if self.softcap is not None:
             logits = torch.tanh(logits / self.softcap) * self.softcap
+        if self.bias is not None:
+            logits = logits + self.bias
         seen = self._seen(logits)
         if seen.dtype == torch.bool:
             logits = logits.masked_fill(~seen, -torch.inf)
