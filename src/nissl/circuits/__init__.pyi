@@ -23,9 +23,12 @@ from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores
 from .head_scores import repeated_tokens as repeated_tokens
 from .in_context_score import in_context_score as in_context_score
+from .information_flow import Routes as Routes
+from .information_flow import information_flow as information_flow
 from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
+from .neuron_path import neuron_path as neuron_path
 from .nodes import Nodes as Nodes
 from .nodes import nodes_of as nodes_of
 from .ov_copying import ov_copying as ov_copying

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nissl.behaviour import Behaviour
     from nissl.network.run.calls import Call
 
-__all__ = ["HOW", "Patching"]
+__all__ = ["HOW", "Patching", "at_position"]
 
 How = Literal["denoising", "noising", "zero", "mean", "resample"]
 HOW = ("denoising", "noising", "zero", "mean", "resample")
@@ -242,3 +242,33 @@ class Patching:
                 for name, x in total.items()
             }
         return self._means
+
+
+def at_position(x: Tensor, position: int, lengths: list[int]) -> Tensor:
+    """Return what lies at one position of each input.
+
+    Parameters
+    ----------
+    x : Tensor, shape (batch, position, unit)
+        Inputs padded on the right.
+    position : int
+        Counted from the end of each input where negative.
+    lengths : list of int
+        How many tokens each has.
+
+    Returns
+    -------
+    Tensor, shape (batch, unit)
+        The values.
+
+    Raises
+    ------
+    NisslError
+        An input has no such position.
+    """
+    places = [position + n if position < 0 else position for n in lengths]
+    if not places or not all(0 <= p < n for p, n in zip(places, lengths, strict=True)):
+        raise NisslError(
+            f"inputs of {min(lengths, default=0)} tokens have none at position {position}"
+        )
+    return x[torch.arange(len(x)), torch.tensor(places)]

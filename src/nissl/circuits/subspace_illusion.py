@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nissl.behaviour import Behaviour, Task
-from nissl.circuits.patching import Patching
+from nissl.circuits.patching import Patching, at_position
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.network.edits.patch import patch
@@ -37,7 +37,7 @@ def subspace_illusion(
     batch_size: int = 32,
     progress: bool = True,
 ) -> Finding:
-    """Ask whether patching along a direction uses what the direction reads, or a dormant pathway.
+    """Ask whether patching along a direction acts by what it reads, or by a dormant pathway.
 
     The direction is the sum of a part in the row space of the weights that read the site and a part
     in their null space, which nothing sees. Where the second differs between the prompts of a pair
@@ -114,7 +114,11 @@ def subspace_illusion(
             rows = slice(start, start + batch_size)
             one = Patching(pairs, "denoising", rows=rows)
             given, base = one.given(name), one.base(name)
-            change = _at(one.changes(name, base=base, given=given)[name], positions, one.lengths)
+            change = one.changes(name, base=base, given=given)[name]
+            if positions is not None:
+                change = at_position(change, positions, one.lengths)
+            elif change.ndim != 2:
+                raise NisslError(f"'{name}' has positions", do="give positions=")
             for number, part in enumerate(patched):
                 if not part.any():
                     continue
@@ -185,15 +189,3 @@ def _parts(direction: Tensor, reads: Tensor) -> dict[str, Tensor]:
     # What is left of rounding is no direction.
     row, null = (part * bool(part.norm() > 1e-6) for part in (row, null))
     return {"whole": whole, "row space": row, "null space": null}
-
-
-def _at(change: Tensor, position: int | None, lengths: list[int]) -> Tensor:
-    """Return what changes at one position of each pair, shape (batch, n_units)."""
-    if position is None or not lengths:
-        if change.ndim != 2:
-            raise NisslError("the site has positions", do="give positions=")
-        return change
-    places = [position + n if position < 0 else position for n in lengths]
-    if not all(0 <= place < n for place, n in zip(places, lengths, strict=True)):
-        raise NisslError(f"a prompt has {min(lengths)} tokens, and none at position {position}")
-    return change[torch.arange(len(change)), torch.tensor(places)]
