@@ -14,7 +14,6 @@ import torch
 
 import nissl
 from nissl.circuits import attend, clamped_loss, head_scores
-from nissl.network import patch
 from nissl.statistics.figure import curve, save_figure
 from nissl.training import next_token_loss, small_language_model, train
 
@@ -57,7 +56,8 @@ def course(seed, *, clamp=None, steps=STEPS):
     best = {}
     for step in done.checkpoints:
         net = nissl.load(done.at(step), progress=False)
-        found = head_scores(net, n=16, length=20, test=None, progress=False).table
+        with net.edit(*([] if clamp is None else [clamp])):
+            found = head_scores(net, n=16, length=20, test=None, progress=False).table
         best[step] = found.loc[found["layer"] == 1, "mean"].max()
     return pd.Series(best), net
 
@@ -68,13 +68,14 @@ def waits(seed):
     first = head_scores(finished, "previous_token", length=20, test=None, progress=False).table
     first = first[first["layer"] == 0].sort_values("mean")
 
-    def as_finished(head):
-        return lambda batch: patch(finished.run(batch[0], sites=SITE), sites=SITE, heads=int(head))
+    def as_finished(row):
+        head = int(row["head"])
+        return attend(row["unit"], lambda ids: finished.run(ids, sites=SITE)[SITE][:, :, head])
 
     clamps = {
-        "previous token, finished": as_finished(first["head"].iloc[-1]),
+        "previous token, finished": as_finished(first.iloc[-1]),
         "previous token, ideal": attend(first["unit"].iloc[-1], "previous_token"),
-        "another head, finished": as_finished(first["head"].iloc[0]),
+        "another head, finished": as_finished(first.iloc[0]),
     }
     courses = pd.DataFrame(
         {"free": free, **{n: course(seed, clamp=c)[0] for n, c in clamps.items()}}

@@ -1,14 +1,15 @@
 """Clamped training: patterns are written as told, gradients pass, and training sees the clamp."""
 
+import numpy as np
 import pytest
 import torch
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import attend, clamped_loss
+from nissl.circuits import attend, clamped_loss, head_scores
 from nissl.circuits.clamp import PATTERNS
 from nissl.network import patch
-from nissl.training import next_token_loss
+from nissl.training import next_token_loss, small_language_model, train
 from tiny import tiny
 
 QUIET = {"progress": False}
@@ -90,3 +91,26 @@ def test_what_cannot_be():
     narrow = attend(HEAD, lambda ids: torch.ones(1, 2, 2))
     with pytest.raises(NisslError, match="attention of shape"), net.edit(narrow):
         net.run([[5, 6, 7]], sites="logits")
+
+
+def test_induction_need_not_wait_for_a_previous_token_head_that_is_given():
+    def batch(step):
+        rng = np.random.default_rng(step)
+        tokens, period = rng.integers(0, 16, (32, 24)), rng.integers(5, 10, (32, 1))
+        return (torch.from_numpy(np.take_along_axis(tokens, np.arange(24) % period, 1)),)
+
+    def formed(*clamps):
+        sizes = {"d_model": 32, "n_layers": 2, "n_heads": 2, "d_mlp": 1, "context": 24}
+        model = small_language_model(vocabulary=16, tie_word_embeddings=False, **sizes)
+        for block in model.model.layers:
+            block.mlp.down_proj.weight.requires_grad_(False).zero_()
+        loss = clamped_loss(next_token_loss, *clamps) if clamps else next_token_loss
+        train(model, batch, loss=loss, steps=140, learning_rate=3e-3, cache=False, **QUIET)
+        net = nissl.load(model, **QUIET)
+        with net.edit(*clamps):
+            found = head_scores(net, n=16, length=8, test=None, **QUIET).table
+        return found.loc[found["layer"] == 1, "mean"].max()
+
+    assert formed(attend(HEAD, "previous_token")) > 0.5
+    assert formed() < 0.35
+    assert formed(attend(HEAD, "self")) < 0.35

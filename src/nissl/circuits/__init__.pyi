@@ -34,3 +34,5 @@ from .nodes import nodes_of as nodes_of
 from .ov_copying import ov_copying as ov_copying
 from .patching import Patching as Patching
 from .subspace_illusion import subspace_illusion as subspace_illusion
+from .weight_mask import keep_weights as keep_weights
+from .weight_mask import weight_mask as weight_mask
