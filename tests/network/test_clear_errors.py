@@ -9,7 +9,7 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.network import ablate, scale, unembed
+from nissl.network import ablate, clamp, patch, scale, unembed
 from nissl.network.sites.weights import folded_unembedding
 from tiny import Letters, ids, tiny
 
@@ -34,6 +34,7 @@ INPUTS = {
     "words": [["a", "b"]],
     "truth": [[True, False]],
     "a number": 5,
+    "a set": {"ab", "cde"},
     "an object": object(),
     "no array": {"input_ids": None},
 }
@@ -83,6 +84,38 @@ def test_no_units_no_sites_no_batch(net):
     for size in (0, -1, 1.5):
         with pytest.raises(NisslError, match="batch"):
             nissl.record(net, ids(), sites=SITE, batch_size=size, progress=False)
+
+
+@pytest.mark.parametrize("value", [None, "a", [1.0, None], 1j, [[1.0], [1.0, 2.0]]])
+def test_values_that_are_no_numbers(net, value):
+    for make in (lambda: clamp(sites=SITE, to=value), lambda: scale(sites=SITE, by=value)):
+        with pytest.raises(NisslError), net.edit(make()):
+            net.run(ids(), sites="logits")
+
+
+EDITS = {
+    "heads in words": lambda: ablate(sites="attn.z", heads="1"),
+    "indices of nothing": lambda: ablate(sites=SITE, indices=[None]),
+    "positions in words": lambda: ablate(sites=SITE, positions="last"),
+    "items in words": lambda: ablate(sites=SITE, items=["first"]),
+    "a function that gives a word": lambda: ablate(sites=SITE, positions=lambda p: "all"),
+    "a function of another shape": lambda: ablate(sites=SITE, positions=lambda p: p[0] > 2),
+    "no run to patch from": lambda: patch(None, sites=SITE),
+    "no edit": lambda: None,
+    "an address alone": lambda: SITE,
+    "a number alone": lambda: [5],
+}
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_what_is_no_edit_or_place(net, kind):
+    with pytest.raises(NisslError), net.edit(EDITS[kind]()):
+        net.run(ids(), sites="logits")
+
+
+def test_weights_without_values_have_no_hash():
+    with pytest.raises(NisslError, match="meta device"):
+        nissl.load(nn.Linear(2, 2, device="meta")).weights_hash  # noqa: B018
 
 
 def test_what_is_no_network_and_devices_that_are_not_there():

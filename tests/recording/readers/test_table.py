@@ -65,6 +65,8 @@ def test_npz_columns_go_to_the_side_they_fit(tmp_path):
     np.testing.assert_array_equal(rec.values, np.eye(5, 3))
     assert rec["time"].dims == ("sample",)
     assert rec["unit"].values.tolist() == ["a", "b", "c"]
+    np.savez(path, dff=np.eye(5, 3), sample=np.arange(5), units=np.arange(3))
+    assert {"array_sample", "units"} <= set(read_file(path).coords)
     np.save(tmp_path / "plain.npy", np.eye(2, dtype=np.float32))
     assert read_table(tmp_path / "plain.npy").dtype == np.float32
 

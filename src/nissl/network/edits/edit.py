@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
+from nissl.errors import NisslError
 from nissl.network.edits.selection import Chosen, Places, Units
 
 if TYPE_CHECKING:
@@ -203,5 +204,9 @@ def as_edits(given: Iterable[Any]) -> list[Edit]:
     edits: list[Edit] = []
     for item in given:
         several = isinstance(item, (list, tuple, torch.nn.ModuleList))
+        if not several and not hasattr(item, "writes"):
+            raise NisslError(
+                f"{item!r:.60} is no edit", do="make one: ablate(...), scale(...), patch(...), ..."
+            )
         edits += as_edits(item) if several else [item]
     return edits

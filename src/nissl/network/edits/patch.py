@@ -78,6 +78,11 @@ def patch(
     ...     bool((net.run(torch.zeros(1, 2), sites="0")["0"] == other["0"]).all())
     True
     """
+    if not isinstance(to, Mapping) and not hasattr(to, "dims"):
+        raise NisslError(
+            f"a patch takes what another run gave, not {type(to).__name__}",
+            do="give what net.run returned, or a Recording",
+        )
     if units is None and sites is None:
         sites = list(to) if isinstance(to, Mapping) else _sites(to)
     if isinstance(from_positions, int):

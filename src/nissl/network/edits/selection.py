@@ -283,8 +283,15 @@ class Places:
             lengths = torch.full((len(x),), x.shape[1], device=x.device)
         real = positions >= 0
         if callable(wanted):
-            called: Tensor = wanted(positions).bool() & real
-            return called
+            called = wanted(positions)
+            if not isinstance(called, Tensor) or called.shape != positions.shape:
+                shape = getattr(called, "shape", type(called).__name__)
+                raise NisslError(
+                    f"the function of positions gave {shape} for positions {positions.shape}",
+                    where=site,
+                    do="return a boolean tensor of the shape of what it is given",
+                )
+            return called.bool() & real
         if isinstance(wanted, slice):
             return _in_slice(positions, wanted, _need(lengths, wanted, site)) & real
         at = self.resolved(positions, lengths, site)
@@ -356,7 +363,7 @@ def _together(pieces: list[tuple[Piece, int]], n_named: int) -> Chosen:
 
 def _whole_numbers(given: Any, n: int | None, site: str, what: str) -> Tensor:
     """Return the indices that numbers or a boolean mask mean."""
-    index = torch.as_tensor(given).flatten()
+    index = _tensor(given, what).flatten()
     if index.dtype == torch.bool:
         if n is not None and len(index) != n:
             raise NisslError(f"the mask has {len(index)} places, but '{site}' has {n} {what}")
@@ -411,7 +418,14 @@ def _in_slice(positions: Tensor, wanted: slice, lengths: Tensor) -> Tensor:
 def _as_tensor(given: Any) -> Any:
     if given is None or isinstance(given, slice) or callable(given):
         return given
-    tensor = torch.as_tensor(given)
+    tensor = _tensor(given, "positions and items")
     if tensor.is_floating_point():
         raise NisslError("positions and items are whole numbers or a boolean mask")
     return tensor.reshape(1) if tensor.ndim == 0 else tensor
+
+
+def _tensor(given: Any, what: str) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise NisslError(f"{what} are whole numbers or a boolean mask, not {given!r:.60}") from None

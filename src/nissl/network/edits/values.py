@@ -125,7 +125,16 @@ def as_tensor(value: Any) -> Tensor:
     """Return numbers as a floating tensor, keeping its graph."""
     if isinstance(value, Tensor):
         return value
-    return torch.as_tensor(np.asarray(value, dtype=np.float64))
+    try:
+        numbers = np.asarray(value)
+        if numbers.dtype.kind not in "biuf":
+            raise TypeError("no real numbers")
+        return torch.as_tensor(numbers.astype(np.float64))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise NisslError(
+            f"an edit takes numbers, not {value!r:.60} ({error})",
+            do="give one number, or a tensor with one for each unit",
+        ) from None
 
 
 def _fit(value: Tensor, chosen: Chosen, site: str) -> Tensor:

@@ -463,6 +463,8 @@ def plan_of(
             f"{type(net.model).__name__} reads (time, item, unit), and these inputs have no items",
             do="give inputs of three dimensions",
         )
+    if isinstance(counted, (set, frozenset)):
+        raise NisslError("a set has no order, by which samples could be told", do="give a list")
     n_items = counted.shape[1] if axis else len(counted) if hasattr(counted, "__len__") else 0
     if not n_items:
         raise NisslError("there is nothing to read", do="give at least one item")

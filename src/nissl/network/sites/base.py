@@ -191,7 +191,12 @@ class BaseNetwork:
             return self.model.state_dict()
         from accelerate.utils.modeling import get_state_dict_offloaded_model
 
-        whole: dict[str, Any] = get_state_dict_offloaded_model(self.model)
+        try:
+            whole: dict[str, Any] = get_state_dict_offloaded_model(self.model)
+        except ValueError as error:
+            raise NisslError(
+                "weights on the meta device have no values", do="load the model's weights first"
+            ) from error
         return whole
 
     # Its sites

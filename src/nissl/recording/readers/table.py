@@ -347,12 +347,11 @@ def _from_arrays(
                 do=f"say that it belongs to the samples with samples=['{name}'], or rename it"
                 " and give it with units=",
             )
-    if "unit" in sides["unit"]:
-        sides["unit"]["unit"] = sides["unit"]["unit"].astype(str)
+    names = {"unit": sides["unit"].pop("unit").astype(str)} if "unit" in sides["unit"] else {}
     return as_recording(
         matrix,
-        samples=sides["sample"],
-        units={**sides["unit"], **_plain(units)},
+        samples=apart(sides["sample"], (), "array"),
+        units={**names, **apart(sides["unit"], (), "array"), **_plain(units)},
         quantity=quantity,
         attrs={"source": path.name},
     )
