@@ -115,7 +115,7 @@ def test_what_is_no_edit_or_place(net, kind):
 
 def test_weights_without_values_have_no_hash():
     with pytest.raises(NisslError, match="meta device"):
-        nissl.load(nn.Linear(2, 2, device="meta")).weights_hash  # noqa: B018
+        nissl.load(nn.Sequential(nn.Linear(2, 2, device="meta"))).weights_hash  # noqa: B018
 
 
 def test_what_is_no_network_and_devices_that_are_not_there():
