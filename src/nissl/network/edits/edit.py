@@ -204,7 +204,8 @@ def as_edits(given: Iterable[Any]) -> list[Edit]:
     edits: list[Edit] = []
     for item in given:
         several = isinstance(item, (list, tuple, torch.nn.ModuleList))
-        if not several and not hasattr(item, "writes"):
+        known = hasattr(item, "writes") or hasattr(item, "applied")  # of activity, of weights
+        if not several and not known:
             raise NisslError(
                 f"{item!r:.60} is no edit", do="make one: ablate(...), scale(...), patch(...), ..."
             )
