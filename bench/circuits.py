@@ -33,7 +33,7 @@ START = "We asked what is said most often of the country, and of those who live 
 COUNTRIES = ("France", "Spain", "Japan", "China", "Italy", "Egypt", "India", "Russia", "Canada")
 
 
-def run(rounds: int = 5) -> list[Row]:
+def run(rounds: int = 3) -> list[Row]:
     """Return the rows; some four minutes on one core."""
     one_thread()
     net = nissl.load("smollm2", progress=False)
@@ -61,13 +61,14 @@ def run(rounds: int = 5) -> list[Row]:
     rows = [_forwards(patching, *each, rounds=rounds) for each in work]
     heads = nodes_of(net, ["attn.q", "attn.k", "attn.v"])
     star = ("AtP* of every query, key and value", None, lambda: atp_star(patching, heads))
-    return [*rows, _forwards(patching, *star, rounds=1), _operations(patching), _last(net, rounds)]
+    return [*rows, _forwards(patching, *star, rounds=1), _operations(pairs), _last(net, rounds)]
 
 
 def _forwards(
     patching: Patching, name: str, target: float | None, work: Callable[[], Any], *, rounds: int
 ) -> Row:
-    work()  # what is kept of a network is made
+    if rounds > 1:
+        work()  # what is kept of a network is made
     seconds = in_turn({"work": work, "forward": lambda: patching.run()}, rounds=rounds)
     value, spread = ratio(seconds["work"], seconds["forward"])
     return Row(
@@ -81,14 +82,14 @@ def _forwards(
     )
 
 
-def _operations(patching: Patching) -> Row:
+def _operations(pairs: Behaviour) -> Row:
     """Heads at all positions from the first that differs: operations of matrices, two a weight."""
-    net: Any = patching.net
+    patching, net = Patching(pairs, "noising", rows=slice(2)), pairs.net
     nodes = nodes_of(net, "attn.z")
     with FlopCounterMode(display=False) as counter:
         found = exact(patching, nodes)
     length, places = found.shape[1], (found != 0).any(0).nonzero().tolist()
-    blocks = [net.block(layer) for layer in range(net.n_layers)]
+    blocks: list[Any] = [net.block(layer) for layer in range(net.n_layers)]
     whole = sum(p.numel() for p in blocks[0].parameters() if p.ndim == 2)
     behind = sum(p.numel() for n, p in blocks[0].named_parameters() if "o_proj" in n or "mlp" in n)
     head, necessary = net.unembedding.numel(), 0
