@@ -65,13 +65,15 @@ def test_a_large_effect_is_not_bounded_away_until_it_is_verified():
     assert rest.table["bound"].max() < 0.5
 
 
-def test_places_of_a_language_model_are_patched_as_effects_has_them():
+@pytest.mark.parametrize("lengths", [(6,) * 8, (6, 7) * 4])
+def test_places_of_a_language_model_are_patched_as_effects_has_them(lengths):
     rng = np.random.default_rng(0)
-    clean = rng.integers(3, 40, (8, 6))
-    corrupted = clean.copy()
-    corrupted[:, 3] = (clean[:, 3] + 5) % 37 + 3
+    clean = [rng.integers(3, 40, length) for length in lengths]
+    corrupted = [row.copy() for row in clean]
+    for row in corrupted:
+        row[3] = (row[3] + 5) % 37 + 3
     net = nissl.load(tiny("llama"))
-    pairs = Behaviour(net, list(clean), list(corrupted), right=[5] * 8, wrong=[9] * 8)
+    pairs = Behaviour(net, clean, corrupted, right=[5] * 8, wrong=[9] * 8)
     exact = effects(pairs, over=["attn.z", "blocks.2.mlp.out"], method="exact", progress=False)
     patching = Patching(pairs, "denoising")
     nodes = nodes_of(net, ["attn.z", "blocks.2.mlp.out"])

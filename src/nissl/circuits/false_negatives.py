@@ -66,7 +66,7 @@ def false_negative_bound(
     Raises
     ------
     NisslError
-        Prompts have several lengths, nothing is left to be bounded, or a place is in fewer than
+        Nothing is left to be bounded, or a place is in fewer than
         two subsets, or in all but one.
 
     Notes
@@ -76,34 +76,38 @@ def false_negative_bound(
 
     Source: Kramár et al. 2024, section 3.3.
     """
-    lengths = set(patching.lengths)
-    if len(lengths) > 1:
-        raise NisslError(
-            "prompts of several lengths have no common positions", do="give one length"
-        )
+    longest = max(patching.lengths, default=0)
+    shifts = [longest - length for length in patching.lengths]  # ends correspond
     given, rows = patching.given(nodes.names), nodes.table()
     changes = patching.changes(nodes.names, given=given)
-    moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=bool(lengths))
-    left = (moved > 0).any(0)
+    moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=bool(longest))
+    if any(shifts):
+        moved = torch.stack([x.roll(shift, 0) for x, shift in zip(moved, shifts, strict=True)])
+    left, start = (moved > 0).any(0), -longest if any(shifts) else 0
     if verified is not None:
         for _, row in verified.table.iterrows():
             where = np.flatnonzero(rows["unit"] == row["unit"])
-            left[(int(row["position"]), where) if lengths else where] = False
+            left[(int(row["position"]) - start, where) if longest else where] = False
     places = left.nonzero()
     if not len(places):
         raise NisslError("every place that changes is verified", do="give more nodes")
     chosen = np.random.default_rng(seed).random((n_subsets, len(places))) < share
-    estimate, bound = _welch(chosen, _run(patching, nodes, given, left, chosen), confidence)
+    estimate, bound = _welch(chosen, _run(patching, nodes, given, left, chosen, shifts), confidence)
     table = rows.iloc[places[:, -1].tolist()].reset_index(drop=True)
-    if lengths:
-        table["position"] = places[:, 0].tolist()
+    if longest:
+        table["position"] = (places[:, 0] + start).tolist()
     table = table.assign(bound=bound, effect=estimate).sort_values("bound", ascending=False)
     said = {"n_subsets": n_subsets, "share": share, "confidence": confidence, "seed": seed}
     return Finding(table, "false_negative_bound", "Welch interval", said, "bound")
 
 
 def _run(
-    patching: Patching, nodes: Nodes, given: dict[str, Tensor], left: Tensor, chosen: Any
+    patching: Patching,
+    nodes: Nodes,
+    given: dict[str, Tensor],
+    left: Tensor,
+    chosen: Any,
+    shifts: list[int],
 ) -> Any:
     """Return what patching each subset does, a mean over pairs."""
     base, values = patching.value, []
@@ -113,7 +117,8 @@ def _run(
         for subset in torch.from_numpy(chosen[start : start + size]).to(left.device):
             mask = torch.zeros_like(left)
             mask[left] = subset
-            parts = dict(zip(nodes.names, mask.split(nodes.counts, -1), strict=True))
+            each = torch.stack([mask.roll(-shift, 0) for shift in shifts]) if shifts else mask[None]
+            parts = dict(zip(nodes.names, each.split(nodes.counts, -1), strict=True))
             # Where there is no number nothing is changed.
             edits.append(patch({name: _kept(x, parts[name]) for name, x in given.items()}))
         with patching.net.edit_batch(edits):
@@ -125,8 +130,7 @@ def _run(
 def _kept(x: Tensor, part: Tensor) -> Tensor:
     """Return activity at the places of a subset, and no number elsewhere."""
     mask = part.repeat_interleave(x.shape[-1] // part.shape[-1], -1)
-    if mask.ndim == 1:
-        mask = mask.expand(x.shape[1:])
+    mask = mask.unflatten(0, (len(mask), *[1] * (x.ndim - mask.ndim)))
     return torch.where(mask, x, torch.nan)
 
 
