@@ -81,7 +81,7 @@ REAL = """
 
 ## On SmolLM2
 
-Sixteen pairs of four behaviours that it answers rightly. Circuits are found on one half and tested
+Sixteen pairs of each behaviour, which it answers rightly. Circuits are found on one half and tested
 on the other: *faithfulness* is the share of the behaviour that the circuit has alone, *random* that
 of three circuits with as many parts in the same layers. CMD is the area between faithfulness and 1
 over sizes from 0.5% to 50%, the smaller the better, and CPR the area under faithfulness, which

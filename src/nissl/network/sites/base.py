@@ -453,7 +453,10 @@ class BaseNetwork:
         if not stack or matrices is None or not found.name.endswith(".mlp.neurons"):
             raise NisslError(f"no weights are known for the units of '{site}'")
         path = getattr(matrices, which)
-        module = self.block(found.layer or 0, stack.stack).get_submodule(path)
+        block = self.block(found.layer or 0, stack.stack)
+        if path not in dict(block.named_modules()):  # DINOv2 giant has other matrices
+            raise NisslError(f"no weights are known for the units of '{site}'")
+        module = block.get_submodule(path)
         stream = self.named_sites[found.name.replace("mlp.neurons", "resid_pre")]
         width = (found if which == "write" else stream).width
         like = torch.empty(0, dtype=self.dtype, device=self.device)
