@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import zarr
 
-from nissl.atlas import recording_atlas, tables
+from nissl.atlas import make_atlas, recording_atlas, tables
 from nissl.atlas.centred import CentredRecording
 from nissl.atlas.neighbours import neighbours_of
 from nissl.atlas.page.write import write_page
 from nissl.atlas.recording_tables import histograms, summary
 from nissl.errors import NisslError
 from nissl.recording import NotARecording, as_recording, samples_table
+from nissl.recording.store._lock import Lock
 from nissl.statistics import Test
 
 
@@ -237,3 +238,15 @@ def test_atlases_of_real_recordings(request, specimen, least, tmp_path):
     for coordinate, n in least.items():
         assert about["tuned"][coordinate] >= n
     assert write_page(tmp_path).exists()
+
+
+def test_two_atlases_are_not_written_into_one_folder(tmp_path):
+    """The first goes on; the second is told, also where a third died."""
+    rec = as_recording(np.random.default_rng(0).standard_normal((20, 2)))
+    lock = Lock(tmp_path / "atlas.lock", what="atlas", where=tmp_path)
+    with pytest.raises(NisslError, match="is writing this atlas"):
+        make_atlas(rec, out=tmp_path, progress=False)
+    lock.release()
+    (tmp_path / "atlas.lock").write_text("12345")  # of one that died
+    make_atlas(rec, out=tmp_path, progress=False)
+    assert not (tmp_path / "atlas.lock").exists()

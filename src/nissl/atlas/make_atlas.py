@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,7 @@ from nissl.atlas.images import image_files, labelled, some_images
 from nissl.atlas.reader import Atlas, open_atlas
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording
+from nissl.recording.store._lock import Lock
 
 if TYPE_CHECKING:
     from nissl.network import Network
@@ -97,7 +100,9 @@ def make_atlas(
         if inputs is not None:
             raise NisslError("a recording reads nothing", do="give inputs to a network alone")
         _check(options, recording_atlas)
-        recording_atlas(opened, out, progress=progress, **options)
+        with _only_writer(Path(out)):
+            recording_atlas(opened, out, progress=progress, **options)
+            write_page(out)
     else:
         from nissl.atlas.documents import cut_documents
         from nissl.network import plan_of
@@ -115,9 +120,23 @@ def make_atlas(
         if planned or labels is not None:
             plan = plan_of(opened, cut_documents(plan)[0], **planned)
         plan = plan if labels is None else labelled(plan, labels)
-        network_atlas(opened, plan, out, progress=progress, **options)
-    write_page(out)
+        with _only_writer(Path(out)):
+            network_atlas(opened, plan, out, progress=progress, **options)
+            write_page(out)
     return open_atlas(out)
+
+
+@contextmanager
+def _only_writer(out: Path) -> Iterator[None]:
+    """Lock the folder, so that no two atlases are written into it at once."""
+    from nissl.atlas.network_atlas import make_folder
+
+    make_folder(out)
+    lock = Lock(out / "atlas.lock", what="atlas", where=out)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _check(options: dict[str, Any], function: Any, *more: str) -> None:

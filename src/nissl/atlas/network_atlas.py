@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nissl.network.record.site_samples import Grid
     from nissl.recording import Chunk
 
-__all__ = ["network_atlas"]
+__all__ = ["make_folder", "network_atlas"]
 
 Array = NDArray[Any]
 #: Memory for the sums of preferences, by which the number of tokens and pairs is chosen.
@@ -90,7 +90,7 @@ def network_atlas(
     from nissl.network import plan_of
 
     began = time.perf_counter()
-    _make_folder(Path(out))
+    make_folder(Path(out))
     rules, test = rules or Rules(), test.own()
     test.require(null=(None,), tail=("permutation",), correction=("max",))
     inputs, n_cut = cut_documents(inputs)
@@ -137,8 +137,19 @@ def _settings(net: Network, plan: Plan, sites: str | list[str], *, seed: int) ->
     return about | {"text_hash": about.pop("text", "")}
 
 
-def _make_folder(out: Path) -> None:
-    """Make the folder before the network reads, so that a wrong one costs nothing."""
+def make_folder(out: Path) -> None:
+    """Make the folder before anything is read, so that a wrong one costs nothing.
+
+    Parameters
+    ----------
+    out : Path
+        The folder.
+
+    Raises
+    ------
+    NisslError
+        It cannot be written.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         writable = os.access(out, os.W_OK)

@@ -43,7 +43,7 @@ class Lock:
     The lock file holds the writer's process id; that of a writer that died is taken over.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, what: str = "store", where: Path | None = None) -> None:
         self.path = path
         while True:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -54,8 +54,8 @@ class Lock:
                 holder = os.pread(self._file, 32, 0).decode(errors="replace").strip()
                 os.close(self._file)
                 raise NisslError(
-                    f"another process ({holder or 'unknown'}) is writing this store",
-                    where=str(path.parent.parent),
+                    f"another process ({holder or 'unknown'}) is writing this {what}",
+                    where=str(where or path.parent.parent),
                     do="wait for it to end, or write to another folder",
                 ) from error
             # The holder before us may have removed the file between our opening and locking it.
