@@ -3,9 +3,8 @@
 Attribution patching ranks parts of a network by a first-order effect; the parts it ranks too low
 are never looked at again. The paper corrects queries and keys, whose softmax is saturated, and
 paths that cancel. How well do sizes of effects rank the queries, keys, values, attention and MLP
-outputs of SmolLM2, from the first position that differs on, in four tasks? Effects are means of
-sizes over pairs, as in the paper. Methods trade places within pairs for the null. At last, how
-large may the effects be of the parts that were not looked at?
+outputs of SmolLM2, from the first position that differs on? Effects are means of sizes over pairs,
+as in the paper. How large may the effects be of what was not looked at?
 """
 
 from functools import partial
