@@ -12,6 +12,7 @@ import tarfile
 import uuid
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,6 +154,59 @@ def npz(path: Path) -> None:
     np.savez(path, values=np.eye(6, 3), time=np.arange(6.0), unit=np.array(["a", "b", "c"]))
 
 
+def matlab(path: Path, packed: bool = False) -> None:
+    """A table with labels, and spike times in an array of structs."""
+    import scipy.io
+
+    units = np.empty((1, 3), dtype=[("times", object), ("region", object)])
+    for i, region in enumerate(["V1", "V2", "IT"]):
+        units[0, i] = (np.linspace(0, 1 + i, 9), region)
+    made = {"x": np.eye(6, 3), "time": np.arange(6.0), "side": np.array(list("lrlrlr"), object)}
+    scipy.io.savemat(path, {**made, "cells": units}, do_compression=packed)
+
+
+def matlab_73(path: Path) -> None:
+    """The same, as MATLAB lays it out in HDF5."""
+    import h5py
+
+    def put(group: Any, name: str, data: Any, kind: str) -> Any:
+        made = group.create_dataset(name, data=data)
+        made.attrs["MATLAB_class"] = np.bytes_(kind)
+        return made.ref
+
+    with h5py.File(path, "w", userblock_size=512) as file:
+        refs = file.create_group("#refs#")
+        put(file, "x", np.eye(6, 3).T, "double")
+        words = [put(refs, f"w{i}", np.array([[ord(c)]], "u2"), "char") for i, c in enumerate("lr")]
+        put(file, "side", np.array([words * 3], h5py.ref_dtype), "cell")
+        file.create_group("cells").attrs["MATLAB_class"] = np.bytes_("struct")
+        trains = [put(refs, f"t{i}", np.linspace(0, 1 + i, 9)[:, None], "double") for i in (0, 1)]
+        file["cells"].create_dataset("times", data=np.array([trains], h5py.ref_dtype))
+    head = b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM"
+    with path.open("r+b") as raw_file:
+        raw_file.write(head)
+
+
+def recordings(path: Path) -> Any:
+    """Both kinds of a MATLAB file, so that all of it is read."""
+    return np.append(recording(path, values="x"), recording(path, values="cells.times", bin=0.1))
+
+
+def within_matlab(data: bytes, rng: np.random.Generator) -> bytes:
+    """Change one packed variable, and pack it again so that its checksum fits."""
+    parts, at = [], 128
+    while at < len(data):
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        parts.append(zlib.decompress(data[at + 8 : at + 8 + size]))
+        at += 8 + size
+    chosen = int(rng.integers(len(parts)))
+    packed = data[:128]
+    for i, part in enumerate(parts):
+        body = zlib.compress(mutated(part, rng) if i == chosen else part, 1)
+        packed += (15).to_bytes(4, "little") + len(body).to_bytes(4, "little") + body
+    return packed
+
+
 def store(path: Path) -> None:
     """A store, whose files are laid one behind another."""
     from nissl.recording import as_recording, save
@@ -285,6 +339,10 @@ SAMPLES = [
     Sample("s.npz", npz, recording, checked=True),
     Sample("t.npz", npz, recording, within_zip),
     Sample("s.npy", lambda p: np.save(p, np.eye(6, 3)), recording),
+    Sample("s.mat", matlab, recordings),
+    Sample("t.mat", lambda p: matlab(p, packed=True), recordings, within_matlab),
+    Sample("v.mat", lambda p: matlab(p, packed=True), recordings),
+    Sample("w.mat", matlab_73, recordings),
     Sample("s.store", store, read_store, one_place, checked=True),
     Sample("s.gguf", gguf_file, read_gguf),
     Sample("s.tar", tar, read_archive),

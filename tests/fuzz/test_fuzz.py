@@ -13,6 +13,7 @@ GROUPS = {
     "eeg": "s.edf d.edf s.bdf s_raw.fif s-epo.fif s_raw.fif.gz t_raw.fif.gz s.vhdr",
     "brains": "s.nii s.nii.gz t.nii.gz s.func.gii s.nwb",
     "tables": "s.csv s.tsv.gz t.csv.gz s.parquet s.npz t.npz s.npy s.store",
+    "matlab": "s.mat t.mat v.mat w.mat",
     "specimens": "s.gguf s.tar s.deb s.zip s.pkl model.json s.jsonl",
 }
 

@@ -68,8 +68,11 @@ def given(**options: Any) -> dict[str, Any]:
 
 #: Options of the readers, with their types and what is said of them.
 READER: dict[str, tuple[type, str]] = {
-    "samples": (str, "CSV, parquet, npz: columns that label the samples, such as trial,time."),
-    "values": (str, "npz: the array that holds the values."),
+    "samples": (
+        str,
+        "CSV, parquet, npz, MATLAB: columns that label the samples, such as trial,time.",
+    ),
+    "values": (str, "npz, MATLAB: the array that holds the values, such as units.times."),
     "sep": (str, "CSV: what stands between two cells."),
     "series": (str, "NWB: the series to read, or units."),
     "bin": (float, "Spikes: width of a bin, in seconds."),

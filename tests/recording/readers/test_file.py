@@ -11,9 +11,9 @@ from nissl.recording.readers.file import SUFFIXES
 
 
 def test_unknown_suffix_lists_the_known(tmp_path):
-    path = tmp_path / "cells.mat"
+    path = tmp_path / "cells.abc"
     path.write_bytes(b"MATLAB 5.0")
-    with pytest.raises(NisslError, match=r"end in '\.mat'") as caught:
+    with pytest.raises(NisslError, match=r"end in '\.abc'") as caught:
         read_file(path)
     assert all(suffix in caught.value.do for suffix in SUFFIXES)
 

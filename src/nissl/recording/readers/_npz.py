@@ -22,7 +22,7 @@ __all__ = ["from_pynapple", "load_arrays"]
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 
-def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
+def load_arrays(path: Path) -> tuple[Arrays, dict[str, str]]:
     """Return the arrays of an npy or npz file by name, and the names of pickled ones.
 
     Parameters
@@ -34,8 +34,8 @@ def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
     -------
     arrays : dict of str to array
         Of an npy, one that is called "values".
-    pickled : list of str
-        Arrays of objects, which are never loaded: they could run code.
+    pickled : dict of str to str
+        Arrays of objects, which are never loaded (they could run code), and that word.
 
     Raises
     ------
@@ -45,9 +45,9 @@ def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
             _require_size(path, file, path.stat().st_size)
-        return {"values": _require_text(path, path.name, np.load(path, allow_pickle=False))}, []
+        return {"values": _require_text(path, path.name, np.load(path, allow_pickle=False))}, {}
     arrays: Arrays = {}
-    pickled: list[str] = []
+    pickled: dict[str, str] = {}
     with zipfile.ZipFile(path) as archive:
         members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
         needed = sum(m.file_size for m in members)
@@ -57,7 +57,7 @@ def load_arrays(path: Path) -> tuple[Arrays, list[str]]:
             with archive.open(member) as file:
                 dtype = _require_size(path, file, member.file_size)
             if dtype.hasobject:
-                pickled.append(name)
+                pickled[name] = "pickled"
                 continue
             with archive.open(member) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)

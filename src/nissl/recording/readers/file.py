@@ -33,6 +33,7 @@ SUFFIXES = {
     ".parquet": ("table", "read_table"),
     ".npz": ("table", "read_table"),
     ".npy": ("table", "read_table"),
+    ".mat": ("table", "read_table"),
 }
 
 
@@ -44,7 +45,7 @@ def read_file(path: Path | str, **options: Any) -> Recording:
     path : Path or str
         NWB (``.nwb``), NIfTI (``.nii``, ``.nii.gz``), GIFTI (``.gii``), EEG and MEG (``.edf``,
         ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``,
-        ``.npz``, ``.npy``).
+        ``.npz``, ``.npy``, ``.mat``).
     **options
         Passed to the reader: `read_nwb`, `read_nifti`, `read_gifti`, `read_eeg` or `read_table`.
 

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV, parquet and npz, with a row for each sample and a column for each unit."""
+"""Tables: CSV, TSV, parquet, npz and MATLAB, with a row a sample and a column a unit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart
+from nissl.recording.readers._arrays import from_arrays, plain
 from nissl.recording.readers._files import damaged, existing, gunzipped, reading
-from nissl.recording.readers._npz import from_pynapple, load_arrays
 from nissl.recording.recording import Recording, as_recording
 
 if TYPE_CHECKING:
@@ -46,13 +46,15 @@ def read_table(
         in `samples` is a unit; columns of text and of dates, and the index that pandas wrote, are
         sample coordinates. ``.npy``, ``.npz``: a two-dimensional array ``(n_samples, n_units)``; of
         the one-dimensional arrays beside it those of length n_samples are sample coordinates, those
-        of length n_units unit coordinates; or what pynapple saved.
+        of length n_units unit coordinates; or what pynapple saved. ``.mat`` of MATLAB 5, 7 and 7.3
+        likewise, with vectors and cells of words beside the matrix, fields by ``struct.field``; or
+        a cell, or array of structs, with a vector of spike times in seconds for each unit.
     samples : str or sequence of str
         The columns (or arrays) that are sample coordinates, beside those of text.
     units : mapping or DataFrame, optional
         Further unit coordinates, in the order of the units.
     values : str, optional
-        npz only: the array that holds the values, where several could.
+        npz and MATLAB only: the array that holds the values, where several could.
     quantity : str
         What the numbers are: activity, spikes, calcium, voltage, ...
     header : bool, optional
@@ -61,7 +63,7 @@ def read_table(
     sep : str, optional
         CSV and TSV: what stands between two cells; found out from the first row.
     bin : float
-        Spikes of pynapple: the width of a bin, in seconds.
+        Spikes of pynapple and MATLAB: the width of a bin, in seconds.
 
     Returns
     -------
@@ -101,11 +103,13 @@ def _read(
     sep: str | None,
     bin: float,
 ) -> Recording:
-    if path.suffix.lower() in (".npz", ".npy"):
-        return _from_arrays(path, named, units, values, quantity, bin)
+    if path.suffix.lower() in (".npz", ".npy", ".mat"):
+        return from_arrays(path, named, units, values, quantity, bin)
     if values is not None:
         raise NisslError(
-            "values= names an array of an npz file", where=str(path), do="leave values= out"
+            "values= names an array of an npz or MATLAB file",
+            where=str(path),
+            do="leave values= out",
         )
     table = _frame(path, header, sep)
     for name in named:
@@ -131,7 +135,7 @@ def _read(
     return as_recording(
         np.stack(columns, axis=1) if len(columns) > 1 else columns[0][:, None],
         samples=apart(named_columns | apart(beside, named_columns, "index"), (), "column"),
-        units={"unit": numbers.columns.to_numpy().astype(str), **_plain(units)},
+        units={"unit": numbers.columns.to_numpy().astype(str), **plain(units)},
         quantity=quantity,
         attrs={"source": path.name},
     )
@@ -303,63 +307,3 @@ def _coordinate(column: pd.Series[Any]) -> Any:
         if all(isinstance(c, (datetime.date, datetime.time)) for c in there):
             return column.map(str, na_action="ignore").to_numpy()
     return column.to_numpy()
-
-
-def _from_arrays(
-    path: Path, named: list[str], units: Any, values: str | None, quantity: str, bin: float
-) -> Recording:
-    with reading(path, path.suffix[1:].lower()):
-        arrays, pickled = load_arrays(path)
-    if "type" in arrays and arrays["type"].shape == (1,) and "U" in arrays["type"].dtype.str:
-        return from_pynapple(path, arrays, bin, quantity)
-    if pickled:
-        raise NisslError(
-            f"array '{pickled[0]}' holds pickled objects, which could run code",
-            where=str(path),
-            do="save it as numbers or words: np.savez(..., name=array.astype(str))",
-        )
-    matrices = [name for name, a in arrays.items() if a.ndim == 2 and a.dtype.kind in "fiub"]
-    if values is None:
-        if len(matrices) != 1:
-            raise NisslError(
-                f"{len(matrices)} arrays could be the values: {', '.join(matrices) or 'none'}",
-                where=str(path),
-                do=f"name one with values=; there are {_shapes(arrays)}",
-            )
-        values = matrices[0]
-    elif values not in arrays:
-        raise UnknownName("array", values, arrays, do=f"there are {_shapes(arrays)}")
-    matrix = arrays.pop(values)
-    for name in named:
-        if name not in arrays:
-            raise UnknownName("array", name, arrays, do=f"there are {_shapes(arrays)}")
-    n_samples, n_units = matrix.shape if matrix.ndim == 2 else (-1, -1)
-    sides: dict[str, dict[str, Any]] = {"sample": {}, "unit": {}}
-    for name, array in arrays.items():
-        if name in named or (array.shape == (n_samples,) and n_samples != n_units):
-            sides["sample"][name] = array
-        elif array.shape == (n_units,) and n_samples != n_units:
-            sides["unit"][name] = array
-        elif array.shape == (n_units,):
-            raise NisslError(
-                f"array '{name}' is as long as both sides",
-                where=str(path),
-                do=f"say that it belongs to the samples with samples=['{name}'], or rename it"
-                " and give it with units=",
-            )
-    names = {"unit": sides["unit"].pop("unit").astype(str)} if "unit" in sides["unit"] else {}
-    return as_recording(
-        matrix,
-        samples=apart(sides["sample"], (), "array"),
-        units={**names, **apart(sides["unit"], (), "array"), **_plain(units)},
-        quantity=quantity,
-        attrs={"source": path.name},
-    )
-
-
-def _shapes(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
-    return ", ".join(f"{name} {a.shape}" for name, a in arrays.items())
-
-
-def _plain(table: Any) -> dict[str, Any]:
-    return {} if table is None else {str(n): np.asarray(c) for n, c in table.items()}
