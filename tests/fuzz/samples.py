@@ -99,6 +99,28 @@ def brainvision(path: Path) -> None:
     )
 
 
+def eeglab(path: Path, trials: int = 1, apart: bool = False) -> None:
+    import scipy.io
+
+    def structs(**fields: list[Any]) -> Any:
+        made = np.empty((1, 2), dtype=[(name, object) for name in fields])
+        for i in range(2):
+            made[0, i] = tuple(column[i] for column in fields.values())
+        return made
+
+    data = np.random.default_rng(0).normal(size=(2, 50, trials))
+    path.with_suffix(".fdt").write_bytes(data.astype("<f4").tobytes("F"))
+    eeg = {
+        "nbchan": 2.0, "trials": float(trials), "pnts": 50.0, "srate": 100.0, "xmin": 0.0,
+        "xmax": 0.49, "data": path.with_suffix(".fdt").name if apart else np.squeeze(data),
+        "chanlocs": structs(labels=["Fz", "Cz"], type=["EEG"] * 2, X=[0.1, 0.0], Y=[0.0, 0.1],
+                            Z=[0.05, 0.05]),
+        "event": structs(type=["a", "boundary"], latency=[10.0, 30.5], duration=[2.0, 100.0]),
+        "epoch": structs(event=[1, 2], eventtype=["a", "b"]),
+    }  # fmt: skip
+    scipy.io.savemat(path, {"EEG": eeg} if apart else eeg, appendmat=False)
+
+
 def nifti(path: Path) -> None:
     import nibabel
 
@@ -327,6 +349,10 @@ SAMPLES = [
     Sample("s_raw.fif.gz", lambda p: raw().save(p, verbose="error"), recording, checked=True),
     Sample("t_raw.fif.gz", lambda p: raw().save(p, verbose="error"), recording, within_gzip),
     Sample("s.vhdr", brainvision, recording),
+    Sample("s.set", eeglab, recording),
+    Sample("e.set", lambda p: eeglab(p, trials=2), recording),
+    Sample("d.set", lambda p: eeglab(p, apart=True), recording),
+    Sample("f.set", lambda p: eeglab(p, trials=2, apart=True), recording),
     Sample("s.nii", nifti, recording),
     Sample("s.nii.gz", nifti, recording, checked=True),
     Sample("t.nii.gz", nifti, recording, within_gzip),

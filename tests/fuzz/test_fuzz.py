@@ -14,6 +14,7 @@ GROUPS = {
     "brains": "s.nii s.nii.gz t.nii.gz s.func.gii s.nwb",
     "tables": "s.csv s.tsv.gz t.csv.gz s.parquet s.npz t.npz s.npy s.store",
     "matlab": "s.mat t.mat v.mat w.mat",
+    "eeglab": "s.set e.set d.set f.set",
     "specimens": "s.gguf s.tar s.deb s.zip s.pkl model.json s.jsonl",
 }
 
@@ -21,7 +22,9 @@ GROUPS = {
 @pytest.mark.parametrize("group", GROUPS)
 def test_changed_files_are_read_or_refused(group: str) -> None:
     """In a process of its own, which a library may end; NISSL_FUZZ says how many of each file."""
-    for library in {"eeg": ["mne"], "brains": ["nibabel", "pynwb"]}.get(group, []):
+    for library in {"eeg": ["mne"], "eeglab": ["mne"], "brains": ["nibabel", "pynwb"]}.get(
+        group, []
+    ):
         pytest.importorskip(library)
     n = os.environ.get("NISSL_FUZZ", "50")
     command = [sys.executable, str(HERE / "run.py"), n, "0", *GROUPS[group].split()]

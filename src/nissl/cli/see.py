@@ -162,7 +162,8 @@ def _info(
 ) -> None:
     """Describe a recording: its samples, its units and where it came from.
 
-    Reads NWB, NIfTI, EDF, FIF, BrainVision, CSV, parquet, npz, MATLAB and Nissl's own stores.
+    Reads NWB, NIfTI, EDF, FIF, BrainVision, EEGLAB, CSV, parquet, npz, MATLAB and
+    Nissl's own stores.
 
     For example:
 

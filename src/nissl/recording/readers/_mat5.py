@@ -17,7 +17,7 @@ import numpy as np
 from nissl.recording.free_memory import require_memory
 from nissl.recording.readers._files import damaged
 
-__all__ = ["Variable", "load_variable", "variables"]
+__all__ = ["Variable", "load_variable", "require_whole", "variables"]
 
 MATRIX, COMPRESSED = 14, 15  # types of elements
 PLAIN = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}  # numbers and characters: scipy trusts these
@@ -110,6 +110,33 @@ def load_variable(path: Path, variable: Variable) -> Any:
     """
     from scipy.io import loadmat
 
+    header, body = require_whole(path, variable)
+    if not variable.name:
+        return None
+    order = "<" if header[126:] == b"IM" else ">"
+    whole = header + struct.pack(order + "II", MATRIX, len(body)) + body
+    file_like: Any = io.BytesIO(whole)
+    found: Any = loadmat(file_like, mat_dtype=True, spmatrix=False)[variable.name]
+    if isinstance(found, str):  # what scipy has to say, not what the file holds
+        raise damaged(path, "MATLAB", found)
+    return found
+
+
+def require_whole(path: Path, variable: Variable) -> tuple[bytes, bytes]:
+    """Refuse a variable that does not hold what it states; return the header and its bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    variable : Variable
+        One of `variables`.
+
+    Returns
+    -------
+    header, body : bytes
+        Of the file, and of the variable, unpacked.
+    """
     require_memory(
         3 * variable.n_bytes, f"'{variable.name}'", where=str(path), do="name another with values="
     )
@@ -124,14 +151,7 @@ def load_variable(path: Path, variable: Variable) -> Any:
         if not stream.eof or len(body) != variable.n_bytes:
             raise damaged(path, "MATLAB", f"'{variable.name}' has another size than it states")
     _require_whole(memoryview(body), order)
-    if not variable.name:
-        return None
-    whole = header + struct.pack(order + "II", MATRIX, len(body)) + body
-    file_like: Any = io.BytesIO(whole)
-    found: Any = loadmat(file_like, mat_dtype=True, spmatrix=False)[variable.name]
-    if isinstance(found, str):  # what scipy has to say, not what the file holds
-        raise damaged(path, "MATLAB", found)
-    return found
+    return header, body
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

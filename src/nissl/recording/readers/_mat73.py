@@ -94,10 +94,13 @@ class _Hdf5:
             if "MATLAB_sparse" in item.attrs:
                 return self._sparse(item)
             return {name: self.value(self.member(item, name)) for name in item}
+        are_references = self.h5py.check_ref_dtype(item.dtype) is self.h5py.Reference
+        if item.dtype.kind == "O" and not are_references:
+            return None
         data = self._all(item)
         if item.attrs.get("MATLAB_empty"):
             return np.empty(0, dtype={"char": str, "cell": object}.get(kind, np.float64))
-        if self.h5py.check_ref_dtype(item.dtype) is self.h5py.Reference:
+        if are_references:
             cells = np.empty(data.shape, dtype=object)
             for place, reference in np.ndenumerate(data):
                 cells[place] = self.value(item.file[reference])

@@ -15,6 +15,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column
 from nissl.recording.readers._edf import edf_header, gdf_units, one_rate
+from nissl.recording.readers._eeglab import open_eeglab
 from nissl.recording.readers._files import IN_CACHE, damaged, existing, library, reading
 from nissl.recording.recording import Recording, as_recording
 
@@ -30,6 +31,7 @@ MEASURED_IN = {
 FACTORS = {"v": 1.0, "mv": 1e-3, "uv": 1e-6, "nv": 1e-9, "pv": 1e-12}
 BY_MNE = {"\u03bcV": 1e-6, "\u00b5V": 1e-6, "\x83\xcaV": 1e-6, "uV": 1e-6, "mV": 1e-3}
 BY_MNE_IN_BRAINVISION = BY_MNE | {"nV": 1e-9, "\u00b5S": 1e-6, "uS": 1e-6}
+EEGLAB = ("RawEEGLAB", "EpochsEEGLAB")  # classes of MNE
 DIRECTORY = 102  # the tag of FIF that lists the others
 #: Unit coordinates, which no sample coordinate may be called as.
 OWN = ("unit", "type", "measured_in", "bad", "x", "y", "z")
@@ -47,8 +49,8 @@ def read_eeg(
     Parameters
     ----------
     source : path, mne.io.BaseRaw or mne.BaseEpochs
-        ``.edf``, ``.bdf``, ``.gdf``, ``.fif`` (raw, or epochs) or ``.vhdr`` (BrainVision), or what
-        MNE has already read.
+        ``.edf``, ``.bdf``, ``.gdf``, ``.fif`` (raw, or epochs), ``.vhdr`` (BrainVision) or ``.set``
+        (EEGLAB, raw or epochs), or what MNE has already read.
     channels : str or sequence of str, optional
         Names of channels or of types of channels (``"eeg"``, ``"mag"``); all without it.
     start, stop : float, optional
@@ -109,6 +111,8 @@ def _open(mne: Any, path: Path, channels: Any) -> tuple[Any, Any, Any]:
             return raw, None, None
         times = header.times(float(raw.info["sfreq"]))[: len(raw.times)]
         return raw, times, mne.read_annotations(path)
+    if suffix == ".set":
+        return open_eeglab(mne, path)
     if suffix == ".vhdr":
         _points_are_whole(path)
     if ".fif" in [s.lower() for s in path.suffixes]:
@@ -192,6 +196,8 @@ def _read(
     kept = picked[~stimulus]
     units, factors = _units(source, types, kept)
     marks = {source.ch_names[picked[i]]: values[:, i] for i in np.flatnonzero(stimulus)}
+    if type(source).__name__ in EEGLAB:  # MNE takes codes for microvolts too
+        marks = {n: np.round(codes * 1e6, 6) for n, codes in marks.items()}
     samples |= apart(marks, {*samples, *units}, "channel")
     values = values[:, ~stimulus] if stimulus.any() else values
     kinds = set(types[kept])
@@ -231,12 +237,10 @@ def _raw(raw: Any, picked: Any, rows: Any, times: Any, notes: Any) -> tuple[Any,
     half = 0.5 / float(raw.info["sfreq"])
     skipped = np.zeros(len(at), dtype=bool)
     for note in notes:
-        onset = note["onset"] - late
-        if onset - half > at[-1] or onset + note["duration"] < at[0] - half:
+        onset, lasts = note["onset"] - late, float(np.nan_to_num(note["duration"]))
+        if onset - half > at[-1] or onset + lasts < at[0] - half:
             continue
-        here = slice(
-            *np.searchsorted(at, onset + np.array([-half, max(note["duration"] - half, half)]))
-        )
+        here = slice(*np.searchsorted(at, onset + np.array([-half, max(lasts - half, half)])))
         if note["description"] == "BAD_ACQ_SKIP":
             skipped[here] = True  # never recorded: MNE has filled it with zeros
             continue
@@ -300,7 +304,7 @@ def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> tuple[dict[st
             text = written[name]
             unit, factor = _unit(text)
             factor /= by_mne.get(text, 1.0)
-            if text in by_mne and unit == text:  # uS, which MNE alone brings to SI
+            if text and text in by_mne and unit == text:  # uS, which MNE alone brings to SI
                 unit, factor = text[1:], 1.0
         measured.append(unit)
         factors[i] = 1.0 if abs(factor - 1) < 1e-12 else factor
@@ -317,6 +321,8 @@ def _units(source: Any, types: np.ndarray[Any, Any], kept: Any) -> tuple[dict[st
 def _brought_by_mne(source: Any) -> dict[str, float]:
     """Return the units that MNE brings to SI in this format, with their factors."""
     kind = type(source).__name__
+    if kind in EEGLAB:
+        return {"": 1e-6}
     if kind == "RawGDF":
         with Path(source.filenames[0]).open("rb") as file:
             first = file.read(5)[4:] == b"1"
@@ -330,6 +336,8 @@ def _written_units(source: Any) -> dict[str, str]:
     MNE keeps those that it knows, and has nothing where it does not.
     """
     kind = type(source).__name__
+    if kind in EEGLAB:  # says nothing of units; MNE takes everything for microvolts
+        return {c["ch_name"]: "" for c in source.info["chs"] if MEASURED_IN.get(c["unit"]) != "V"}
     files = [Path(name) for name in getattr(source, "filenames", ()) if name is not None]
     if not files or not files[0].is_file():
         return {}

@@ -26,6 +26,7 @@ SUFFIXES = {
     ".fif": ("eeg", "read_eeg"),
     ".fif.gz": ("eeg", "read_eeg"),
     ".vhdr": ("eeg", "read_eeg"),
+    ".set": ("eeg", "read_eeg"),
     ".csv": ("table", "read_table"),
     ".csv.gz": ("table", "read_table"),
     ".tsv": ("table", "read_table"),
@@ -44,8 +45,8 @@ def read_file(path: Path | str, **options: Any) -> Recording:
     ----------
     path : Path or str
         NWB (``.nwb``), NIfTI (``.nii``, ``.nii.gz``), GIFTI (``.gii``), EEG and MEG (``.edf``,
-        ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``), tables (``.csv``, ``.tsv``, ``.parquet``,
-        ``.npz``, ``.npy``, ``.mat``).
+        ``.bdf``, ``.gdf``, ``.fif``, ``.vhdr``, ``.set``), tables (``.csv``, ``.tsv``,
+        ``.parquet``, ``.npz``, ``.npy``, ``.mat``).
     **options
         Passed to the reader: `read_nwb`, `read_nifti`, `read_gifti`, `read_eeg` or `read_table`.
 
@@ -93,5 +94,5 @@ def _reader(path: Path) -> Callable[..., Recording]:
         f"no reader knows files that end in '{path.suffix or path.name}'",
         where=str(path),
         do=f"give a file that ends in one of {', '.join(SUFFIXES)}; a header is given for its data"
-        " (.vhdr for .eeg)",
+        " (.vhdr for .eeg, .set for .fdt)",
     )
