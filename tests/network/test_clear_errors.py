@@ -214,3 +214,9 @@ def test_inputs_that_a_model_does_not_take():
         assert caught.value.__cause__ is not None
     with net.edit(scale(sites="0", by=2.0)), pytest.raises(NisslError, match="failed"):
         net.run(torch.ones(3, 5), sites="0")
+
+
+@pytest.mark.parametrize("edit", ["ablate", "clamp", "scale", "add", "project", "patch"])
+def test_options_that_an_edit_does_not_have(edit):
+    with pytest.raises(NisslError, match="no option is called 'values'"):
+        getattr(nissl.network, edit)("0", values=5)

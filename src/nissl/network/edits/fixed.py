@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nissl.errors import NisslError
 from nissl.network.edits.edit import Change, Rule
+from nissl.network.edits.options import known_options
 from nissl.network.edits.rules import Added, Bounded, Mean, Projected, Resample, Scaled, SetTo
 from nissl.network.edits.selection import Items, Places, PositionsLike, Units, UnitsLike
 from nissl.network.edits.values import PerUnit, ValuesLike
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ablate", "add", "clamp", "project", "scale"]
 
 
+@known_options
 def ablate(
     units: UnitsLike = None,
     *,
@@ -104,6 +106,7 @@ def ablate(
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "ablate")
 
 
+@known_options
 def clamp(
     units: UnitsLike = None,
     *,
@@ -160,6 +163,7 @@ def clamp(
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "clamp")
 
 
+@known_options
 def scale(
     units: UnitsLike = None,
     *,
@@ -197,6 +201,7 @@ def scale(
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "scale")
 
 
+@known_options
 def add(
     units: UnitsLike = None,
     *,
@@ -235,6 +240,7 @@ def add(
     return Change(Units(units, sites, indices, heads), Places(positions, items), rule, "add")
 
 
+@known_options
 def project(
     directions: Tensor,
     *,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network.edits.options import known_options
 from nissl.network.edits.rules import Projected
 from nissl.network.edits.selection import Chosen, Items, Places, PositionsLike, Units, UnitsLike
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Patch", "patch"]
 
 
+@known_options
 def patch(
     to: Mapping[str, Tensor] | Any,
     *,
