@@ -116,8 +116,8 @@ def test_a_misspelt_specimen_gives_the_nearest(
 
 
 def test_a_room_without_methods_and_one_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("methods", "circuits") == 0
-    assert "no method of circuits is here yet" in capsys.readouterr().out
+    assert run("methods", "features") == 0
+    assert "no method of features is here yet" in capsys.readouterr().out
     assert run("methods", "circuitz") == 1
     assert "circuits" in capsys.readouterr().err
     for below in ("network", "behaviour"):  # floors that hold methods of some papers

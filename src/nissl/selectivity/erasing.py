@@ -69,6 +69,7 @@ def erasing(net: Network, found: Finding, *, test: Test = Test()) -> Finding:
     >>> import pandas as pd, torch
     >>> from transformers import LlamaConfig, LlamaForCausalLM
     >>> from nissl.network import Network
+    >>> _ = torch.manual_seed(0)
     >>> config = LlamaConfig(vocab_size=40, hidden_size=16, intermediate_size=6,
     ...                      num_hidden_layers=1, num_attention_heads=2)
     >>> net = Network(LlamaForCausalLM(config))

@@ -457,8 +457,9 @@ class BaseNetwork:
         if path not in dict(block.named_modules()):  # DINOv2 giant has other matrices
             raise NisslError(f"no weights are known for the units of '{site}'")
         module = block.get_submodule(path)
-        stream = self.named_sites[found.name.replace("mlp.neurons", "resid_pre")]
-        width = (found if which == "write" else stream).width
+        width = found.width
+        if which != "write":
+            width = self.named_sites[found.name.replace("mlp.neurons", "resid_pre")].width
         like = torch.empty(0, dtype=self.dtype, device=self.device)
         matrix = matrix_of(module, int(width or 0), like, where=f"blocks.{found.layer}.{path}")
         if which == "write" or matrices.gate != matrices.read:

@@ -555,7 +555,8 @@ def _widths(config: Any, architecture: Architecture, blocks: list[nn.Module]) ->
     d_mlp = getattr(writer, "in_features", d_mlp)
     # Embeddings narrower than the stream (OPT-350m, ELECTRA).
     narrow = getattr(config, "word_embed_proj_dim", None)
-    narrow = config.embedding_size if config.model_type == "electra" else narrow
+    if getattr(config, "model_type", None) == "electra":
+        narrow = config.embedding_size
     # Latent attention (DeepSeek) has wider queries and keys than values.
     wide = sum(getattr(config, f"qk_{part}_head_dim", 0) for part in ("nope", "rope"))
     value = getattr(config, "v_head_dim", None)

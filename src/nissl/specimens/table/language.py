@@ -240,7 +240,7 @@ TABLE = (
     Specimen(
         name="qwen2.5-coder-1.5b",
         kind="language",
-        about="Qwen2.5-Coder-1.5B-Instruct: 28 layers x 1536; 1.1 GB",
+        about="Qwen2.5-Coder-1.5B (Instruct): 28 layers x 1536; 1.1 GB",
         licence="Apache-2.0",
         loader="nissl.specimens.language:qwen2_5_coder_1_5b",
         sources=(
