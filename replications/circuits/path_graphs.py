@@ -13,7 +13,7 @@ from torch import nn
 import nissl
 from nissl.behaviour import Behaviour
 from nissl.circuits import Patching
-from nissl.network import gradients as at_sites
+from nissl.network.gradients import gradients as at_sites
 from nissl.statistics import Test, paired_test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure
 from nissl.training import Batches, train
