@@ -73,8 +73,7 @@ def test_approximations_are_exact_where_the_network_is_linear(method):
         assert np.allclose(exact, found, atol=1e-12)
 
 
-def test_relp_is_exact_through_a_gate_that_moves_alone():
-    """The product of a held norm, a secant and half of a product: x * silu(x) moves from zero."""
+def test_relp_is_near_to_exact_behind_the_last_block():
     pairs = behaviour()
     whole, _ = pair_effects(
         pairs, over="blocks.2.resid_post", method="relp", positions="all", **QUIET
@@ -185,3 +184,51 @@ def test_heads_that_name_the_indirect_object_are_found(smollm2):
     found = effects(task, over="attn.z", method="relp", **QUIET).significant()
     assert "blocks.23.attn.z[head 3]" in found.units
     assert set(found.table["position"]) <= set(range(-6, 0))  # from the name that differs on
+
+
+def test_a_metric_without_a_gradient_is_said_and_exact_needs_none():
+    torch.manual_seed(0)
+    net = nissl.load(nn.Linear(3, 2))
+    x = torch.randn(8, 3)
+    pairs = Behaviour(net, x, -x, metric=lambda y: torch.as_tensor(y.detach().numpy()[:, 0]))
+    options = {"over": ":in", "positions": "all", "test": None, **QUIET}
+    with pytest.raises(NisslError, match="no gradient"):
+        effects(pairs, method="attribution", **options)
+    assert effects(pairs, method="exact", **options).table["indirect_effect"].abs().max() > 0
+
+
+def test_what_is_added_to_either_stack_of_an_encoder_decoder_is_one_node():
+    net = nissl.load(tiny("t5"))
+    assert {node.kind for node in nodes_of(net, "decoder.mlp.out")} == {"site"}
+
+
+def test_a_classifier_of_texts_answers_once():
+    import transformers
+
+    config = transformers.AutoConfig.for_model(
+        "bert",
+        vocab_size=40,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        num_labels=3,
+    )
+    torch.manual_seed(0)
+    net = nissl.load(transformers.BertForSequenceClassification(config).eval())
+    pairs = Behaviour(net, [[5, 6, 7], [5, 8]], [[5, 9, 7], [5, 3]], right=[0, 1], wrong=[2, 2])
+    with torch.no_grad():
+        logits = net.model(torch.tensor([[5, 8]])).logits[0]
+    assert float(pairs.clean_value[1]) == pytest.approx(float(logits[1] - logits[2]), abs=1e-6)
+
+
+def test_edges_of_a_network_that_sees():
+    from nissl.circuits import exact_edges
+    from nissl.network import edges_of
+
+    net = nissl.load(tiny("vit"))
+    x = torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    pairs = Behaviour(net, x, -x, right=[0, 0], wrong=[1, 1])
+    found = exact_edges(Patching(pairs), edges_of(net))
+    assert found.shape == (2, *edges_of(net).allowed.shape)
+    assert float(found.abs().max()) > 0

@@ -241,7 +241,8 @@ class Behaviour:
         """Return what the metric is given of what a model returned."""
         logits = output if isinstance(output, Tensor) else getattr(output, "logits", None)
         if isinstance(logits, Tensor):
-            return _last(logits, ids) if self.sequences else logits
+            # A classifier has answered a whole sequence at once.
+            return _last(logits, ids) if self.sequences and logits.ndim == 3 else logits
         states = getattr(output, "last_hidden_state", None)
         if not isinstance(states, Tensor) or not callable(self.metric):
             raise NisslError(

@@ -43,9 +43,7 @@ def exact_edges(patching: Patching, edges: Edges) -> Tensor:
     net, base = patching.net, patching.value
     given = patching.given(edges.writer_sites)
     effects = base.new_zeros(len(base), *edges.allowed.shape)
-    size = max(1, 2048 // (len(base) * max(patching.lengths)))
-    places = edges.allowed.nonzero()
-    for some in places.split(size):
+    for some in edges.allowed.nonzero().split(patching.copies_per_call()):
         names = edges.names(some[:, 0].tolist(), some[:, 1].tolist())
         with net.edit_batch([cut_edges(name, to=given) for name in names]):
             outputs = patching.run(copies=len(some))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,14 +10,14 @@ from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
 from nissl.circuits.eap import eap, eap_ig, exact_edges
-from nissl.circuits.effects import LEAST
+from nissl.circuits.effects import paired_behaviour, tested_effects
 from nissl.circuits.masks import mask_edges
 from nissl.circuits.patching import Patching
-from nissl.errors import TooFewSamples, require_known
+from nissl.errors import require_known
 from nissl.network import edges_of
 from nissl.network.edits.edges import Edges
 from nissl.progress import progress_bar
-from nissl.statistics import Finding, Test, paired_test
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,16 +77,11 @@ def edge_effects(
 
     Examples
     --------
-    >>> task = nissl.behaviour.indirect_object(net)  # doctest: +SKIP
+    >>> task = nissl.behaviour.indirect_object(net, n=32)  # doctest: +SKIP
     >>> edge_effects(task, test=None).top(1).units  # doctest: +SKIP
-    ['blocks.29.mlp.out -> logits']
+    ['embed -> blocks.0.mlp.out']
     """
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
-    if test is not None and len(pairs) < LEAST:
-        raise TooFewSamples(
-            f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
-            do=f"give at least {LEAST} pairs, or test=None",
-        )
+    pairs = paired_behaviour(behaviour, test)
     edges = edges_of(pairs.net)
     each = pair_edge_effects(
         pairs,
@@ -97,23 +91,9 @@ def edge_effects(
         batch_size=batch_size,
         progress=progress,
     )[:, edges.allowed.numpy()]
-    table = edge_table(edges)
     name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
     said = {"patching": patching, "pairs": len(pairs), "method": name}
-    if test is None:
-        mean = each.mean(0, dtype=np.float64)
-        table = table.assign(indirect_effect=mean, effect=mean)
-        return Finding(table, f"edge effects ({name})", "none", said, "indirect_effect")
-    found = paired_test(
-        each,
-        np.zeros_like(each),
-        units=table,
-        score="indirect_effect",
-        method=f"edge effects ({name})",
-        test=replace(test, alternative=test.alternative or "two-sided"),
-        progress=progress,
-    )
-    return found.assign(said)
+    return tested_effects(each, edge_table(edges), f"edge effects ({name})", said, test, progress)
 
 
 def pair_edge_effects(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "pair_effects"]
+__all__ += ["paired_behaviour", "tested_effects"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -101,17 +103,12 @@ def effects(
 
     Examples
     --------
-    >>> task = nissl.behaviour.indirect_object(net)  # doctest: +SKIP
+    >>> task = nissl.behaviour.indirect_object(net, n=32)  # doctest: +SKIP
     >>> found = effects(task, over="attn.z", method="relp")  # doctest: +SKIP
     >>> found.significant().top(3).units  # doctest: +SKIP
-    ['blocks.16.attn.z[head 5]', 'blocks.20.attn.z[head 3]', 'blocks.20.attn.z[head 4]']
+    ['blocks.23.attn.z[head 3]', 'blocks.20.attn.z[head 0]', 'blocks.24.attn.z[head 4]']
     """
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
-    if test is not None and len(pairs) < LEAST:
-        raise TooFewSamples(
-            f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
-            do=f"give at least {LEAST} pairs, or test=None",
-        )
+    pairs = paired_behaviour(behaviour, test)
     each, table = pair_effects(
         pairs,
         over=over,
@@ -124,22 +121,86 @@ def effects(
     )
     name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
     said = {"patching": patching, "pairs": len(pairs), "method": name}
-    if test is None:
-        table = table.assign(indirect_effect=each.mean(0), effect=each.mean(0))
-        return Finding(table, f"effects ({name})", "none", said, "indirect_effect")
     rows = table.assign(node=table["unit"], unit=np.arange(len(table)).astype(str))
+    found = tested_effects(each, rows, f"effects ({name})", said, test, progress)
+    # The same node has a row for each position.
+    named = found.table.assign(unit=found.table["node"]).drop(columns="node")
+    return Finding(named, found.method, found.null, found.provenance, found.score)
+
+
+def paired_behaviour(behaviour: Behaviour | Task, test: Test | None) -> Behaviour:
+    """Return the pairs, of which a test needs at least eight.
+
+    Parameters
+    ----------
+    behaviour : Behaviour or Task
+        The pairs.
+    test : Test or None
+        The test.
+
+    Returns
+    -------
+    Behaviour
+        That of a task.
+
+    Raises
+    ------
+    TooFewSamples
+        They are fewer.
+    """
+    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
+    if test is not None and len(pairs) < LEAST:
+        raise TooFewSamples(
+            f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
+            do=f"give at least {LEAST} pairs, or test=None",
+        )
+    return pairs
+
+
+def tested_effects(
+    each: NDArray[np.floating[Any]],
+    rows: pd.DataFrame,
+    method: str,
+    said: dict[str, str | int],
+    test: Test | None,
+    progress: bool,
+) -> Finding:
+    """Test effects against prompts of a pair that trade places.
+
+    Parameters
+    ----------
+    each : array, shape (n_pairs, n_rows)
+        The effect on every pair.
+    rows : DataFrame, n_rows rows
+        ``unit``, each there once, and what else is known.
+    method : str
+        What it is called.
+    said : dict
+        Provenance.
+    test : Test or None
+        None asks for no null.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        ``indirect_effect``, the mean over pairs, in the order of the rows.
+    """
+    if test is None:
+        mean = each.mean(0, dtype=np.float64)
+        table = rows.assign(indirect_effect=mean, effect=mean)
+        return Finding(table, method, "none", said, "indirect_effect")
     found = paired_test(
         each,
         np.zeros_like(each),
         units=rows,
         score="indirect_effect",
-        method=f"effects ({name})",
+        method=method,
         test=replace(test, alternative=test.alternative or "two-sided"),
         progress=progress,
     )
-    # The same node has a row for each position.
-    named = found.table.assign(unit=found.table["node"]).drop(columns="node")
-    return Finding(named, found.method, found.null, {**found.provenance, **said}, found.score)
+    return found.assign(said)
 
 
 def pair_effects(

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["exact"]
 
-TOKENS_PER_CALL = 2048
-
 
 def exact(patching: Patching, nodes: Nodes, *, positions: bool = True) -> Tensor:
     """Change each node, at each position, in a run of its own.
@@ -61,7 +59,7 @@ def exact(patching: Patching, nodes: Nodes, *, positions: bool = True) -> Tensor
         for position, some in _by_position(places, apart=layer is not None and runs.cuts).items():
             call, begin = runs.of(layer, position)
             left = max(patching.lengths, default=1) - position
-            size = max(1, TOKENS_PER_CALL // (len(base) * left))
+            size = patching.copies_per_call(left)
             for first in range(0, len(some), size):
                 chunk = some[first : first + size]
                 edits = [node.patch(given, place) for node, _, place in chunk]

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["false_negative_bound"]
 
-TOKENS_PER_CALL = 2048
-
 
 @method(system=310)
 def false_negative_bound(
@@ -111,7 +109,7 @@ def _run(
 ) -> Any:
     """Return what patching each subset does, a mean over pairs."""
     base, values = patching.value, []
-    size = max(1, TOKENS_PER_CALL // (len(base) * max(patching.lengths, default=1)))
+    size = patching.copies_per_call()
     for start in range(0, len(chosen), size):
         edits = []
         for subset in torch.from_numpy(chosen[start : start + size]).to(left.device):

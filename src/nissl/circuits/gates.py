@@ -124,9 +124,9 @@ def head_gates(
 
     Examples
     --------
-    >>> task = nissl.behaviour.indirect_object(net)  # doctest: +SKIP
-    >>> head_gates(net, task).top(3, by="facilitation").units  # doctest: +SKIP
-    ['blocks.0.attn.z[head 3]', 'blocks.23.attn.z[head 3]', 'blocks.20.attn.z[head 0]']
+    >>> task = nissl.behaviour.indirect_object(net, n=16)  # doctest: +SKIP
+    >>> head_gates(net, task, steps=30).top(3, by="facilitation").units  # doctest: +SKIP
+    ['blocks.20.attn.z[head 0]', 'blocks.29.attn.z[head 1]', 'blocks.23.attn.z[head 0]']
     """
     nodes = nodes_of(net, over)
     wanted = _predicted(net, inputs)

@@ -210,7 +210,7 @@ def nodes_of(
     for site in sites:
         if isinstance(site.hook_point, Pattern):
             raise NisslError(f"'{site.name}' has no units", do="ask for attn.q, attn.k or attn.z")
-        short = site.name.partition(".")[2].partition(".")[2] or site.name
+        short = site.name.rpartition("blocks.")[2].partition(".")[2] or site.name
         usual: Kind = "head" if site.heads else "site" if short in STREAM else "unit"
         kinds.append(by or usual)
         if kinds[-1] == "head" and not site.heads:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HOW", "Patching", "at_position"]
 
+TOKENS_PER_CALL = 2048
 How = Literal["denoising", "noising", "zero", "mean", "resample"]
 HOW = ("denoising", "noising", "zero", "mean", "resample")
 
@@ -113,6 +114,22 @@ class Patching:
         ids = self.behaviour.clean_ids[self.rows]
         return [len(row) for row in ids] if self.behaviour.sequences else []
 
+    def copies_per_call(self, n_positions: int | None = None) -> int:
+        """Return how many copies of the batch one call is given.
+
+        Parameters
+        ----------
+        n_positions : int, optional
+            How many positions are run; by default all.
+
+        Returns
+        -------
+        int
+            At least one.
+        """
+        longest = max(self.lengths, default=1) if n_positions is None else n_positions
+        return max(1, TOKENS_PER_CALL // (len(self.value) * longest))
+
     def metric(self, output: Any) -> Tensor:
         """Measure what the model returned: the metric of each pair.
 
@@ -152,8 +169,30 @@ class Patching:
         return [SimpleNamespace(**{name: part}) for part in getattr(output, name).chunk(copies)]
 
     def total(self, output: Any) -> Tensor:
-        """Return the sum of `metric` over the pairs: what ``gradients`` differentiates."""
-        return self.metric(output).sum()
+        """Return the sum of `metric` over the pairs: what ``gradients`` differentiates.
+
+        Parameters
+        ----------
+        output : Tensor or output of the model
+            As of `metric`.
+
+        Returns
+        -------
+        Tensor, shape ()
+            With its graph.
+
+        Raises
+        ------
+        NisslError
+            The metric has none.
+        """
+        total = self.metric(output).sum()
+        if torch.is_grad_enabled() and not total.requires_grad:
+            raise NisslError(
+                "the metric has no gradient",
+                do="give a metric of torch's operations on the logits, or method='exact'",
+            )
+        return total
 
     def base(self, sites: str | Iterable[str]) -> dict[str, Tensor]:
         """Return activity in the run that is changed, by site."""

@@ -119,8 +119,6 @@ class CutEdges:
 class _Bound:
     """Cut edges of one network, and what writers have added so far in the call under way."""
 
-    tokenwise = False
-
     def __init__(self, edges: Edges, share: Tensor, to: Mapping[str, Tensor] | float) -> None:
         self.edges, self.share, self.to = edges, share, to
         rows, self.cut = (share != 0).any(1), (share != 0).any(0)
