@@ -138,6 +138,9 @@ def test_what_cannot_be_is_said(tmp_path):
         circuit(pairs, tested_on=behaviour(nissl.load(tiny("llama"))), **QUIET)
     with pytest.raises(NisslError, match="other pairs"):
         circuit(pairs, **QUIET)
+    with pytest.raises(NisslError, match="eap_ig"):
+        circuit(pairs, tested_on=pairs, over="attn.z", method="eap_ig", **QUIET)
+    assert "integrated" in circuit(pairs, tested_on=pairs, over="attn.z", **QUIET).name
     with pytest.raises(NisslError, match="no share"):
         circuit(pairs, tested_on=pairs, size=2, **QUIET)
     (tmp_path / "bad.json").write_text("[]", encoding="utf-8")

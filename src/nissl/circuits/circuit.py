@@ -35,7 +35,7 @@ SIZES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 def circuit(
     behaviour: Task | Behaviour,
     *,
-    method: str | EdgeMethod | EffectMethod = "eap_ig",
+    method: str | EdgeMethod | EffectMethod | None = None,
     over: str | Iterable[str] | Nodes | None = None,
     size: float = 0.02,
     tested_on: Behaviour | None = None,
@@ -48,8 +48,9 @@ def circuit(
     ----------
     behaviour : Task or Behaviour
         Of a task, the first half finds the circuit and the second tests it.
-    method : {"eap", "eap_ig", "mask", "exact"} or callable
-        How edges are scored (`edge_effects`); of nodes, a method of `effects`.
+    method : str or callable, optional
+        How edges are scored, a method of `edge_effects` ("eap_ig"); of nodes, one of `effects`
+        ("integrated").
     over : str, iterable of str, or Nodes, optional
         Sites whose nodes make the circuit, in any network; by default it is made of edges.
     size : float
@@ -97,6 +98,8 @@ def circuit(
             do="make both behaviours with the same net",
         )
     parts: Parts
+    if method is None:
+        method = "eap_ig" if over is None else "integrated"
     options: dict[str, Any] = {"method": method, "patching": "noising", "progress": progress}
     if over is None:
         each = pair_edge_effects(pairs, batch_size=batch_size, **options)
@@ -104,7 +107,6 @@ def circuit(
         scores = parts.flat(each.mean(0, dtype=np.float64))
     else:
         nodes = nodes_of(pairs.net, over, inputs=pairs.call(pairs.clean_ids[:1]))
-        options["method"] = "integrated" if method == "eap_ig" else method
         effects, _ = pair_effects(
             pairs, over=nodes, positions="all", batch_size=batch_size, **options
         )
