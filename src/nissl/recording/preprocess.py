@@ -147,7 +147,7 @@ def clean(
     UnknownName
         There is no such sample coordinate.
 
-    Source: `nilearn.signal.clean`, called once a run; Lindquist et al. 2019 on the order.
+    Source: `nilearn.signal.clean`, called once a run; Lindquist et al. 2018 on the order.
 
     Examples
     --------
