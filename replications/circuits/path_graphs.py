@@ -13,7 +13,7 @@ from torch import nn
 import nissl
 from nissl.behaviour import Behaviour
 from nissl.circuits import Patching
-from nissl.network.gradients import gradients as at_sites
+from nissl.network.gradients import gradients
 from nissl.statistics import Test, paired_test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure
 from nissl.training import Batches, train
@@ -53,7 +53,7 @@ def interventions(pairs):
 def by_gradients(pairs):
     """Return the same to first order: what two derivatives say, multiplied along the path."""
     net, one = pairs.net, Patching(pairs, "zero")
-    found = at_sites.gradients(net, one.call, sites=SECOND, metric=one.total)[SECOND]
+    found = gradients(net, one.call, sites=SECOND, metric=one.total)[SECOND]
     with torch.no_grad():
         x = net.model[:2](one.call.args[0])
     effects = []
