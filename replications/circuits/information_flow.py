@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import hypergeom
 
 import nissl
-from nissl.circuits import effects, information_flow, nodes_of
+from nissl.circuits import effects, information_flow
+from nissl.network import nodes_of
 from nissl.statistics.figure import bar, panels, save_figure
 
 SEED, PAIRS, TEXTS, TOKENS, TOP, AMONG = 0, 32, 16, 24, 10, 27  # a tenth of the heads

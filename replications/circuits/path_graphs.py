@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import nissl
-from nissl.behaviour import Behaviour
-from nissl.circuits import Patching
+from nissl.behaviour import Behaviour, Patching
 from nissl.network.gradients import gradients
 from nissl.statistics import Test, paired_test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure

@@ -8,8 +8,9 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import Patching, atp_star, attribution, nodes_of, pair_effects
+from nissl.behaviour import Behaviour, Patching
+from nissl.circuits import atp_star, attribution, pair_effects
+from nissl.network import nodes_of
 from tiny import in_doubles, tiny
 
 HOW = ("denoising", "noising", "zero", "mean", "resample")

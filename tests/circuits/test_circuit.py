@@ -7,9 +7,9 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import Circuit, Patching, circuit, load_circuit
-from nissl.circuits.circuit_parts import EdgeParts
+from nissl.behaviour import Behaviour, Circuit, Patching, load_circuit
+from nissl.behaviour.circuit_parts import EdgeParts, drawn_alike
+from nissl.circuits import circuit
 from tiny import tiny
 
 QUIET = {"progress": False}
@@ -67,11 +67,11 @@ def test_edges_without_a_way_through_have_no_effect(found):
 
 def test_random_circuits_have_the_same_layers(found):
     parts, kept = found.parts, found.kept()
-    drawn = parts.random(kept, np.random.default_rng(0))
+    drawn = drawn_alike(parts.groups, kept, np.random.default_rng(0))
     assert drawn.sum() == kept.sum()
     assert not (drawn == kept).all()
-    for group in np.unique(parts._groups):
-        here = parts._groups == group
+    for group in np.unique(parts.groups):
+        here = parts.groups == group
         assert drawn[here].sum() == kept[here].sum()
 
 
@@ -128,7 +128,7 @@ def test_a_circuit_of_nodes_in_any_network():
 def test_key_heads_serve_their_queries():
     parts = EdgeParts(nissl.load(tiny("llama")))
     reader = parts.edges.readers.index("blocks.1.attn.k[head 1]")
-    names = [parts.edges.writers[w] for w in parts._owner[reader]]
+    names = [parts.edges.writers[w] for w in parts.owners[reader]]
     assert names == ["blocks.1.attn.z[head 2]", "blocks.1.attn.z[head 3]"]
 
 

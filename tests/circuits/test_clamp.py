@@ -6,9 +6,9 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import attend, clamped_loss, head_scores
-from nissl.circuits.clamp import PATTERNS
-from nissl.network import patch
+from nissl.circuits import clamped_loss, head_scores
+from nissl.network import attend, patch
+from nissl.network.edits.attend import PATTERNS
 from nissl.training import next_token_loss, small_language_model, train
 from tiny import tiny
 

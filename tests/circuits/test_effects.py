@@ -7,9 +7,10 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import Patching, effects, nodes_of, pair_effects
+from nissl.behaviour import Behaviour, Patching
+from nissl.circuits import effects, pair_effects
 from nissl.circuits.effects import EFFECT_METHODS
+from nissl.network import nodes_of
 from nissl.statistics import Test
 from tiny import tiny
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import nissl
-from nissl.circuits import attend, extreme_tokens, sink_shares
+from nissl.circuits import extreme_tokens, sink_shares
 from nissl.errors import TooFewSamples
+from nissl.network import attend
 from nissl.specimens.planted.builder import WORDS
 from nissl.statistics import permutation_test
 from tiny import tiny

@@ -7,8 +7,9 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import Patching, effects, false_negative_bound, nodes_of
+from nissl.behaviour import Behaviour, Patching
+from nissl.circuits import effects, false_negative_bound
+from nissl.network import nodes_of
 from tiny import tiny
 
 

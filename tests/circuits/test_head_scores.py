@@ -8,8 +8,9 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import attend, head_scores, repeated_tokens
+from nissl.circuits import head_scores, repeated_tokens
 from nissl.circuits.head_scores import HEAD_SCORES
+from nissl.network import attend
 from nissl.specimens import load
 from tiny import tiny
 

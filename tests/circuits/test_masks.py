@@ -7,10 +7,10 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import Patching, circuit, effects, head_gates, mask, mask_edges, nodes_of
-from nissl.circuits.gates import GatedNodes
-from nissl.network import cut_edges, edges_of
+from nissl.behaviour import Behaviour, Patching
+from nissl.circuits import circuit, effects, head_gates, mask, mask_edges
+from nissl.network import cut_edges, edges_of, nodes_of
+from nissl.network.edits.nodes import MixedNodes
 from tiny import tiny
 
 QUIET = {"progress": False}
@@ -31,7 +31,7 @@ def test_gates_mix_what_is_and_what_replaces_it():
     gates = torch.ones(len(nodes), dtype=torch.float64)
     gates[5] = 0.0  # head 1 of block 1
     ids = torch.tensor([[5, 6, 7]])
-    with net.edit(GatedNodes(nodes, gates)):
+    with net.edit(MixedNodes(nodes, gates)):
         gated = net.run(ids, sites="logits")["logits"]
     with net.edit(nissl.ablate("blocks.1.attn.z[head 1]")):
         assert torch.equal(gated, net.run(ids, sites="logits")["logits"])

@@ -6,6 +6,8 @@ from .choices import choice_attributions as choice_attributions
 from .choices import choices as choices
 from .choices import known_choices as known_choices
 from .choices import preferred as preferred
+from .circuit import Circuit as Circuit
+from .circuit import load_circuit as load_circuit
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance
 from .compliance import scaled_compliance as scaled_compliance
@@ -29,6 +31,7 @@ from .output_magnitude import output_magnitude as output_magnitude
 from .pair_conductance import pair_conductance as pair_conductance
 from .pairs import pair_scores as pair_scores
 from .parallel import parallel as parallel
+from .patching import Patching as Patching
 from .patching_grid import patching_grid as patching_grid
 from .prompt_scorer import PromptScorer as PromptScorer
 from .prompt_scorer import ablations as ablations

@@ -2,11 +2,8 @@ from .atp_star import atp_star as atp_star
 from .attribution import attribution as attribution
 from .attribution import gim as gim
 from .attribution import relp as relp
-from .circuit import Circuit as Circuit
 from .circuit import circuit as circuit
-from .circuit import load_circuit as load_circuit
-from .clamp import attend as attend
-from .clamp import clamped_loss as clamped_loss
+from .clamped_loss import clamped_loss as clamped_loss
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
 from .eap import exact_edges as exact_edges
@@ -29,10 +26,7 @@ from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
 from .neuron_path import neuron_path as neuron_path
-from .nodes import Nodes as Nodes
-from .nodes import nodes_of as nodes_of
 from .ov_copying import ov_copying as ov_copying
-from .patching import Patching as Patching
 from .subspace_illusion import subspace_illusion as subspace_illusion
 from .weight_mask import keep_weights as keep_weights
 from .weight_mask import weight_mask as weight_mask

@@ -18,9 +18,9 @@ from nissl.network.run.forward import visited
 from nissl.network.sites.attention import BeforeSoftmax
 
 if TYPE_CHECKING:
-    from nissl.circuits.nodes import Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
     from nissl.network import Network
+    from nissl.network.edits.nodes import Nodes
 
 __all__ = ["atp_star"]
 

@@ -16,9 +16,9 @@ from nissl.network.gradients import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nissl.circuits.nodes import Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
     from nissl.network import Network
+    from nissl.network.edits.nodes import Nodes
 
 __all__ = ["attribution", "gim", "relp"]
 

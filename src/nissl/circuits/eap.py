@@ -14,7 +14,7 @@ from nissl.network.edits.edges import KINDS
 from nissl.network.gradients import Gradients, gradients
 
 if TYPE_CHECKING:
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
     from nissl.network.edits.edges import Edges
 
 __all__ = ["eap", "eap_ig", "exact_edges"]

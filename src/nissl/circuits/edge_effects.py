@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
+from nissl.behaviour.patching import Patching
 from nissl.circuits.eap import eap, eap_ig, exact_edges
 from nissl.circuits.effects import paired_behaviour, tested_effects
 from nissl.circuits.masks import mask_edges
-from nissl.circuits.patching import Patching
 from nissl.errors import require_known
 from nissl.network import edges_of
 from nissl.network.edits.edges import Edges
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["EDGE_METHODS", "EdgeMethod", "edge_effects", "edge_table", "pair_edge_effects"]
+__all__ = ["EDGE_METHODS", "EdgeMethod", "edge_effects", "pair_edge_effects"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 EdgeMethod: TypeAlias = Callable[[Patching, Edges], Tensor]
@@ -93,7 +90,7 @@ def edge_effects(
     )[:, edges.allowed.numpy()]
     name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
     said = {"patching": patching, "pairs": len(pairs), "method": name}
-    return tested_effects(each, edge_table(edges), f"edge effects ({name})", said, test, progress)
+    return tested_effects(each, edges.table(), f"edge effects ({name})", said, test, progress)
 
 
 def pair_edge_effects(
@@ -140,28 +137,3 @@ def pair_edge_effects(
             parts.append(found.float().cpu().numpy())
             advance(len(found))
     return np.concatenate(parts)
-
-
-def edge_table(edges: Edges) -> pd.DataFrame:
-    """Return what is known of each edge.
-
-    Parameters
-    ----------
-    edges : Edges
-        Of a network.
-
-    Returns
-    -------
-    DataFrame, n_edges rows
-        ``unit`` (its address), ``writer``, ``reader``; in the order of ``edges.allowed``.
-    """
-    import pandas as pd
-
-    readers, writers = edges.allowed.nonzero().T.tolist()
-    return pd.DataFrame(
-        {
-            "unit": edges.names(readers, writers),
-            "writer": [edges.writers[w] for w in writers],
-            "reader": [edges.readers[r] for r in readers],
-        }
-    )

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
+from nissl.behaviour.patching import Patching
 from nissl.circuits.atp_star import atp_star
 from nissl.circuits.attribution import attribution, gim, relp
 from nissl.circuits.exact import exact
 from nissl.circuits.integrated import integrated
 from nissl.circuits.masks import mask
-from nissl.circuits.nodes import Nodes, nodes_of
-from nissl.circuits.patching import Patching
 from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.network.edits.nodes import Nodes, nodes_of
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, paired_test
 

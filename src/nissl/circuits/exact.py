@@ -16,8 +16,8 @@ from nissl.network.run.restart import continued, cut, prefixes
 from nissl.network.sites.arguments import names_of
 
 if TYPE_CHECKING:
-    from nissl.circuits.nodes import Node, Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
+    from nissl.network.edits.nodes import Node, Nodes
 
 __all__ = ["exact"]
 

@@ -14,8 +14,8 @@ from nissl.network import patch
 from nissl.statistics import Finding
 
 if TYPE_CHECKING:
-    from nissl.circuits.nodes import Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
+    from nissl.network.edits.nodes import Nodes
 
 __all__ = ["false_negative_bound"]
 

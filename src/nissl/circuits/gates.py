@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nissl.behaviour import Behaviour, Task
-from nissl.circuits.nodes import Nodes, nodes_of
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.network import frozen
+from nissl.network import Nodes, frozen, nodes_of
+from nissl.network.edits.nodes import MixedNodes
 from nissl.network.run.calls import Call, call_model
 from nissl.network.run.forward import single_call
 from nissl.statistics import Finding
@@ -22,40 +22,7 @@ from nissl.training import train
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["GatedNodes", "head_gates"]
-
-
-class GatedNodes:
-    """An edit that mixes each node's activity with another run's, by gates that have a gradient.
-
-    Parameters
-    ----------
-    nodes : Nodes
-        The nodes.
-    gates : Tensor, shape (n_nodes,)
-        1 leaves a node as it is, 0 replaces it.
-    other : mapping of site to Tensor, optional
-        What replaces it; by default zero.
-    """
-
-    reads: tuple[str, ...] = ()
-
-    def __init__(
-        self, nodes: Nodes, gates: Tensor, other: Mapping[str, Tensor] | None = None
-    ) -> None:
-        self.nodes, self.other = nodes, other
-        self.writes = tuple(nodes.names)
-        self.gates = dict(zip(nodes.names, gates.split(nodes.counts), strict=True))
-
-    def begin(self, batch: Any) -> None:
-        """Begin a prompt: nothing to do."""
-
-    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> Tensor:
-        """Return the mixture: see `Edit`."""
-        gate = self.gates[site].to(x)
-        gate = gate.repeat_interleave(x.shape[-1] // len(gate))
-        mixed: Tensor = x * gate
-        return mixed if self.other is None else mixed + self.other[site].to(x) * (1 - gate)
+__all__ = ["head_gates"]
 
 
 class _Logits(nn.Module):
@@ -139,7 +106,7 @@ def head_gates(
 
         def loss(model: nn.Module, batch: Any) -> Tensor:
             gates = torch.sigmoid(model.logits)  # type: ignore[arg-type]
-            with frozen(net), net.edit(GatedNodes(nodes, gates)):
+            with frozen(net), net.edit(MixedNodes(nodes, gates)):
                 total = _loss(net, *wanted) - push * gates.mean()
                 if unwanted is not None:
                     total = total - _loss(net, *unwanted).clamp_max(10.0)

@@ -13,8 +13,8 @@ from nissl.network.gradients import gradients
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nissl.circuits.nodes import Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
+    from nissl.network.edits.nodes import Nodes
     from nissl.network.gradients import Gradients
 
 __all__ = ["integrated", "steps_between"]

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from nissl.circuits.attribution import attribution
 from nissl.circuits.eap import eap_ig
-from nissl.circuits.gates import GatedNodes
 from nissl.errors import NisslError
 from nissl.network import cut_edges, frozen
+from nissl.network.edits.nodes import MixedNodes
 from nissl.network.run.calls import call_model
 from nissl.training import train
 
 if TYPE_CHECKING:
-    from nissl.circuits.nodes import Nodes
-    from nissl.circuits.patching import Patching
+    from nissl.behaviour.patching import Patching
     from nissl.network.edits.edges import Edges
+    from nissl.network.edits.nodes import Nodes
 
 __all__ = ["mask", "mask_edges"]
 
@@ -76,7 +76,7 @@ def mask(
     order = _trained(
         patching,
         start,
-        lambda gates: GatedNodes(nodes, gates, other),
+        lambda gates: MixedNodes(nodes, gates, other),
         budget=budget,
         steps=steps,
         learning_rate=learning_rate,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nissl.behaviour import Behaviour, Task
-from nissl.circuits.patching import Patching, at_position
+from nissl.behaviour.patching import Patching, at_position
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.edits.fixed import ablate

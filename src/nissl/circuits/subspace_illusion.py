@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nissl.behaviour import Behaviour, Task
-from nissl.circuits.patching import Patching, at_position
+from nissl.behaviour.patching import Patching, at_position
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.network.edits.patch import patch

@@ -1,4 +1,5 @@
 from .conformance import conformance as conformance
+from .edits.attend import attend as attend
 from .edits.batched import edit_batch as edit_batch
 from .edits.cut_edges import cut_edges as cut_edges
 from .edits.edges import Edges as Edges
@@ -19,6 +20,8 @@ from .edits.learned import LowRank as LowRank
 from .edits.learned import SteeringVector as SteeringVector
 from .edits.learned import UnitScale as UnitScale
 from .edits.learned import frozen as frozen
+from .edits.nodes import Nodes as Nodes
+from .edits.nodes import nodes_of as nodes_of
 from .edits.patch import patch as patch
 from .edits.skip_layers import skip_random as skip_random
 from .edits.skip_layers import skip_voids as skip_voids

@@ -21,6 +21,8 @@ from nissl.network.sites.hook_points import FusedPart
 from nissl.network.sites.linear_map import matrix_of, without_hooks
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nissl.network.sites.base import BaseNetwork
 
 __all__ = ["AttentionInput", "Edges", "edges_of"]
@@ -114,6 +116,21 @@ class Edges:
 
     def __repr__(self) -> str:
         return f"Edges({len(self.writers)} writers, {len(self.readers)} readers, {len(self)} edges)"
+
+    def table(self) -> pd.DataFrame:
+        """Return what is known of each edge.
+
+        Returns
+        -------
+        DataFrame, n_edges rows
+            ``unit`` (its address), ``writer``, ``reader``; in the order of ``allowed``.
+        """
+        import pandas as pd
+
+        readers, writers = self.allowed.nonzero().T.tolist()
+        names = [self.writers[w] for w in writers], [self.readers[r] for r in readers]
+        units = [f"{writer} -> {reader}" for writer, reader in zip(*names, strict=True)]
+        return pd.DataFrame({"unit": units, "writer": names[0], "reader": names[1]})
 
     @property
     def writer_sites(self) -> list[str]:

@@ -11,38 +11,37 @@ import torch
 from torch import Tensor
 
 from nissl.address import parse
-from nissl.circuits.edge_effects import edge_table
 from nissl.network import cut_edges, edges_of, patch
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.circuits.nodes import Nodes
-    from nissl.network import Network
+    from nissl.network import Network, Nodes
 
-__all__ = ["EdgeParts", "NodeParts", "Parts"]
+__all__ = ["EdgeParts", "NodeParts", "Parts", "drawn_alike"]
 
 Mask: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 
 
 class Parts(Protocol):
-    """All that a circuit can be made of."""
+    """All that a circuit can be made of.
+
+    Attributes
+    ----------
+    kind : {"edges", "nodes"}
+        What they are.
+    sites : list of str
+        Where activity of another run is needed to replace parts.
+    """
 
     kind: str
+    sites: list[str]
 
     def __len__(self) -> int: ...
 
     @property
-    def sites(self) -> list[str]:
-        """Where activity of another run is needed to replace parts."""
-
-    @property
-    def over(self) -> list[str]:
-        """The sites of nodes; none of edges."""
-
-    @property
-    def by(self) -> Any:
-        """What nodes are, where all are of one kind."""
+    def groups(self) -> Any:
+        """A number for each part, the same for those of the same layers and kind."""
 
     def table(self) -> pd.DataFrame:
         """Return ``unit`` and what else is known of each part."""
@@ -50,15 +49,38 @@ class Parts(Protocol):
     def connected(self, kept: Mask) -> Mask:
         """Return those that are kept and lie on a way through the network."""
 
-    def random(self, kept: Mask, rng: np.random.Generator) -> Mask:
-        """Return as many others, of the same layers."""
-
     def edits(self, replaced: Mask, other: Mapping[str, Tensor]) -> list[Any]:
         """Return the edits that replace parts by another run."""
 
 
+def drawn_alike(groups: Any, kept: Mask, rng: np.random.Generator) -> Mask:
+    """Draw as many parts of each group as are kept of it.
+
+    Parameters
+    ----------
+    groups : array of int, shape (n_parts,)
+        The group of each part.
+    kept : array of bool, shape (n_parts,)
+        How many of each are wanted.
+    rng : numpy Generator
+        Of the draw.
+
+    Returns
+    -------
+    array of bool, shape (n_parts,)
+        Those drawn.
+    """
+    order = rng.permutation(len(kept))
+    by_group = order[np.argsort(groups[order], kind="stable")]
+    rank = np.arange(len(kept)) - np.searchsorted(groups[by_group], groups[by_group])
+    wanted = np.bincount(groups[kept], minlength=int(groups.max()) + 1)
+    drawn = np.zeros_like(kept)
+    drawn[by_group] = rank < wanted[groups[by_group]]
+    return drawn
+
+
 class EdgeParts:
-    """Every edge of a network, in the order of `edge_table`.
+    """Every edge of a network, in the order of ``Edges.table``.
 
     Parameters
     ----------
@@ -70,70 +92,38 @@ class EdgeParts:
 
     def __init__(self, net: Network) -> None:
         self.edges = edges_of(net)
+        self.sites = self.edges.writer_sites
         self.readers, self.writers = self.edges.allowed.nonzero().numpy().T
 
     def __len__(self) -> int:
         return len(self.readers)
 
-    @property
-    def sites(self) -> list[str]:
-        """Where activity of another run is needed to replace parts."""
-        return self.edges.writer_sites
-
-    @property
-    def over(self) -> list[str]:
-        """The sites of nodes: none."""
-        return []
-
-    @property
-    def by(self) -> Any:
-        """What nodes are: there are none."""
-        return None
-
-    def flat(self, scores: Any) -> Any:
-        """Return scores, shape (n_readers, n_writers), of each edge."""
-        return scores[self.readers, self.writers]
-
     def table(self) -> pd.DataFrame:
         """Return ``unit``, ``writer`` and ``reader`` of each edge."""
-        return edge_table(self.edges)
+        return self.edges.table()
 
     @cached_property
-    def _layers(self) -> Any:
-        """The block of each writer and of each reader, and of which kind it is."""
-        last = self.edges.net.n_layers
-
-        def layer(name: str) -> tuple[int, str]:
-            address = parse(name)
-            return (
-                (-1 if name == "embed" else last) if address.layer is None else address.layer,
-                address.site.rpartition(".")[2],
-            )
-
-        return [[layer(n) for n in names] for names in (self.edges.writers, self.edges.readers)]
-
-    @cached_property
-    def _groups(self) -> Any:
+    def groups(self) -> Any:
         """A number for each edge: edges between the same layers and kinds have the same."""
-        writers, readers = self._layers
+        writers, readers = (
+            [f"{a.layer} {a.site.rpartition('.')[2]}" for a in map(parse, names)]
+            for names in (self.edges.writers, self.edges.readers)
+        )
         ends = zip(self.writers, self.readers, strict=True)
-        keys = [f"{writers[w]} {readers[r]}" for w, r in ends]
-        return np.unique(keys, return_inverse=True)[1]
+        return np.unique([f"{writers[w]} {readers[r]}" for w, r in ends], return_inverse=True)[1]
 
     @cached_property
-    def _owner(self) -> Any:
-        """Which writer each reader belongs to, the logits to none (-1)."""
+    def owners(self) -> list[list[int]]:
+        """Which writers each reader belongs to, the logits to none."""
         number = {name: i for i, name in enumerate(self.edges.writers)}
-        heads = {k: n for k, n in self.edges.n_heads.items() if k != "z"}
         owners: list[list[int]] = []
         for name in self.edges.readers:
             address = parse(name)
-            kind = address.site.rpartition(".")[2]
             if address.head is None:
                 owners.append([number[name]] if name in number else [])
                 continue
             # A key head serves several heads of queries.
-            each = self.edges.n_heads["z"] // heads[kind]
+            each = self.edges.n_heads["z"] // self.edges.n_heads[address.site.rpartition(".")[2]]
             served = range(address.head * each, (address.head + 1) * each)
             owners.append([number[f"blocks.{address.layer}.attn.z[head {h}]"] for h in served])
         return owners
@@ -146,28 +136,17 @@ class EdgeParts:
             fed = np.zeros(n_writers, dtype=bool)  # writers to which something comes
             fed[0] = True
             for reader in np.unique(self.readers[kept]):
-                fed[self._owner[reader]] = True
+                fed[self.owners[reader]] = True
             used = np.zeros(n_writers, dtype=bool)  # writers from which something goes
             used[self.writers[kept]] = True
             needed = np.zeros(n_readers, dtype=bool)  # readers whose writer is used
             needed[-1] = True
             for reader in range(n_readers - 1):
-                needed[reader] = bool(used[self._owner[reader]].any())
+                needed[reader] = bool(used[self.owners[reader]].any())
             new: Mask = kept & fed[self.writers] & needed[self.readers]
             if bool((new == kept).all()):
                 return new
             kept = new
-
-    def random(self, kept: Mask, rng: np.random.Generator) -> Mask:
-        """Return as many edges between the same layers, into readers of the same kind."""
-        order = rng.permutation(len(kept))
-        by_group = order[np.argsort(self._groups[order], kind="stable")]
-        starts = np.searchsorted(self._groups[by_group], self._groups[by_group])
-        rank = np.arange(len(kept)) - starts
-        wanted = np.bincount(self._groups[kept], minlength=int(self._groups.max()) + 1)
-        drawn = np.zeros_like(kept)
-        drawn[by_group] = rank < wanted[self._groups[by_group]]
-        return drawn
 
     def edits(self, replaced: Mask, other: Mapping[str, Tensor]) -> list[Any]:
         """Return the edit that cuts edges."""
@@ -191,25 +170,11 @@ class NodeParts:
 
     def __init__(self, nodes: Nodes) -> None:
         self.nodes = nodes
-        self.site_of = np.repeat(np.arange(len(nodes.sites)), nodes.counts)
+        self.sites = nodes.names
+        self.groups: Any = np.repeat(np.arange(len(nodes.sites)), nodes.counts)
 
     def __len__(self) -> int:
         return len(self.nodes)
-
-    @property
-    def sites(self) -> list[str]:
-        """Where activity of another run is needed to replace parts."""
-        return self.nodes.names
-
-    @property
-    def over(self) -> list[str]:
-        """The sites of the nodes."""
-        return self.nodes.names
-
-    @property
-    def by(self) -> Any:
-        """What the nodes are, where all are of one kind."""
-        return self.nodes.kinds[0] if len(set(self.nodes.kinds)) == 1 else None
 
     def table(self) -> pd.DataFrame:
         """Return ``unit``, ``site`` and ``layer`` of each node."""
@@ -219,19 +184,11 @@ class NodeParts:
         """Return those that are kept: every node has its ways."""
         return kept
 
-    def random(self, kept: Mask, rng: np.random.Generator) -> Mask:
-        """Return as many nodes of each site."""
-        drawn = np.zeros_like(kept)
-        for site in range(len(self.nodes.sites)):
-            own = np.flatnonzero(self.site_of == site)
-            drawn[rng.choice(own, int(kept[own].sum()), replace=False)] = True
-        return drawn
-
     def edits(self, replaced: Mask, other: Mapping[str, Tensor]) -> list[Any]:
         """Return the patches that replace nodes, one for each site."""
         edits = []
         for number, (site, kind) in enumerate(zip(self.nodes.sites, self.nodes.kinds, strict=True)):
-            chosen = np.flatnonzero(replaced[self.site_of == number]).tolist()
+            chosen = np.flatnonzero(replaced[self.groups == number]).tolist()
             if chosen:
                 which: dict[str, Any] = {"head": {"heads": chosen}, "unit": {"indices": chosen}}
                 which = which.get(kind, {})

@@ -12,15 +12,16 @@ from torch import Tensor
 
 from nissl.errors import NisslError, require_known
 from nissl.network.edits.patch import Patch, patch
+from nissl.network.run.forward import run
 from nissl.network.sites.attention import Pattern
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nissl.network import Network
+    from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["Node", "Nodes", "nodes_of"]
+__all__ = ["MixedNodes", "Node", "Nodes", "nodes_of"]
 
 Kind = Literal["unit", "head", "site"]
 STREAM = ("embed", "resid_pre", "resid_mid", "resid_post", "attn.out", "mlp.out", "final_norm")
@@ -89,7 +90,7 @@ class Nodes:
         What the nodes of each site are.
     """
 
-    net: Network
+    net: BaseNetwork
     sites: tuple[Site, ...]
     kinds: tuple[Kind, ...]
 
@@ -162,8 +163,41 @@ class Nodes:
         return torch.cat(parts, -1)
 
 
+class MixedNodes:
+    """An edit that mixes each node's activity with another run's, by gates that have a gradient.
+
+    Parameters
+    ----------
+    nodes : Nodes
+        The nodes.
+    gates : Tensor, shape (n_nodes,)
+        1 leaves a node as it is, 0 replaces it.
+    other : mapping of site to Tensor, optional
+        What replaces it; by default zero.
+    """
+
+    reads: tuple[str, ...] = ()
+
+    def __init__(
+        self, nodes: Nodes, gates: Tensor, other: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.nodes, self.other = nodes, other
+        self.writes = tuple(nodes.names)
+        self.gates = dict(zip(nodes.names, gates.split(nodes.counts), strict=True))
+
+    def begin(self, batch: Any) -> None:
+        """Begin a prompt: nothing to do."""
+
+    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> Tensor:
+        """Return the mixture: see `Edit`."""
+        gate = self.gates[site].to(x)
+        gate = gate.repeat_interleave(x.shape[-1] // len(gate))
+        mixed: Tensor = x * gate
+        return mixed if self.other is None else mixed + self.other[site].to(x) * (1 - gate)
+
+
 def nodes_of(
-    net: Network,
+    net: BaseNetwork,
     over: str | Iterable[str] | Nodes,
     *,
     by: Kind | None = None,
@@ -220,7 +254,7 @@ def nodes_of(
         raise NisslError(
             f"it is not known how many units '{unknown[0]}' has", do="give inputs= to be run"
         )
-    seen = net.run(inputs, sites=unknown) if unknown else {}
+    seen = run(net, inputs, sites=unknown) if unknown else {}
     sites = tuple(
         replace(site, width=seen[site.name].shape[-1]) if site.name in seen else site
         for site in sites
