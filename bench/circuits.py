@@ -15,18 +15,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nissl
 from bench.measure import Row, in_turn, one_thread, ratio
-from nissl.behaviour import Behaviour, indirect_object
+from nissl.behaviour import Behaviour, Patching, indirect_object
 from nissl.circuits import (
-    Patching,
     atp_star,
     attribution,
     eap,
     eap_ig,
     exact,
-    nodes_of,
     relp,
 )
-from nissl.network import cut_edges, edges_of
+from nissl.network import cut_edges, edges_of, nodes_of
 
 # Prompts of one length that differ in their last word.
 START = "We asked what is said most often of the country, and of those who live there:"

@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 
 import nissl
-from nissl.behaviour import agreement, fact_recall, greater_than, indirect_object
+from nissl.behaviour import Patching, agreement, fact_recall, greater_than, indirect_object
 from nissl.circuits import (
-    Patching,
     atp_star,
     effects,
     false_negative_bound,
-    nodes_of,
     pair_effects,
 )
+from nissl.network import nodes_of
 from nissl.statistics.figure import bar, save_figure
 
 SEED, DRAWS, EVERY, TOP = 0, 499, 5, 40

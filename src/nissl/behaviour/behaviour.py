@@ -61,6 +61,9 @@ class Behaviour:
     ----------
     clean_value, corrupted_value : Tensor, shape (batch,)
         The metric without edits.
+    exchange : sequence or None
+        To be set where pairs hang together, such as those of one fact: a group for each pair, whose
+        prompts trade places together where effects are tested.
 
     Examples
     --------
@@ -90,6 +93,7 @@ class Behaviour:
         batch_size: int | None = None,
     ) -> None:
         self.net, self.metric, self.batch_size = net, metric, batch_size
+        self.exchange: Sequence[Any] | None = None
         self.clean_ids, self.corrupted_ids = (_items(net, given) for given in (clean, corrupted))
         self._check(aligned)
         self.right = None if right is None else self._answers(right)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +13,13 @@ from torch import Tensor
 
 from nissl.errors import NisslError, require_known
 from nissl.network.run.calls import call_model
+from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
     from nissl.behaviour import Behaviour
     from nissl.network.run.calls import Call
 
-__all__ = ["HOW", "Patching", "at_position"]
+__all__ = ["HOW", "How", "Patching", "at_position", "patchings"]
 
 TOKENS_PER_CALL = 2048
 How = Literal["denoising", "noising", "zero", "mean", "resample"]
@@ -281,6 +282,43 @@ class Patching:
                 for name, x in total.items()
             }
         return self._means
+
+
+def patchings(
+    behaviour: Behaviour,
+    how: How = "noising",
+    *,
+    seed: int = 0,
+    batch_size: int = 32,
+    title: str = "Patching",
+    progress: bool = True,
+) -> Iterator[Patching]:
+    """Yield the pairs of a behaviour, some at a time.
+
+    Parameters
+    ----------
+    behaviour, how, seed
+        As in `Patching`.
+    batch_size : int
+        Pairs of each.
+    title : str
+        What the bar says.
+    progress : bool
+        Show it.
+
+    Yields
+    ------
+    Patching
+        Of pairs that have been checked.
+    """
+    Patching(behaviour, how, rows=slice(1)).require_pairs()
+    means: dict[str, Tensor] = {}
+    with progress_bar(title, total=len(behaviour), unit="pairs", progress=progress) as advance:
+        for start in range(0, len(behaviour), batch_size):
+            rows = slice(start, start + batch_size)
+            one = Patching(behaviour, how, rows=rows, seed=seed, means=means)
+            yield one
+            advance(len(one.value))
 
 
 def at_position(x: Tensor, position: int, lengths: list[int]) -> Tensor:

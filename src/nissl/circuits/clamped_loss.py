@@ -40,6 +40,7 @@ def clamped_loss(
 
     Examples
     --------
+    >>> import torch
     >>> from nissl.network import clamp
     >>> from nissl.training import Batches, train
     >>> model, x = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1)), torch.ones(4, 1)

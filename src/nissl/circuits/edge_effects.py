@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
-from nissl.behaviour.patching import Patching
+from nissl.behaviour.pair_test import pair_test, pairs_of
+from nissl.behaviour.patching import How, Patching, patchings
 from nissl.circuits.eap import eap, eap_ig, exact_edges
-from nissl.circuits.effects import paired_behaviour, tested_effects
+from nissl.circuits.effects import method_name
 from nissl.circuits.masks import mask_edges
 from nissl.errors import require_known
 from nissl.network import edges_of
 from nissl.network.edits.edges import Edges
-from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test
 
 __all__ = ["EDGE_METHODS", "EdgeMethod", "edge_effects", "pair_edge_effects"]
@@ -37,7 +37,7 @@ def edge_effects(
     behaviour: Behaviour | Task,
     *,
     method: str | EdgeMethod = "eap_ig",
-    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "noising",
+    patching: How = "noising",
     test: Test | None = Test(),
     batch_size: int = 32,
     progress: bool = True,
@@ -78,7 +78,7 @@ def edge_effects(
     >>> edge_effects(task, test=None).top(1).units  # doctest: +SKIP
     ['embed -> blocks.0.mlp.out']
     """
-    pairs = paired_behaviour(behaviour, test)
+    pairs = pairs_of(behaviour, test)
     edges = edges_of(pairs.net)
     each = pair_edge_effects(
         pairs,
@@ -88,16 +88,23 @@ def edge_effects(
         batch_size=batch_size,
         progress=progress,
     )[:, edges.allowed.numpy()]
-    name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-    said = {"patching": patching, "pairs": len(pairs), "method": name}
-    return tested_effects(each, edges.table(), f"edge effects ({name})", said, test, progress)
+    name = method_name(method)
+    found = pair_test(
+        pairs,
+        each,
+        units=edges.table(),
+        method=f"edge effects ({name})",
+        test=test,
+        progress=progress,
+    )
+    return found.assign({"patching": patching, "method": name})
 
 
 def pair_edge_effects(
     behaviour: Behaviour,
     *,
     method: str | EdgeMethod = "eap_ig",
-    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "noising",
+    patching: How = "noising",
     seed: int = 0,
     batch_size: int = 32,
     progress: bool = True,
@@ -125,15 +132,9 @@ def pair_edge_effects(
         require_known("method", method, list(EDGE_METHODS))
     compute = method if callable(method) else EDGE_METHODS[method]
     edges = edges_of(behaviour.net)
-    means: dict[str, Tensor] = {}
-    parts = []
-    title = f"Edges of {behaviour.net.name}"
-    with progress_bar(title, total=len(behaviour), unit="pairs", progress=progress) as advance:
-        for start in range(0, len(behaviour), batch_size):
-            rows = slice(start, start + batch_size)
-            one = Patching(behaviour, patching, rows=rows, seed=seed, means=means)
-            one.require_pairs()
-            found = compute(one, edges).detach() * edges.allowed.to(behaviour.net.device)
-            parts.append(found.float().cpu().numpy())
-            advance(len(found))
+    title, parts = f"Edges of {behaviour.net.name}", []
+    how: Any = {"seed": seed, "batch_size": batch_size, "title": title, "progress": progress}
+    for one in patchings(behaviour, patching, **how):
+        found = compute(one, edges).detach() * edges.allowed.to(behaviour.net.device)
+        parts.append(found.float().cpu().numpy())
     return np.concatenate(parts)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
-from nissl.behaviour.patching import Patching
+from nissl.behaviour.pair_test import pair_test, pairs_of
+from nissl.behaviour.patching import How, patchings
 from nissl.circuits.atp_star import atp_star
 from nissl.circuits.attribution import attribution, gim, relp
 from nissl.circuits.exact import exact
 from nissl.circuits.integrated import integrated
 from nissl.circuits.masks import mask
-from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.errors import NisslError, require_known
 from nissl.network.edits.nodes import Nodes, nodes_of
-from nissl.progress import progress_bar
-from nissl.statistics import Finding, Test, paired_test
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "pair_effects"]
-__all__ += ["paired_behaviour", "tested_effects"]
+__all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "method_name", "pair_effects"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -43,7 +40,6 @@ EFFECT_METHODS: dict[str, EffectMethod] = {
     "gim": gim,
     "mask": mask,
 }
-LEAST = 8  # pairs: two in 2 ** 8 arrangements are as extreme as all of one sign
 
 
 def effects(
@@ -51,7 +47,7 @@ def effects(
     *,
     over: str | Iterable[str] | Nodes = "attn.z",
     method: str | EffectMethod = "attribution",
-    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "denoising",
+    patching: How = "denoising",
     positions: Literal["each", "all"] = "each",
     test: Test | None = Test(),
     batch_size: int = 32,
@@ -108,7 +104,7 @@ def effects(
     >>> found.significant().top(3).units  # doctest: +SKIP
     ['blocks.23.attn.z[head 3]', 'blocks.20.attn.z[head 0]', 'blocks.24.attn.z[head 4]']
     """
-    pairs = paired_behaviour(behaviour, test)
+    pairs = pairs_of(behaviour, test)
     each, table = pair_effects(
         pairs,
         over=over,
@@ -119,88 +115,15 @@ def effects(
         batch_size=batch_size,
         progress=progress,
     )
-    name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-    said = {"patching": patching, "pairs": len(pairs), "method": name}
+    name = method_name(method)
     rows = table.assign(node=table["unit"], unit=np.arange(len(table)).astype(str))
-    found = tested_effects(each, rows, f"effects ({name})", said, test, progress)
+    found = pair_test(
+        pairs, each, units=rows, method=f"effects ({name})", test=test, progress=progress
+    )
     # The same node has a row for each position.
     named = found.table.assign(unit=found.table["node"]).drop(columns="node")
-    return Finding(named, found.method, found.null, found.provenance, found.score)
-
-
-def paired_behaviour(behaviour: Behaviour | Task, test: Test | None) -> Behaviour:
-    """Return the pairs, of which a test needs at least eight.
-
-    Parameters
-    ----------
-    behaviour : Behaviour or Task
-        The pairs.
-    test : Test or None
-        The test.
-
-    Returns
-    -------
-    Behaviour
-        That of a task.
-
-    Raises
-    ------
-    TooFewSamples
-        They are fewer.
-    """
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
-    if test is not None and len(pairs) < LEAST:
-        raise TooFewSamples(
-            f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
-            do=f"give at least {LEAST} pairs, or test=None",
-        )
-    return pairs
-
-
-def tested_effects(
-    each: NDArray[np.floating[Any]],
-    rows: pd.DataFrame,
-    method: str,
-    said: dict[str, str | int],
-    test: Test | None,
-    progress: bool,
-) -> Finding:
-    """Test effects against prompts of a pair that trade places.
-
-    Parameters
-    ----------
-    each : array, shape (n_pairs, n_rows)
-        The effect on every pair.
-    rows : DataFrame, n_rows rows
-        ``unit``, each there once, and what else is known.
-    method : str
-        What it is called.
-    said : dict
-        Provenance.
-    test : Test or None
-        None asks for no null.
-    progress : bool
-        Show a bar.
-
-    Returns
-    -------
-    Finding
-        ``indirect_effect``, the mean over pairs, in the order of the rows.
-    """
-    if test is None:
-        mean = each.mean(0, dtype=np.float64)
-        table = rows.assign(indirect_effect=mean, effect=mean)
-        return Finding(table, method, "none", said, "indirect_effect")
-    found = paired_test(
-        each,
-        np.zeros_like(each),
-        units=rows,
-        score="indirect_effect",
-        method=method,
-        test=replace(test, alternative=test.alternative or "two-sided"),
-        progress=progress,
-    )
-    return found.assign(said)
+    found = Finding(named, found.method, found.null, found.provenance, found.score)
+    return found.assign({"patching": patching, "method": name})
 
 
 def pair_effects(
@@ -208,7 +131,7 @@ def pair_effects(
     *,
     over: str | Iterable[str] | Nodes,
     method: str | EffectMethod,
-    patching: Literal["denoising", "noising", "zero", "mean", "resample"] = "denoising",
+    patching: How = "denoising",
     positions: Literal["each", "all"] = "each",
     seed: int = 0,
     batch_size: int = 32,
@@ -239,20 +162,15 @@ def pair_effects(
     compute = _method(method)
     if positions == "each" and not behaviour.sequences:
         raise NisslError("these inputs have no positions", do="give positions='all'")
-    Patching(behaviour, patching, rows=slice(1)).require_pairs()
     nodes = nodes_of(behaviour.net, over, inputs=behaviour.call(behaviour.clean_ids[:1]))
-    means: dict[str, Tensor] = {}
     parts = []
     title = f"Effects on {behaviour.net.name}"
-    with progress_bar(title, total=len(behaviour), unit="pairs", progress=progress) as advance:
-        for start in range(0, len(behaviour), batch_size):
-            rows = slice(start, start + batch_size)
-            one = Patching(behaviour, patching, rows=rows, seed=seed, means=means)
-            found = compute(one, nodes, positions=positions == "each").detach().double().cpu()
-            if not bool(torch.isfinite(found).all()):
-                raise NisslError("effects are not finite", do="load the network as float32")
-            parts.append(found.numpy())
-            advance(len(found))
+    how: Any = {"seed": seed, "batch_size": batch_size, "title": title, "progress": progress}
+    for one in patchings(behaviour, patching, **how):
+        found = compute(one, nodes, positions=positions == "each").detach().double().cpu()
+        if not bool(torch.isfinite(found).all()):
+            raise NisslError("effects are not finite", do="load the network as float32")
+        parts.append(found.numpy())
     table = nodes.table()
     if positions == "all":
         return np.concatenate(parts), table
@@ -280,6 +198,11 @@ def _by_position(
     rows = table.loc[np.tile(np.arange(len(table)), len(kept))].reset_index(drop=True)
     rows = rows.assign(position=np.repeat(names, len(table)))
     return whole[:, kept].reshape(len(lengths), -1), rows
+
+
+def method_name(method: str | Callable[..., Any]) -> str:
+    """Return what a method is called, its own name where it is a function."""
+    return method if isinstance(method, str) else getattr(method, "__name__", repr(method))
 
 
 def _method(given: str | EffectMethod) -> EffectMethod:

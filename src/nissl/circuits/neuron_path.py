@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nissl.behaviour import Behaviour, Task
+from nissl.behaviour.pair_test import pairs_of
 from nissl.behaviour.patching import Patching, at_position
 from nissl.errors import NisslError
 from nissl.methods import method
@@ -90,7 +91,7 @@ def neuron_path(
 
     if steps < 1 or candidates < 1:
         raise NisslError(f"{steps} steps and {candidates} candidates", do="give at least one")
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
+    pairs = pairs_of(behaviour)
     net, found = pairs.net, pairs.net.find(sites)
     one = Patching(pairs, "noising")
     clean = one.base([site.name for site in found])

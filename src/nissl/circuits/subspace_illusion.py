@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from nissl.behaviour import Behaviour, Task
-from nissl.behaviour.patching import Patching, at_position
-from nissl.errors import NisslError, TooFewSamples
+from nissl.behaviour.pair_test import pair_test, pairs_of
+from nissl.behaviour.patching import at_position, patchings
+from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.edits.patch import patch
-from nissl.progress import progress_bar
-from nissl.statistics import Finding, Test, paired_test
+from nissl.statistics import Finding, Test
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["subspace_illusion"]
 
-LEAST = 8  # pairs, as of `effects`
 N_RANDOM = 8  # directions
 
 
@@ -93,10 +91,7 @@ def subspace_illusion(
     >>> found.provenance["verdict"]  # doctest: +SKIP
     'illusion'
     """
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
-    if len(pairs) < LEAST:
-        raise TooFewSamples(f"there are {len(pairs)} pairs", do=f"give at least {LEAST}")
-    Patching(pairs, "denoising", rows=slice(1)).require_pairs()
+    pairs = pairs_of(behaviour, test)
     net = pairs.net
     name, *more = [found.name for found in net.find(site)]
     if more:
@@ -107,27 +102,24 @@ def subspace_illusion(
     patched = [*parts.values(), *several]
     effect = np.zeros((len(patched), len(pairs)))
     along = np.zeros((len(parts), len(pairs)))
-    with progress_bar(
-        f"Patching {name}", total=len(pairs), unit="pairs", progress=progress
-    ) as advance:
-        for start in range(0, len(pairs), batch_size):
-            rows = slice(start, start + batch_size)
-            one = Patching(pairs, "denoising", rows=rows)
-            given, base = one.given(name), one.base(name)
-            change = one.changes(name, base=base, given=given)[name]
-            if positions is not None:
-                change = at_position(change, positions, one.lengths)
-            elif change.ndim != 2:
-                raise NisslError(f"'{name}' has positions", do="give positions=")
-            for number, part in enumerate(patched):
-                if not part.any():
-                    continue
-                with net.edit(patch(given, positions=positions, directions=part)):
-                    (output,) = one.run()
-                effect[number, rows] = (one.metric(output) - one.value).double().cpu().numpy()
-            for number, part in enumerate(parts.values()):
-                along[number, rows] = (change @ part.to(change)).double().cpu().numpy()
-            advance(len(given[name]))
+    start = 0
+    how: Any = {"batch_size": batch_size, "title": f"Patching {name}", "progress": progress}
+    for one in patchings(pairs, "denoising", **how):
+        rows = slice(start, start := start + len(one.value))
+        given, base = one.given(name), one.base(name)
+        change = one.changes(name, base=base, given=given)[name]
+        if positions is not None:
+            change = at_position(change, positions, one.lengths)
+        elif change.ndim != 2:
+            raise NisslError(f"'{name}' has positions", do="give positions=")
+        for number, part in enumerate(patched):
+            if not part.any():
+                continue
+            with net.edit(patch(given, positions=positions, directions=part)):
+                (output,) = one.run()
+            effect[number, rows] = (one.metric(output) - one.value).double().cpu().numpy()
+        for number, part in enumerate(parts.values()):
+            along[number, rows] = (change @ part.to(change)).double().cpu().numpy()
     whole, row, null = effect[:3]
     if not along[0].any():
         raise NisslError(f"nothing differs along the direction at '{name}'")
@@ -154,13 +146,13 @@ def _found(
     table = pd.DataFrame({"unit": [*parts, "illusory", "random"]}).assign(
         site=name, activity=[*shares, *nothing], norm=[*lengths, *nothing]
     )
-    found = paired_test(
+    found = pair_test(
+        pairs,
         each,
-        np.zeros_like(each),
         units=table,
         score="restored",
         method="subspace_illusion",
-        test=replace(test, alternative=test.alternative or "two-sided"),
+        test=test,
         progress=progress,
     )
     restored, q = (found.table.set_index("unit")[column] for column in ("restored", "q"))
