@@ -33,6 +33,7 @@ from .pairs import pair_scores as pair_scores
 from .parallel import parallel as parallel
 from .patching import Patching as Patching
 from .patching_grid import patching_grid as patching_grid
+from .prediction_loss import prediction_loss as prediction_loss
 from .prompt_scorer import PromptScorer as PromptScorer
 from .prompt_scorer import ablations as ablations
 from .prompts import beginnings as beginnings

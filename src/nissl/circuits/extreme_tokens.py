@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nissl.behaviour import token_ids
-from nissl.circuits.head_scores import HEAD_SCORES, MARGINS, HeadRun
+from nissl.circuits.head_scores import HEAD_SCORES, MARGINS, HeadRun, head_runs
 from nissl.errors import TooFewSamples
 from nissl.methods import method
-from nissl.progress import progress_bar
+from nissl.network import nodes_of
 from nissl.recording import as_recording
 from nissl.statistics import Finding, Test, paired_test
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nissl.network import Network
     from nissl.recording import Recording
 
@@ -78,37 +79,27 @@ def extreme_tokens(
     """
     import pandas as pd
 
-    parts = []
+    each = []
     for run in _runs(net, texts, length, batch_size, progress):
-        sink, others = HEAD_SCORES["sink"](run)
-        rest, drain = HEAD_SCORES["value_drain"](run)
+        heads = (HEAD_SCORES[name](run) for name in PHENOMENA[:2])
+        blocks = [[x.unflatten(1, (net.n_layers, -1)).mean(-1) for x in pair] for pair in heads]
         norms = torch.stack([x.norm(dim=-1).log() for (x,) in run.read("resid_post")], 1)
-        pairs = [_by_block(net, sink, others), _by_block(net, rest, drain)]
-        parts.append([*pairs, (norms[..., 0], norms[..., 1:].amax(-1))])
-    first, beside = (
-        torch.cat([torch.cat([pair[i] for pair in part], 1) for part in parts]).double().numpy()
-        for i in (0, 1)
-    )
+        pairs = [*blocks, [norms[..., 0], norms[..., 1:].amax(-1)]]
+        each.append([torch.cat(side, 1) for side in zip(*pairs, strict=True)])
+    first, beside = (torch.cat(side).double().numpy() for side in zip(*each, strict=True))
     layers = np.tile(np.arange(net.n_layers), 3)
     units = pd.DataFrame({"label": np.repeat(PHENOMENA, net.n_layers), "layer": layers})
-    units = units.assign(unit=[f"{row.label} {row.layer}" for row in units.itertuples()])
+    units["unit"] = units["label"] + " " + units["layer"].astype(str)
     margins = {**MARGINS, "residual_peak": MARGINS["value_drain"]}
     margin = units["label"].map(margins).to_numpy()
     # One scale for all: the correction goes over shares of attention and over logarithms.
     spread = np.maximum((first - beside - margin).std(0), 1e-9)
-    found = paired_test(
-        first / spread,
-        (beside + margin) / spread,
-        units=units,
-        score="excess",
-        test=test,
-        method="extreme_tokens",
-        progress=False,
-    )  # of which the rows keep their order
+    how: Any = {"score": "excess", "method": "extreme_tokens", "test": test, "progress": False}
+    found = paired_test(first / spread, (beside + margin) / spread, units=units, **how)
     difference = (first - beside).mean(0)
     columns = {"excess": difference, "effect": difference}
     columns |= {"first": first.mean(0), "beside": beside.mean(0)}
-    names = [f"blocks.{layer}" for layer in layers]
+    names = [f"blocks.{layer}" for layer in layers]  # rows keep their order
     return found.assign({"network": net.name, "length": length}, unit=names, **columns)
 
 
@@ -162,15 +153,14 @@ def sink_shares(
     if isinstance(texts, pd.DataFrame):
         labels = texts.drop(columns="text").iloc[kept].reset_index(drop=True)
         samples = samples.join(labels)
-    sites = net.find("blocks.*.attn.z")
-    rows = [(f"{s.name}[head {h}]", s.name, s.layer, h) for s in sites for h in range(s.heads or 0)]
-    units = pd.DataFrame(rows, columns=["unit", "site", "layer", "head"])
+    nodes = nodes_of(net, "blocks.*.attn.z")
+    units = nodes.table().assign(head=np.asarray([node.index for node in nodes]))
     return as_recording(values, samples=samples, units=units, quantity="attention")
 
 
 def _runs(
     net: Network, texts: Any, length: int, batch_size: int, progress: bool, least: int = 8
-) -> Any:
+) -> Iterator[HeadRun]:
     """Yield the beginnings of texts, some at a time."""
     ids = [row[:length] for row in token_ids(net, texts) if len(row) >= length]
     if len(ids) < least:
@@ -179,13 +169,4 @@ def _runs(
         )
     whole = torch.from_numpy(np.stack(ids))
     title = f"First tokens of {net.name}"
-    with progress_bar(title, total=len(ids), unit="texts", progress=progress) as advance:
-        for rows in whole.split(batch_size):
-            with torch.inference_mode():
-                yield HeadRun(net, rows, length)
-            advance(len(rows))
-
-
-def _by_block(net: Network, *scores: Tensor) -> tuple[Tensor, ...]:
-    """Return the mean over each block's heads, shape (text, block)."""
-    return tuple(score.unflatten(1, (net.n_layers, -1)).mean(-1) for score in scores)
+    return head_runs(net, whole, length, batch_size=batch_size, title=title, progress=progress)

@@ -9,13 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nissl.behaviour import Behaviour, Task
-from nissl.errors import NisslError
+from nissl.behaviour.prediction_loss import prediction_loss
 from nissl.methods import method
 from nissl.network import Nodes, frozen, nodes_of
 from nissl.network.edits.nodes import MixedNodes
-from nissl.network.run.calls import Call, call_model
-from nissl.network.run.forward import single_call
 from nissl.statistics import Finding
 from nissl.training import train
 
@@ -23,14 +20,6 @@ if TYPE_CHECKING:
     from nissl.network import Network
 
 __all__ = ["head_gates"]
-
-
-class _Logits(nn.Module):
-    """The gates before the logistic function."""
-
-    def __init__(self, start: Tensor) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(start.clone())
 
 
 @method(system=269)
@@ -96,25 +85,24 @@ def head_gates(
     ['blocks.20.attn.z[head 0]', 'blocks.29.attn.z[head 1]', 'blocks.23.attn.z[head 0]']
     """
     nodes = nodes_of(net, over)
-    wanted = _predicted(net, inputs)
-    unwanted = None if contrast is None else _predicted(net, contrast)
+    wanted = prediction_loss(net, inputs)
+    unwanted = None if contrast is None else prediction_loss(net, contrast)
     generator = torch.Generator().manual_seed(seed)
     start = 2.2 + 0.1 * torch.randn(len(nodes), generator=generator)
 
     def fit(begin: Tensor, push: float) -> Tensor:
-        model = _Logits(begin).to(net.device)
+        logits = nn.Parameter(begin.clone().to(net.device))
 
         def loss(model: nn.Module, batch: Any) -> Tensor:
-            gates = torch.sigmoid(model.logits)  # type: ignore[arg-type]
+            gates = torch.sigmoid(logits)
             with frozen(net), net.edit(MixedNodes(nodes, gates)):
-                total = _loss(net, *wanted) - push * gates.mean()
-                if unwanted is not None:
-                    total = total - _loss(net, *unwanted).clamp_max(10.0)
-            return total
+                total = wanted() - push * gates.mean()
+                return total if unwanted is None else total - unwanted().clamp_max(10.0)
 
         options = {"cache": False, "clip": None, "seed": seed, "progress": progress}
+        model = nn.ParameterList([logits])
         train(model, lambda step: None, loss=loss, steps=steps, learning_rate=0.1, **options)  # type: ignore[arg-type]
-        return model.logits.detach().cpu()
+        return logits.detach().cpu()
 
     fitted = fit(start, 0.0)
     up, down = (torch.sigmoid(fit(fitted, push)).double().numpy() for push in (penalty, -penalty))
@@ -126,32 +114,3 @@ def head_gates(
     return Finding(
         table.iloc[order].reset_index(drop=True), "head_gates", "none", said, "facilitation"
     )
-
-
-def _predicted(net: Network, inputs: Any) -> tuple[Call, Tensor, Tensor]:
-    """Return a call, the tokens that are to be predicted, and at which places they are."""
-    pairs = inputs.behaviour() if isinstance(inputs, Task) else inputs
-    if isinstance(pairs, Behaviour):
-        if pairs.right is None:
-            raise NisslError("the behaviour has no right answers", do="give right=")
-        call = pairs.clean_call
-        ids = next(x for x in (*call.args, *call.kwargs.values()) if isinstance(x, Tensor))
-        ends = torch.tensor([len(row) - 1 for row in pairs.clean_ids], device=ids.device)
-        target = torch.full_like(ids, -100)
-        right = pairs.right if pairs.right.ndim == 1 else pairs.right[:, 0]
-        target[torch.arange(len(ids), device=ids.device), ends] = right.to(ids)
-        return call, target, target >= 0
-    call = single_call(net, inputs)
-    ids = next(x for x in (*call.args, *call.kwargs.values()) if isinstance(x, Tensor))
-    target = torch.full_like(ids, -100)
-    target[:, :-1] = ids[:, 1:]
-    if call.mask is not None:
-        target[:, :-1] = torch.where(call.mask[:, 1:], target[:, :-1], -100)
-    if not bool((target >= 0).any()):
-        raise NisslError("there is no next token to predict", do="give texts of several tokens")
-    return call, target, target >= 0
-
-
-def _loss(net: Network, call: Call, target: Tensor, where: Tensor) -> Tensor:
-    logits = call_model(net, call).logits
-    return nn.functional.cross_entropy(logits[where].float(), target[where])

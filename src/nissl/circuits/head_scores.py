@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nissl.errors import NisslError, require_known
 from nissl.methods import method
+from nissl.network import nodes_of
 from nissl.network.sites.weights import folded_unembedding
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, paired_test
@@ -20,7 +21,7 @@ from nissl.statistics import Finding, Test, paired_test
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["HEAD_SCORES", "HeadRun", "head_scores", "repeated_tokens"]
+__all__ = ["HEAD_SCORES", "HeadRun", "head_runs", "head_scores", "repeated_tokens"]
 
 TINY = 1e-30  # the least norm of a value, whose logarithm is taken
 BYTES = 2**28  # of one site's activity that is held at a time
@@ -97,8 +98,6 @@ def head_scores(
     >>> found.top(2).units  # doctest: +SKIP
     ['blocks.0.attn.z[head 1]', 'blocks.17.attn.z[head 3]']
     """
-    import pandas as pd
-
     if isinstance(score, str):
         require_known("score", score, list(HEAD_SCORES))
     compute = HEAD_SCORES[score] if isinstance(score, str) else score
@@ -107,44 +106,24 @@ def head_scores(
         raise NisslError("these inputs may repeat nothing", do="leave inputs= out")
     seed = 0 if test is None else test.seed
     ids = repeated_tokens(net, n=n, length=length, seed=seed) if inputs is None else inputs
-    parts: list[list[Tensor]] = [[], []]
     title = f"Heads of {net.name}: {name}"
-    with progress_bar(title, total=len(ids), unit="sequences", progress=progress) as advance:
-        for rows in ids.split(batch_size):
-            with torch.inference_mode():
-                for part, values in zip(parts, compute(HeadRun(net, rows, length)), strict=True):
-                    part.append(values.double().cpu())
-            advance(len(rows))
-    own, beside = (torch.cat(part).numpy() for part in parts)
+    runs = head_runs(net, ids, length, batch_size=batch_size, title=title, progress=progress)
+    each = [[x.double().cpu() for x in compute(run)] for run in runs]
+    own, beside = (torch.cat(part).numpy() for part in zip(*each, strict=True))
     margin = MARGINS.get(name, 0.0) if isinstance(score, str) else 0.0
-    units = pd.DataFrame(
-        [
-            (f"{site.name}[head {head}]", site.name, site.layer, head)
-            for site in net.find("blocks.*.attn.z")
-            for head in range(site.heads or 0)
-        ],
-        columns=["unit", "site", "layer", "head"],
-    ).assign(mean=own.mean(0), beside=beside.mean(0))
-    said: dict[str, str | int | float] = {
-        "network": net.name,
-        "sequences": len(ids),
-        "length": ids.shape[1],
-        "margin": margin,
-    }
+    nodes = nodes_of(net, "blocks.*.attn.z")
     difference = own.mean(0) - beside.mean(0)
+    units = nodes.table().assign(
+        head=np.asarray([node.index for node in nodes]), mean=own.mean(0), beside=beside.mean(0)
+    )
+    columns = {name: difference, "effect": difference}
+    said: dict[str, str | int | float] = {"network": net.name, "margin": margin}
+    said |= {"sequences": len(ids), "length": ids.shape[1]}
     if test is None:
-        table = units.assign(**{name: difference, "effect": difference})
-        return Finding(table, "head_scores", "none", said, name)
-    found = paired_test(
-        own,
-        beside + margin,
-        units=units,
-        score=name,
-        method="head_scores",
-        test=test,
-        progress=progress,
-    )  # of which the rows keep their order
-    return found.assign(said, **{name: difference, "effect": difference})
+        return Finding(units.assign(**columns), "head_scores", "none", said, name)
+    how: Any = {"score": name, "method": "head_scores", "test": test, "progress": progress}
+    # Rows keep their order.
+    return paired_test(own, beside + margin, units=units, **how).assign(said, **columns)
 
 
 def repeated_tokens(net: Network, *, n: int = 32, length: int = 25, seed: int = 0) -> Tensor:
@@ -180,6 +159,17 @@ def repeated_tokens(net: Network, *, n: int = 32, length: int = 25, seed: int = 
     begin = [] if net.tokenizer is None else net.tokenizer.encode("")
     first = torch.tensor(begin[:1] if len(begin) == 1 else [], dtype=torch.int64).expand(n, -1)
     return torch.cat([first, half, half], 1)
+
+
+def head_runs(
+    net: Network, ids: Tensor, length: int, *, batch_size: int, title: str, progress: bool
+) -> Iterator[HeadRun]:
+    """Yield sequences of tokens some at a time, without gradients, while a bar is shown."""
+    with progress_bar(title, total=len(ids), unit="sequences", progress=progress) as advance:
+        for rows in ids.split(batch_size):
+            with torch.inference_mode():
+                yield HeadRun(net, rows, length)
+            advance(len(rows))
 
 
 @dataclass(frozen=True)

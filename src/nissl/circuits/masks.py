@@ -50,10 +50,8 @@ def mask(
     budget : float, optional
         The share of nodes that is kept; by default another is drawn at each step, so that one order
         serves all sizes.
-    steps : int
-        Updates.
-    learning_rate : float
-        Of the order.
+    steps, learning_rate : int, float
+        Updates of the order.
     seed : int
         Of the budgets.
 
@@ -73,45 +71,26 @@ def mask(
         raise NisslError("a mask knows no positions", do="give positions='all'")
     start = attribution(patching, nodes, positions=False).abs().mean(0)
     other = patching.given(nodes.names)
-    order = _trained(
-        patching,
-        start,
-        lambda gates: MixedNodes(nodes, gates, other),
-        budget=budget,
-        steps=steps,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
-    return order.expand(len(patching.value), -1)
+    options: Any = {"budget": budget, "steps": steps, "learning_rate": learning_rate, "seed": seed}
+    return _trained(patching, start, lambda gates: MixedNodes(nodes, gates, other), **options)
 
 
-def mask_edges(
-    patching: Patching,
-    edges: Edges,
-    *,
-    budget: float | None = None,
-    steps: int = 50,
-    learning_rate: float = 0.03,
-    seed: int = 0,
-) -> Tensor:
+def mask_edges(patching: Patching, edges: Edges, **options: Any) -> Tensor:
     """Train an order of the edges, of which the first few are to do as all do.
 
     Parameters
     ----------
-    patching, budget, steps, learning_rate, seed
+    patching : Patching
         As in `mask`.
     edges : Edges
         Of the network.
+    **options
+        ``budget``, ``steps``, ``learning_rate``, ``seed``: as in `mask`.
 
     Returns
     -------
     Tensor, shape (batch, n_readers, n_writers)
-        The order, the same for every pair of the batch.
-
-    Notes
-    -----
-    Source: as in `mask`. The order begins as that of `eap_ig`. A step costs about
-    ten forward passes.
+        The order, which begins as that of `eap_ig`. A step costs about ten forward passes.
     """
     allowed = edges.allowed.to(patching.net.device)
     start = eap_ig(patching, edges).abs().mean(0)[allowed]
@@ -121,35 +100,10 @@ def mask_edges(
         share = torch.zeros(allowed.shape, dtype=gates.dtype, device=gates.device)
         return cut_edges(share.masked_scatter(allowed, 1 - gates), to=other)
 
-    order = _trained(
-        patching,
-        start,
-        edit,
-        budget=budget,
-        steps=steps,
-        learning_rate=learning_rate,
-        seed=seed,
-    )
-    whole = order.new_zeros(allowed.shape)
-    whole[allowed] = order
-    return whole.expand(len(patching.value), -1, -1)
-
-
-class _Order(nn.Module):
-    """A place in the order for each part, from 0 (last) to 1 (first)."""
-
-    def __init__(self, start: Tensor) -> None:
-        super().__init__()
-        rank = start.argsort().argsort().float()
-        self.places = nn.Parameter((rank + 0.5) / len(start))
-
-    def gates(self, budget: float) -> Tensor:
-        """Return 1 for the first share of the parts, 0 for others, with the slope of a logistic."""
-        n = max(1, round(budget * len(self.places)))
-        bar = self.places.detach().topk(min(n + 1, len(self.places))).values
-        middle = (bar[-2] + bar[-1]) / 2 if n < len(self.places) else bar[-1] - 1
-        soft = torch.sigmoid((self.places - middle) / TEMPERATURE)
-        return (self.places > middle).to(soft) + soft - soft.detach()
+    order = _trained(patching, start, edit, **options)
+    whole = order.new_zeros(len(order), *allowed.shape)
+    whole[:, allowed] = order
+    return whole
 
 
 def _trained(
@@ -157,25 +111,26 @@ def _trained(
     start: Tensor,
     edit: Callable[[Tensor], Any],
     *,
-    budget: float | None,
-    steps: int,
-    learning_rate: float,
-    seed: int,
+    budget: float | None = None,
+    steps: int = 50,
+    learning_rate: float = 0.03,
+    seed: int = 0,
 ) -> Tensor:
-    net, model = patching.net, _Order(start).to(patching.net.device)
-    wanted = patching.value.detach()
+    """Return the order, shape (batch, part), that begins as scores and is trained by an edit."""
+    net, wanted = patching.net, patching.value.detach()
+    rank = start.argsort().argsort().float()
+    places = nn.Parameter(((rank + 0.5) / len(start)).to(net.device))  # 0 is last, 1 first
     scale = wanted.float().square().mean().clamp_min(1e-6)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(steps, generator=generator)
+    drawn = torch.rand(steps, generator=torch.Generator().manual_seed(seed))
     budgets = SMALLEST ** (1 - drawn) if budget is None else torch.full((steps,), budget)
 
     def loss(model: nn.Module, share: float) -> Tensor:
-        with frozen(net), net.edit(edit(model.gates(share))):  # type: ignore[operator]
+        with frozen(net), net.edit(edit(_gates(places, share))):
             found = patching.metric(call_model(net, patching.call))
         return (found - wanted).float().square().mean() / scale
 
     train(
-        model,
+        nn.ParameterList([places]),
         lambda step: float(budgets[step]),
         loss=loss,
         steps=steps,
@@ -187,5 +142,14 @@ def _trained(
         cache=False,
         progress=False,
     )
-    places = model.places.detach()
-    return places - places.min() + 1e-3
+    order = places.detach() - places.detach().min() + 1e-3
+    return order.expand(len(patching.value), -1)
+
+
+def _gates(places: Tensor, budget: float) -> Tensor:
+    """Return 1 for the first share of the parts, 0 for others, with the slope of a logistic."""
+    n = max(1, round(budget * len(places)))
+    bar = places.detach().topk(min(n + 1, len(places))).values
+    middle = (bar[-2] + bar[-1]) / 2 if n < len(places) else bar[-1] - 1
+    soft = torch.sigmoid((places - middle) / TEMPERATURE)
+    return (places > middle).to(soft) + soft - soft.detach()
