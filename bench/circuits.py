@@ -15,13 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nissl
 from bench.measure import Row, in_turn, one_thread, ratio
-from nissl.behaviour import Behaviour, Patching, indirect_object
+from nissl.behaviour import Behaviour, Patching, exact, indirect_object
 from nissl.circuits import (
     atp_star,
     attribution,
     eap,
     eap_ig,
-    exact,
     relp,
 )
 from nissl.network import cut_edges, edges_of, nodes_of

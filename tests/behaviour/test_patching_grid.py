@@ -28,7 +28,7 @@ def one_at_a_time(asked, site, position, heads=None):
 @pytest.mark.parametrize("metric", ["logit_difference", "kl"])
 def test_cells_are_those_of_one_patch_at_a_time(name, metric, monkeypatch):
     asked = behaviour(name, metric=metric)
-    module = sys.modules["nissl.behaviour.patching_grid"]  # the function has the module's name
+    module = sys.modules["nissl.behaviour.patching"]
     monkeypatch.setattr(module, "TOKENS_PER_CALL", 24)
     grid = patching_grid(asked, "blocks.*.resid_pre")
     assert grid.shape == (N_LAYERS, 4)
@@ -73,7 +73,7 @@ def test_what_has_no_heads_or_positions_is_refused():
     asked = behaviour()
     with pytest.raises(NisslError, match="do not fall into heads"):
         patching_grid(asked, heads=True)
-    with pytest.raises(NisslError, match="no one row of units"):
+    with pytest.raises(NisslError, match="has no units"):
         patching_grid(asked, "blocks.*.attn.pattern")
     with pytest.raises(NisslError, match="no position 4"):
         patching_grid(asked, positions=[0, 4])

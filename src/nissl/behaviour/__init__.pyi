@@ -14,6 +14,7 @@ from .compliance import scaled_compliance as scaled_compliance
 from .consistency import consistent as consistent
 from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
+from .exact import exact as exact
 from .head_ablation import head_damage as head_damage
 from .known_facts import halves as halves
 from .known_facts import known as known

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from nissl.behaviour.exact import exact
+from nissl.behaviour.patching import Patching
 from nissl.errors import NisslError
-from nissl.network.edits.patch import patch
-from nissl.network.sites.attention import Pattern
+from nissl.network.edits.nodes import nodes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
     from nissl.behaviour.behaviour import Behaviour
 
 __all__ = ["patching_grid"]
-
-TOKENS_PER_CALL = 1024
 
 
 def patching_grid(
@@ -79,46 +75,24 @@ def patching_grid(
     if lengths != [len(ids) for ids in behaviour.corrupted_ids]:
         raise NisslError("pairs of different lengths have no common positions", do="align them")
     wanted = _positions(positions, lengths)
-    call, found = behaviour.corrupted_call, net.find(sites)
-    clean = net.run(behaviour.clean_call, sites=sites)
-    corrupted = net.run(call, sites=sites)
-    rows: dict[Any, dict[int, float]] = {}
-    layers = [site.layer for site in found]
+    nodes = nodes_of(net, sites, by="head" if heads else "site")
+    patching = Patching(behaviour, "denoising")
+    effects = exact(patching, nodes, at=wanted)[:, wanted].double().mean(0)
+    scale = behaviour.clean_value.double().mean() - behaviour.corrupted_value.double().mean()
+    if not scale:
+        raise NisslError("clean and corrupted inputs measure the same", do="choose others")
+    layers = [site.layer for site in nodes.sites]
     by_layer = len(set(layers)) == len(layers) and None not in layers
-    for site in found:
-        own = site.layer if by_layer else site.name
-        differ = clean[site.name] != corrupted[site.name]
-        if isinstance(site.hook_point, Pattern) or differ.shape[1] != max(lengths):
-            raise NisslError(f"'{site.name}' has no one row of units for each position")
-        if heads and not site.heads:
-            raise NisslError(f"the units of '{site.name}' do not fall into heads")
-        every = range(site.heads or 0) if heads else [None]
-        for head in every:
-            rows[own if head is None else (own, head)] = dict.fromkeys(wanted, 0.0)
-        places = [
-            (head, position)
-            for head, position in product(every, wanted)
-            if differ[:, position].any()
-        ]
-        size = max(1, TOKENS_PER_CALL // (len(lengths) * max(lengths)))
-        for start in range(0, len(places), size):
-            chunk = places[start : start + size]
-            edits = [patch(clean, sites=site.name, heads=h, positions=p) for h, p in chunk]
-            with torch.no_grad(), net.edit_batch(edits):
-                logits = net.run(call, sites="logits")["logits"]
-            copies = logits.unflatten(0, (len(chunk), len(lengths)))
-            for (head, position), copy in zip(chunk, copies, strict=True):
-                effect = behaviour.normalised(behaviour.score(copy))
-                rows[own if head is None else (own, head)][position] = effect
-    grid = pd.DataFrame.from_dict(rows, orient="index")[wanted]
     kind = "layer" if by_layer else "site"
+    rows: pd.Index[Any] = pd.Index(nodes.table()[kind], name=kind)
     if heads:
-        grid.index = pd.MultiIndex.from_tuples(list(rows), names=[kind, "head"])
-    else:
-        grid.index.name = kind
+        rows = pd.MultiIndex.from_arrays(
+            [rows, [node.index for node in nodes]], names=[kind, "head"]
+        )
     first = behaviour.clean_ids[lengths.index(max(lengths))]
     words = net.tokens(first)
-    grid.columns = [f"{p} {words[p].strip() or repr(words[p])}" for p in wanted]
+    columns = [f"{p} {words[p].strip() or repr(words[p])}" for p in wanted]
+    grid = pd.DataFrame((effects / scale).T.cpu().numpy(), index=rows, columns=columns)
     return grid.rename_axis(columns="position")
 
 

@@ -11,7 +11,6 @@ from .edge_effects import edge_effects as edge_effects
 from .edge_effects import pair_edge_effects as pair_edge_effects
 from .effects import effects as effects
 from .effects import pair_effects as pair_effects
-from .exact import exact as exact
 from .extreme_tokens import extreme_tokens as extreme_tokens
 from .extreme_tokens import sink_shares as sink_shares
 from .false_negatives import false_negative_bound as false_negative_bound

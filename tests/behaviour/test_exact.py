@@ -7,8 +7,8 @@ import pytest
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour
-from nissl.circuits import exact, pair_effects
+from nissl.behaviour import Behaviour, exact
+from nissl.circuits import pair_effects
 from tiny import CAUSAL, in_doubles, tiny
 
 SHORT = ("attn.q", "attn.k", "attn.k_rot", "attn.v", "attn.z", "mlp.out", "resid_pre", "resid_mid")

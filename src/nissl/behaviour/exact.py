@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["exact"]
 
 
-def exact(patching: Patching, nodes: Nodes, *, positions: bool = True) -> Tensor:
+def exact(
+    patching: Patching,
+    nodes: Nodes,
+    *,
+    positions: bool = True,
+    at: Sequence[int] | None = None,
+) -> Tensor:
     """Change each node, at each position, in a run of its own.
 
     Parameters
@@ -33,6 +39,8 @@ def exact(patching: Patching, nodes: Nodes, *, positions: bool = True) -> Tensor
         What is changed.
     positions : bool
         Each position by itself; otherwise all at once.
+    at : sequence of int, optional
+        At these positions alone, counted from the beginning.
 
     Returns
     -------
@@ -49,6 +57,8 @@ def exact(patching: Patching, nodes: Nodes, *, positions: bool = True) -> Tensor
     given = patching.given(nodes.names)
     changes = patching.changes(nodes.names, given=given)
     moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=positions) > 0
+    if at is not None:
+        moved[:, [p for p in range(moved.shape[1]) if p not in at]] = False
     effects = torch.zeros(moved.shape, dtype=base.dtype, device=base.device)
     layers = _by_layer(nodes)
     runs = _Runs(patching, nodes, [x for x in layers if x is not None], apart=positions)
