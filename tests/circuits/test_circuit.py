@@ -134,7 +134,7 @@ def test_key_heads_serve_their_queries():
 
 def test_what_cannot_be_is_said(tmp_path):
     pairs = behaviour(nissl.load(tiny("llama")))
-    with pytest.raises(NisslError, match="tested on another"):
+    with pytest.raises(NisslError, match="the network that it was found in"):
         circuit(pairs, tested_on=behaviour(nissl.load(tiny("llama"))), **QUIET)
     with pytest.raises(NisslError, match="other pairs"):
         circuit(pairs, **QUIET)

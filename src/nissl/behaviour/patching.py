@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -168,6 +169,25 @@ class Patching:
         name = "logits" if isinstance(getattr(output, "logits", None), Tensor) else None
         name = name or "last_hidden_state"
         return [SimpleNamespace(**{name: part}) for part in getattr(output, name).chunk(copies)]
+
+    def each(self, edits: Iterable[Any]) -> Iterator[Tensor]:
+        """Measure the run that is changed under each of several edits, many in one call.
+
+        Parameters
+        ----------
+        edits : iterable of Edit or None
+            What is in force, one at a time.
+
+        Yields
+        ------
+        Tensor, shape (batch,)
+            The metric of each pair.
+        """
+        left = iter(edits)
+        while some := list(islice(left, self.copies_per_call())):
+            with self.net.edit_batch(some):
+                outputs = self.run(copies=len(some))
+            yield from map(self.metric, outputs)
 
     def total(self, output: Any) -> Tensor:
         """Return the sum of `metric` over the pairs: what ``gradients`` differentiates.

@@ -18,7 +18,6 @@ from .gates import head_gates as head_gates
 from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores
 from .head_scores import repeated_tokens as repeated_tokens
-from .in_context_score import in_context_score as in_context_score
 from .information_flow import Routes as Routes
 from .information_flow import information_flow as information_flow
 from .integrated import integrated as integrated

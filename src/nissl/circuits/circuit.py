@@ -9,8 +9,8 @@ import numpy as np
 
 from nissl.behaviour import Behaviour, Circuit, Task
 from nissl.behaviour.circuit_parts import EdgeParts, NodeParts, Parts
-from nissl.circuits.edge_effects import EdgeMethod, pair_edge_effects
-from nissl.circuits.effects import EffectMethod, pair_effects
+from nissl.circuits.edge_effects import EDGE_METHODS, EdgeMethod, pair_edge_effects
+from nissl.circuits.effects import EFFECT_METHODS, EffectMethod, method_of, pair_effects
 from nissl.errors import NisslError
 from nissl.network import Nodes, nodes_of
 
@@ -66,35 +66,26 @@ def circuit(
     """
     if not 0 < size <= 1:
         raise NisslError(f"size={size} is no share of the network", do="give 0.02, or so")
-    name = behaviour.name if isinstance(behaviour, Task) else "behaviour"
-    if isinstance(behaviour, Task):
-        first, second = behaviour.halves
-        pairs, tested_on = first.behaviour(), tested_on or second.behaviour()
-    elif tested_on is None:
+    pairs, name = behaviour, "behaviour"
+    if isinstance(pairs, Task):
+        name, (pairs, other) = pairs.name, (half.behaviour() for half in pairs.halves)
+        tested_on = tested_on or other
+    if tested_on is None or tested_on.net is not pairs.net:
         raise NisslError(
-            "a circuit is tested on other pairs than it was found on",
-            do="give tested_on=, or a Task, which has two halves",
+            "a circuit is tested on other pairs of the network that it was found in",
+            do="give tested_on= of the same net, or a Task, which has two halves",
         )
-    else:
-        pairs = behaviour
-    if tested_on.net is not pairs.net:
-        raise NisslError(
-            "the circuit is found in one network and tested on another",
-            do="make both behaviours with the same net",
-        )
+    method = method or ("eap_ig" if over is None else "integrated")
+    how: Any = {"method": method, "patching": "noising"}
+    how |= {"batch_size": batch_size, "progress": progress}
     parts: Parts
-    if method is None:
-        method = "eap_ig" if over is None else "integrated"
-    options: dict[str, Any] = {"method": method, "patching": "noising", "progress": progress}
+    each: Any
     if over is None:
-        each = pair_edge_effects(pairs, batch_size=batch_size, **options)
         parts = EdgeParts(pairs.net)
-        scores = each.mean(0, dtype=np.float64)[parts.readers, parts.writers]
+        each = pair_edge_effects(pairs, **how)[:, parts.readers, parts.writers]
     else:
         nodes = nodes_of(pairs.net, over, inputs=pairs.call(pairs.clean_ids[:1]))
-        effects, _ = pair_effects(
-            pairs, over=nodes, positions="all", batch_size=batch_size, **options
-        )
-        parts, scores = NodeParts(nodes), effects.mean(0)
-    said = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-    return Circuit(pairs.net, parts, scores, size, tested_on, f"{name} ({said})", batch_size)
+        parts, each = NodeParts(nodes), pair_effects(pairs, over=nodes, positions="all", **how)[0]
+    name += f" ({method_of(method, {**EFFECT_METHODS, **EDGE_METHODS})[0]})"
+    scores = each.mean(0, dtype=np.float64)
+    return Circuit(pairs.net, parts, scores, size, tested_on, name, batch_size)

@@ -40,15 +40,12 @@ def exact_edges(patching: Patching, edges: Edges) -> Tensor:
     Source: Goldowsky-Dill et al. 2023 (path patching). As many runs as there are edges: for small
     networks, and to check others by.
     """
-    net, base = patching.net, patching.value
-    given = patching.given(edges.writer_sites)
+    base, given = patching.value, patching.given(edges.writer_sites)
     effects = base.new_zeros(len(base), *edges.allowed.shape)
-    for some in edges.allowed.nonzero().split(patching.copies_per_call()):
-        names = edges.names(some[:, 0].tolist(), some[:, 1].tolist())
-        with net.edit_batch([cut_edges(name, to=given) for name in names]):
-            outputs = patching.run(copies=len(some))
-        for (row, column), output in zip(some.tolist(), outputs, strict=True):
-            effects[:, row, column] = patching.sign * (patching.metric(output) - base)
+    rows, columns = edges.allowed.nonzero().T.tolist()
+    cuts = (cut_edges(name, to=given) for name in edges.names(rows, columns))
+    for row, column, value in zip(rows, columns, patching.each(cuts), strict=True):
+        effects[:, row, column] = patching.sign * (value - base)
     return effects
 
 

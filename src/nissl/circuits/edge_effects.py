@@ -12,9 +12,8 @@ from nissl.behaviour import Behaviour, Task
 from nissl.behaviour.pair_test import pair_test, pairs_of
 from nissl.behaviour.patching import How, Patching, patchings
 from nissl.circuits.eap import eap, eap_ig, exact_edges
-from nissl.circuits.effects import method_name
+from nissl.circuits.effects import method_of
 from nissl.circuits.masks import mask_edges
-from nissl.errors import require_known
 from nissl.network import edges_of
 from nissl.network.edits.edges import Edges
 from nissl.statistics import Finding, Test
@@ -88,15 +87,9 @@ def edge_effects(
         batch_size=batch_size,
         progress=progress,
     )[:, edges.allowed.numpy()]
-    name = method_name(method)
-    found = pair_test(
-        pairs,
-        each,
-        units=edges.table(),
-        method=f"edge effects ({name})",
-        test=test,
-        progress=progress,
-    )
+    name = method_of(method, EDGE_METHODS)[0]
+    how: Any = {"method": f"edge effects ({name})", "test": test, "progress": progress}
+    found = pair_test(pairs, each, units=edges.table(), **how)
     return found.assign({"patching": patching, "method": name})
 
 
@@ -128,9 +121,7 @@ def pair_edge_effects(
     NisslError
         As in `edge_effects`.
     """
-    if not callable(method):
-        require_known("method", method, list(EDGE_METHODS))
-    compute = method if callable(method) else EDGE_METHODS[method]
+    compute = method_of(method, EDGE_METHODS)[1]
     edges = edges_of(behaviour.net)
     title, parts = f"Edges of {behaviour.net.name}", []
     how: Any = {"seed": seed, "batch_size": batch_size, "title": title, "progress": progress}

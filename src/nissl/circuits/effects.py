@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,7 +24,7 @@ from nissl.statistics import Finding, Test
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "method_name", "pair_effects"]
+__all__ = ["EFFECT_METHODS", "EffectMethod", "effects", "method_of", "pair_effects"]
 
 Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
@@ -115,11 +115,10 @@ def effects(
         batch_size=batch_size,
         progress=progress,
     )
-    name = method_name(method)
+    name = method_of(method, EFFECT_METHODS)[0]
     rows = table.assign(node=table["unit"], unit=np.arange(len(table)).astype(str))
-    found = pair_test(
-        pairs, each, units=rows, method=f"effects ({name})", test=test, progress=progress
-    )
+    how: Any = {"method": f"effects ({name})", "test": test, "progress": progress}
+    found = pair_test(pairs, each, units=rows, **how)
     # The same node has a row for each position.
     named = found.table.assign(unit=found.table["node"]).drop(columns="node")
     found = Finding(named, found.method, found.null, found.provenance, found.score)
@@ -159,7 +158,7 @@ def pair_effects(
         As in `effects`.
     """
     require_known("positions", positions, ("each", "all"))
-    compute = _method(method)
+    compute = method_of(method, EFFECT_METHODS)[1]
     if positions == "each" and not behaviour.sequences:
         raise NisslError("these inputs have no positions", do="give positions='all'")
     nodes = nodes_of(behaviour.net, over, inputs=behaviour.call(behaviour.clean_ids[:1]))
@@ -200,13 +199,9 @@ def _by_position(
     return whole[:, kept].reshape(len(lengths), -1), rows
 
 
-def method_name(method: str | Callable[..., Any]) -> str:
-    """Return what a method is called, its own name where it is a function."""
-    return method if isinstance(method, str) else getattr(method, "__name__", repr(method))
-
-
-def _method(given: str | EffectMethod) -> EffectMethod:
+def method_of(given: str | Callable[..., Tensor], known: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return a method's name and function; of a function its own name."""
     if callable(given):
-        return given
-    require_known("method", given, list(EFFECT_METHODS))
-    return EFFECT_METHODS[given]
+        return getattr(given, "__name__", repr(given)), given
+    require_known("method", given, list(known))
+    return given, known[given]

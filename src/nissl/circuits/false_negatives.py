@@ -14,8 +14,11 @@ from nissl.network import patch
 from nissl.statistics import Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nissl.behaviour.patching import Patching
-    from nissl.network.edits.nodes import Nodes
+    from nissl.network import Nodes
+    from nissl.network.edits.patch import Patch
 
 __all__ = ["false_negative_bound"]
 
@@ -90,7 +93,9 @@ def false_negative_bound(
     if not len(places):
         raise NisslError("every place that changes is verified", do="give more nodes")
     chosen = np.random.default_rng(seed).random((n_subsets, len(places))) < share
-    estimate, bound = _welch(chosen, _run(patching, nodes, given, left, chosen, shifts), confidence)
+    subsets = _subsets(nodes, given, left, chosen, shifts)
+    values = [float((x - patching.value).mean()) * patching.sign for x in patching.each(subsets)]
+    estimate, bound = _welch(chosen, np.asarray(values), confidence)
     table = rows.iloc[places[:, -1].tolist()].reset_index(drop=True)
     if longest:
         table["position"] = (places[:, 0] + start).tolist()
@@ -99,30 +104,17 @@ def false_negative_bound(
     return Finding(table, "false_negative_bound", "Welch interval", said, "bound")
 
 
-def _run(
-    patching: Patching,
-    nodes: Nodes,
-    given: dict[str, Tensor],
-    left: Tensor,
-    chosen: Any,
-    shifts: list[int],
-) -> Any:
-    """Return what patching each subset does, a mean over pairs."""
-    base, values = patching.value, []
-    size = patching.copies_per_call()
-    for start in range(0, len(chosen), size):
-        edits = []
-        for subset in torch.from_numpy(chosen[start : start + size]).to(left.device):
-            mask = torch.zeros_like(left)
-            mask[left] = subset
-            each = torch.stack([mask.roll(-shift, 0) for shift in shifts]) if shifts else mask[None]
-            parts = dict(zip(nodes.names, each.split(nodes.counts, -1), strict=True))
-            # Where there is no number nothing is changed.
-            edits.append(patch({name: _kept(x, parts[name]) for name, x in given.items()}))
-        with patching.net.edit_batch(edits):
-            outputs = patching.run(copies=len(edits))
-        values += [float((patching.metric(y) - base).mean()) * patching.sign for y in outputs]
-    return np.asarray(values)
+def _subsets(
+    nodes: Nodes, given: dict[str, Tensor], left: Tensor, chosen: Any, shifts: list[int]
+) -> Iterator[Patch]:
+    """Yield the patch of each subset of the places that are left."""
+    for subset in torch.from_numpy(chosen).to(left.device):
+        mask = torch.zeros_like(left)
+        mask[left] = subset
+        each = torch.stack([mask.roll(-shift, 0) for shift in shifts]) if shifts else mask[None]
+        parts = dict(zip(nodes.names, each.split(nodes.counts, -1), strict=True))
+        # Where there is no number nothing is changed.
+        yield patch({name: _kept(x, parts[name]) for name, x in given.items()})
 
 
 def _kept(x: Tensor, part: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from nissl.behaviour import Behaviour, Task
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["neuron_path"]
-
-TOKENS_PER_CALL = 2048
 
 
 @method(system=193)
@@ -102,8 +101,9 @@ def neuron_path(
             mean = _shares(one, clean, path, [site.name], position, steps)[site.name]
             best = mean.topk(min(candidates, len(mean))).indices.tolist()
             tried = [[*path, f"{site.name}[{index}]"] for index in best]
-            lost = _lost(one, tried, position)
-            path, joint = tried[int(lost.argmax())], float(lost.max())
+            without = one.each(ablate(units, positions=position) for units in tried)
+            lost = [float((one.value - value).double().mean()) for value in without]
+            path, joint = tried[int(np.argmax(lost))], max(lost)
             advance(1)
     names = [site.name for site in found]
     shares = _shares(one, clean, path, names, position, steps)
@@ -125,30 +125,14 @@ def _shares(
     steps: int,
 ) -> dict[str, Tensor]:
     """Return activity times the gradient averaged along a path, each shape (n_units,)."""
-    mean = {name: torch.zeros_like(clean[name]) for name in sites}
+    shares = {name: torch.zeros_like(clean[name]) for name in sites}
     for step in range(steps):
         scaled = {name: (step + 0.5) / steps * x for name, x in clean.items()}
-        edits = [patch(scaled, units=path, positions=position)] if path else []
-        with one.net.edit(*edits):
+        with one.net.edit(*([patch(scaled, units=path, positions=position)] if path else [])):
             found = gradients(one.net, one.call, sites=sites, metric=one.total)
         for name in sites:
-            mean[name] += found[name] / steps
-    shares = {}
-    for name, x in mean.items():
-        each = clean[name] * x
-        if position is not None:
-            each = at_position(each, position, one.lengths)
+            shares[name] += clean[name] * found[name] / steps
+    for name, x in shares.items():
+        each = x if position is None else at_position(x, position, one.lengths)
         shares[name] = each.reshape(len(each), -1, each.shape[-1]).sum(1).double().mean(0).cpu()
     return shares
-
-
-def _lost(one: Patching, paths: list[list[str]], position: int | None) -> Tensor:
-    """Return what zeros in each path take from the metric, the mean over inputs."""
-    size = max(1, TOKENS_PER_CALL // (len(one.value) * max(one.lengths, default=1)))
-    lost: list[float] = []
-    for start in range(0, len(paths), size):
-        some = [ablate(path, positions=position) for path in paths[start : start + size]]
-        with one.net.edit_batch(some):
-            outputs = one.run(copies=len(some))
-        lost += [float((one.value - one.metric(output)).double().mean()) for output in outputs]
-    return torch.tensor(lost)

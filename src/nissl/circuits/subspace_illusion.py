@@ -91,6 +91,8 @@ def subspace_illusion(
     >>> found.provenance["verdict"]  # doctest: +SKIP
     'illusion'
     """
+    import pandas as pd
+
     pairs = pairs_of(behaviour, test)
     net = pairs.net
     name, *more = [found.name for found in net.find(site)]
@@ -99,62 +101,35 @@ def subspace_illusion(
     parts = _parts(direction, net.output_weights(name) if reads is None else reads)
     drawn = torch.Generator().manual_seed(test.seed)
     several = [torch.randn(len(direction), generator=drawn).double() for _ in range(N_RANDOM)]
-    patched = [*parts.values(), *several]
-    effect = np.zeros((len(patched), len(pairs)))
-    along = np.zeros((len(parts), len(pairs)))
-    start = 0
+    effects, activity = [], []
     how: Any = {"batch_size": batch_size, "title": f"Patching {name}", "progress": progress}
     for one in patchings(pairs, "denoising", **how):
-        rows = slice(start, start := start + len(one.value))
-        given, base = one.given(name), one.base(name)
-        change = one.changes(name, base=base, given=given)[name]
+        given = one.given(name)
+        change = one.changes(name, given=given)[name]
         if positions is not None:
             change = at_position(change, positions, one.lengths)
         elif change.ndim != 2:
             raise NisslError(f"'{name}' has positions", do="give positions=")
-        for number, part in enumerate(patched):
-            if not part.any():
-                continue
-            with net.edit(patch(given, positions=positions, directions=part)):
-                (output,) = one.run()
-            effect[number, rows] = (one.metric(output) - one.value).double().cpu().numpy()
-        for number, part in enumerate(parts.values()):
-            along[number, rows] = (change @ part.to(change)).double().cpu().numpy()
-    whole, row, null = effect[:3]
+        edits = (
+            patch(given, positions=positions, directions=x) if x.any() else None
+            for x in (*parts.values(), *several)
+        )
+        effects.append(torch.stack([value - one.value for value in one.each(edits)]))
+        activity.append(torch.stack([change @ part.to(change) for part in parts.values()]))
+    effect, along = (torch.cat(x, 1).double().cpu().numpy() for x in (effects, activity))
+    whole, row, null, *random = effect / float(
+        (pairs.clean_value - pairs.corrupted_value).double().mean()
+    )
     if not along[0].any():
         raise NisslError(f"nothing differs along the direction at '{name}'")
-    each = np.stack([whole, row, null, whole - row, effect[3:].mean(0)], axis=1)
-    return _found(pairs, each, along, parts, name, test, progress)
-
-
-def _found(
-    pairs: Behaviour,
-    each: np.ndarray,
-    along: np.ndarray,
-    parts: dict[str, Tensor],
-    name: str,
-    test: Test,
-    progress: bool,
-) -> Finding:
-    """Return the finding of effects, shape (n_pairs, 5), and activity, shape (3, n_pairs)."""
-    import pandas as pd
-
-    each = each / float((pairs.clean_value - pairs.corrupted_value).double().mean())
-    shares = along @ along[0] / (along[0] @ along[0])
-    lengths = np.asarray([float(part @ part) for part in parts.values()])
-    nothing = [np.nan, np.nan]
     table = pd.DataFrame({"unit": [*parts, "illusory", "random"]}).assign(
-        site=name, activity=[*shares, *nothing], norm=[*lengths, *nothing]
+        site=name,
+        activity=[*(along @ along[0] / (along[0] @ along[0])), np.nan, np.nan],
+        norm=[*(float(part @ part) for part in parts.values()), np.nan, np.nan],
     )
-    found = pair_test(
-        pairs,
-        each,
-        units=table,
-        score="restored",
-        method="subspace_illusion",
-        test=test,
-        progress=progress,
-    )
+    each = np.stack([whole, row, null, whole - row, np.mean(random, 0)], axis=1)
+    options: Any = {"score": "restored", "test": test, "progress": progress}
+    found = pair_test(pairs, each, units=table, method="subspace_illusion", **options)
     restored, q = (found.table.set_index("unit")[column] for column in ("restored", "q"))
     verdict = "no illusion"
     if q["whole"] > 0.05 or restored["whole"] <= 0:

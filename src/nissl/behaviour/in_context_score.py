@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.behaviour import PromptScorer, token_ids
+from nissl.behaviour.prompt_scorer import PromptScorer
+from nissl.behaviour.prompts import token_ids
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 

@@ -6,7 +6,7 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import in_context_score
+from nissl.behaviour import in_context_score
 from nissl.errors import TooFewSamples
 
 OPTIONS = {"early": 6, "late": 18, "progress": False}
