@@ -24,6 +24,7 @@ from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
 from .neuron_path import neuron_path as neuron_path
+from .operand_patterns import operand_patterns as operand_patterns
 from .ov_copying import ov_copying as ov_copying
 from .subspace_illusion import subspace_illusion as subspace_illusion
 from .weight_mask import keep_weights as keep_weights
