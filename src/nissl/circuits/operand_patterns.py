@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["operand_patterns"]
 
-MODULI = (2, 3, 4, 5)
 LEAST = 3  # problems that have a pattern, and that have not
 
 
@@ -33,7 +32,7 @@ def operand_patterns(
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        Activity on problems of arithmetic; the mean of those with the same numbers is taken.
+        Activity on problems of arithmetic, of either sign; those of the same numbers are averaged.
     variables : sequence of str
         Sample coordinates: operands and result. A pattern is a value, range or residue of one, or
         that two are equal or of one parity.
@@ -56,16 +55,11 @@ def operand_patterns(
 
     Notes
     -----
-    Source: Nikankin et al. 2025, section 4; correlation and null are ours. Of a unit that fires at
-    either sign give the size of its activity.
+    Source: Nikankin et al. 2025, section 4; correlation and null are ours.
 
     Examples
     --------
-    >>> from nissl.recording import as_recording
-    >>> a, b = np.divmod(np.arange(49), 7)
-    >>> rec = as_recording(1.0 * (a > 3)[:, None], samples={"first": a, "second": b})
-    >>> operand_patterns(rec, ["first", "second"], progress=False).table["pattern"].item()
-    '4 <= first <= 6'
+    >>> operand_patterns(rec, ["first", "second", "result"]).significant()  # doctest: +SKIP
     """
     problems = aggregate(rec, by=variables)
     numbers = {name: coordinate(problems, name) for name in variables}
@@ -76,17 +70,16 @@ def operand_patterns(
             named.setdefault(has.tobytes(), (pattern, _standard(1.0 * has)))
     if not named or any(x.dtype.kind not in "iu" for x in numbers.values()):
         raise NisslError("no patterns of whole numbers here", do="give more problems, or integers")
-    patterns, shapes = zip(*named.values(), strict=True)
+    patterns, shapes = map(np.asarray, zip(*named.values(), strict=True))
 
     def match(values: NDArray[Any], dealt: NDArray[Any]) -> NDArray[Any]:
-        each = np.stack(shapes)[:, dealt.astype(int)] @ _standard(values)
-        return np.asarray(each.max(0))
+        return np.asarray((shapes[:, dealt.astype(int)] @ _standard(values)).max(0))
 
     order = np.arange(float(size))
-    options: dict[str, Any] = {"exchange": order, "method": "operand_patterns"}
-    found = permutation_test(problems, order, score=match, test=test, progress=progress, **options)
-    best = np.argmax(np.stack(shapes) @ _standard(problems.values), axis=0)
-    of = dict(zip(coordinate(problems, "unit", "unit"), np.asarray(patterns)[best], strict=True))
+    how: Any = {"test": test, "method": "operand_patterns", "progress": progress}
+    found = permutation_test(problems, order, score=match, exchange=order, **how)
+    best = np.argmax(shapes @ _standard(problems.values), axis=0)
+    of = dict(zip(coordinate(problems, "unit", "unit"), patterns[best], strict=True))
     return found.assign(pattern=found.table["unit"].map(of))
 
 
@@ -94,7 +87,7 @@ def _patterns(numbers: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, NDArra
     """Yield each pattern and which problems have it, ranges last."""
     for name, x in numbers.items():
         yield from ((f"{name} == {value}", x == value) for value in np.unique(x))
-        yield from ((f"{name} % {m} == {r}", x % m == r) for m in MODULI for r in range(m))
+        yield from ((f"{name} % {m} == {r}", x % m == r) for m in (2, 3, 4, 5) for r in range(m))
     for (name, x), (other, y) in combinations(numbers.items(), 2):
         yield f"{name} == {other}", x == y
         yield f"{name} % 2 == {other} % 2", x % 2 == y % 2
