@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -133,13 +134,9 @@ def _fixed(patching: Patching, nodes: Nodes, positions: bool) -> dict[str, Effec
         given = patching.given(list(sites))
         before = _before_softmax(patching, list(sites), base)
         after = _before_softmax(patching, list(sites), {**base, **given})
+        effect = _one_key if short in KEYS and positions else partial(_whole, each=positions)
         for name, site in sites.items():
-            if short in KEYS and positions:
-                made[name] = _one_key(before[name], after[name], site.heads or 1)
-            else:
-                made[name] = _whole_pattern(
-                    before[name], after[name], site.heads or 1, each=positions
-                )
+            made[name] = effect(before[name], after[name], site.heads or 1)
     return made
 
 
@@ -164,7 +161,7 @@ def _before_softmax(
     return kept
 
 
-def _whole_pattern(before: Tensor, after: Tensor, heads: int, *, each: bool) -> Effect:
+def _whole(before: Tensor, after: Tensor, heads: int, *, each: bool) -> Effect:
     """Every row of a pattern is another: that of each query, or of all where keys change."""
     change = (after.softmax(-1) - before.softmax(-1)).nan_to_num()
 

@@ -55,7 +55,7 @@ class Routes:
         import networkx  # type: ignore[import-untyped]
 
         graph = networkx.MultiDiGraph()
-        for row in self._rows():
+        for row in self.table.itertuples():
             ends = (row.begin, row.begin_position), (row.end, row.end_position)
             graph.add_edge(*ends, key=row.unit, contribution=row.contribution)
         return graph
@@ -79,26 +79,23 @@ class Routes:
 
         if axes is None:
             axes = plt.subplots(figsize=(max(5, 0.6 * len(self.tokens)), 8))[1]
+        rows: Any = self.table.itertuples()
         kinds: dict[str, Any] = {RESIDUAL: "#bbbbbb", "attention": COLOURS[0], "MLP": COLOURS[1]}
-        for row in self._rows():
-            kind = "attention" if "[head" in row.unit else "MLP"
-            kind = RESIDUAL if row.unit == RESIDUAL else kind
-            size = 0.5 + 4 * row.contribution
-            style: dict[str, Any] = {"solid_capstyle": "butt"}
+        for row in rows:
+            kind = row.unit if row.unit in kinds else "attention" if "[head" in row.unit else "MLP"
+            style: dict[str, Any] = {"color": kinds[kind], "zorder": 1 + (kind != RESIDUAL)}
             x, y = [row.begin_position, row.end_position], [_height(row.begin), _height(row.end)]
+            size = 0.5 + 4 * row.contribution
             if kind == "MLP":  # beside the line of what is carried on
-                x, y, style = [x[0] + 0.2], [sum(y) / 2], {"marker": "s", "markersize": 2 * size}
-            over = 1 + (kind != RESIDUAL)
-            axes.plot(x, y, color=kinds[kind], linewidth=size, zorder=over, **style)
+                axes.plot(x[0] + 0.2, sum(y) / 2, marker="s", markersize=2 * size, **style)
+            else:
+                axes.plot(x, y, linewidth=size, solid_capstyle="butt", **style)
         for kind, colour in kinds.items():
             axes.plot([], [], color=colour, linewidth=3, label=kind)
         axes.legend(fontsize=7, frameon=False, loc="upper left")
         axes.set_xticks(range(len(self.tokens)), self.tokens, rotation=35, ha="right", fontsize=8)
         axes.set(xlim=(-0.5, len(self.tokens) - 0.5), ylabel="layer")
         return axes
-
-    def _rows(self) -> list[Any]:
-        return list(self.table.itertuples())
 
 
 @method(system=271)
