@@ -16,7 +16,7 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -26,21 +26,15 @@ from bench.__main__ import show
 from bench.measure import Row
 from bench.record import BATCH, LENGTH, full_windows
 from nissl import specimens
+from nissl.behaviour import Behaviour, Patching, indirect_object
+from nissl.circuits import attribution
+from nissl.network import nodes_of
 
 ENVIRONMENT = Path(".venv-peers")
 PEERS = {"hooks": "hooks that clone", "transformer_lens": "TransformerLens", "nnsight": "nnsight"}
 PYTHON = ENVIRONMENT / "bin" / "python"
 # Largest difference that is still the same recording, in root mean squares of a site.
 TOLERANCE = 5e-4
-
-
-class Inside(TypedDict):
-    """What peers_inside.py prints."""
-
-    version: str
-    ratios: list[float]
-    head: bool
-    error: float
 
 
 def main(n_batches: int = 4) -> int:
@@ -55,9 +49,11 @@ def main(n_batches: int = 4) -> int:
         for peer, name in PEERS.items():
             rows.append(failed.get(peer) or measured(peer, name, tokens))
     show("Peers recording 30 x 1,536 neurons and residuals to memory", rows)
+    attributed = attribution_rows(failed)
+    show("Attribution patching by peers", attributed)
     counted = [*spikes.run(), *([failed["pynapple"]] if "pynapple" in failed else pynapple())]
     show("Spikes binned by pynapple and here", counted)
-    rows += counted
+    rows += [*attributed, *counted]
     # JSON has no NaN: a peer that was not measured has no ratio.
     print(
         json.dumps([{**r, "ratio": None if r["ratio"] != r["ratio"] else r["ratio"]} for r in rows])
@@ -88,45 +84,83 @@ def build() -> dict[str, Row]:
 
 
 def measured(peer: str, name: str, tokens: Path) -> Row:
-    """Run a peer in its environment."""
+    """Let a peer record in its environment."""
     folder = specimens.load("smollm2", progress=False)
-    script = [str(Path(__file__).with_name("peers_inside.py"))]
+    found = inside("peers_inside.py", peer, str(folder), str(tokens))
+    if isinstance(found, str):
+        return missing(name, f"does not run: {found}")
+    if not found["error"] < TOLERANCE:
+        return missing(name, f"records other numbers: {found['error']:.1g} of the root mean square")
+    head = ", head and all" if found["head"] else ""
+    return ratios_row(f"{name} {found['version']}", found["ratios"], also=head)
+
+
+def inside(script: str, *arguments: str) -> Any:
+    """Return what a script printed in the peers' environment as JSON, or the error's last line."""
     done = subprocess.run(
-        [str(PYTHON), *script, peer, str(folder), str(tokens)],
+        [str(PYTHON), str(Path(__file__).with_name(script)), *arguments],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    if done.returncode:
-        return missing(name, f"does not run: {last_line(done.stderr)}")
-    found: Inside = json.loads(done.stdout.splitlines()[-1])
-    if not found["error"] < TOLERANCE:
-        return missing(name, f"records other numbers: {found['error']:.1g} of the root mean square")
-    ratios = sorted(found["ratios"])
-    head = ", head and all" if found["head"] else ""
+    return last_line(done.stderr) if done.returncode else json.loads(done.stdout.splitlines()[-1])
+
+
+def ratios_row(name: str, ratios: list[float], also: str = "") -> Row:
+    """Return the row of some ratios to a plain forward pass."""
+    ratios = sorted(ratios)
     return Row(
-        name=f"{name} {found['version']}",
+        name=name,
         ratio=median(ratios),
         unit="x forward",
         target=None,
         limit=1.0,
-        note=f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} pairs{head}",
+        note=f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(ratios)} pairs{also}",
     )
+
+
+def attribution_rows(failed: dict[str, Row]) -> list[Row]:
+    """Let peers do attribution patching of prompts of one length, and compare with ours."""
+    net = nissl.load("smollm2", progress=False)
+    whole = indirect_object(net, n=16, progress=False).halves[0].behaviour()
+    length = len(whole.clean_ids[0])
+    rows = [i for i, ids in enumerate(whole.clean_ids) if len(ids) == length]
+    clean, corrupted = ([ids[i] for i in rows] for ids in (whole.clean_ids, whole.corrupted_ids))
+    answers = {"right": whole.right[rows, 0].tolist(), "wrong": whole.wrong[rows, 0].tolist()}
+    pairs = Patching(Behaviour(net, clean, corrupted, **answers), "noising")
+    ours = attribution(pairs, nodes_of(net, "mlp.neurons"))[:, -1].mean(0).numpy()
+    made = []
+    folder = specimens.load("smollm2", progress=False)
+    works = {
+        "nnsight": "attribution of every neuron at every position",
+        "transformer_lens": "attribution of every head and MLP, pair after pair",
+    }
+    with tempfile.TemporaryDirectory() as place:
+        stored = Path(place) / "pairs.npz"
+        np.savez(stored, clean=np.stack(clean), corrupted=np.stack(corrupted), **answers)
+        for peer, work in works.items():
+            name = f"{PEERS[peer]}: {work}"
+            if peer in failed:
+                made.append(failed[peer])
+                continue
+            found = inside("circuits_inside.py", peer, str(folder), str(stored))
+            if isinstance(found, str):
+                made.append(missing(name, f"does not run: {found}"))
+                continue
+            theirs = np.ravel(found["effects"])
+            if len(theirs) and abs(theirs - ours).max() > TOLERANCE * abs(ours).max():
+                made.append(missing(name, "other effects"))
+                continue
+            made.append(ratios_row(f"{name} ({found['version']})", found["ratios"]))
+    return made
 
 
 def pynapple() -> list[Row]:
     """Bin the spikes of `bench.spikes` by pynapple in its environment."""
-    done = subprocess.run(
-        [str(PYTHON), str(Path(__file__).with_name("spikes_inside.py"))],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    if done.returncode:
-        return [missing("pynapple", f"does not run: {last_line(done.stderr)}")]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = inside("spikes_inside.py")
+    if isinstance(found, str):
+        return [missing("pynapple", f"does not run: {found}")]
     if found["digest"] != spikes.digest(spikes.by_hand(*spikes.table())):
         return [missing("pynapple", "counts other numbers")]
     kinds = {"table": "from the table", "count": "units sorted before"}
