@@ -6,7 +6,8 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import keep_weights, weight_mask
+from nissl.circuits import weight_mask
+from nissl.network import keep_weights
 from tiny import ids, tiny
 
 QUIET = {"progress": False}

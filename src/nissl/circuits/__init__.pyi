@@ -27,5 +27,4 @@ from .neuron_path import neuron_path as neuron_path
 from .operand_patterns import operand_patterns as operand_patterns
 from .ov_copying import ov_copying as ov_copying
 from .subspace_illusion import subspace_illusion as subspace_illusion
-from .weight_mask import keep_weights as keep_weights
 from .weight_mask import weight_mask as weight_mask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from nissl.errors import UnknownName
 from nissl.methods import method
-from nissl.network import WeightEdit
 from nissl.training import train
 
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["keep_weights", "weight_mask"]
+__all__ = ["weight_mask"]
 
 START = 2.0  # of the gates' logits: a weight begins as kept
 SHARPNESS, BEYOND = 2 / 3, 0.1  # of the hard concrete distribution, and how far it is stretched
@@ -58,7 +57,7 @@ def weight_mask(
     Returns
     -------
     dict of str to Tensor of bool
-        Which weights are kept, by parameter, for `keep_weights`.
+        Which weights are kept, by parameter, for `nissl.network.keep_weights`.
 
     Raises
     ------
@@ -97,28 +96,6 @@ def weight_mask(
     how: Any = {"optimiser": "adam", "learning_rate": learning_rate, "progress": progress}
     train(model, batches, loss=cost, steps=steps, cache=False, **how)
     return {name: g.detach() > 0 for name, g in zip(names, model.logits, strict=True)}
-
-
-def keep_weights(mask: Mapping[str, Tensor], *, others: bool = False) -> list[WeightEdit]:
-    """Set all weights to zero but those that a mask keeps.
-
-    Parameters
-    ----------
-    mask : mapping of str to Tensor of bool
-        By parameter; what is not named stays as it is.
-    others : bool
-        Set these to zero instead, and keep the others.
-
-    Returns
-    -------
-    list of WeightEdit
-        For ``net.edit``.
-    """
-    return [WeightEdit(name, _times(m != others)) for name, m in mask.items()]
-
-
-def _times(mask: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda weight: weight * mask.to(weight)
 
 
 class _Masked(nn.Module):

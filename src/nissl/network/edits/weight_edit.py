@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from nissl.errors import NisslError, UnknownName
 if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
 
-__all__ = ["WeightEdit"]
+__all__ = ["WeightEdit", "keep_weights"]
 
 
 @dataclass(frozen=True)
@@ -102,3 +102,25 @@ class WeightEdit:
                     kept[0] = parameter.detach().clone()
                     change = edit.change
                     parameter.copy_(change(kept[0].clone()) if callable(change) else change)
+
+
+def keep_weights(mask: Mapping[str, Tensor], *, others: bool = False) -> list[WeightEdit]:
+    """Set all weights to zero but those that a mask keeps.
+
+    Parameters
+    ----------
+    mask : mapping of str to Tensor of bool
+        By parameter; what is not named stays as it is.
+    others : bool
+        Set these to zero instead, and keep the others.
+
+    Returns
+    -------
+    list of WeightEdit
+        For ``net.edit``.
+    """
+    return [WeightEdit(name, _times(m != others)) for name, m in mask.items()]
+
+
+def _times(mask: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda weight: weight * mask.to(weight)
