@@ -96,12 +96,12 @@ def page() -> str:
     """Return the whole page; about an hour on one core."""
     rows = [
         {
-            "method": f"`{m.name.rsplit('.', 1)[1]}`",
+            "method": f"`{m.name.removeprefix('circuits.')}`",
             "system": f"{system(m.system).name} ({m.system})",
             "what it does": m.summary,
         }
         for m in sorted(methods(), key=lambda m: m.system)
-        if m.room == "circuits"
+        if system(m.system).room == "circuits"
     ]
     parts = (markdown(rows), PLANTED, markdown(recovered()), LEVELS, markdown(levels()))
     return HEAD + "".join(parts) + REAL + markdown(real()) + "\n"

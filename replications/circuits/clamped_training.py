@@ -13,7 +13,8 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.circuits import clamped_loss, head_scores
+from nissl.behaviour import clamped_loss
+from nissl.circuits import head_scores
 from nissl.network import attend
 from nissl.statistics.figure import curve, save_figure
 from nissl.training import next_token_loss, small_language_model, train

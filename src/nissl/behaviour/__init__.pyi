@@ -8,6 +8,7 @@ from .choices import known_choices as known_choices
 from .choices import preferred as preferred
 from .circuit import Circuit as Circuit
 from .circuit import load_circuit as load_circuit
+from .clamped_loss import clamped_loss as clamped_loss
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance
 from .compliance import scaled_compliance as scaled_compliance

@@ -1,9 +1,9 @@
 from .atp_star import atp_star as atp_star
 from .attribution import attribution as attribution
 from .attribution import gim as gim
+from .attribution import integrated as integrated
 from .attribution import relp as relp
 from .circuit import circuit as circuit
-from .clamped_loss import clamped_loss as clamped_loss
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
 from .eap import exact_edges as exact_edges
@@ -20,7 +20,6 @@ from .head_scores import head_scores as head_scores
 from .head_scores import repeated_tokens as repeated_tokens
 from .information_flow import Routes as Routes
 from .information_flow import information_flow as information_flow
-from .integrated import integrated as integrated
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges
 from .neuron_path import neuron_path as neuron_path

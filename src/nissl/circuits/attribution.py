@@ -1,10 +1,14 @@
-"""Attribution patching: what a node's change would do, from one gradient; and its kin by rules."""
+"""Attribution patching: what a node's change would do, from gradients; and its kin by rules."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from nissl.methods import method
+from nissl.network import patch
 from nissl.network.gradients import (
     AttentionRule,
     NonlinearityRule,
@@ -14,13 +18,14 @@ from nissl.network.gradients import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Iterator
 
     from nissl.behaviour.patching import Patching
     from nissl.network import Network
     from nissl.network.edits.nodes import Nodes
+    from nissl.network.gradients import Gradients
 
-__all__ = ["attribution", "gim", "relp"]
+__all__ = ["attribution", "gim", "integrated", "relp", "steps_between"]
 
 
 def attribution(
@@ -54,6 +59,37 @@ def attribution(
         found = gradients(net, patching.call, sites=nodes.names, metric=patching.total)
     changes = patching.changes(nodes.names, base=found.values)
     products = {name: change * found[name] for name, change in changes.items()}
+    return patching.sign * nodes.summed(products, positions=positions)
+
+
+def integrated(
+    patching: Patching, nodes: Nodes, *, positions: bool = True, steps: int = 5
+) -> Tensor:
+    """Multiply each node's change by the gradient, averaged along a path between the inputs.
+
+    Parameters
+    ----------
+    patching, nodes, positions
+        As in `attribution`.
+    steps : int
+        Points of the path, in the middle of as many equal parts.
+
+    Returns
+    -------
+    Tensor, shape (batch, position, node), or (batch, node)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Hanna et al. 2024, Have faith in faithfulness (EAP-IG, inputs), for nodes; midpoints in
+    place of right ends halve the error of the sum at the same cost.
+    """
+    changes = patching.changes(nodes.names)
+    mean = {name: torch.zeros_like(x) for name, x in changes.items()}
+    for found in steps_between(patching, nodes.names, steps):
+        for name in mean:
+            mean[name] += found[name] / steps
+    products = {name: change * mean[name] for name, change in changes.items()}
     return patching.sign * nodes.summed(products, positions=positions)
 
 
@@ -119,6 +155,33 @@ def gim(
     """
     rules = (NormRule(), ProductRule("half"), AttentionRule(temperature))
     return attribution(patching, nodes, positions=positions, rules=rules)
+
+
+def steps_between(patching: Patching, sites: list[str], steps: int) -> Iterator[Gradients]:
+    """Yield gradients at sites while the input moves from the run that is changed to the other.
+
+    Parameters
+    ----------
+    patching : Patching
+        The two runs.
+    sites : list of str
+        Where gradients are wanted.
+    steps : int
+        How many.
+
+    Yields
+    ------
+    Gradients
+        Of the metric's sum over pairs.
+    """
+    net = patching.net
+    start = "embed" if "embed" in net.named_sites else ":in"
+    base, change = patching.base(start), patching.changes(start)
+    for step in range(steps):
+        share = (step + 0.5) / steps
+        moved = {name: x + share * change[name] for name, x in base.items()}
+        with net.edit(patch(moved)):
+            yield gradients(net, patching.call, sites=sites, metric=patching.total)
 
 
 def _gated(net: Network) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nissl.circuits.integrated import steps_between
+from nissl.circuits.attribution import steps_between
 from nissl.network import cut_edges
 from nissl.network.edits.edges import KINDS
 from nissl.network.gradients import Gradients, gradients

@@ -14,8 +14,7 @@ from nissl.behaviour.exact import exact
 from nissl.behaviour.pair_test import pair_test, pairs_of
 from nissl.behaviour.patching import How, patchings
 from nissl.circuits.atp_star import atp_star
-from nissl.circuits.attribution import attribution, gim, relp
-from nissl.circuits.integrated import integrated
+from nissl.circuits.attribution import attribution, gim, integrated, relp
 from nissl.circuits.masks import mask
 from nissl.errors import NisslError, require_known
 from nissl.network.edits.nodes import Nodes, nodes_of

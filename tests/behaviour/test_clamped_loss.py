@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 import nissl
-from nissl.circuits import clamped_loss, head_scores
+from nissl.behaviour import clamped_loss
+from nissl.circuits import head_scores
 from nissl.network import attend, patch
 from nissl.training import next_token_loss, small_language_model, train
 from tiny import tiny
