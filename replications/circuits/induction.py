@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.circuits import head_scores, repeated_tokens
+from nissl.behaviour import repeated_tokens
+from nissl.circuits import head_scores
 from nissl.statistics.figure import curve, save_figure
 from nissl.training import next_token_loss, small_language_model, train
 

@@ -12,7 +12,8 @@ import pandas as pd
 import torch
 
 import nissl
-from nissl.circuits import head_scores, repeated_tokens
+from nissl.behaviour import repeated_tokens
+from nissl.circuits import head_scores
 from nissl.statistics import Test
 from nissl.statistics.figure import bar, save_figure
 

@@ -8,7 +8,8 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.circuits import head_scores, repeated_tokens
+from nissl.behaviour import repeated_tokens
+from nissl.circuits import head_scores
 from nissl.circuits.head_scores import HEAD_SCORES
 from nissl.network import attend
 from nissl.specimens import load

@@ -45,6 +45,7 @@ from .prompts import token_ids as token_ids
 from .pruning_effect import pruning_effect as pruning_effect
 from .quality import quality as quality
 from .ranking import reciprocal_ranks as reciprocal_ranks
+from .repeated_tokens import repeated_tokens as repeated_tokens
 from .task import Task as Task
 from .task import make_task as make_task
 from .tasks import agreement as agreement

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nissl.behaviour.repeated_tokens import repeated_tokens
 from nissl.errors import NisslError, require_known
 from nissl.methods import method
 from nissl.network import nodes_of
@@ -21,7 +22,7 @@ from nissl.statistics import Finding, Test, paired_test
 if TYPE_CHECKING:
     from nissl.network import Network
 
-__all__ = ["HEAD_SCORES", "HeadRun", "head_runs", "head_scores", "repeated_tokens"]
+__all__ = ["HEAD_SCORES", "HeadRun", "head_runs", "head_scores"]
 
 TINY = 1e-30  # the least norm of a value, whose logarithm is taken
 BYTES = 2**28  # of one site's activity that is held at a time
@@ -124,41 +125,6 @@ def head_scores(
     how: Any = {"score": name, "method": "head_scores", "test": test, "progress": progress}
     # Rows keep their order.
     return paired_test(own, beside + margin, units=units, **how).assign(said, **columns)
-
-
-def repeated_tokens(net: Network, *, n: int = 32, length: int = 25, seed: int = 0) -> Tensor:
-    """Draw sequences of tokens, all different, each repeated once.
-
-    Parameters
-    ----------
-    net : Network
-        A language model. What its tokenizer puts before every text stands before each sequence.
-    n, length : int
-        Sequences, and tokens of one before it is repeated.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    Tensor of int64, shape (n, [1 +] 2 x length)
-        Token ids.
-
-    Raises
-    ------
-    NisslError
-        The network does not know so many tokens.
-    """
-    size = net.vocabulary_size
-    if size is None or size < length or length < 2:
-        raise NisslError(
-            f"{size or 'an unknown number of'} tokens give no sequences of {length} different ones",
-            do="give length= from 2 to the size of the vocabulary",
-        )
-    rng = np.random.default_rng(seed)
-    half = torch.from_numpy(np.stack([rng.permutation(size)[:length] for _ in range(n)]))
-    begin = [] if net.tokenizer is None else net.tokenizer.encode("")
-    first = torch.tensor(begin[:1] if len(begin) == 1 else [], dtype=torch.int64).expand(n, -1)
-    return torch.cat([first, half, half], 1)
 
 
 def head_runs(
