@@ -4,6 +4,7 @@ from .attribution import gim as gim
 from .attribution import integrated as integrated
 from .attribution import relp as relp
 from .circuit import circuit as circuit
+from .dissociation import dissociation as dissociation
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
 from .eap import exact_edges as exact_edges
