@@ -67,9 +67,9 @@ for kind, over, n, most in (
     name = "dissociation" if kind == "heads" else "dissociation_of_layers"
     measured |= {
         name: own["damage"].min(),
-        f"p_{kind}": found.provenance["p_dissociation"],
-        f"p_matched_{kind}": [own["p"][group] for group in TASKS],
-        f"p_pairs_{kind}": [own["p_pairs"][group] for group in TASKS],
+        "p" if kind == "heads" else "p_of_layers": found.provenance["p_dissociation"],
+        f"{kind}_p_matched": [own["p"][group] for group in TASKS],
+        f"{kind}_p_pairs": [own["p_pairs"][group] for group in TASKS],
         f"shared_{kind}": found.provenance["shared"],
     }
     null[name] = own["null_mean"].max()
@@ -88,7 +88,7 @@ nissl.claim(
     says="Recall and reasoning rest on heads of their own: without either's the other is left.",
     measured=measured,
     null=null,
-    rule="dissociation >= 0.1 and p_heads <= 0.05",
+    rule="dissociation >= 0.1 and p <= 0.05",
     data=f"smollm2, {N} pairs of each task, one half chooses {HEADS} heads or {PARTS} attention or "
     "MLP layers for each and the other tests; lost: share of the behaviour, 1 as corrupted; lists: "
     "recall of facts, one-digit sums; dissociation: what a group takes from its own task less from "
