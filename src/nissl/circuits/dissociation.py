@@ -98,8 +98,9 @@ def dissociation(
         test=replace(test, null=test.null_or(usual)),
         progress=progress,
     )
-    rng, scores = np.random.default_rng(test.seed), measure.bind(net)[0](list(chosen.values()))
-    p_pairs = {k: _p_lower(x, kind == k, rng) for k, x in zip(chosen, scores, strict=True)}
+    rng = np.random.default_rng(test.seed)
+    whole, *left = measure.bind(net)[0]([[], *chosen.values()])
+    p_pairs = {k: _p_more(whole - x, kind == k, rng) for k, x in zip(chosen, left, strict=True)}
     own = found.table["label"] == "own - others"
     each = found.table["unit"].map(p_pairs).where(own)
     p = float(max(found.table.loc[own, "p"].max(), each.max()))
@@ -131,11 +132,11 @@ class _Shares:
         return scores, None if on is None else on[labels]
 
 
-def _p_lower(values: Any, own: Any, rng: np.random.Generator) -> float:
-    """Return p of the mean of own pairs being lower than that of others, labels permuted."""
+def _p_more(lost: Any, own: Any, rng: np.random.Generator) -> float:
+    """Return p of own pairs losing more than the others, with labels permuted."""
     labels = np.concatenate([own[None], rng.permuted(np.tile(own, (DRAWS, 1)), axis=1)])
-    means = labels @ values / own.sum() - ~labels @ values / (~own).sum()
-    return float((means <= means[0] + 1e-12).mean())
+    more = labels @ lost / own.sum() - ~labels @ lost / (~own).sum()
+    return float((more >= more[0] - 1e-12).mean())
 
 
 def _shared(first: list[str], second: list[str], units: pd.DataFrame) -> dict[str, float]:
