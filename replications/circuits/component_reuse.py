@@ -88,8 +88,7 @@ if __name__ == "__main__":
     nissl.claim(
         "component_reuse",
         system=70,
-        says="Most heads of the circuit for indirect objects serve another task too, and a few of "
-        "them repair its wrong answers.",
+        says="Most heads of the circuit for indirect objects are in that of another task too.",
         measured={
             "overlap": both.provenance["shared"] / HEADS,
             "overlap_p": both.provenance["p_shared"],
