@@ -4,6 +4,7 @@ from .attribution import gim as gim
 from .attribution import integrated as integrated
 from .attribution import relp as relp
 from .circuit import circuit as circuit
+from .commitment_layer import commitment_layer as commitment_layer
 from .dissociation import dissociation as dissociation
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
@@ -25,5 +26,6 @@ from .masks import mask_edges as mask_edges
 from .neuron_path import neuron_path as neuron_path
 from .operand_patterns import operand_patterns as operand_patterns
 from .ov_copying import ov_copying as ov_copying
+from .residual_dynamics import residual_dynamics as residual_dynamics
 from .subspace_illusion import subspace_illusion as subspace_illusion
 from .weight_mask import weight_mask as weight_mask

@@ -1,0 +1,130 @@
+"""The residual stream as a dynamical system whose time is depth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from nissl.behaviour import token_ids
+from nissl.circuits.patching import at_position
+from nissl.errors import NisslError, TooFewSamples
+from nissl.methods import method
+from nissl.network.edits.patch import patch
+from nissl.progress import progress_bar
+from nissl.statistics import Finding, Test, against_null
+
+if TYPE_CHECKING:
+    from nissl.network import Network
+
+__all__ = ["residual_dynamics"]
+
+
+@method(system=201)
+def residual_dynamics(
+    net: Network,
+    texts: Any,
+    *,
+    sites: str | Iterable[str] = "blocks.*.resid_post",
+    push: float = 0.5,
+    after: int = 4,
+    test: Test = Test(),
+    progress: bool = True,
+) -> Finding:
+    """Follow the stream at the last token of texts through depth, and push it off its path.
+
+    Parameters
+    ----------
+    net : Network
+        A network that reads tokens.
+    texts : texts or token ids
+        Run as one batch.
+    sites : str or iterable of str
+        Places in the stream, in their order.
+    push : float
+        Length of what is added at the last token, a random direction for each text, as a share of
+        that of the stream.
+    after : int
+        How many sites later is looked at what is left of it, at most at the last.
+    test : Test
+        Draws (999), tail, correction over sites, seed. The null: units of the next site are
+        shuffled among themselves.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Finding
+        A row for each site but the last, means over texts. ``continuity``: the correlation over
+        texts of a unit with itself at the next site, the mean over units; ``velocity``: the length
+        of the step to it; ``density``: the share of units that are active, (mean abs)^2 / mean
+        square. Of a push there: ``remaining``, the distance from the path `after` sites later over
+        the length of the push (below 1 it recovers, 1 where no block answers, above 1 it grows);
+        ``along``, its part in the direction of the push; ``growth``, that of the stream itself.
+
+    Raises
+    ------
+    NisslError
+        Fewer than two sites, or `push` or `after` is not above zero.
+    TooFewSamples
+        Fewer than eight texts.
+
+    Notes
+    -----
+    Source: Fernando and Guitchounts 2025, who push within two principal components. Residual
+    networks are continuous without training: set a `ReinitialisedNetwork` beside.
+
+    Examples
+    --------
+    >>> residual_dynamics(net, texts).plot("curve", by="layer")  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    ids = [row.tolist() for row in token_ids(net, texts)]
+    found, lengths = net.find(sites), [len(row) for row in ids]
+    names = [site.name for site in found]
+    if len(names) < 2 or push <= 0 or after < 1:
+        raise NisslError(f"a push of {push} at {len(names)} sites, looked at {after} sites later")
+    if len(ids) < 8:
+        raise TooFewSamples(f"{len(ids)} texts, at least 8 are needed", do="give more")
+    rng, drawn = np.random.default_rng(test.seed), range(test.draws(999))
+    with torch.inference_mode():
+        path = net.run(ids, sites=names)
+    x = torch.stack([at_position(path[name], -1, lengths).double().cpu() for name in names])
+    norm, rows, observed, draws = x.norm(dim=-1), [], [], []
+    z = x - x.mean(1, keepdim=True)
+    z = z / z.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    with progress_bar("Pushes", total=len(names) - 1, unit="sites", progress=progress) as advance:
+        for i, site in enumerate(found[:-1]):
+            later, pushed = min(i + after, len(names) - 1), path[site.name].clone()
+            by = torch.from_numpy(rng.standard_normal(x[i].shape))
+            size = push * norm[i]
+            by *= (size / by.norm(dim=-1))[:, None]
+            pushed[torch.arange(len(ids)), torch.tensor(lengths) - 1] += by.to(pushed)
+            with torch.inference_mode(), net.edit(patch({site.name: pushed}, positions=-1)):
+                seen = net.run(ids, sites=names[later])[names[later]]
+            moved = at_position(seen, -1, lengths).double().cpu() - x[later]
+            r = (z[i].T @ z[i + 1]).numpy()
+            observed.append(r.diagonal().mean())
+            draws.append([r[np.arange(len(r)), rng.permutation(len(r))].mean() for _ in drawn])
+            means = (
+                ("velocity", (x[i + 1] - x[i]).norm(dim=-1).mean()),
+                ("density", (x[i].abs().mean(-1) ** 2 / x[i].square().mean(-1)).mean()),
+                ("remaining", (moved.norm(dim=-1) / size).mean()),
+                ("along", ((moved * by).sum(-1) / size**2).mean()),
+                ("growth", (norm[later] / norm[i]).mean()),
+            )
+            rows.append({"unit": site.name, "layer": site.layer, **{k: float(v) for k, v in means}})
+            advance(1)
+    return against_null(
+        observed,
+        np.transpose(draws),
+        units=pd.DataFrame(rows),
+        score="continuity",
+        method="residual_dynamics",
+        null="units shuffled among themselves",
+        alternative="greater",
+        test=test,
+    )
