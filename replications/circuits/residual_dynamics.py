@@ -1,10 +1,10 @@
-"""Transformer dynamics (system 201): is the residual stream drawn back to its path?
+"""Transformer dynamics (system 201): the residual stream is drawn back to its path, or not.
 
 The paper (Fernando and Guitchounts 2025) sees single units of the stream go on through depth, the
 stream get faster and denser, and pushes in its lower layers be undone. Here a random vector half as
 long as the stream is added at the last token of texts, and the distance from the path is measured
-four blocks later. Beside SmolLM2 stand networks with fresh weights of the same scale. For power, the
-lower blocks of SmolLM2 are made to pull the stream towards zero.
+four blocks later. Beside SmolLM2 stand networks with fresh weights of each tensor's scale. For
+power, the lower blocks of SmolLM2 are made to pull the stream towards zero.
 """
 
 import numpy as np
@@ -68,8 +68,8 @@ nissl.claim(
     rule="remaining < 0.9 and remaining < null.remaining - 0.1 and remaining < remaining_above",
     power=figures(planted),
     data=f"smollm2; {len(ids)} texts of {TOKENS} tokens, pushed at the last by half the stream's "
-    f"length; remaining: distance from the path four blocks later over that of the push, mean over "
-    f"pushes behind blocks 0 to {LOW - 1}, above: behind the others; null: the least remaining, and "
-    f"the means of the rest, of {NETWORKS} networks with fresh weights of each tensor's scale; power: "
-    f"the stream is multiplied by {PULL} behind blocks 0 to {LOW + 3}",
+    "length; remaining: distance from the path four blocks later over that of the push, mean over "
+    f"pushes behind blocks 0 to {LOW - 1}, above: behind the others; null: of {NETWORKS} networks "
+    "with fresh weights the least remaining, and the means of the rest; power: the stream is "
+    f"multiplied by {PULL} behind blocks 0 to {LOW + 3}",
 )
