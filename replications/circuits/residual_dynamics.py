@@ -4,7 +4,7 @@ The paper (Fernando and Guitchounts 2025) sees single units of the stream go on 
 stream get faster and denser, and pushes in its lower layers be undone. Here a random vector half as
 long as the stream is added at the last token of texts, and the distance from the path is measured
 four blocks later. Beside SmolLM2 stand networks with fresh weights of each tensor's scale. For
-power, the lower blocks of SmolLM2 are made to pull the stream towards zero.
+power, the lower blocks of SmolLM2 are made to pull the stream towards its path.
 """
 
 import numpy as np
@@ -16,6 +16,26 @@ from nissl.statistics import ReinitialisedNetwork
 from nissl.statistics.figure import curve, panels, save_figure
 
 TEXTS, TOKENS, NETWORKS, LOW, PULL = 24, 12, 3, 10, 0.7
+
+
+class Pull:
+    """An edit that takes a share of the distance from a path away at each site of it."""
+
+    reads = ()
+
+    def __init__(self, path):
+        self.path, self.writes = path, tuple(path)
+
+    def bind(self, net):
+        """Return itself: it knows its sites by full name."""
+        return self
+
+    def begin(self, batch):
+        """Begin a batch, which is always the same one."""
+
+    def apply(self, site, x, positions, phase):
+        """Return what is left at a site."""
+        return self.path[site] + PULL * (x - self.path[site])
 
 
 def dynamics(net, ids):
@@ -38,14 +58,15 @@ def figures(table):
 
 
 net = nissl.load("smollm2")
-texts = list(nissl.read("reader")["text"].iloc[::40])[:TEXTS]
+texts = list(nissl.read("reader")["text"].iloc[7::16])[:TEXTS]
 ids = [ids[:TOKENS] for ids in net.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 trained = dynamics(net, ids)
 fresh = [
     dynamics(Network(model, tokenizer=net.tokenizer), ids)
     for model in ReinitialisedNetwork("moments").draw(net.model, NETWORKS, seed=0)
 ]
-with net.edit(*(nissl.scale(sites=f"blocks.{i}.resid_post", by=PULL) for i in range(LOW + 4))):
+low = [f"blocks.{i}.resid_post" for i in range(LOW + 4)]
+with net.edit(Pull(net.run(ids, sites=low))):
     planted = dynamics(net, ids)
 
 figure, axes = panels(2)
@@ -70,6 +91,6 @@ nissl.claim(
     data=f"smollm2; {len(ids)} texts of {TOKENS} tokens, pushed at the last by half the stream's "
     "length; remaining: distance from the path four blocks later over that of the push, mean over "
     f"pushes behind blocks 0 to {LOW - 1}, above: behind the others; null: of {NETWORKS} networks "
-    "with fresh weights the least remaining, and the means of the rest; power: the stream is "
-    f"multiplied by {PULL} behind blocks 0 to {LOW + 3}",
+    "with fresh weights the least remaining, and the means of the rest; power: "
+    f"the distance from the path is multiplied by {PULL} behind blocks 0 to {LOW + 3}",
 )
