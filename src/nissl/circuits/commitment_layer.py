@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
-from nissl.circuits.patching import Patching, at_position
+from nissl.behaviour.patching import Patching, at_position
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.edits.patch import patch

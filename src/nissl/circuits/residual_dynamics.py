@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nissl.behaviour import token_ids
-from nissl.circuits.patching import at_position
+from nissl.behaviour.patching import at_position
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.network.edits.patch import patch
