@@ -17,7 +17,6 @@ from scipy.stats import rankdata
 import nissl
 from nissl.behaviour import PromptScorer, make_task, token_ids
 from nissl.circuits import commitment_layer
-from nissl.specimens import relations
 from nissl.statistics.figure import bar, curve, panels, save_figure
 
 SEED, FACTS, PAIRS, BATCH, DRAWS = 0, 80, 24, 40, 1999
@@ -85,7 +84,7 @@ def misleading(facts, rng):
 
 
 if __name__ == "__main__":
-    net, rng, every = nissl.load("smollm2"), np.random.default_rng(SEED), relations()
+    net, rng, every = nissl.load("smollm2"), np.random.default_rng(SEED), nissl.read("relations")
     every = every[every["relation"].isin(FORMS)]
     facts = every.groupby("relation").sample(FACTS, random_state=SEED)
     text, subject, kind = (facts[name].to_numpy() for name in ("text", "subject", "relation"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
 from nissl.behaviour import token_ids
 from nissl.behaviour.patching import at_position
@@ -44,10 +45,9 @@ def residual_dynamics(
     sites : str or iterable of str
         Places in the stream, in their order.
     push : float
-        Length of what is added at the last token, a random direction for each text, as a share of
-        that of the stream.
+        Length of the random direction that is added at the last token, as a share of the stream's.
     after : int
-        How many sites later is looked at what is left of it, at most at the last.
+        How many sites later, at most at the last, it is asked what is left of it.
     test : Test
         Draws (999), tail, correction over sites, seed. The null: units of the next site are
         shuffled among themselves.
@@ -94,14 +94,12 @@ def residual_dynamics(
         path = net.run(ids, sites=names)
     x = torch.stack([at_position(path[name], -1, lengths).double().cpu() for name in names])
     norm, rows, observed, draws = x.norm(dim=-1), [], [], []
-    z = x - x.mean(1, keepdim=True)
-    z = z / z.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    z = normalize(x - x.mean(1, keepdim=True), dim=1)
     with progress_bar("Pushes", total=len(names) - 1, unit="sites", progress=progress) as advance:
         for i, site in enumerate(found[:-1]):
             later, pushed = min(i + after, len(names) - 1), path[site.name].clone()
-            by = torch.from_numpy(rng.standard_normal(x[i].shape))
             size = push * norm[i]
-            by *= (size / by.norm(dim=-1))[:, None]
+            by = normalize(torch.from_numpy(rng.standard_normal(x[i].shape))) * size[:, None]
             pushed[torch.arange(len(ids)), torch.tensor(lengths) - 1] += by.to(pushed)
             with torch.inference_mode(), net.edit(patch({site.name: pushed}, positions=-1)):
                 seen = net.run(ids, sites=names[later])[names[later]]
@@ -109,14 +107,15 @@ def residual_dynamics(
             r = (z[i].T @ z[i + 1]).numpy()
             observed.append(r.diagonal().mean())
             draws.append([r[np.arange(len(r)), rng.permutation(len(r))].mean() for _ in drawn])
-            means = (
-                ("velocity", (x[i + 1] - x[i]).norm(dim=-1).mean()),
-                ("density", (x[i].abs().mean(-1) ** 2 / x[i].square().mean(-1)).mean()),
-                ("remaining", (moved.norm(dim=-1) / size).mean()),
-                ("along", ((moved * by).sum(-1) / size**2).mean()),
-                ("growth", (norm[later] / norm[i]).mean()),
-            )
-            rows.append({"unit": site.name, "layer": site.layer, **{k: float(v) for k, v in means}})
+            each = {
+                "velocity": (x[i + 1] - x[i]).norm(dim=-1),
+                "density": x[i].abs().mean(-1) ** 2 / x[i].square().mean(-1),
+                "remaining": moved.norm(dim=-1) / size,
+                "along": (moved * by).sum(-1) / size**2,
+                "growth": norm[later] / norm[i],
+            }
+            means = {name: float(values.mean()) for name, values in each.items()}
+            rows.append({"unit": site.name, "layer": site.layer, **means})
             advance(1)
     return against_null(
         observed,
