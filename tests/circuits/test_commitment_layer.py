@@ -77,7 +77,7 @@ def test_the_pathway_is_what_attention_to_the_subject_moves():
         both.append((x / x.square().mean().sqrt()).softmax(-1))
     moved = 0.5 * (both[0] - both[1]).abs().sum().item()
     score = REPLICATION["pathway"](net, [[GOOD, ASKED], [FILLER, ASKED]], [0, 0])
-    assert score == pytest.approx([moved, 0], abs=1e-5)
+    assert score == pytest.approx([moved, 0], abs=1e-3)
 
 
 def test_a_planted_correlation_is_found_and_none_where_there_is_none():

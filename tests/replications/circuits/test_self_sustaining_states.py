@@ -18,12 +18,12 @@ activity, cyclic, figures, graph, sustained = (REPLICATION[name] for name in NAM
 
 
 def recurrence(weights, *, seed=0, n=60, steps=8):
-    """Return series of a linear recurrence under noise, shape (series, step, state)."""
+    """Return series of a linear recurrence under noise, shape (push, text, step, state)."""
     rng = np.random.default_rng(seed)
     x = [rng.standard_normal((n, len(weights)))]
     for _ in range(steps + 5):
         x.append(x[-1] @ np.array(weights).T + rng.standard_normal((n, len(weights))))
-    return np.stack(x[-steps:], axis=1)
+    return np.stack(x[-steps:], axis=1).reshape(3, n // 3, steps, -1)
 
 
 def test_a_planted_cycle_is_found_and_no_other_edge():
@@ -63,7 +63,7 @@ def test_what_is_sustained_is_told_from_what_is_not():
     assert p < 0.01
 
 
-@pytest.mark.parametrize("feedback", [1.5, -1.5])
+@pytest.mark.parametrize("feedback", [1.5, 0.0])
 def test_a_state_whose_token_brings_it_back_sustains_itself(feedback, monkeypatch):
     config = LlamaConfig(
         vocab_size=16,
@@ -73,7 +73,7 @@ def test_a_state_whose_token_brings_it_back_sustains_itself(feedback, monkeypatc
         num_hidden_layers=1,
     )
     model = LlamaForCausalLM(config)
-    states = torch.eye(16)[8:12]  # of four tokens, which speak for or against themselves
+    states = torch.eye(16)[8:12]  # of four tokens, which speak for themselves, or for nothing
     with torch.no_grad():
         model.model.embed_tokens.weight.copy_(torch.eye(16))
         model.lm_head.weight.copy_(feedback * torch.eye(16) * states.sum(0))
@@ -81,14 +81,14 @@ def test_a_state_whose_token_brings_it_back_sustains_itself(feedback, monkeypatc
         model.model.layers[0].mlp.down_proj.weight.zero_()
     monkeypatch.setitem(activity.__globals__, "SITE", "blocks.0.resid_post")
     monkeypatch.setitem(activity.__globals__, "SIZE", 4.0)
-    prompts = np.random.default_rng(0).integers(3, 8, (12, 5)).tolist()
+    prompts = np.random.default_rng(0).integers(3, 8, (24, 5)).tolist()
     own, others, series = sustained(nissl.load(model), prompts, states.double().numpy())
-    assert own.shape == others.shape == (4, 12, 8)
-    assert series.shape == (8 * 12, 8, 4)
+    assert own.shape == others.shape == (4, 24, 8)
+    assert series.shape == (8, 24, 8, 4)
     found, by_random, p = figures(own, others)
     if feedback > 0:
         assert found > by_random + 0.5
         assert p < 0.01
     else:
-        assert abs(found - by_random) < 0.3
+        assert found == pytest.approx(by_random)
         assert p > 0.01
