@@ -91,7 +91,7 @@ def sustained(net, prompts, found, *, stays=False):
 
 def figures(own, others):
     """Return the activity in the later half and under random pushes, and p over prompts."""
-    pair = [x[..., x.shape[-1] // 2 :].mean((0, 2))[:, None] for x in (own, others)]
+    pair = [x[..., x.shape[-1] // 2 :].mean((0, 2)).round(9)[:, None] for x in (own, others)]
     found = paired_test(*pair, units=pd.DataFrame({"unit": ["state"]}), progress=False).table
     return float(pair[0].mean()), float(pair[1].mean()), float(found["p"][0])
 
