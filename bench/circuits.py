@@ -66,7 +66,7 @@ def _forwards(
 ) -> Row:
     if rounds > 1:
         work()  # what is kept of a network is made
-    seconds = in_turn({"work": work, "forward": lambda: patching.run()}, rounds=rounds)
+    seconds = in_turn({"work": work, "forward": lambda: _forward(patching)}, rounds=rounds)
     value, spread = ratio(seconds["work"], seconds["forward"])
     return Row(
         name=name,
@@ -77,6 +77,11 @@ def _forwards(
         seconds=min(seconds["work"]),
         note=f"{len(patching.lengths)} pairs of {max(patching.lengths)} tokens; {spread}",
     )
+
+
+def _forward(patching: Patching) -> None:
+    with torch.no_grad():
+        patching.net.model(*patching.call.args, **patching.call.kwargs)
 
 
 def _operations(pairs: Behaviour) -> Row:
@@ -111,7 +116,8 @@ def _last(net: Any, rounds: int) -> Row:
     patching = Patching(Behaviour(net, clean, corrupted, **answers), "noising")
     nodes = nodes_of(net, "attn.z")
     seconds = in_turn(
-        {"exact": lambda: exact(patching, nodes), "forward": lambda: patching.run()}, rounds=rounds
+        {"exact": lambda: exact(patching, nodes), "forward": lambda: _forward(patching)},
+        rounds=rounds,
     )
     value, spread = ratio(seconds["forward"], seconds["exact"])
     return Row(

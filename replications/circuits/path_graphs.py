@@ -12,7 +12,6 @@ from torch import nn
 
 import nissl
 from nissl.behaviour import Behaviour, Patching
-from nissl.network.gradients import gradients
 from nissl.statistics import Test, paired_test
 from nissl.statistics.figure import bar, heatmap, panels, save_figure
 from nissl.training import Batches, train
@@ -52,7 +51,7 @@ def interventions(pairs):
 def by_gradients(pairs):
     """Return the same to first order: what two derivatives say, multiplied along the path."""
     net, one = pairs.net, Patching(pairs, "zero")
-    found = gradients(net, one.call, sites=SECOND, metric=one.total)[SECOND]
+    found = one.gradients(SECOND)[SECOND]
     with torch.no_grad():
         x = net.model[:2](one.call.args[0])
     effects = []

@@ -198,6 +198,13 @@ class Behaviour:
         ids = (self.clean_ids if of == "clean" else self.corrupted_ids)[rows]
         return self._metric(self._answered(logits, ids), rows)
 
+    def tokens_read(self, rows: slice = slice(None)) -> Tensor | None:
+        """Return the tokens whose logits the metric reads of some pairs; None for all."""
+        if self.metric != "logit_difference" or self.right is None or self.wrong is None:
+            return None
+        tokens = torch.cat([self.right[rows].flatten(), self.wrong[rows].flatten()]).unique()
+        return tokens[tokens >= 0]
+
     def normalised(self, value: Tensor) -> float:
         """Return how much of the behaviour a value is: 0 as corrupted, 1 as clean.
 

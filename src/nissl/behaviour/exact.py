@@ -13,7 +13,6 @@ from nissl.errors import NisslError
 from nissl.network.run.calls import Call
 from nissl.network.run.replay import replaying
 from nissl.network.run.restart import continued, cut, prefixes
-from nissl.network.sites.arguments import names_of
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
@@ -134,9 +133,6 @@ class _Runs:
             if position not in self.cut:
                 self.cut[position] = cut(self.net, call, position, filled=self.filled)
             call, cache = self.cut[position]
-        if self.even and layer is not None and "logits_to_keep" in names_of(self.net.model):
-            # Answers are read after the last token.
-            call = Call(call.args, {**call.kwargs, "logits_to_keep": 1}, call.mask)
         if layer is None:
             return lambda: call, nullcontext
         prefix = self.prefixes[layer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from itertools import islice
 from types import SimpleNamespace
@@ -13,12 +14,16 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError, require_known
+from nissl.network.gradients import gradients
 from nissl.network.run.calls import call_model
+from nissl.network.run.partial_logits import partial_logits
 from nissl.progress import progress_bar
 
 if TYPE_CHECKING:
     from nissl.behaviour import Behaviour
+    from nissl.network.gradients import Gradients
     from nissl.network.run.calls import Call
+    from nissl.network.sites.site import Site
 
 __all__ = ["HOW", "How", "Patching", "at_position", "patchings"]
 
@@ -160,10 +165,11 @@ class Patching:
         Returns
         -------
         list
-            What the model returned of each copy, as far as `metric` reads it.
+            What the model returned of each copy, as far as `metric` reads it: logits of other
+            tokens or positions may be left out, or be no numbers.
         """
-        with torch.no_grad():
-            output = call_model(self.net, call or self.call)
+        with torch.no_grad(), self._read(call or self.call) as call:
+            output = call_model(self.net, call)
         if isinstance(output, Tensor):
             return list(output.chunk(copies))
         name = "logits" if isinstance(getattr(output, "logits", None), Tensor) else None
@@ -214,6 +220,19 @@ class Patching:
                 do="give a metric of torch's operations on the logits, or method='exact'",
             )
         return total
+
+    def gradients(self, sites: str | Iterable[str]) -> Gradients:
+        """Return gradients of `total` at sites, in the run that is changed: see ``gradients``."""
+        with self._read(self.call, self.net.find(sites)) as call:
+            return gradients(self.net, call, sites=sites, metric=self.total)
+
+    def _read(self, call: Call, sites: Iterable[Site] = ()) -> AbstractContextManager[Call]:
+        """Compute inside the block what the metric reads of logits, and no more."""
+        if not self.lengths:
+            return nullcontext(call)
+        last = max(self.lengths) - min(self.lengths) + 1
+        tokens = self.behaviour.tokens_read(self.rows)
+        return partial_logits(self.net, call, last=last, tokens=tokens, sites=sites)
 
     def base(self, sites: str | Iterable[str]) -> dict[str, Tensor]:
         """Return activity in the run that is changed, by site."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network import patch
-from nissl.network.gradients import StopGradient, gradients
+from nissl.network.gradients import StopGradient
 from nissl.network.run.calls import call_model
 from nissl.network.run.forward import visited
 from nissl.network.sites.attention import BeforeSoftmax
@@ -77,7 +77,7 @@ def atp_star(
 
     def effects(*rules: Any) -> Tensor:
         with net.backward(*rules):
-            found = gradients(net, patching.call, sites=[*linear, *patterns], metric=patching.total)
+            found = patching.gradients([*linear, *patterns])
         products = {name: change * found[name] for name, change in changes.items()}
         products |= {name: f(found[_beside(name, "attn.pattern")]) for name, f in fixed.items()}
         return nodes.summed(products, positions=positions)

@@ -9,13 +9,7 @@ from torch import Tensor
 
 from nissl.methods import method
 from nissl.network import patch
-from nissl.network.gradients import (
-    AttentionRule,
-    NonlinearityRule,
-    NormRule,
-    ProductRule,
-    gradients,
-)
+from nissl.network.gradients import AttentionRule, NonlinearityRule, NormRule, ProductRule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +48,8 @@ def attribution(
     Source: Nanda 2023; Syed et al. 2023, Attribution patching outperforms automated circuit
     discovery. One forward and one backward pass, and a forward pass for what is put in.
     """
-    net = patching.net
-    with net.backward(*rules):
-        found = gradients(net, patching.call, sites=nodes.names, metric=patching.total)
+    with patching.net.backward(*rules):
+        found = patching.gradients(nodes.names)
     changes = patching.changes(nodes.names, base=found.values)
     products = {name: change * found[name] for name, change in changes.items()}
     return patching.sign * nodes.summed(products, positions=positions)
@@ -181,7 +174,7 @@ def steps_between(patching: Patching, sites: list[str], steps: int) -> Iterator[
         share = (step + 0.5) / steps
         moved = {name: x + share * change[name] for name, x in base.items()}
         with net.edit(patch(moved)):
-            yield gradients(net, patching.call, sites=sites, metric=patching.total)
+            yield patching.gradients(sites)
 
 
 def _gated(net: Network) -> tuple[str, ...]:

@@ -11,11 +11,11 @@ from torch import Tensor
 from nissl.circuits.attribution import steps_between
 from nissl.network import cut_edges
 from nissl.network.edits.edges import KINDS
-from nissl.network.gradients import Gradients, gradients
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
     from nissl.network.edits.edges import Edges
+    from nissl.network.gradients import Gradients
 
 __all__ = ["eap", "eap_ig", "exact_edges"]
 
@@ -67,9 +67,9 @@ def eap(patching: Patching, edges: Edges) -> Tensor:
     Source: Syed et al. 2023, Attribution patching outperforms automated circuit discovery (edge
     attribution patching).
     """
-    net, sites, seen = patching.net, _reader_sites(edges), _Seen(edges.writer_sites)
-    with net.edit(seen):  # the run that is differentiated tells what writers add as well
-        found = gradients(net, patching.call, sites=sites, metric=patching.total)
+    seen = _Seen(edges.writer_sites)
+    with patching.net.edit(seen):  # the run that is differentiated tells what writers add as well
+        found = patching.gradients(_reader_sites(edges))
     return _scored(patching, edges, _by_reader(edges, found), base=seen.values)
 
 

@@ -15,7 +15,6 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.edits.fixed import ablate
 from nissl.network.edits.patch import patch
-from nissl.network.gradients import gradients
 from nissl.progress import progress_bar
 from nissl.statistics import Finding
 
@@ -129,7 +128,7 @@ def _shares(
     for step in range(steps):
         scaled = {name: (step + 0.5) / steps * x for name, x in clean.items()}
         with one.net.edit(*([patch(scaled, units=path, positions=position)] if path else [])):
-            found = gradients(one.net, one.call, sites=sites, metric=one.total)
+            found = one.gradients(sites)
         for name in sites:
             shares[name] += clean[name] * found[name] / steps
     for name, x in shares.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["Stopped", "knows_order", "needs_head", "stopping"]
+__all__ = ["Stopped", "knows_order", "needs_head", "outside_body", "stopping"]
 
 
 class Stopped(Exception):
@@ -71,16 +71,16 @@ def knows_order(net: BaseNetwork) -> bool:
 
 
 def needs_head(net: BaseNetwork, sites: Iterable[Site]) -> bool:
+    """Tell whether a run for some sites, under the edits in force, has to call the whole model."""
+    # A wrapper may give the model more than its body would be given (prefix tuning).
+    return inner_model(net.model)[1] is not net.model or outside_body(net, sites)
+
+
+def outside_body(net: BaseNetwork, sites: Iterable[Site]) -> bool:
     """Tell whether sites that are read or edited lie outside the model's body."""
     body = body_path(net.model)
-    every = [*sites, *net.editing]
-    # A wrapper may give the model more than its body would be given (prefix tuning).
-    wrapped = inner_model(net.model)[1] is not net.model
-    return (
-        not body
-        or wrapped
-        or any(not f"{site.hook_point.path}.".startswith(f"{body}.") for site in every)
-    )
+    paths = (f"{site.hook_point.path}." for site in [*sites, *net.editing])
+    return not body or any(not path.startswith(f"{body}.") for path in paths)
 
 
 def _last_block(net: BaseNetwork, sites: Iterable[Site]) -> int | None:
