@@ -202,8 +202,9 @@ class Behaviour:
         """Return the tokens whose logits the metric reads of some pairs; None for all."""
         if self.metric != "logit_difference" or self.right is None or self.wrong is None:
             return None
-        tokens = torch.cat([self.right[rows].flatten(), self.wrong[rows].flatten()]).unique()
-        return tokens[tokens >= 0]
+        both = torch.cat([self.right[rows].flatten(), self.wrong[rows].flatten()])
+        tokens: Tensor = both[both >= 0].unique()
+        return tokens
 
     def normalised(self, value: Tensor) -> float:
         """Return how much of the behaviour a value is: 0 as corrupted, 1 as clean.
