@@ -1,7 +1,5 @@
 """Double dissociation: two heads planted in one network, one head that serves both, and chance."""
 
-import itertools
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,22 +98,6 @@ def test_a_random_group_is_no_dissociation(both):
     groups = {k: ["blocks.0.attn.z[head 3]"] for k in HEADS}
     found = dissociation(groups, on=both, **QUIET)
     assert found.provenance["p_dissociation"] > 0.05
-
-
-def test_chance_of_an_overlap_is_that_of_all_draws():
-    units = pd.DataFrame({"unit": list("abcdefgh"), "layer": [0] * 4 + [1] * 4})
-    first, second = ["a", "b", "e"], ["a", "c", "e", "f"]
-    drawn = [
-        len({*one, other} & set(second))
-        for one in itertools.combinations("abcd", 2)
-        for other in "efgh"
-    ]
-    from nissl.circuits.dissociation import _shared
-
-    found = _shared(first, second, units)
-    assert found["shared"] == 2
-    assert found["shared_by_chance"] == pytest.approx(np.mean(drawn))
-    assert found["p_shared"] == pytest.approx(np.mean(np.array(drawn) >= 2))
 
 
 def test_what_cannot_be_is_said(both):

@@ -22,6 +22,7 @@ from .known_facts import halves as halves
 from .known_facts import known as known
 from .losses import losses as losses
 from .measures import AnswerMeasure as AnswerMeasure
+from .measures import BehaviourMeasure as BehaviourMeasure
 from .measures import LossMeasure as LossMeasure
 from .measures import Measure as Measure
 from .measures import RankingMeasure as RankingMeasure

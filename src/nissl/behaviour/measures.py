@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from nissl.behaviour.behaviour import Behaviour
     from nissl.network import Network
 
-__all__ = ["MEASURES", "AnswerMeasure", "LossMeasure", "Measure", "RankingMeasure"]
+__all__ = [
+    "MEASURES",
+    "AnswerMeasure",
+    "BehaviourMeasure",
+    "LossMeasure",
+    "Measure",
+    "RankingMeasure",
+]
 
 Scores = Callable[[Sequence[Sequence[str]]], NDArray[np.float64]]
 
@@ -163,6 +171,40 @@ class RankingMeasure:
         return lambda groups: np.stack(
             [ranks(edit) for edit in ablations(groups)]
         ), of_query.first()
+
+
+@dataclass(frozen=True)
+class BehaviourMeasure:
+    """How much is left of the behaviour of each pair, from 0 as corrupted to 1 as clean.
+
+    Parameters
+    ----------
+    pairs : mapping of str to Behaviour
+        Of one network. The items are the pairs of all, one behaviour after the other.
+    """
+
+    pairs: Mapping[str, Behaviour]
+    item = "pair"
+    items = "pairs"
+
+    def bind(
+        self, net: Network, on: pd.DataFrame | None = None, labels: str = "behaviour"
+    ) -> tuple[Scores, Any]:
+        """Read nothing of the items but their label: see `Measure`."""
+
+        def left(one: Behaviour) -> NDArray[np.float64]:
+            # Of the mean, so that single pairs which differ little do not decide.
+            size = one.clean_value.mean() - one.corrupted_value.mean()
+            return ((one.clean() - one.corrupted_value.mean()) / size).double().cpu().numpy()
+
+        def scores(groups: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+            rows = []
+            for edit in ablations(groups):
+                with net.edit(*([] if edit is None else [edit])):
+                    rows.append(np.concatenate([left(one) for one in self.pairs.values()]))
+            return np.stack(rows)
+
+        return scores, None if on is None else on[labels]
 
 
 MEASURES: dict[str, Callable[[], Measure]] = {

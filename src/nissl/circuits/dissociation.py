@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.behaviour import Behaviour, Task, ablation_effect
+from nissl.behaviour import Behaviour, BehaviourMeasure, Task, ablation_effect
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.network.edits.fixed import ablate
-from nissl.statistics import Finding, MatchedUnits, Test
+from nissl.statistics import Finding, MatchedUnits, Test, shared_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +82,7 @@ def dissociation(
             f"groups of {', '.join(groups)} are ablated for {', '.join(pairs)}",
             do="give two behaviours of one network, and a group of each by the same name",
         )
-    (net,), measure = nets.values(), _Shares(pairs)
+    (net,), measure = nets.values(), BehaviourMeasure(pairs)
     for one in pairs.values():
         one.normalised(one.clean_value)  # refuses a behaviour whose inputs do not differ
     kind = np.repeat(list(pairs), [len(one) for one in pairs.values()])
@@ -105,31 +104,8 @@ def dissociation(
     each = found.table["unit"].map(p_pairs).where(own)
     p = float(max(found.table.loc[own, "p"].max(), each.max()))
     first, second = chosen.values()
-    about = {"p_dissociation": p, **_shared(first, second, units)}
+    about = {"p_dissociation": p, **shared_units(first, second, units)}
     return found.assign(about, p_pairs=each)
-
-
-@dataclass(frozen=True)
-class _Shares:
-    """A `Measure`: how much is left of the behaviour of each pair."""
-
-    pairs: Mapping[str, Behaviour]
-    item, items = "pair", "pairs"
-
-    def bind(self, net: Any, on: Any = None, labels: str = "behaviour") -> tuple[Any, Any]:
-        def left(one: Behaviour) -> Any:
-            # Of the mean, so that single pairs which differ little do not decide.
-            size = one.clean_value.mean() - one.corrupted_value.mean()
-            return ((one.clean() - one.corrupted_value.mean()) / size).double().cpu().numpy()
-
-        def scores(groups: Sequence[Sequence[str]]) -> Any:
-            rows = []
-            for group in groups:
-                with net.edit(*([ablate(list(group))] if group else [])):
-                    rows.append(np.concatenate([left(one) for one in self.pairs.values()]))
-            return np.stack(rows)
-
-        return scores, None if on is None else on[labels]
 
 
 def _p_more(lost: Any, own: Any, rng: np.random.Generator) -> float:
@@ -137,16 +113,3 @@ def _p_more(lost: Any, own: Any, rng: np.random.Generator) -> float:
     labels = np.concatenate([own[None], rng.permuted(np.tile(own, (DRAWS, 1)), axis=1)])
     more = labels @ lost / own.sum() - ~labels @ lost / (~own).sum()
     return float((more >= more[0] - 1e-12).mean())
-
-
-def _shared(first: list[str], second: list[str], units: pd.DataFrame) -> dict[str, float]:
-    """Return how many units are in both groups, and how many by chance: a draw in each layer."""
-    from scipy.stats import hypergeom
-
-    chance, layers = np.ones(1), units.groupby("layer")["unit"]
-    for _, layer in layers:
-        a, b = (int(layer.isin(group).sum()) for group in (first, second))
-        chance = np.convolve(chance, hypergeom(len(layer), a, b).pmf(np.arange(min(a, b) + 1)))
-    n = len(set(first) & set(second))
-    mean = float(chance @ np.arange(len(chance)))
-    return {"shared": n, "shared_by_chance": mean, "p_shared": float(min(chance[n:].sum(), 1))}
