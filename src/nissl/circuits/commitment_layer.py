@@ -34,8 +34,8 @@ def commitment_layer(
     Parameters
     ----------
     behaviour : Behaviour or Task
-        Clean prompts are answered rightly, corrupted ones wrongly: a misleading context, or another
-        subject. The metric is above zero where the right answer is preferred. Run as one batch.
+        Clean prompts are answered rightly (the metric is above zero), corrupted ones wrongly, by a
+        misleading context or another subject. Run as one batch.
     sites : str or iterable of str
         Places in the residual stream, in their order.
     progress : bool
@@ -44,11 +44,10 @@ def commitment_layer(
     Returns
     -------
     DataFrame
-        A row for each pair, of numbers of sites, and as many as there are for never.
-        ``commitment``: the first from which on the wrong answer stays, though all tokens before the
-        last are as in the clean run; before it the context can still turn the answer. ``carried``:
-        the first from which on the last token of the clean run alone turns it. ``lens``: the first
-        from which on the logit lens prefers the wrong answer.
+        A row for each pair, of numbers of sites (as many as there are for never), each the first
+        from which on: ``commitment``, the wrong answer stays though all tokens before the last are
+        as in the clean run; ``carried``, the last token of the clean run alone turns it; ``lens``,
+        the logit lens prefers the wrong answer.
 
     Raises
     ------
@@ -57,8 +56,7 @@ def commitment_layer(
 
     Notes
     -----
-    Source: Bhatia et al. 2025, who tell the layer by patching and from concepts that are decoded.
-    The two sides of patching and the lens are ours.
+    Source: Bhatia et al. 2025, who tell it from decoded concepts; the two ways to patch are ours.
 
     Examples
     --------
@@ -71,18 +69,14 @@ def commitment_layer(
     one.require_pairs()
     bad = (pairs.clean_value <= 0) | (pairs.corrupted_value >= 0)
     if bad.any():
-        raise NisslError(
-            f"{int(bad.sum())} pairs are not answered rightly, then wrongly",
-            where=f"pair {int(bad.int().argmax())}",
-            do="leave them out, as nissl.behaviour.make_task does",
-        )
+        what = f"{int(bad.sum())} pairs are not answered rightly, then wrongly"
+        raise NisslError(what, where=f"pair {int(bad.int().argmax())}", do="use make_task")
     read, right, wrong = unembed(pairs.net), one.given(names), one.base(names)
     last = torch.tensor(one.lengths)[:, None, None] - 1
     margins: list[Tensor] = []
     with progress_bar("Patching", total=len(names), unit="sites", progress=progress) as advance:
         for name in names:
-            place = torch.arange(right[name].shape[1])[:, None] == last
-            place = place.to(right[name].device)
+            place = (torch.arange(right[name].shape[1])[:, None] == last).to(right[name].device)
             context = torch.where(place, wrong[name], right[name])
             answer = torch.where(place, right[name], wrong[name])
             with pairs.net.edit_batch([patch({name: x}) for x in (context, answer)]):
