@@ -15,7 +15,7 @@ from nissl.circuits import neuron_path, pair_effects
 from nissl.statistics import paired_test
 from nissl.statistics.figure import bar, panels, save_figure
 
-SEED, FIND, TEST, STEPS, CANDIDATES, RANDOM, NEAR, PLANTED = 0, 16, 32, 3, 4, 39, 25, 0.1
+SEED, FIND, TEST, STEPS, CANDIDATES, RANDOM, NEAR, PLANTED = 0, 8, 32, 3, 4, 24, 25, 0.1
 
 
 def paths_of(net, pairs):
@@ -61,7 +61,7 @@ def compared(joint, others, drawn):
     )
     p_random = (1 + sum(x.mean() >= joint.mean() for x in drawn)) / (1 + len(drawn))
     p = float(found.table["p"].iloc[0])
-    return {"fall": float(joint.mean()), "p": p, "p_random": p_random}
+    return {"fall": float(joint.mean()), "p": p, "fall_p": p_random}
 
 
 net = nissl.load("smollm2", progress=False)
@@ -100,10 +100,10 @@ nissl.claim(
         "same_as_alone": len(set(found.units) & set(alone)) / len(alone),
     },
     null={"fall": better, "random": nothing},
-    rule="fall > null.fall and p < 0.05 and p_random < 0.05",
+    rule="fall > null.fall and p < 0.05 and fall_p < 0.05",
     power=compared(planted, others, drawn),
     data=f"smollm2, {net.n_layers} neurons at the last token; {len(to_find)} prompts of indirect "
     f"objects to find them, {len(to_test)} with other names to test; p: over pairs, against the "
-    f"better of the two other choices, which is null.fall; p_random: {RANDOM} random paths that "
+    f"better of the two other choices, which is null.fall; fall_p: {RANDOM} random paths that "
     "write as much; planted: a tenth more than the better",
 )
