@@ -1,9 +1,8 @@
 """Chain of thought (system 110): two-hop facts in two stages, the bridge said first, or in one.
 
-Small Llamas learn facts drawn at random, (a, r: b), and two-hop facts (a, r, q: c), c what q makes
-of b. Having to say b before c, do they answer two-hop facts whose parts they saw only as single
-facts (Yao et al. 2025)? Which positions hold the bridge b: where do states of other prompts of the
-same bridge leave the answer, and those of another take it?
+Small Llamas learn random facts, (a, r: b), and two-hop facts, (a, r, q: c), where q makes c of b.
+Saying b first, do they answer two-hop facts whose parts they saw only singly (Yao et al. 2025)? At
+which positions is the bridge b: where do states of the same bridge leave the answer, of others not?
 """
 
 import numpy as np
@@ -91,7 +90,7 @@ def shares(seed, stages, prompt, answer):
     three = [seen.loc[list(index)] for index in zip(*found, strict=True)]
     answers = [three[i][answer].tolist() for i in (0, 2)]
     net, ids = nissl.load(trained(seed, stages)), [rows(x, prompt).tolist() for x in three]
-    return np.divide(*bridges(net, *ids, *answers))
+    return np.divide(*bridges(net, *ids, *answers)).set_axis(list(prompt))
 
 
 if __name__ == "__main__":
@@ -103,10 +102,10 @@ if __name__ == "__main__":
     measured = {"ood": float(ood["right"].min()[True])}
     for part, table in every.groupby("part"):
         measured[f"{part}_means"] = table.groupby("stages")["right"].mean().tolist()
-    for name, place in (("first", 1), ("second", 1), ("second", 3), ("without", 1)):
-        at, name = [table.loc[place] for table in shown[name]], f"{name}_at_{'arqb'[place]}"
-        measured[name] = [float(x.max()) for x in at]
-        measured[f"{name}_before"] = [int(x.idxmax()) for x in at]
+    for name, places in {"first": "rq", "second": "rqb", "without": "rq"}.items():
+        for x in places:
+            every_seed = [table.loc[x] for table in shown[name]]
+            measured[f"{name}_at_{x}"] = np.mean(every_seed, axis=0).tolist()
     nissl.claim(
         "chain_of_thought",
         system=110,
@@ -117,5 +116,5 @@ if __name__ == "__main__":
         power={"ood": float(ood["planted"].min()[True])},
         data=f"Llamas of four blocks, {ENTITIES} entities, {RELATIONS} relations; ood: chains of "
         f"facts in no other, the least of {len(SEEDS)} seeds, its null the most without; lists: "
-        "without stages, with; at: by seed, share of the answer that depends on the bridge there",
+        "without stages, with; at: by block, share of the answer that depends on the bridge there",
     )

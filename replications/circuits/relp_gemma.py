@@ -108,6 +108,6 @@ nissl.claim(
     rule="gain > null.gain and gain > 0.05",
     power={"gain": gain(planted(main))},
     data=f"gemma3-270m, {', '.join(TASKS)}: four pairs each, every third block; gain is in "
-    "Pearson's correlation, its null the 95% point where methods trade places within pairs, intervals over "
-    f"pairs; atp_star: queries and keys alone; lists: {', '.join(KINDS)}",
+    "Pearson's correlation, its null the 95% point where methods trade places within pairs, "
+    f"intervals over pairs; atp_star: queries and keys alone; lists: {', '.join(KINDS)}",
 )
