@@ -4,7 +4,8 @@ On SmolLM2 (`relp.py`, `atp_star.py`) relevance patching is closer to exact patc
 attribution patching is, but ranks nodes worse, and AtP* gains nothing. The same of Gemma 3 (270M),
 whose attention has norms of queries and keys, and whose blocks have norms after what they add: it
 names indirect objects, recalls facts, makes verbs agree and continues with a greater digit; all
-positions from the first that differs on. Methods trade places within pairs for the null.
+positions from the first that differs on. Methods trade places within pairs for the null. AtP* runs
+every block back by itself, so that here it is measured on the shortest prompts alone.
 """
 
 import numpy as np
@@ -15,26 +16,26 @@ from nissl.behaviour import agreement, fact_recall, greater_than, indirect_objec
 from nissl.circuits import pair_effects
 from nissl.statistics.figure import bar, panels, save_figure
 
-SEED, DRAWS, EVERY = 0, 199, 3
+SEED, DRAWS, EVERY = 0, 199, 4
 TASKS = {
     "indirect objects": indirect_object,
     "facts": fact_recall,
     "agreement": agreement,
     "greater than": greater_than,
 }
-KINDS = ["mlp.out", "resid_post", "attn.out", "attn.q", "attn.k", "attn.v"]
+KINDS, INPUTS = ["mlp.out", "resid_post", "attn.out"], ["attn.q", "attn.k", "attn.v"]
 MAIN = KINDS[:2]  # where the paper has the largest gain
-METHODS = ["exact", "attribution", "relp", "atp_star"]
+METHODS, STAR = ["exact", "attribution", "relp"], "agreement"
 # Correlations of GPT-2 small in the paper, at MLPs and in the stream.
 PAPER = {"attribution": (0.195, 0.753), "relp": (0.992, 0.968)}
 
 
-def effects_of(net, task):
+def effects_of(net, task, kinds=KINDS, methods=METHODS):
     """Return a row for each pair, node and position, with a column for each method."""
     pairs = TASKS[task](net, n=8, progress=False).halves[0].behaviour()
-    sites = [f"blocks.{i}.{site}" for site in KINDS for i in range(1, net.n_layers, EVERY)]
+    sites = [f"blocks.{i}.{site}" for site in kinds for i in range(1, net.n_layers, EVERY)]
     columns = {}
-    for method in METHODS:
+    for method in methods:
         each, rows = pair_effects(pairs, over=sites, method=method, progress=False)
         index = pd.MultiIndex.from_frame(rows[["unit", "position"]])
         columns[method] = pd.DataFrame(each.T, index=index).stack()
@@ -45,14 +46,15 @@ def effects_of(net, task):
 
 def correlations(table, how="pearson"):
     """Return the correlation of each method with exact patching by kind, a mean over tasks."""
-    every = table.groupby(["kind", "task"])[METHODS].apply(lambda x: x.corr(how)["exact"])
-    return every.groupby("kind").mean().reindex(KINDS).dropna()
+    methods = [name for name in (*METHODS, "atp_star") if name in table]
+    every = table.groupby(["kind", "task"])[methods].apply(lambda x: x.corr(how)["exact"])
+    return every.groupby("kind").mean().reindex(KINDS + INPUTS).dropna().drop(columns="exact")
 
 
-def gain(table, method="relp", how="pearson"):
-    """By how much a method is closer to exact patching than attribution, a mean over kinds."""
+def gain(table, how="pearson"):
+    """By how much RelP is closer to exact patching than attribution, a mean over kinds."""
     found = correlations(table, how)
-    return float((found[method] - found["attribution"]).mean())
+    return float((found["relp"] - found["attribution"]).mean())
 
 
 def exchanged(table, rng):
@@ -62,12 +64,12 @@ def exchanged(table, rng):
     return new
 
 
-def intervals(table, *how):
-    """Return an interval of a gain, the pairs of each task drawn again."""
+def interval(table, how="pearson"):
+    """Return the interval of the gain, the pairs of each task drawn again."""
     by_pair, drawn = dict(list(table.groupby("number"))), []
     for _ in range(DRAWS):
         some = numbers.groupby("task")["number"].sample(frac=1, replace=True, random_state=rng)
-        drawn.append(gain(pd.concat([by_pair[number] for number in some]), *how))
+        drawn.append(gain(pd.concat([by_pair[number] for number in some]), how))
     return [float(end) for end in np.quantile(drawn, [0.025, 0.975])]
 
 
@@ -84,19 +86,18 @@ net, rng = nissl.load("gemma3-270m", progress=False), np.random.default_rng(SEED
 table = pd.concat([effects_of(net, task) for task in TASKS], ignore_index=True)
 table["number"] = table.groupby(["task", "pair"]).ngroup()
 numbers = table[["task", "number"]].drop_duplicates()
-main, inputs = (table[table["kind"].isin(x)] for x in (MAIN, ["attn.q", "attn.k"]))
+main = table[table["kind"].isin(MAIN)]
 nothing = np.quantile([gain(exchanged(main, rng)) for _ in range(DRAWS)], 0.95)
-measured = {"gain": gain(main), "interval": intervals(main)}
+measured = {"gain": gain(main), "interval": interval(main)}
 measured |= {"gain_by_task": [gain(main[main["task"] == task]) for task in TASKS]}
-measured |= {"rank_gain": gain(main, "relp", "spearman")}
-measured |= {"rank_interval": intervals(main, "relp", "spearman")}
-measured |= {"atp_star_rank_gain": gain(inputs, "atp_star", "spearman")}
-measured |= {"atp_star_interval": intervals(inputs, "atp_star", "spearman")}
+measured |= {"rank_gain": gain(main, "spearman"), "rank_interval": interval(main, "spearman")}
+star = effects_of(net, STAR, KINDS + INPUTS, [*METHODS, "atp_star"])
 figure, axes = panels(2)
 for how, place in zip(("pearson", "spearman"), axes, strict=True):
-    found = correlations(table, how)[METHODS[1:]]
+    found, inputs = correlations(table, how), correlations(star, how)
     bar(found, axes=place).set(ylabel=f"{how} correlation with exact patching")
-    measured |= {f"{how}_{m}": [float(x) for x in found[m]] for m in found}
+    measured |= {f"{how}_{m}": found[m].tolist() for m in found}
+    measured |= {f"{STAR}_{how}_{m}": inputs[m].tolist() for m in inputs}
 save_figure(figure, "out/circuits/relp_gemma.png")
 nissl.claim(
     "relp_gemma",
@@ -109,5 +110,5 @@ nissl.claim(
     power={"gain": gain(planted(main))},
     data=f"gemma3-270m, {', '.join(TASKS)}: four pairs each, every third block; gain is in "
     "Pearson's correlation, its null the 95% point where methods trade places within pairs, "
-    f"intervals over pairs; atp_star: queries and keys alone; lists: {', '.join(KINDS)}",
+    f"intervals over pairs; lists: {', '.join(KINDS)}; of {STAR} also {', '.join(INPUTS)}",
 )
