@@ -6,8 +6,8 @@ import torch
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour, Patching
-from nissl.circuits import eap, edge_effects, exact_edges, pair_edge_effects
+from nissl.behaviour import Behaviour, Patching, exact_edges
+from nissl.circuits import eap, edge_effects, pair_edge_effects
 from nissl.network import cut_edges, edges_of
 from tiny import CAUSAL, in_doubles, tiny
 

@@ -224,7 +224,7 @@ def test_a_classifier_of_texts_answers_once():
 
 
 def test_edges_of_a_network_that_sees():
-    from nissl.circuits import exact_edges
+    from nissl.behaviour import exact_edges
     from nissl.network import edges_of
 
     net = nissl.load(tiny("vit"))

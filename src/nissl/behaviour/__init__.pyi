@@ -16,6 +16,7 @@ from .consistency import consistent as consistent
 from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
 from .exact import exact as exact
+from .exact import exact_edges as exact_edges
 from .head_ablation import head_damage as head_damage
 from .in_context_score import in_context_score as in_context_score
 from .known_facts import halves as halves

@@ -1,4 +1,4 @@
-"""Exact patching: each node changed in a run of its own."""
+"""Exact patching: each node, or each edge, changed in a run of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
+from nissl.network import cut_edges
 from nissl.network.run.calls import Call
 from nissl.network.run.replay import replaying
 from nissl.network.run.restart import continued, cut, prefixes
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
+    from nissl.network.edits.edges import Edges
     from nissl.network.edits.nodes import Node, Nodes
 
-__all__ = ["exact"]
+__all__ = ["exact", "exact_edges"]
 
 
 def exact(
@@ -76,7 +78,37 @@ def exact(
                     outputs = patching.run(copies=len(chunk), call=call())
                 for output, (_, number, place) in zip(outputs, chunk, strict=True):
                     where = (slice(None), number) if place is None else (slice(None), place, number)
-                    effects[where] = patching.sign * (patching.metric(output) - base)
+                    effect = patching.sign * (patching.metric(output) - base)
+                    effects[where] = torch.where(moved[where], effect, 0.0)
+    return effects
+
+
+def exact_edges(patching: Patching, edges: Edges) -> Tensor:
+    """Cut each edge in a run of its own.
+
+    Parameters
+    ----------
+    patching : Patching
+        The run that is changed and what is put into it.
+    edges : Edges
+        Of the network.
+
+    Returns
+    -------
+    Tensor, shape (batch, n_readers, n_writers)
+        The effect of each pair.
+
+    Notes
+    -----
+    Source: Goldowsky-Dill et al. 2023 (path patching). As many runs as there are edges: for small
+    networks, and to check others by.
+    """
+    base, given = patching.value, patching.given(edges.writer_sites)
+    effects = base.new_zeros(len(base), *edges.allowed.shape)
+    rows, columns = edges.allowed.nonzero().T.tolist()
+    cuts = (cut_edges(name, to=given) for name in edges.names(rows, columns))
+    for row, column, value in zip(rows, columns, patching.each(cuts), strict=True):
+        effects[:, row, column] = patching.sign * (value - base)
     return effects
 
 

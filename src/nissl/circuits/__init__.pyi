@@ -8,7 +8,6 @@ from .commitment_layer import commitment_layer as commitment_layer
 from .dissociation import dissociation as dissociation
 from .eap import eap as eap
 from .eap import eap_ig as eap_ig
-from .eap import exact_edges as exact_edges
 from .edge_effects import edge_effects as edge_effects
 from .edge_effects import pair_edge_effects as pair_edge_effects
 from .effects import effects as effects

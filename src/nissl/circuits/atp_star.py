@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network import patch
 from nissl.network.gradients import StopGradient
-from nissl.network.run.calls import call_model
-from nissl.network.run.forward import visited
-from nissl.network.sites.attention import BeforeSoftmax
+from nissl.network.run.attention_scores import attention_scores
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
@@ -132,33 +129,16 @@ def _fixed(patching: Patching, nodes: Nodes, positions: bool) -> dict[str, Effec
         held = [_beside(name, (QUERIES if short in KEYS else KEYS)[1]) for name in sites]
         base = patching.base([*sites, *held])
         given = patching.given(list(sites))
-        before = _before_softmax(patching, list(sites), base)
-        after = _before_softmax(patching, list(sites), {**base, **given})
+        patterns = {name: _beside(name, "attn.pattern") for name in sites}
+        scores = []
+        for values in (base, {**base, **given}):
+            with patching.net.edit(patch(values)):
+                scores.append(attention_scores(patching.net, patching.call, patterns.values()))
         effect = _one_key if short in KEYS and positions else partial(_whole, each=positions)
         for name, site in sites.items():
-            made[name] = effect(before[name], after[name], site.heads or 1)
+            before, after = (x[patterns[name]].double() for x in scores)
+            made[name] = effect(before, after, site.heads or 1)
     return made
-
-
-def _before_softmax(
-    patching: Patching, names: list[str], values: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """Return what patterns are the softmax of, with queries and keys set to values, in doubles."""
-    net, kept = patching.net, {}
-    visits = []
-    for name in names:
-        pattern = net.find(_beside(name, "attn.pattern"))[0]
-        site = replace(pattern, hook_point=BeforeSoftmax(pattern.hook_point.path))
-
-        def keep(_: Any, x: Tensor, name: str = name) -> Tensor:
-            kept[name] = x.detach().double()
-            return x
-
-        visits.append((site, keep))
-    with net.edit(patch(values)), visited(net, visits) as fired:
-        call_model(net, patching.call)
-        fired.require(why="read")
-    return kept
 
 
 def _whole(before: Tensor, after: Tensor, heads: int, *, each: bool) -> Effect:

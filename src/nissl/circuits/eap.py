@@ -1,4 +1,4 @@
-"""Edge attribution patching: effects of all edges from a gradient; and exact ones to check it."""
+"""Edge attribution patching: effects of all edges from a gradient."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from nissl.circuits.attribution import steps_between
-from nissl.network import cut_edges
 from nissl.network.edits.edges import KINDS
 
 if TYPE_CHECKING:
@@ -17,36 +16,7 @@ if TYPE_CHECKING:
     from nissl.network.edits.edges import Edges
     from nissl.network.gradients import Gradients
 
-__all__ = ["eap", "eap_ig", "exact_edges"]
-
-
-def exact_edges(patching: Patching, edges: Edges) -> Tensor:
-    """Cut each edge in a run of its own.
-
-    Parameters
-    ----------
-    patching : Patching
-        The run that is changed and what is put into it.
-    edges : Edges
-        Of the network.
-
-    Returns
-    -------
-    Tensor, shape (batch, n_readers, n_writers)
-        The effect of each pair.
-
-    Notes
-    -----
-    Source: Goldowsky-Dill et al. 2023 (path patching). As many runs as there are edges: for small
-    networks, and to check others by.
-    """
-    base, given = patching.value, patching.given(edges.writer_sites)
-    effects = base.new_zeros(len(base), *edges.allowed.shape)
-    rows, columns = edges.allowed.nonzero().T.tolist()
-    cuts = (cut_edges(name, to=given) for name in edges.names(rows, columns))
-    for row, column, value in zip(rows, columns, patching.each(cuts), strict=True):
-        effects[:, row, column] = patching.sign * (value - base)
-    return effects
+__all__ = ["eap", "eap_ig"]
 
 
 def eap(patching: Patching, edges: Edges) -> Tensor:
@@ -54,8 +24,10 @@ def eap(patching: Patching, edges: Edges) -> Tensor:
 
     Parameters
     ----------
-    patching, edges
-        As in `exact_edges`.
+    patching : Patching
+        The run that is changed and what is put into it.
+    edges : Edges
+        Of the network.
 
     Returns
     -------
@@ -79,7 +51,7 @@ def eap_ig(patching: Patching, edges: Edges, *, steps: int = 5) -> Tensor:
     Parameters
     ----------
     patching, edges
-        As in `exact_edges`.
+        As in `eap`.
     steps : int
         Points of the path.
 

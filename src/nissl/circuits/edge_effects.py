@@ -9,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
+from nissl.behaviour.exact import exact_edges
 from nissl.behaviour.pair_test import pair_test, pairs_of
 from nissl.behaviour.patching import How, Patching, patchings
-from nissl.circuits.eap import eap, eap_ig, exact_edges
+from nissl.circuits.eap import eap, eap_ig
 from nissl.circuits.effects import method_of
 from nissl.circuits.masks import mask_edges
 from nissl.network import edges_of

@@ -67,8 +67,7 @@ def false_negative_bound(
     Raises
     ------
     NisslError
-        Nothing is left to be bounded, or a place is in fewer than
-        two subsets, or in all but one.
+        Nothing is left to be bounded, or a place is in too few subsets, or in too many.
 
     Notes
     -----

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ MARGINS |= {"copying": 0.05, "value_drain": math.log(2)}
 @method(system=236)
 def head_scores(
     net: Network,
-    score: HeadScoreName | HeadScore = "prefix_matching",
+    score: str | HeadScore = "prefix_matching",
     *,
     inputs: Tensor | None = None,
     n: int = 32,
@@ -251,9 +251,6 @@ def _value_drain(run: HeadRun) -> tuple[Tensor, Tensor]:
     return whole[:, 1:].amin(1), whole[:, 0]
 
 
-HeadScoreName: TypeAlias = Literal[
-    "prefix_matching", "duplicate_token", "previous_token", "copying", "sink", "value_drain"
-]
 HeadScore: TypeAlias = Callable[[HeadRun], tuple[Tensor, Tensor]]
 """Given a `HeadRun`, returns the score and what it is set beside, each shape (batch, head)."""
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nissl.address import Address
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.edits.edges import edges_of
@@ -83,6 +82,6 @@ def ov_copying(net: Network, *, n_tokens: int = 4096, seed: int = 0) -> pd.DataF
             for t in (tokens, others)
         ]
         shares = [x.real.sum(-1) / x.abs().sum(-1).clamp_min(1e-12) for x in found]
-        for head, (share, null) in enumerate(torch.stack(shares, 1).tolist()):
-            rows.append((str(Address(site.name, head=head)), layer, head, share, null))
+        each = enumerate(torch.stack(shares, 1).tolist())
+        rows += [(f"{site.name}[head {head}]", layer, head, *both) for head, both in each]
     return pd.DataFrame(rows, columns=["unit", "layer", "head", "copying", "null"])

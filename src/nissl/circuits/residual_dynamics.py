@@ -114,13 +114,6 @@ def residual_dynamics(
             row = {name: float(values.mean()) for name, values in each.items()}
             rows.append({"unit": site.name, "layer": site.layer, **row})
             advance(1)
-    return against_null(
-        observed,
-        np.transpose(draws),
-        units=pd.DataFrame(rows),
-        score="continuity",
-        method="residual_dynamics",
-        null="units shuffled among themselves",
-        alternative="greater",
-        test=test,
-    )
+    how: Any = {"score": "continuity", "alternative": "greater", "test": test}
+    how |= {"method": "residual_dynamics", "null": "units shuffled among themselves"}
+    return against_null(observed, np.transpose(draws), units=pd.DataFrame(rows), **how)
