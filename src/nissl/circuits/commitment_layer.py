@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nissl.behaviour import Behaviour, Task
+from nissl.behaviour.pair_test import pairs_of
 from nissl.behaviour.patching import Patching, at_position
 from nissl.errors import NisslError
 from nissl.methods import method
@@ -64,7 +65,7 @@ def commitment_layer(
     """
     import pandas as pd
 
-    pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
+    pairs = pairs_of(behaviour)
     one, names = Patching(pairs, "denoising"), [site.name for site in pairs.net.find(sites)]
     one.require_pairs()
     bad = (pairs.clean_value <= 0) | (pairs.corrupted_value >= 0)

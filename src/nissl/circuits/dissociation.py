@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.behaviour import Behaviour, BehaviourMeasure, Task, ablation_effect
+from nissl.behaviour.pair_test import pairs_of
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.statistics import Finding, MatchedUnits, Test, shared_units
@@ -73,7 +74,7 @@ def dissociation(
     """
     import pandas as pd
 
-    pairs = {k: x.behaviour() if isinstance(x, Task) else x for k, x in on.items()}
+    pairs = {k: pairs_of(x) for k, x in on.items()}
     members: dict[str, Any] = {k: getattr(x, "units", x) for k, x in groups.items()}
     chosen = {k: [str(unit) for unit in x] for k, x in members.items()}
     nets = {id(one.net): one.net for one in pairs.values()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from nissl.circuits.attribution import steps_between
 from nissl.network.edits.edges import KINDS
+from nissl.network.edits.seen import Seen
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
@@ -39,7 +40,7 @@ def eap(patching: Patching, edges: Edges) -> Tensor:
     Source: Syed et al. 2023, Attribution patching outperforms automated circuit discovery (edge
     attribution patching).
     """
-    seen = _Seen(edges.writer_sites)
+    seen = Seen(edges.writer_sites)
     with patching.net.edit(seen):  # the run that is differentiated tells what writers add as well
         found = patching.gradients(_reader_sites(edges))
     return _scored(patching, edges, _by_reader(edges, found), base=seen.values)
@@ -73,23 +74,6 @@ def eap_ig(patching: Patching, edges: Edges, *, steps: int = 5) -> Tensor:
             else:
                 total[i][1].add_(gradient, alpha=1 / steps)
     return _scored(patching, edges, total)
-
-
-class _Seen:
-    """An edit that changes nothing and keeps what sites hold."""
-
-    writes: tuple[str, ...] = ()
-
-    def __init__(self, sites: list[str]) -> None:
-        self.reads = tuple(sites)
-        self.values: dict[str, Tensor] = {}
-
-    def begin(self, batch: Any) -> None:
-        """Begin a prompt: nothing to do."""
-
-    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> None:
-        """Keep the site's tensor."""
-        self.values[site] = x.detach().clone()
 
 
 def _reader_sites(edges: Edges) -> list[str]:

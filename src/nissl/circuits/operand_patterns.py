@@ -64,9 +64,7 @@ def operand_patterns(
     problems = aggregate(rec, by=variables)
     numbers = {name: coordinate(problems, name) for name in variables}
     size = problems.sizes["sample"]
-    named: dict[
-        bytes, tuple[str, NDArray[Any]]
-    ] = {}  # the first of patterns that the same problems have
+    named: dict[bytes, Any] = {}  # the first of patterns that the same problems have
     for pattern, has in _patterns(numbers):
         if LEAST <= has.sum() <= size - LEAST:
             named.setdefault(has.tobytes(), (pattern, _standard(1.0 * has)))
