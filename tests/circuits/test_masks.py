@@ -7,10 +7,11 @@ from torch import nn
 
 import nissl
 from nissl import NisslError
-from nissl.behaviour import Behaviour, Patching
+from nissl.behaviour import Behaviour, Patching, make_task
 from nissl.circuits import circuit, effects, head_gates, mask, mask_edges
 from nissl.network import cut_edges, edges_of, nodes_of
 from nissl.network.edits.nodes import MixedNodes
+from nissl.specimens.planted import planted_circuit
 from tiny import tiny
 
 QUIET = {"progress": False}
@@ -113,6 +114,36 @@ def test_gates_agree_with_ablation():
     assert harm(table["facilitation"].idxmax()) > 0
     assert harm(table["interference"].idxmax()) < 0
     assert table["facilitation"].corr(table["interference"]) < 0
+
+
+@pytest.fixture
+def planted():
+    """Return a network that says the previous token, and says it not by another head as well."""
+    net = nissl.load("planted-previous-token", **QUIET)
+    task = make_task(net, planted_circuit("previous_token").pairs, name="previous", n=16, **QUIET)
+    attention, true, other = net.model.model.layers[1].self_attn, slice(64, 96), slice(0, 32)
+    with torch.no_grad():
+        for part in (attention.q_proj, attention.k_proj, attention.v_proj):
+            part.weight[other] = part.weight[true]
+        attention.o_proj.weight[:, other] = -0.5 * attention.o_proj.weight[:, true]
+    return net, task
+
+
+def test_planted_heads_facilitate_interfere_or_do_neither(planted):
+    net, task = planted
+    found = head_gates(net, task, steps=60, **QUIET).table.set_index("unit")
+    helps, harms = "blocks.1.attn.z[head 2]", "blocks.1.attn.z[head 0]"
+    assert found.loc[helps, "facilitation"] > 0.9
+    assert found.loc[harms, "interference"] > 0.9
+    rest = found.drop([helps, harms])
+    assert rest["irrelevance"].min() > 0.8
+    assert rest[["facilitation", "interference"]].max(axis=None) < 0.2
+
+
+def test_nothing_is_left_where_the_contrast_needs_the_same(planted):
+    net, task = planted
+    found = head_gates(net, task, contrast=task, steps=60, **QUIET).table
+    assert found["irrelevance"].min() > 0.8
 
 
 def test_gates_of_a_contrast_and_of_texts():
