@@ -85,7 +85,7 @@ if __name__ == "__main__":
         },
         rule="difference > 0.1 and difference > 1.5 * null.difference",
         data=f"smollm2; gates on {len(fitted)} indirect objects, tested on {len(tested)} others; "
-        "difference: of the loss without facilitating and without interfering heads, a twentieth of "
+        "difference: of the loss without facilitating and without interfering heads, a 20th of "
         f"all each; null: the largest of {DRAWS} draws in which heads trade places within layers; "
         "stories15m on stories of its own; heads of random tokens said twice contrasted with these",
     )
