@@ -41,7 +41,8 @@ def weight_mask(
     net : Network
         Its weights stay as they are.
     batches : callable
-        ``batches(step)``, as `nissl.training.train` takes them.
+        ``batches(step)``, as `nissl.training.train` takes them; it keeps what was trained on a
+        `Batches`.
     loss : callable
         ``loss(model, batch)``: what the network is to do with the weights that are kept, such as
         to give each next token the frequency with which it follows the current one.
@@ -94,7 +95,8 @@ def weight_mask(
         return loss(masked, batch) + penalty * is_open.mean()
 
     how: Any = {"optimiser": "adam", "learning_rate": learning_rate, "progress": progress}
-    train(model, batches, loss=cost, steps=steps, cache=False, **how)
+    kept = {"cache": hasattr(batches, "fingerprint"), "key": f"{names} {net.weights_hash}"}
+    train(model, batches, loss=cost, steps=steps, **kept, **how)
     return {name: g.detach() > 0 for name, g in zip(names, model.logits, strict=True)}
 
 
