@@ -115,6 +115,6 @@ if __name__ == "__main__":
             "overlap_with_largest": shared[1][1],
         },
         rule="damage > 2 * null.damage and damage > 1.5 * null.damage_as_large",
-        data=f"stories15m on {len(told)} stories of its own; damage: rise of the loss without weights; "
+        data=f"stories15m on {len(told)} stories of its own; damage: rise of loss without weights; "
         f"null: {DRAWS} draws of the same matrices, or of nearly the same size; the whole network",
     )
