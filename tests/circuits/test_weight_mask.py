@@ -8,6 +8,7 @@ import nissl
 from nissl import NisslError
 from nissl.circuits import weight_mask
 from nissl.network import keep_weights
+from nissl.training import Batches
 from tiny import ids, tiny
 
 QUIET = {"progress": False}
@@ -51,6 +52,19 @@ def test_planted_weights_are_found():
 def test_nothing_is_kept_where_nothing_is_wanted(net):
     found = weight_mask(net, inputs, loss=lambda model, x: 0 * model(x).sum(), **QUIET)
     assert not any(mask.any() for mask in found.values())
+
+
+def test_what_was_trained_on_batches_is_kept_for_these_weights(net, tmp_path, monkeypatch):
+    monkeypatch.setenv("NISSL_CACHE", str(tmp_path))
+    options = {"loss": lambda model, batch: model(batch[0]).square().mean(), "steps": 3, **QUIET}
+    found, kept = [], []
+    for change in (0.0, 0.0, 1.0):
+        with torch.no_grad():
+            net.model[0].weight += change
+        found.append(weight_mask(net, Batches(inputs(0), batch_size=8), **options))
+        kept.append(sum(path.is_dir() for path in (tmp_path / "trained").iterdir()))
+    assert kept == [1, 1, 2]
+    assert all(torch.equal(mask, found[1][name]) for name, mask in found[0].items())
 
 
 def test_edits_keep_or_remove(net):
