@@ -95,8 +95,8 @@ def weight_mask(
         return loss(masked, batch) + penalty * is_open.mean()
 
     how: Any = {"optimiser": "adam", "learning_rate": learning_rate, "progress": progress}
-    kept = {"cache": hasattr(batches, "fingerprint"), "key": f"{names} {net.weights_hash}"}
-    train(model, batches, loss=cost, steps=steps, **kept, **how)
+    how |= {"cache": hasattr(batches, "fingerprint"), "key": f"{names} {net.weights_hash}"}
+    train(model, batches, loss=cost, steps=steps, **how)
     return {name: g.detach() > 0 for name, g in zip(names, model.logits, strict=True)}
 
 
