@@ -97,6 +97,7 @@ nissl.claim(
         "alone": falls["alone"],
         "most_active": falls["most active"],
         "joint_influence": found.provenance["joint_influence"],
+        "gap": found.provenance["gap"],
         "same_as_alone": len(set(found.units) & set(alone)) / len(alone),
     },
     null={"fall": better, "random": nothing},
