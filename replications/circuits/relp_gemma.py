@@ -1,11 +1,10 @@
-"""RelP and AtP* on Gemma (systems 32, 310): approximations of patching on a second network.
+"""RelP on Gemma (system 32): approximations of exact patching on a second network.
 
-On SmolLM2 (`relp.py`, `atp_star.py`) relevance patching is closer to exact patching than
-attribution patching is, but ranks nodes worse, and AtP* gains nothing. The same of Gemma 3 (270M),
-whose attention has norms of queries and keys, and whose blocks have norms after what they add: it
-names indirect objects, recalls facts, makes verbs agree and continues with a greater digit; all
-positions from the first that differs on. Methods trade places within pairs for the null. AtP* runs
-every block back by itself, so that here it is measured on the shortest prompts alone.
+On SmolLM2 (`relp.py`) relevance patching is closer to exact patching than attribution patching is,
+but ranks nodes worse. The same of Gemma 3 (270M), which takes norms of queries and keys, and of
+what blocks add: it names indirect objects, recalls facts, makes verbs agree and continues with a
+greater digit; all positions from the first that differs on. Methods trade places within pairs for
+the null.
 """
 
 import numpy as np
@@ -23,19 +22,19 @@ TASKS = {
     "agreement": agreement,
     "greater than": greater_than,
 }
-KINDS, INPUTS = ["mlp.out", "resid_post", "attn.out"], ["attn.q", "attn.k", "attn.v"]
+KINDS = ["mlp.out", "resid_post", "attn.out"]
 MAIN = KINDS[:2]  # where the paper has the largest gain
-METHODS, STAR = ["exact", "attribution", "relp"], "agreement"
+METHODS = ["exact", "attribution", "relp"]
 # Correlations of GPT-2 small in the paper, at MLPs and in the stream.
 PAPER = {"attribution": (0.195, 0.753), "relp": (0.992, 0.968)}
 
 
-def effects_of(net, task, kinds=KINDS, methods=METHODS):
+def effects_of(net, task):
     """Return a row for each pair, node and position, with a column for each method."""
     pairs = TASKS[task](net, n=8, progress=False).halves[0].behaviour()
-    sites = [f"blocks.{i}.{site}" for site in kinds for i in range(1, net.n_layers, EVERY)]
+    sites = [f"blocks.{i}.{site}" for site in KINDS for i in range(1, net.n_layers, EVERY)]
     columns = {}
-    for method in methods:
+    for method in METHODS:
         each, rows = pair_effects(pairs, over=sites, method=method, progress=False)
         index = pd.MultiIndex.from_frame(rows[["unit", "position"]])
         columns[method] = pd.DataFrame(each.T, index=index).stack()
@@ -46,9 +45,8 @@ def effects_of(net, task, kinds=KINDS, methods=METHODS):
 
 def correlations(table, how="pearson"):
     """Return the correlation of each method with exact patching by kind, a mean over tasks."""
-    methods = [name for name in (*METHODS, "atp_star") if name in table]
-    every = table.groupby(["kind", "task"])[methods].apply(lambda x: x.corr(how)["exact"])
-    return every.groupby("kind").mean().reindex(KINDS + INPUTS).dropna().drop(columns="exact")
+    every = table.groupby(["kind", "task"])[METHODS].apply(lambda x: x.corr(how)["exact"])
+    return every.groupby("kind").mean().reindex(KINDS).dropna().drop(columns="exact")
 
 
 def gain(table, how="pearson"):
@@ -91,13 +89,11 @@ nothing = np.quantile([gain(exchanged(main, rng)) for _ in range(DRAWS)], 0.95)
 measured = {"gain": gain(main), "interval": interval(main)}
 measured |= {"gain_by_task": [gain(main[main["task"] == task]) for task in TASKS]}
 measured |= {"rank_gain": gain(main, "spearman"), "rank_interval": interval(main, "spearman")}
-star = effects_of(net, STAR, KINDS + INPUTS, [*METHODS, "atp_star"])
 figure, axes = panels(2)
 for how, place in zip(("pearson", "spearman"), axes, strict=True):
-    found, inputs = correlations(table, how), correlations(star, how)
+    found = correlations(table, how)
     bar(found, axes=place).set(ylabel=f"{how} correlation with exact patching")
     measured |= {f"{how}_{m}": found[m].tolist() for m in found}
-    measured |= {f"{STAR}_{how}_{m}": inputs[m].tolist() for m in inputs}
 save_figure(figure, "out/circuits/relp_gemma.png")
 nissl.claim(
     "relp_gemma",
@@ -108,7 +104,7 @@ nissl.claim(
     null={"gain": float(nothing)},
     rule="gain > null.gain and gain > 0.05",
     power={"gain": gain(planted(main))},
-    data=f"gemma3-270m, {', '.join(TASKS)}: four pairs each, every third block; gain is in "
-    "Pearson's correlation, its null the 95% point where methods trade places within pairs, "
-    f"intervals over pairs; lists: {', '.join(KINDS)}; of {STAR} also {', '.join(INPUTS)}",
+    data=f"gemma3-270m, {', '.join(TASKS)}: four pairs each, every fourth block; gain is in "
+    "Pearson's correlation at MLPs and in the stream, its null the 95% point where methods trade "
+    f"places within pairs, intervals over pairs; lists: {', '.join(KINDS)}",
 )
