@@ -51,15 +51,41 @@ method=function)` does the rest.
 **Which method?** For edges `eap_ig`; `exact` where there are few. For nodes `integrated`, and
 `relp` where three forward passes are all there is; `exact` for the few that are left. A circuit of
 nodes that is to be small: `mask`, which is trained, at ten times the price. Queries and keys of
-saturated attention have no gradient: `atp_star` tells what they do.
+saturated attention have no gradient: `atp_star` tells what they do. Measure before you trust:
+beside exact patching RelP was nearer than attribution in SmolLM2 by sizes and not by ranks, and in
+Gemma, which norms what each block adds, by neither ([Claims](claims.md)).
 
 This page is made by `python docs/make_circuits.py`.
 
 ## Methods
 
 """
-PLANTED = """
+ALSO = """
 
+## Two behaviours, depth, and words
+
+`dissociation` takes two behaviours and a group of units for each, and ablates both groups for both.
+A double dissociation needs each group to take more of its own behaviour than of the other, more
+than units of the same layers do, and more than where pairs are relabelled; `p_dissociation` is the
+largest of these p. It says too how many units the groups share, beside chance. A head that another
+replaces when it is gone is missed by ablation: put in what it does on the matched prompt instead.
+
+`residual_dynamics(net, texts)` follows the stream at the last token: how a unit goes on from block
+to block, how fast and how dense the stream is, and what is left of a push some blocks later. Set a
+re-initialised network beside it: it is as continuous.
+
+`commitment_layer(task)` needs pairs that are answered rightly, then wrongly: until which block the
+context can still turn each answer, from which the last token carries it, and from which the logit
+lens agrees.
+
+`operand_patterns` names for each unit the pattern of whole numbers that its activity goes with
+most: a value, range or residue of an operand or the result, or that two are equal or of one
+parity.
+
+**Pairs that share words** are not independent. Where they fall into groups, such as the questions
+of one fact, set `behaviour.exchange` to the group of each pair: groups trade places as a whole.
+"""
+PLANTED = """
 ## On circuits that are known
 
 Six circuits were written by hand into a stock Llama, among heads and MLPs that move the stream and
@@ -96,14 +122,14 @@ def page() -> str:
     """Return the whole page; about an hour on one core."""
     rows = [
         {
-            "method": f"`{m.name.removeprefix('circuits.')}`",
+            "method": f"`{m.name.removeprefix('nissl.circuits.')}`",
             "system": f"{system(m.system).name} ({m.system})",
             "what it does": m.summary,
         }
         for m in sorted(methods(), key=lambda m: m.system)
         if system(m.system).room == "circuits"
     ]
-    parts = (markdown(rows), PLANTED, markdown(recovered()), LEVELS, markdown(levels()))
+    parts = (markdown(rows), ALSO, PLANTED, markdown(recovered()), LEVELS, markdown(levels()))
     return HEAD + "".join(parts) + REAL + markdown(real()) + "\n"
 
 
