@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from nissl.errors import NisslError
 from nissl.network import cut_edges
+from nissl.network.run.caches import empty_cache
 from nissl.network.run.calls import Call
 from nissl.network.run.replay import replaying
-from nissl.network.run.restart import continued, cut, prefixes
+from nissl.network.run.restart import can_be_cut, continued, cut, prefixes
 
 if TYPE_CHECKING:
     from nissl.behaviour.patching import Patching
@@ -56,30 +56,21 @@ def exact(
     """
     net, base = patching.net, patching.value
     given = patching.given(nodes.names)
-    changes = patching.changes(nodes.names, given=given)
+    runs = _Runs(patching, nodes, apart=positions)
+    changes = patching.changes(nodes.names, base=runs.base, given=given)
     moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=positions) > 0
     if at is not None:
         moved[:, [p for p in range(moved.shape[1]) if p not in at]] = False
     effects = torch.zeros(moved.shape, dtype=base.dtype, device=base.device)
-    layers = _by_layer(nodes)
-    runs = _Runs(patching, nodes, [x for x in layers if x is not None], apart=positions)
-    for layer, numbered in layers.items():
-        places = [
-            (node, number, place) for node, number in numbered for place in _where(moved, number)
-        ]
-        for position, some in _by_position(places, apart=layer is not None and runs.cuts).items():
-            call, begin = runs.of(layer, position)
-            left = max(patching.lengths, default=1) - position
-            size = patching.copies_per_call(left)
-            for first in range(0, len(some), size):
-                chunk = some[first : first + size]
-                edits = [node.patch(given, place) for node, _, place in chunk]
-                with begin(), net.edit_batch(edits):
-                    outputs = patching.run(copies=len(chunk), call=call())
-                for output, (_, number, place) in zip(outputs, chunk, strict=True):
-                    where = (slice(None), number) if place is None else (slice(None), place, number)
-                    effect = patching.sign * (patching.metric(output) - base)
-                    effects[where] = torch.where(moved[where], effect, 0.0)
+    for position, places in runs.by_position(moved).items():
+        for chunk in _chunks(places, patching.copies_per_call(runs.length - position)):
+            call, begin = runs.of(chunk[0].start, position)
+            with begin(), net.edit_batch([each.node.patch(given, each.at) for each in chunk]):
+                outputs = patching.run(copies=len(chunk), call=call())
+            for output, each in zip(outputs, chunk, strict=True):
+                where = (slice(None), *(() if each.at is None else (each.at,)), each.number)
+                effect = patching.sign * (patching.metric(output) - base)
+                effects[where] = torch.where(moved[where], effect, 0.0)
     return effects
 
 
@@ -112,6 +103,15 @@ def exact_edges(patching: Patching, edges: Edges) -> Tensor:
     return effects
 
 
+class _Place(NamedTuple):
+    """A node, its number, the position it is changed at (None: all), and the block to begin at."""
+
+    node: Node
+    number: int
+    at: int | None
+    start: int | None
+
+
 class _Runs:
     """Where runs begin: at a block, and at a position where keys and values before it are kept.
 
@@ -121,40 +121,54 @@ class _Runs:
         The run that is changed.
     nodes : Nodes
         What is changed.
-    layers : list of int
-        The blocks at which runs begin.
     apart : bool
         Each run changes one position.
 
     Attributes
     ----------
+    base : dict of str to Tensor
+        Activity in the run that is changed.
     cuts : bool
         Positions before the one that is changed need not be run: texts of one length, read by a
         causal language model.
     """
 
-    def __init__(self, patching: Patching, nodes: Nodes, layers: list[int], *, apart: bool) -> None:
-        self.net, self.call = patching.net, patching.call
-        self.prefixes = prefixes(self.net, self.call, layers) if layers else {}
+    def __init__(self, patching: Patching, nodes: Nodes, *, apart: bool) -> None:
+        self.net, self.call, self.nodes = patching.net, patching.call, nodes
+        known, named = self.net.architecture, self.net.named_sites
+        # Elsewhere the whole model is given the copies of a batch.
+        grows = known is not None and known.grows and known.then is None
+        each = (node.site.layer for node in nodes)
+        self.starts = [n if grows and f"blocks.{n}.resid_pre" in named else None for n in each]
+        layers = [layer for layer in self.starts if layer is not None]
         self.length = max(patching.lengths, default=1)
         self.cut: dict[int, tuple[Call, Any]] = {}
-        self.filled: Any = None
         # What keys and values are made of is kept of latent attention: they cannot be replaced.
         config: Any = getattr(self.net.model, "config", None)
         latent = hasattr(config, "kv_lora_rank") and any(
             getattr(site.hook_point, "which", "query") != "query" for site in nodes.sites
         )
-        self.even = len(set(patching.lengths)) == 1
-        self.cuts = apart and self.even and self.length > 1 and not latent
-        if self.cuts and layers:
-            try:
-                self.filled = cut(self.net, self.call, self.length - 1)[1]
-            except NisslError:
-                self.cuts = False
-            else:
-                # A state in place of keys and values is not copied with the batch.
-                every = self.filled.layers
-                self.cuts = all(getattr(layer, "keys", None) is not None for layer in every)
+        even = len(set(patching.lengths)) == 1 and self.length > 1
+        cuts = apart and even and not latent and bool(layers)
+        self.cuts = cuts and can_be_cut(self.net, self.call)
+        self.filled = empty_cache(self.net) if self.cuts else None
+        self.prefixes, self.base = prefixes(
+            self.net, self.call, layers, sites=nodes.names, cache=self.filled
+        )
+        # A state in place of keys and values is not copied with the batch.
+        every = [] if self.filled is None else self.filled.layers
+        self.cuts &= all(getattr(layer, "keys", None) is not None for layer in every)
+
+    def by_position(self, moved: Tensor) -> dict[int, list[_Place]]:
+        """Return the first position that is run, and what is changed in these runs, by block."""
+        groups: dict[int, list[_Place]] = {}
+        for number, (node, start) in enumerate(zip(self.nodes, self.starts, strict=True)):
+            for at in _where(moved, number):
+                first = at if at and self.cuts and start is not None else 0
+                groups.setdefault(first, []).append(_Place(node, number, at, start))
+        for places in groups.values():
+            places.sort(key=lambda each: -1 if each.start is None else each.start)
+        return groups
 
     def of(
         self, layer: int | None, position: int
@@ -173,27 +187,17 @@ class _Runs:
         return lambda: continued(call, cache), lambda: replaying(prefix)
 
 
-def _by_layer(nodes: Nodes) -> dict[int | None, list[tuple[Node, int]]]:
-    """Return the block in which the runs of some nodes may begin, and these nodes, numbered."""
-    groups: dict[int | None, list[tuple[Node, int]]] = {}
-    known, named = nodes.net.architecture, nodes.net.named_sites
-    # Elsewhere the whole model is given the copies of a batch.
-    grows = known is not None and known.grows and known.then is None
-    for number, node in enumerate(nodes):
-        layer = node.site.layer
-        start = layer if grows and f"blocks.{layer}.resid_pre" in named else None
-        groups.setdefault(start, []).append((node, number))
-    return groups
-
-
-def _by_position(
-    places: list[tuple[Node, int, int | None]], *, apart: bool
-) -> dict[int, list[tuple[Node, int, int | None]]]:
-    """Return the first position that is run, and the nodes changed at it."""
-    groups: dict[int, list[tuple[Node, int, int | None]]] = {}
+def _chunks(places: list[_Place], most: int) -> Iterator[list[_Place]]:
+    """Yield what is changed in one call: all in one block, unless so few make slow products."""
+    chunk: list[_Place] = []
     for each in places:
-        groups.setdefault(each[2] or 0 if apart else 0, []).append(each)
-    return groups
+        apart = chunk and each.start != chunk[-1].start and len(chunk) >= most // 16
+        if apart or len(chunk) == most:
+            yield chunk
+            chunk = []
+        chunk.append(each)
+    if chunk:
+        yield chunk
 
 
 def _where(moved: Tensor, number: int) -> list[int | None]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.site import Site
 
-__all__ = ["Restart", "continued", "cut", "prefixes", "restart"]
+__all__ = ["Restart", "can_be_cut", "continued", "cut", "prefixes", "restart"]
 
 
 def restart(
@@ -213,7 +213,9 @@ class Restart:
             )
 
 
-def prefixes(net: BaseNetwork, call: Call, layers: Iterable[int]) -> dict[int, Prefix]:
+def prefixes(
+    net: BaseNetwork, call: Call, layers: Iterable[int], *, sites: list[str], cache: Any = None
+) -> tuple[dict[int, Prefix], dict[str, Tensor]]:
     """Run a network once, and keep what is needed to begin again at each of some blocks.
 
     Parameters
@@ -223,39 +225,48 @@ def prefixes(net: BaseNetwork, call: Call, layers: Iterable[int]) -> dict[int, P
     call : Call
         What it is given.
     layers : iterable of int
-        The blocks.
+        The blocks; may be none.
+    sites : list of str
+        Full names of what is recorded in the run.
+    cache : DynamicCache, optional
+        An empty one, which is filled in all blocks.
 
     Returns
     -------
-    dict of int to Prefix
+    found : dict of int to Prefix
         By block. Where blocks lie inside of other modules, one run each.
+    values : dict of str to Tensor
+        As of ``net.run``.
     """
     wanted = sorted(set(layers), reverse=True)
-    blocks = [net.block(layer) for layer in range(net.n_layers)]
-    found: dict[int, Prefix] = {}
-    whole: Prefix | None = None
-    for layer in wanted:
-        prefix = None if whole is None else whole.before(blocks[layer])
-        if prefix is None:
-            prefix = _prefix(net, call, net.find(f"blocks.{layer}.resid_pre")[0])
-            whole = whole or Prefix(dict(prefix.outputs), complete=True)
-        prefix.share(blocks)
-        found[layer] = prefix
-    return found
+    if not wanted:
+        return {}, run(net, call, sites=sites)
+    filling = {} if cache is None else {"past_key_values": cache, "use_cache": True}
+    also = [] if cache is None else [f"blocks.{net.n_layers - 1}.resid_post"]
+    first = Call(call.args, {**call.kwargs, **filling}, call.mask)
+    whole, values = _prefix(net, first, wanted[0], [*sites, *also])
+    found = {wanted[0]: Prefix(dict(whole.outputs), complete=True)}
+    for layer in wanted[1:]:
+        found[layer] = whole.before(net.block(layer)) or _prefix(net, call, layer, [])[0]
+    for prefix in found.values():
+        prefix.share([net.block(layer) for layer in range(net.n_layers)])
+    return found, {name: values[name] for name in sites}
 
 
-def _prefix(net: BaseNetwork, call: Call, site: Site) -> Prefix:
-    """Return what had been computed when a site came by."""
-    prefix = Prefix()
+def _prefix(
+    net: BaseNetwork, call: Call, layer: int, sites: list[str]
+) -> tuple[Prefix, dict[str, Tensor]]:
+    """Return what had been computed when a block began, and what sites held."""
+    prefix, (site,) = Prefix(), net.find(f"blocks.{layer}.resid_pre")
 
     def note(_: Site, x: Tensor) -> Tensor:
         stop()
         return x
 
     with visited(net, [(site, note)]) as fired, _watched(net, prefix, site) as stop:
-        call_model(net, call, until=[site])
+        values = run(net, call, sites=[*sites, site.name])
         fired.require(why="kept")
-    return prefix
+    return prefix, values
 
 
 def _watched(
@@ -289,6 +300,25 @@ def continued(call: Call, cache: Any) -> Call:
     return Call(call.args, {**call.kwargs, "past_key_values": copied(cache)}, call.mask)
 
 
+def can_be_cut(net: BaseNetwork, call: Call) -> bool:
+    """Tell whether the model goes on where a cache of keys and values ends.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    call : Call
+        What it is given.
+
+    Returns
+    -------
+    bool
+        Whether it is a causal language model, and given tokens.
+    """
+    keeps = "past_key_values" in names_of(net.model) and encoder_path(net.model) is None
+    return keeps and hasattr(net.model, "generate") and "input_ids" in call.kwargs
+
+
 def cut(net: BaseNetwork, call: Call, position: int, *, filled: Any = None) -> tuple[Call, Any]:
     """Read what lies before a position.
 
@@ -315,13 +345,12 @@ def cut(net: BaseNetwork, call: Call, position: int, *, filled: Any = None) -> t
     NisslError
         The model is none, or a text does not lie on both sides of the position.
     """
-    ids = call.kwargs.get("input_ids")
-    keeps = "past_key_values" in names_of(net.model) and encoder_path(net.model) is None
-    if ids is None or not hasattr(net.model, "generate") or not keeps:
+    if not can_be_cut(net, call):
         raise NisslError(
             "only a causal language model with a cache of keys and values can begin at a position",
             do="leave from_position out",
         )
+    ids = call.kwargs["input_ids"]
     length = ids.shape[1]
     position = position + length if position < 0 else position
     if not 0 < position < length:
