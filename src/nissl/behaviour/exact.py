@@ -55,8 +55,8 @@ def exact(
     runs are one call (`Network.edit_batch`). Where nothing changes, nothing is run.
     """
     net, base = patching.net, patching.value
-    given = patching.given(nodes.names)
     runs = _Runs(patching, nodes, apart=positions)
+    given = runs.given(patching)
     changes = patching.changes(nodes.names, base=runs.base, given=given)
     moved = nodes.summed({k: (x != 0).to(x) for k, x in changes.items()}, positions=positions) > 0
     if at is not None:
@@ -158,6 +158,18 @@ class _Runs:
         # A state in place of keys and values is not copied with the batch.
         every = [] if self.filled is None else self.filled.layers
         self.cuts &= all(getattr(layer, "keys", None) is not None for layer in every)
+
+    def given(self, patching: Patching) -> dict[str, Tensor]:
+        """Return what is put in, run from the first token that is another one."""
+        names, other = self.nodes.names, patching.other
+        if self.cuts and other is not None:
+            same = (other.kwargs["input_ids"] == self.call.kwargs["input_ids"]).all(0)
+            first = int(same.cumprod(0).sum())
+            if 0 < first < self.length:
+                call, cache = cut(self.net, other, first, filled=self.filled)
+                late = self.net.run(continued(call, cache), sites=names)
+                return {k: torch.cat([self.base[k][:, :first], x], 1) for k, x in late.items()}
+        return patching.given(names)
 
     def by_position(self, moved: Tensor) -> dict[int, list[_Place]]:
         """Return the first position that is run, and what is changed in these runs, by block."""

@@ -240,14 +240,8 @@ class Patching:
 
     def given(self, sites: str | Iterable[str]) -> dict[str, Tensor]:
         """Return what is put in, by site, each shape (batch, place..., unit)."""
-        clean, corrupted = self.behaviour.clean_ids, self.behaviour.corrupted_ids
-        if self.how == "denoising":
-            return self.net.run(self.behaviour.call(clean[self.rows]), sites=sites)
-        if self.how == "noising":
-            return self.net.run(self.behaviour.call(corrupted[self.rows]), sites=sites)
-        if self.how == "resample":
-            others = [corrupted[i] for i in self._others()]
-            return self.net.run(self.behaviour.call(others), sites=sites)
+        if self.other is not None:
+            return self.net.run(self.other, sites=sites)
         base = self.base(sites)
         if self.how == "zero":
             return {name: torch.zeros_like(x) for name, x in base.items()}
@@ -285,6 +279,16 @@ class Patching:
             name: torch.where(mask[..., None], x, 0.0) if x.shape[1] == mask.shape[1] else x
             for name, x in changes.items()
         }
+
+    @property
+    def other(self) -> Call | None:
+        """The run whose activity is put in; None where it is zeros or means."""
+        clean, corrupted = self.behaviour.clean_ids, self.behaviour.corrupted_ids
+        if self.how in ("zero", "mean"):
+            return None
+        if self.how == "resample":
+            return self.behaviour.call([corrupted[i] for i in self._others()])
+        return self.behaviour.call((clean if self.how == "denoising" else corrupted)[self.rows])
 
     def _others(self) -> list[int]:
         """Return for each pair another one, whose prompt is as long."""
