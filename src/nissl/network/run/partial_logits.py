@@ -61,7 +61,7 @@ def partial_logits(
         bias = None if head.bias is None else head.bias[tokens]
         read = nn.functional.linear(x, head.weight[tokens], bias)
         whole = read.new_full((*read.shape[:-1], len(head.weight)), torch.nan)
-        return whole.index_copy(-1, tokens, read)
+        return whole.index_copy_(-1, tokens, read)
 
     try:
         head.__dict__["forward"] = forward
