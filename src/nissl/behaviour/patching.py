@@ -272,13 +272,11 @@ class Patching:
         base = self.base(sites) if base is None else base
         given = self.given(sites) if given is None else given
         mask = self.call.mask
-        changes = {name: (given[name] - x).nan_to_num() for name, x in base.items()}
-        if mask is None:
-            return changes
-        return {
-            name: torch.where(mask[..., None], x, 0.0) if x.shape[1] == mask.shape[1] else x
-            for name, x in changes.items()
-        }
+        changes = {name: (given[name] - x).nan_to_num_() for name, x in base.items()}
+        for x in changes.values():
+            if mask is not None and x.shape[1] == mask.shape[1]:
+                x.masked_fill_(~mask[..., None], 0.0)
+        return changes
 
     @property
     def other(self) -> Call | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["eap", "eap_ig"]
 
+TOGETHER = 64  # readers whose scores are one product: fewer are slow, more take memory
+
 
 def eap(patching: Patching, edges: Edges) -> Tensor:
     """Multiply what changes of each writer by the gradient at each reader's input.
@@ -85,32 +87,35 @@ def _reader_sites(edges: Edges) -> list[str]:
 
 
 def _by_reader(edges: Edges, found: Gradients) -> Iterator[tuple[slice, Tensor]]:
-    """Yield gradients at what readers are given, shape (reader, batch, position, d_model)."""
-    last = edges.net.n_layers
-    for layer in range(last):
+    """Yield gradients at what readers are given, shape (batch, reader, position, d_model)."""
+    some, start = list[Tensor](), 0
+    for layer in range(edges.net.n_layers):
         heads = edges.attention_input(layer)
         stream = found.values[f"blocks.{layer}.resid_pre"]
-        normed = []
+        normed: list[Tensor] = []
         for kind in KINDS:
             own = found[f"blocks.{layer}.attn.{kind}"].unflatten(-1, (edges.n_heads[kind], -1))
             weights = heads.weights[kind].transpose(1, 2)
-            normed.append((own.movedim(2, 0).flatten(1, 2) @ weights).unflatten(1, own.shape[:2]))
-        rows = slice(edges.rows(layer, "q").start, edges.rows(layer, "v").stop)
-        at_heads = _through(heads.normed, stream, torch.cat(normed))
+            normed += (own.movedim(2, 0).flatten(1, 2) @ weights).unflatten(1, own.shape[:2])
+        at_heads = _through(heads.normed, stream, normed)
         at_mlp = found[edges.mlp_input(layer)].reshape(stream.shape)
         if heads.norm is edges.mlp_norm(layer):  # what is read through one norm has both gradients
-            at_mlp = at_mlp - at_heads.sum(0)
-        yield rows, at_heads
-        yield edges.rows(layer, "mlp"), at_mlp[None]
-    yield edges.rows(last, "logits"), found[edges.logits_input][None]
+            at_mlp = at_mlp - torch.stack(at_heads).sum(0)
+        some += [*at_heads, at_mlp]
+        if len(some) >= TOGETHER:
+            yield slice(start, start := start + len(some)), torch.stack(some, 1)
+            some = []
+    some.append(found[edges.logits_input])
+    yield slice(start, start + len(some)), torch.stack(some, 1)
 
 
-def _through(norm: Callable[[Tensor], Tensor], x: Tensor, gradient: Tensor) -> Tensor:
-    """Send gradients of what a norm gives back to what it was given, shape of ``gradient``."""
+def _through(norm: Callable[[Tensor], Tensor], x: Tensor, gradients: list[Tensor]) -> list[Tensor]:
+    """Send gradients of what a norm gives back to what it was given."""
     with torch.enable_grad():
-        given = x.expand_as(gradient).detach().requires_grad_()
-        back: Tensor = torch.autograd.grad(norm(given), given, gradient)[0]
-    return back
+        given = x.detach().requires_grad_()
+        normed = norm(given)
+    # One by one: each stays in the processor's cache.
+    return [torch.autograd.grad(normed, given, g, retain_graph=True)[0] for g in gradients]
 
 
 def _scored(
@@ -121,11 +126,9 @@ def _scored(
 ) -> Tensor:
     """Multiply gradients at readers by changes of writers, and sum over positions and width."""
     changed = patching.changes(edges.writer_sites, base=base)
-    changes = edges.stacked(changed).movedim(0, 1).flatten(2)
+    changes = edges.stacked(changed).flatten(2)
     scores = changes.new_zeros(len(changes), len(edges.readers), len(edges.writers))
     for rows, gradient in by_reader:
-        n = int(edges.allowed[rows.start].sum())  # those before the first, at least
-        n = max(n, int(edges.allowed[rows.stop - 1].sum()))
-        each = gradient.movedim(1, 0).flatten(2)
-        scores[:, rows, :n] = each @ changes[:, :n].transpose(1, 2)
-    return patching.sign * scores
+        n = int(edges.allowed[rows].sum(1).max())
+        scores[:, rows, :n] = gradient.flatten(2) @ changes[:, :n].transpose(1, 2)
+    return patching.sign * scores.masked_fill_(~edges.allowed.to(scores.device), 0.0)

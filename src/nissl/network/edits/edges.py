@@ -193,10 +193,11 @@ class Edges:
 
         Returns
         -------
-        Tensor, shape (n_writers, batch, position, d_model)
+        Tensor, shape (batch, n_writers, position, d_model)
             But for biases of attention, which no edge carries.
         """
-        return torch.cat([self.parted(site, activity[site]) for site in self.writer_sites])
+        parts = [self.parted(site, activity[site]).transpose(0, 1) for site in self.writer_sites]
+        return torch.cat(parts, 1)
 
     def index(self, edges: Iterable[str]) -> tuple[Tensor, Tensor]:
         """Return where edges lie.
