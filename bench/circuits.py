@@ -94,7 +94,7 @@ def _operations(pairs: Behaviour) -> Row:
     blocks: list[Any] = [net.block(layer) for layer in range(net.n_layers)]
     whole = sum(p.numel() for p in blocks[0].parameters() if p.ndim == 2)
     behind = sum(p.numel() for n, p in blocks[0].named_parameters() if "o_proj" in n or "mlp" in n)
-    head, necessary = net.unembedding.numel(), 0
+    head, necessary = 2 * net.unembedding.shape[1], 0  # of the right and the wrong answer
     layers = [node.site.layer or 0 for node in nodes]
     for position, number in places:
         later = len(blocks) - 1 - layers[number]

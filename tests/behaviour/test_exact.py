@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import nissl
-from nissl.behaviour import Behaviour, exact
+from nissl.behaviour import Behaviour, Patching, exact
 from nissl.circuits import pair_effects
 from tiny import CAUSAL, in_doubles, tiny
 
@@ -50,3 +50,14 @@ def test_runs_from_a_position_equal_whole_runs(name, options, monkeypatch):
     assert set(rows["position"]) >= {3, 4, 5, 6, 7}
     assert np.abs(found - whole).max() < 1e-5 * np.abs(whole).max()
     assert np.abs(whole).max() > 0.01
+
+
+def test_runs_of_several_blocks_in_one_call_equal_runs_of_their_own(monkeypatch):
+    pairs = behaviour("llama")
+    sites = ["blocks.2.attn.z", "blocks.0.attn.z", "embed", "blocks.1.mlp.out"]
+    given = {"over": sites, "method": "exact", "progress": False}
+    found, _ = pair_effects(pairs, **given)
+    monkeypatch.setattr(sys.modules[Patching.__module__], "TOKENS_PER_CALL", 1)
+    alone, _ = pair_effects(pairs, **given)
+    assert np.abs(found - alone).max() < 1e-12
+    assert np.abs(alone).max() > 0.01

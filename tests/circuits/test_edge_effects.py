@@ -1,5 +1,7 @@
 """Effects of edges: the slope of cutting each a little, and runs of their own."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -25,10 +27,13 @@ def behaviour(name="llama", *, n=8):
 
 
 @pytest.mark.parametrize("name", [name for name in CAUSAL if "deepseek" not in name])
-def test_eap_is_the_slope_of_cutting(name):
+def test_eap_is_the_slope_of_cutting(name, monkeypatch):
     pairs = behaviour(name, n=2)
     edges, patching = edges_of(pairs.net), Patching(pairs, "noising")
     found = eap(patching, edges)
+    assert not found[:, ~edges.allowed].any()
+    monkeypatch.setattr(sys.modules[eap.__module__], "TOGETHER", 1)  # one product a block
+    assert torch.allclose(eap(patching, edges), found, rtol=0, atol=1e-12)
     share = torch.full(edges.allowed.shape, 1e-13, dtype=torch.float64, requires_grad=True)
     given = patching.given(edges.writer_sites)
     with pairs.net.edit(cut_edges(share, to=given)):
