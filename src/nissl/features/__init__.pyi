@@ -1,0 +1,15 @@
+from .codes import Codes as Codes
+from .codes import top_codes as top_codes
+from .dictionary import TrainedDictionary as TrainedDictionary
+from .dictionary import load_dictionary as load_dictionary
+from .kinds.batch_topk import BatchTopK as BatchTopK
+from .kinds.gated import Gated as Gated
+from .kinds.jump_relu import JumpReLU as JumpReLU
+from .kinds.kind import Kind as Kind
+from .kinds.matryoshka import Matryoshka as Matryoshka
+from .kinds.relu import ReLU as ReLU
+from .kinds.topk import TopK as TopK
+from .sae import Schedule as Schedule
+from .sae import sae as sae
+from .sae import transcoder as transcoder
+from .shuffled import ShuffledRows as ShuffledRows

@@ -1,0 +1,90 @@
+"""What a kind of dictionary is; a new one is a file with one class, and a line in `KINDS`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError, require_known
+
+if TYPE_CHECKING:
+    from nissl.features.codes import Codes
+    from nissl.features.dictionary import TrainedDictionary
+
+__all__ = ["KINDS", "Kind", "kind_of"]
+
+# The module of each kind, which has a class of that name in capitals: topk.TopK.
+KINDS = {
+    "relu": "ReLU",
+    "gated": "Gated",
+    "topk": "TopK",
+    "batch_topk": "BatchTopK",
+    "jump_relu": "JumpReLU",
+    "matryoshka": "Matryoshka",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An activation of features, and what training adds to the error."""
+
+    name: ClassVar[str] = ""
+    decoder_norm: ClassVar[float] = 1.0  # of the first rows
+
+    def begin(self, dictionary: TrainedDictionary) -> None:
+        """Give a dictionary the parameters that this kind alone has."""
+
+    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor | Codes:
+        """Return the features of scaled activity, shape (n_samples, width)."""
+        raise NotImplementedError
+
+    def error(self, dictionary: TrainedDictionary, features: Tensor | Codes, y: Tensor) -> Tensor:
+        """Return the squared error of each sample, shape (n_samples,)."""
+        return (y - dictionary.decoded(features)).square().sum(-1)
+
+    def penalty(
+        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+    ) -> Tensor:
+        """Return what is added to the mean error, which is in shares of the variance."""
+        return torch.zeros((), device=y.device)
+
+    def named(self) -> dict[str, Any]:
+        """Return its name and options, for a file."""
+        return {"kind": self.name, **asdict(self)}
+
+
+def kind_of(given: Kind | str | dict[str, Any], **options: Any) -> Kind:
+    """Return a kind by its name.
+
+    Parameters
+    ----------
+    given : Kind, str or dict
+        A kind; a name of `KINDS`; or a name and options, as `Kind.named` returns them.
+    **options
+        Of the kind; those that it does not have are left out.
+
+    Returns
+    -------
+    Kind
+        The kind.
+
+    Raises
+    ------
+    UnknownName
+        There is none of that name.
+    """
+    if isinstance(given, Kind):
+        return given
+    name = given if isinstance(given, str) else str(given["kind"])
+    require_known("kind", name, list(KINDS))
+    made: type[Kind] = getattr(import_module(f"nissl.features.kinds.{name}"), KINDS[name])
+    wanted = options if isinstance(given, str) else {k: v for k, v in given.items() if k != "kind"}
+    fields = made.__dataclass_fields__
+    try:
+        return made(**{k: v for k, v in wanted.items() if k in fields})
+    except TypeError as error:
+        raise NisslError(f"{name} cannot have these options: {error}") from error

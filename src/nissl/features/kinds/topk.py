@@ -1,0 +1,92 @@
+"""TopK: the k largest features of each sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from nissl.errors import NisslError
+from nissl.features.codes import Codes, top_codes
+from nissl.features.kinds.kind import Kind
+
+if TYPE_CHECKING:
+    from nissl.features.dictionary import TrainedDictionary
+
+__all__ = ["SILENT", "TopK", "revival"]
+
+SILENT = 500_000  # samples without activity after which a feature is revived
+
+
+@dataclass(frozen=True)
+class TopK(Kind):
+    """The k largest features of each sample, those below zero at zero.
+
+    Parameters
+    ----------
+    k : int
+        Features of a sample.
+    revive : float
+        Weight of the auxiliary loss, by which features that are silent learn what is left.
+
+    Notes
+    -----
+    Source: Gao et al. 2024, Scaling and evaluating sparse autoencoders.
+    """
+
+    k: int = 32
+    revive: float = 1 / 32
+    name: ClassVar[str] = "topk"
+
+    def begin(self, dictionary: TrainedDictionary) -> None:
+        """Refuse more features of a sample than there are."""
+        if not 0 < self.k <= dictionary.n_features:
+            raise NisslError(
+                f"k={self.k} of {dictionary.n_features} features",
+                do=f"give k= from 1 to {dictionary.n_features}",
+            )
+
+    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Codes:
+        """Return the codes."""
+        return top_codes(scaled, dictionary.w_enc, dictionary.bias(), self.k)
+
+    def penalty(
+        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+    ) -> Tensor:
+        """Return the auxiliary loss."""
+        return self.revive * revival(dictionary, x, y, features)
+
+
+def revival(
+    dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+) -> Tensor:
+    """Return the error of silent features at what is left, in shares of what is left.
+
+    Parameters
+    ----------
+    dictionary : TrainedDictionary
+        Its ``silent`` counts samples since each feature was last active.
+    x, y : Tensor, shape (n_samples, width)
+        What is encoded, and what is to be decoded.
+    features : Tensor or Codes
+        What was found.
+
+    Returns
+    -------
+    Tensor, shape ()
+        Zero where no feature is silent.
+    """
+    silent = dictionary.silent > SILENT
+    n = int(silent.sum())
+    if n == 0:
+        return torch.zeros((), device=y.device)
+    left = (y - dictionary.decoded(features)).detach()
+    k = min(n, x.shape[1] // 2)
+    codes = top_codes(x, dictionary.w_enc, dictionary.bias().detach(), k, silent)
+    off = left - codes.decode(dictionary.w_dec)
+    return (off.square().sum() / left.square().sum().clamp_min(1e-12)).nan_to_num()
+
+
+

@@ -1,0 +1,265 @@
+"""Train a dictionary on activity: a sparse autoencoder, or a transcoder of two sites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nissl.errors import NisslError, TooFewSamples
+from nissl.features.codes import Codes
+from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Kind, kind_of
+from nissl.features.shuffled import ShuffledRows
+from nissl.methods import method
+from nissl.recording import open_store
+from nissl.training import train
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["Schedule", "sae", "transcoder"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a dictionary is trained.
+
+    Parameters
+    ----------
+    samples : int, optional
+        How many samples are seen, some more than once; by default each once, and at least as many
+        as make a thousand updates.
+    batch_size : int
+        Samples of an update.
+    learning_rate : float
+        Of Adam; it goes to zero in the last fifth.
+    cache : bool
+        Keep what is trained, and go on where an earlier call was interrupted.
+    device : str, optional
+        Where.
+    """
+
+    samples: int | None = None
+    batch_size: int = 4096
+    learning_rate: float = 1e-3
+    cache: bool = True
+    device: str | None = None
+
+
+@method(system=159)
+def sae(
+    rec: Recording | str | Path,
+    *,
+    n_features: int,
+    k: int = 32,
+    kind: Kind | str = "topk",
+    site: str | None = None,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainedDictionary:
+    """Learn features of activity, few of which are active at a time.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units), or path of a store
+        Activity of one site, or of any units: neurons, voxels, cells. A store is streamed.
+    n_features : int
+        How many features.
+    k : int
+        Active in a sample, where the kind is told.
+    kind : Kind or {"topk", "batch_topk", "matryoshka", "jump_relu", "relu", "gated"}
+        Its activation and penalty.
+    site : str, optional
+        Which site of a store that has several.
+    schedule : Schedule
+        Samples, batch size, learning rate.
+    seed : int
+        Of first weights and order.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    TrainedDictionary
+        A `Dictionary` of the site, for ``net.with_dictionary``.
+
+    Raises
+    ------
+    NisslError
+        Activity is not finite or does not vary, there are several sites, or the kind does not fit.
+    TooFewSamples
+        There are fewer samples than a batch.
+
+    Notes
+    -----
+    Activity is scaled so that its variance is its width; the error is in shares of the variance.
+    Source: Bricken et al. 2023; Cunningham et al. 2023; each kind names its own.
+
+    Examples
+    --------
+    >>> found = sae("acts.zarr", n_features=4608, k=32)  # doctest: +SKIP
+    >>> seen = net.with_dictionary(found)  # doctest: +SKIP
+    """
+    data = _opened(rec, site)
+    return _trained((data,), n_features, kind_of(kind, k=k), schedule, seed, progress)
+
+
+@method(system=191)
+def transcoder(
+    rec: Recording | str | Path,
+    to: Recording | str,
+    *,
+    n_features: int,
+    k: int = 32,
+    kind: Kind | str = "topk",
+    site: str | None = None,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+) -> TrainedDictionary:
+    """Learn features that read one site and write another: a sparse, wide MLP in its place.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units), or path of a store
+        Activity that is read, such as what an MLP is given.
+    to : Recording, or str
+        Activity that is written, of the same samples: a Recording, or a site of the same store.
+    n_features, k, kind, site, schedule, seed
+        As in `sae`.
+
+    Returns
+    -------
+    TrainedDictionary
+        A `Dictionary` of two sites.
+
+    Raises
+    ------
+    NisslError
+        The two have other samples, or as in `sae`.
+
+    Notes
+    -----
+    Source: Dunefsky et al. 2024, Transcoders find interpretable LLM feature circuits.
+
+    Examples
+    --------
+    >>> found = transcoder("acts.zarr", "blocks.5.mlp.out", site="blocks.5.resid_mid",
+    ...                    n_features=4608)  # doctest: +SKIP
+    """
+    read = _opened(rec, site)
+    written = _opened(rec, to) if isinstance(to, str) else to
+    if len(read) != len(written):
+        raise NisslError(f"{len(read)} samples are read, {len(written)} written")
+    return _trained((read, written), n_features, kind_of(kind, k=k), schedule, seed, True)
+
+
+def _opened(rec: Recording | str | Path, site: str | None) -> Recording:
+    found: Any = open_store(rec, site) if isinstance(rec, str | Path) else rec
+    if isinstance(found, dict):
+        raise NisslError(f"the store has {len(found)} sites", do="give site=, one of them")
+    if found.attrs.get("complete") is False:
+        raise NisslError("the store is still being written, or was left", do="finish it first")
+    if "site" in found.coords:
+        sites = list(dict.fromkeys(found["site"].values.tolist()))
+        if site is not None and len(sites) > 1:
+            found = found[:, found["site"].values == site]
+        elif len(sites) > 1:
+            raise NisslError(f"there are {len(sites)} sites", do=f"give site=, such as {sites[0]}")
+    return found  # type: ignore[no-any-return]
+
+
+def _trained(
+    recs: tuple[Recording, ...],
+    n_features: int,
+    kind: Kind,
+    schedule: Schedule,
+    seed: int,
+    progress: bool,
+) -> TrainedDictionary:
+    n, size = len(recs[0]), schedule.batch_size
+    if n < 2 * size:
+        raise TooFewSamples(f"{n} samples are fewer than two batches of {size}", do="batch_size=")
+    rows = ShuffledRows(recs, batch_size=size, seed=seed)
+    names = [str(rec["site"].values[0]) if "site" in rec.coords else "" for rec in recs]
+    model = TrainedDictionary(
+        kind,
+        n_features,
+        recs[0].shape[1],
+        site_in=names[0],
+        site_out=names[-1],
+        width_out=recs[-1].shape[1],
+        name="sae" if len(recs) == 1 else "transcoder",
+        seed=seed,
+    )
+    model.transcodes = len(recs) > 1
+    first = rows(0)
+    model.scale.copy_(_scale(first[0]))
+    model.scale_out.copy_(_scale(first[-1]))
+    with torch.no_grad():
+        model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
+    steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
+    done = train(
+        model,
+        rows,
+        loss=dictionary_loss,
+        steps=max(steps, 1),
+        optimiser="adam",
+        learning_rate=schedule.learning_rate,
+        schedule="linear",
+        warmup=min(200, steps // 5),
+        seed=seed,
+        cache=schedule.cache,
+        device=schedule.device,
+        progress=progress,
+    )
+    model = done.model  # type: ignore[assignment]
+    model.losses = done.losses  # type: ignore[assignment]
+    return model
+
+
+def _scale(x: Tensor) -> Tensor:
+    """Return what divides activity, so that its variance is its width."""
+    if not bool(torch.isfinite(x).all()):
+        raise NisslError("activity is not finite", do="look for overflow: rec.attrs['nonfinite']")
+    spread = (x - x.mean(0)).square().mean().sqrt()
+    if not spread > 0:
+        raise NisslError("activity does not vary in the first batch")
+    return spread
+
+
+def dictionary_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    """Return the error in shares of the variance, and what the kind adds to it.
+
+    Parameters
+    ----------
+    model : TrainedDictionary
+        It counts for how long each feature was silent.
+    batch : tuple of Tensor
+        Activity that is encoded, and the same or another that is decoded to.
+
+    Returns
+    -------
+    Tensor, shape ()
+        With its graph.
+    """
+    assert isinstance(model, TrainedDictionary)
+    x, y = model.scaled(batch[0]), (batch[-1] / model.scale_out).to(model.w_dec)
+    features = model.kind.encode(model, x)
+    if model.training:
+        _count(model, features, len(x))
+    error = model.kind.error(model, features, y).mean() / y.shape[1]
+    return error + model.kind.penalty(model, x, y, features)
+
+
+@torch.no_grad()
+def _count(model: TrainedDictionary, features: Tensor | Codes, n: int) -> None:
+    model.silent += n
+    if isinstance(features, Codes):
+        model.silent[features.indices[features.values > 0]] = 0
+    else:
+        model.silent[(features > 0).any(0)] = 0
