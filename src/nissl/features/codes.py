@@ -56,7 +56,9 @@ class Codes:
         return found
 
 
-def top_codes(x: Tensor, w_enc: Tensor, b_enc: Tensor, k: int, among: Tensor | None = None) -> Codes:
+def top_codes(
+    x: Tensor, w_enc: Tensor, b_enc: Tensor, k: int, among: Tensor | None = None
+) -> Codes:
     """Encode samples by the k largest features of each, those below zero at zero.
 
     Parameters
@@ -107,9 +109,7 @@ class _Decode(torch.autograd.Function):
         ctx.save_for_backward(values, indices, w)
         if values.device.type == "cpu":
             return torch.from_numpy(gather_sum(*_arrays(values, indices, w)))
-        return torch.nn.functional.embedding_bag(
-            indices, w, mode="sum", per_sample_weights=values
-        )
+        return torch.nn.functional.embedding_bag(indices, w, mode="sum", per_sample_weights=values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

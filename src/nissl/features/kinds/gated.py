@@ -31,7 +31,7 @@ class Gated(Kind):
     Source: Rajamanoharan et al. 2024, Improving dictionary learning with gated sparse autoencoders.
     """
 
-    l1: float = 0.05
+    l1: float = 0.3
     name: ClassVar[str] = "gated"
 
     def begin(self, dictionary: TrainedDictionary) -> None:

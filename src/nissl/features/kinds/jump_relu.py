@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["JumpReLU"]
 
+RATE = 10.0  # Adam moves a logarithm by its learning rate: thresholds are to move faster
+
 
 @dataclass(frozen=True)
 class JumpReLU(Kind):
@@ -42,13 +44,12 @@ class JumpReLU(Kind):
     name: ClassVar[str] = "jump_relu"
 
     def begin(self, dictionary: TrainedDictionary) -> None:
-        """Add the thresholds, as logarithms."""
-        start = torch.full((dictionary.n_features,), 0.1).log()
-        dictionary.log_threshold = nn.Parameter(start)
+        """Add the thresholds, as parts of their logarithms."""
+        dictionary.log_threshold = nn.Parameter(torch.zeros(dictionary.n_features))
 
     def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:
         """Return the features."""
-        threshold = dictionary.log_threshold.exp()  # type: ignore[operator]
+        threshold = _threshold(dictionary)
         found: Tensor = _Jump.apply(dictionary.scores(scaled), threshold, self.bandwidth)  # type: ignore[no-untyped-call]
         return found
 
@@ -56,9 +57,14 @@ class JumpReLU(Kind):
         self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the squared share by which there are more features than k, or fewer."""
-        threshold = dictionary.log_threshold.exp()  # type: ignore[operator]
+        threshold = _threshold(dictionary)
         steps: Tensor = _Step.apply(dictionary.scores(x), threshold, self.bandwidth)  # type: ignore[no-untyped-call]
         return self.weight * (steps.sum(-1).mean() / self.k - 1).square()
+
+
+def _threshold(dictionary: TrainedDictionary) -> Tensor:
+    found: Tensor = (RATE * dictionary.log_threshold).exp()  # type: ignore[operator]
+    return found
 
 
 class _Jump(torch.autograd.Function):

@@ -31,7 +31,7 @@ class ReLU(Kind):
     Conerly et al. 2024, Update on how we train SAEs.
     """
 
-    l1: float = 0.05
+    l1: float = 0.3
     name: ClassVar[str] = "relu"
 
     def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:

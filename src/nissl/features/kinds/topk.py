@@ -87,6 +87,3 @@ def revival(
     codes = top_codes(x, dictionary.w_enc, dictionary.bias().detach(), k, silent)
     off = left - codes.decode(dictionary.w_dec)
     return (off.square().sum() / left.square().sum().clamp_min(1e-12)).nan_to_num()
-
-
-
