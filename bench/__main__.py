@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.measure import Row, one_thread
 
 # Peers have an environment of their own: `make bench-peers`.
-HELPERS = {"__main__", "measure", "peers", "peers_inside", "spikes_inside"}
+HELPERS = {"__main__", "circuits_inside", "measure", "peers", "peers_inside", "spikes_inside"}
 
 
 def main() -> int:

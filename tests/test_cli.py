@@ -28,6 +28,7 @@ COMMANDS = [
     "record",
     "sites",
     "specimens",
+    "train-dictionary",
 ]
 
 
@@ -116,8 +117,8 @@ def test_a_misspelt_specimen_gives_the_nearest(
 
 
 def test_a_room_without_methods_and_one_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("methods", "features") == 0
-    assert "no method of features is here yet" in capsys.readouterr().out
+    assert run("methods", "steering") == 0
+    assert "no method of steering is here yet" in capsys.readouterr().out
     assert run("methods", "circuitz") == 1
     assert "circuits" in capsys.readouterr().err
     for below in ("network", "behaviour"):  # floors that hold methods of some papers
@@ -362,6 +363,39 @@ def test_a_network_is_recorded_and_described(
     assert "blocks.*.mlp.neurons" in said
     assert len(said.splitlines()) < 60
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_dictionary_is_trained_on_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NISSL_CACHE", str(tmp_path / "cache"))
+    import torch
+
+    from nissl.features import Schedule, load_dictionary, sae
+    from nissl.recording import as_recording, save
+
+    values = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
+    store = save(as_recording(values), tmp_path / "acts.zarr")
+    options = [
+        "--features",
+        "12",
+        "--k",
+        "2",
+        "--samples",
+        "5120",
+        "--batch",
+        "256",
+        "-q",
+        "--json",
+    ]
+    command = ["train-dictionary", str(store), "--out", str(tmp_path / "sae"), *options]
+    assert run(*command) == 0
+    found = load_dictionary(json.loads(capsys.readouterr().out)[0]["path"])
+    schedule = Schedule(samples=5120, batch_size=256, cache=False)
+    same = sae(as_recording(values), n_features=12, k=2, schedule=schedule, progress=False)
+    assert all(torch.equal(x, found.state_dict()[k]) for k, x in same.state_dict().items())
+    assert run(*command, "--kind", "topp") == 1
+    assert "topk" in capsys.readouterr().err
 
 
 def test_markdown_keeps_bars_inside_their_cells() -> None:

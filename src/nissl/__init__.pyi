@@ -1,6 +1,7 @@
 from . import atlas as atlas
 from . import behaviour as behaviour
 from . import circuits as circuits
+from . import features as features
 from . import network as network
 from . import recording as recording
 from . import selectivity as selectivity

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from nissl.cli import have, literature, see
+from nissl.cli import have, learn, literature, see
 from nissl.cli.printing import escaped, fenced
 
 __all__ = ["app", "main"]
@@ -28,7 +28,7 @@ app = typer.Typer(
     epilog="Start here: `nissl atlas smollm2 --text reader --out out/smollm2`",
 )
 
-for part in (see, have, literature):
+for part in (see, learn, have, literature):
     for command in part.commands.registered_commands:
         command.help = fenced(command.callback.__doc__ or "")
     app.add_typer(part.commands)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nissl.features.sparse_kernels import gather_dot, gather_sum, scatter_sum
+from nissl.features.sparse_kernels import gather_dot, gather_sum, largest, scatter_sum
 
 __all__ = ["Codes", "top_codes"]
+
+MOST = 128  # features of a sample that are looked through for the least: beyond, torch sorts
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,7 @@ class Codes:
         return found
 
 
-def top_codes(
-    x: Tensor, w_enc: Tensor, b_enc: Tensor, k: int, among: Tensor | None = None
-) -> Codes:
+def top_codes(x: Tensor, w_enc: Tensor, b_enc: Tensor, k: int) -> Codes:
     """Encode samples by the k largest features of each, those below zero at zero.
 
     Parameters
@@ -71,25 +71,24 @@ def top_codes(
         Its bias.
     k : int
         Features of a sample.
-    among : Tensor of bool, shape (n_features,), optional
-        The features that may be taken.
 
     Returns
     -------
     Codes
         With the graph of the encoder and its bias.
     """
-    values, indices = _Encode.apply(x, w_enc, b_enc, k, among)  # type: ignore[no-untyped-call]
+    values, indices = _Encode.apply(x, w_enc, b_enc, k)  # type: ignore[no-untyped-call]
     return Codes(values.relu(), indices, len(w_enc))
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, k: int, among: Tensor | None) -> Any:
-        scores = torch.addmm(b, x, w.T)
-        if among is not None:
-            scores.masked_fill_(~among, -torch.inf)
-        values, indices = scores.topk(k, -1, sorted=False)
+    def forward(ctx: Any, x: Tensor, w: Tensor, b: Tensor, k: int) -> Any:
+        if x.device.type == "cpu" and k <= MOST:
+            products, bias = _arrays(x @ w.T, b)
+            values, indices = map(torch.from_numpy, largest(products, bias, k))
+        else:
+            values, indices = torch.addmm(b, x, w.T).topk(k, -1, sorted=False)
         ctx.save_for_backward(x, indices)
         ctx.n_features = len(w)
         ctx.mark_non_differentiable(indices)
@@ -100,7 +99,7 @@ class _Encode(torch.autograd.Function):
         x, indices = ctx.saved_tensors
         gradient, n = gradients[0], ctx.n_features
         bias = gradient.new_zeros(n).index_add_(0, indices.flatten(), gradient.flatten())
-        return None, _scattered(gradient, indices, x, n), bias, None, None
+        return None, _scattered(gradient, indices, x, n), bias, None
 
 
 class _Decode(torch.autograd.Function):
@@ -124,8 +123,8 @@ class _Decode(torch.autograd.Function):
 
 def _scattered(values: Tensor, indices: Tensor, samples: Tensor, n_features: int) -> Tensor:
     if samples.device.type == "cpu":
-        arrays = _arrays(values, indices, samples)
-        return torch.from_numpy(scatter_sum(*arrays, n_features))
+        coded, which, x = _arrays(values, indices, samples)
+        return torch.from_numpy(scatter_sum(coded, which, x, n_features))
     out = samples.new_zeros(n_features, samples.shape[1])
     products = values[..., None] * samples[:, None]
     return out.index_add_(0, indices.flatten(), products.flatten(0, 1))

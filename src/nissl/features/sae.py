@@ -111,25 +111,25 @@ def sae(
 
 @method(system=191)
 def transcoder(
-    rec: Recording | str | Path,
-    to: Recording | str,
+    rec: Recording,
+    to: Recording,
     *,
     n_features: int,
     k: int = 32,
     kind: Kind | str = "topk",
-    site: str | None = None,
     schedule: Schedule = Schedule(),
     seed: int = 0,
+    progress: bool = True,
 ) -> TrainedDictionary:
     """Learn features that read one site and write another: a sparse, wide MLP in its place.
 
     Parameters
     ----------
-    rec : Recording, shape (n_samples, n_units), or path of a store
-        Activity that is read, such as what an MLP is given.
-    to : Recording, or str
-        Activity that is written, of the same samples: a Recording, or a site of the same store.
-    n_features, k, kind, site, schedule, seed
+    rec : Recording, shape (n_samples, n_units)
+        Activity of one site that is read, such as what an MLP is given; a store is streamed.
+    to : Recording, shape (n_samples, n_units)
+        Activity of another that is written, of the same samples.
+    n_features, k, kind, schedule, seed, progress
         As in `sae`.
 
     Returns
@@ -148,14 +148,14 @@ def transcoder(
 
     Examples
     --------
-    >>> found = transcoder("acts.zarr", "blocks.5.mlp.out", site="blocks.5.resid_mid",
-    ...                    n_features=4608)  # doctest: +SKIP
+    >>> into, out = (open_store("acts.zarr", site)  # doctest: +SKIP
+    ...              for site in ("blocks.5.resid_mid", "blocks.5.mlp.out"))
+    >>> found = transcoder(into, out, n_features=4608)  # doctest: +SKIP
     """
-    read = _opened(rec, site)
-    written = _opened(rec, to) if isinstance(to, str) else to
-    if len(read) != len(written):
-        raise NisslError(f"{len(read)} samples are read, {len(written)} written")
-    return _trained((read, written), n_features, kind_of(kind, k=k), schedule, seed, True)
+    if len(rec) != len(to):
+        raise NisslError(f"{len(rec)} samples are read, {len(to)} written", do="give the same")
+    both = _opened(rec, None), _opened(to, None)
+    return _trained(both, n_features, kind_of(kind, k=k), schedule, seed, progress)
 
 
 def _opened(rec: Recording | str | Path, site: str | None) -> Recording:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class ShuffledRows:
         self.n = len(recs[0])
         self.block = min(BLOCK, self.n)
         self.per_pool = min(max(POOL * self.block // batch_size, 1), self.n // batch_size)
-        self._pool: tuple[int, list[Tensor]] = (-1, [])
+        self._pool: tuple[int, list[Tensor], Tensor] = (-1, [], torch.empty(0))
 
     def __len__(self) -> int:
         """Batches in which each row is seen about once."""
@@ -60,32 +60,36 @@ class ShuffledRows:
         """Return the batch of one step, counted from 0."""
         pool, place = divmod(step, self.per_pool)
         if self._pool[0] != pool:
-            self._pool = pool, self._read(pool)
-        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        return tuple(x[rows] for x in self._pool[1])
+            self._pool = pool, *self._read(pool)
+        _, values, order = self._pool
+        rows = order[place * self.batch_size : (place + 1) * self.batch_size]
+        return tuple(x[rows] for x in values)
 
-    def _read(self, pool: int) -> list[Tensor]:
-        """Return the mixed rows of one pool, of each recording."""
+    def _read(self, pool: int) -> tuple[list[Tensor], Tensor]:
+        """Return the rows of one pool, of each recording, and the order to take them in."""
         wanted = self.per_pool * self.batch_size
         n_blocks = -(-self.n // self.block)
-        taken: list[Any] = []
+        taken: list[slice] = []
         # Blocks go round: pool after pool takes those that come next in the order of their epoch.
         at, found = pool * -(-wanted // self.block), 0
         while found < wanted:
             epoch, number = divmod(at, n_blocks)
             block = np.random.default_rng((self.seed, epoch)).permutation(n_blocks)[number]
-            rows = np.arange(block * self.block, min((block + 1) * self.block, self.n))
-            taken.append(rows)
-            at, found = at + 1, found + len(rows)
+            start, end = block * self.block, min((block + 1) * self.block, self.n)
+            taken.append(slice(start, end))
+            at, found = at + 1, found + end - start
         order = np.random.default_rng((self.seed, 1, pool)).permutation(found)[:wanted]
-        mixed = []
+        read = []
         for rec in self.recs:
-            blocks = [rec[rows[0] : rows[-1] + 1].values for rows in taken]
-            values = torch.from_numpy(np.concatenate(blocks)).float()[torch.from_numpy(order)]
-            if not bool(torch.isfinite(values).all()):
+            values, end = np.empty((found, rec.shape[1]), np.float32), 0
+            for rows in taken:
+                start, end = end, end + rows.stop - rows.start
+                values[start:end] = rec[rows].values
+            # A sum in doubles is finite where all are, and one pass.
+            if not np.isfinite(values.sum(dtype=np.float64)):
                 raise NisslError("activity is not finite", do="leave out these samples")
-            mixed.append(values)
-        return mixed
+            read.append(torch.from_numpy(values))
+        return read, torch.from_numpy(order)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -8,7 +8,44 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["gather_dot", "gather_sum", "scatter_sum"]
+__all__ = ["gather_dot", "gather_sum", "largest", "scatter_sum"]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def largest(
+    products: NDArray[Any], bias: NDArray[Any], k: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the k largest sums of each row of products and a bias, in no order.
+
+    Parameters
+    ----------
+    products : array, shape (n_samples, n_features)
+        Activity times an encoder.
+    bias : array, shape (n_features,)
+        What is added to each row.
+    k : int
+        How many are wanted.
+
+    Returns
+    -------
+    values : array, shape (n_samples, k)
+        The sums.
+    indices : array of int64, shape (n_samples, k)
+        Where they are.
+    """
+    n, width = products.shape
+    values, indices = np.empty((n, k), products.dtype), np.empty((n, k), np.int64)
+    for i in range(n):
+        row, best, which = products[i], values[i], indices[i]
+        for j in range(k):
+            best[j], which[j] = row[j] + bias[j], j
+        least = np.argmin(best)
+        for j in range(k, width):
+            value = row[j] + bias[j]
+            if value > best[least]:
+                best[least], which[least] = value, j
+                least = np.argmin(best)
+    return values, indices
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})  # type: ignore[untyped-decorator, unused-ignore]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind
+from nissl.features.kinds.kind import Kind, Weights
 from nissl.features.kinds.topk import revival
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
 
 __all__ = ["BatchTopK"]
 
@@ -40,14 +37,14 @@ class BatchTopK(Kind):
     revive: float = 1 / 32
     name: ClassVar[str] = "batch_topk"
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def begin(self, dictionary: Weights) -> None:
         """Add the threshold, which is below zero until there is one."""
         dictionary.register_buffer("threshold", torch.full((), -1.0))
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:
         """Return the features; in training the threshold is followed."""
         features = dictionary.scores(scaled).relu()
-        threshold: Tensor = dictionary.threshold  # type: ignore[assignment]
+        threshold: Tensor = dictionary.threshold
         if not dictionary.training:
             return features * (features > threshold)
         n = min(self.k * len(features), features.numel())
@@ -58,7 +55,7 @@ class BatchTopK(Kind):
         return features * (features >= bar)
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the auxiliary loss."""
         return self.revive * revival(dictionary, x, y, features)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Kind, Weights
 
 __all__ = ["Gated"]
 
@@ -34,23 +31,24 @@ class Gated(Kind):
     l1: float = 0.3
     name: ClassVar[str] = "gated"
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def begin(self, dictionary: Weights) -> None:
         """Add the scale, as a logarithm, and the bias."""
         dictionary.log_size = nn.Parameter(torch.zeros(dictionary.n_features))
         dictionary.b_size = nn.Parameter(torch.zeros(dictionary.n_features))
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:
         """Return the features."""
         scores = dictionary.scores(scaled)
-        sizes = (scores - dictionary.b_enc) * dictionary.log_size.exp() + dictionary.b_size  # type: ignore[operator]
+        sizes = (scores - dictionary.b_enc) * dictionary.log_size.exp() + dictionary.b_size
         found: Tensor = sizes.relu() * (scores > 0)
         return found
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the sum of the gates' scores, and the error if they were the features."""
         gates, rows = dictionary.scores(x).relu(), dictionary.w_dec.detach()
-        sizes = (gates @ rows.norm(dim=-1)).mean() / y.shape[1] ** 0.5
+        sizes: Tensor = gates @ rows.norm(dim=-1)
         off = y - gates @ rows - dictionary.b_dec.detach()
-        return self.l1 * sizes + off.square().sum(-1).mean() / y.shape[1]
+        share: Tensor = off.square().sum(-1).mean() / y.shape[1]
+        return sizes.mean() * float(self.l1 / y.shape[1] ** 0.5) + share

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Kind, Weights
 
 __all__ = ["JumpReLU"]
 
@@ -43,18 +40,18 @@ class JumpReLU(Kind):
     bandwidth: float = 0.1
     name: ClassVar[str] = "jump_relu"
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def begin(self, dictionary: Weights) -> None:
         """Add the thresholds, as parts of their logarithms."""
         dictionary.log_threshold = nn.Parameter(torch.zeros(dictionary.n_features))
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:
         """Return the features."""
         threshold = _threshold(dictionary)
         found: Tensor = _Jump.apply(dictionary.scores(scaled), threshold, self.bandwidth)  # type: ignore[no-untyped-call]
         return found
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the squared share by which there are more features than k, or fewer."""
         threshold = _threshold(dictionary)
@@ -62,8 +59,8 @@ class JumpReLU(Kind):
         return self.weight * (steps.sum(-1).mean() / self.k - 1).square()
 
 
-def _threshold(dictionary: TrainedDictionary) -> Tensor:
-    found: Tensor = (RATE * dictionary.log_threshold).exp()  # type: ignore[operator]
+def _threshold(dictionary: Weights) -> Tensor:
+    found: Tensor = (RATE * dictionary.log_threshold).exp()
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -13,9 +13,8 @@ from nissl.errors import NisslError, require_known
 
 if TYPE_CHECKING:
     from nissl.features.codes import Codes
-    from nissl.features.dictionary import TrainedDictionary
 
-__all__ = ["KINDS", "Kind", "kind_of"]
+__all__ = ["KINDS", "Kind", "Weights", "kind_of"]
 
 # The module of each kind, which has a class of that name in capitals: topk.TopK.
 KINDS = {
@@ -28,6 +27,34 @@ KINDS = {
 }
 
 
+class Weights(Protocol):
+    """What a kind is given of a dictionary, and parameters of the kind's own."""
+
+    w_enc: Tensor
+    b_enc: Tensor
+    w_dec: Tensor
+    b_dec: Tensor
+    silent: Tensor
+    training: bool
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are."""
+
+    def bias(self) -> Tensor:
+        """Return the encoder's bias on scaled activity."""
+
+    def scores(self, scaled: Tensor) -> Tensor:
+        """Return features before the activation."""
+
+    def decoded(self, features: Any) -> Tensor:
+        """Return what is decoded, in the decoder's scale."""
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __setattr__(self, name: str, value: Any) -> None: ...
+
+
 @dataclass(frozen=True)
 class Kind:
     """An activation of features, and what training adds to the error."""
@@ -35,19 +62,19 @@ class Kind:
     name: ClassVar[str] = ""
     decoder_norm: ClassVar[float] = 1.0  # of the first rows
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def begin(self, dictionary: Weights) -> None:
         """Give a dictionary the parameters that this kind alone has."""
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor | Codes:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor | Codes:
         """Return the features of scaled activity, shape (n_samples, width)."""
         raise NotImplementedError
 
-    def error(self, dictionary: TrainedDictionary, features: Tensor | Codes, y: Tensor) -> Tensor:
+    def error(self, dictionary: Weights, features: Tensor | Codes, y: Tensor) -> Tensor:
         """Return the squared error of each sample, shape (n_samples,)."""
         return (y - dictionary.decoded(features)).square().sum(-1)
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return what is added to the mean error, which is in shares of the variance."""
         return torch.zeros((), device=y.device)

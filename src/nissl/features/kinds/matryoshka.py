@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,9 +11,7 @@ from torch import Tensor
 from nissl.errors import NisslError
 from nissl.features.codes import Codes
 from nissl.features.kinds.batch_topk import BatchTopK
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Weights
 
 __all__ = ["Matryoshka"]
 
@@ -37,14 +35,17 @@ class Matryoshka(BatchTopK):
     parts: tuple[float, ...] = (1 / 16, 1 / 4, 1.0)
     name: ClassVar[str] = "matryoshka"
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))  # a file has lists
+
+    def begin(self, dictionary: Weights) -> None:
         """Refuse parts that are no shares in their order."""
         super().begin(dictionary)
-        parts = tuple(self.parts)
+        parts = self.parts
         if not parts or list(parts) != sorted(parts) or parts[-1] != 1.0 or parts[0] <= 0:
             raise NisslError(f"parts={parts} do not grow up to 1", do="give (0.0625, 0.25, 1.0)")
 
-    def error(self, dictionary: TrainedDictionary, features: Tensor | Codes, y: Tensor) -> Tensor:
+    def error(self, dictionary: Weights, features: Tensor | Codes, y: Tensor) -> Tensor:
         """Return the mean squared error over the parts, shape (n_samples,)."""
         assert isinstance(features, Tensor)
         total, built, start = torch.zeros_like(y[:, 0]), dictionary.b_dec - y, 0

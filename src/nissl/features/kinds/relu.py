@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Kind, Weights
 
 __all__ = ["ReLU"]
 
@@ -34,14 +31,14 @@ class ReLU(Kind):
     l1: float = 0.3
     name: ClassVar[str] = "relu"
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Tensor:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:
         """Return the features."""
         return dictionary.scores(scaled).relu()
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the sum of sizes, a mean over samples."""
         assert isinstance(features, Tensor)
-        sizes = features @ dictionary.w_dec.norm(dim=-1)
-        return self.l1 * sizes.mean() / y.shape[1] ** 0.5
+        sizes: Tensor = features @ dictionary.w_dec.norm(dim=-1)
+        return sizes.mean() * float(self.l1 / y.shape[1] ** 0.5)

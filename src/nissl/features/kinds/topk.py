@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nissl.errors import NisslError
 from nissl.features.codes import Codes, top_codes
-from nissl.features.kinds.kind import Kind
-
-if TYPE_CHECKING:
-    from nissl.features.dictionary import TrainedDictionary
+from nissl.features.kinds.kind import Kind, Weights
 
 __all__ = ["SILENT", "TopK", "revival"]
 
@@ -40,7 +37,7 @@ class TopK(Kind):
     revive: float = 1 / 32
     name: ClassVar[str] = "topk"
 
-    def begin(self, dictionary: TrainedDictionary) -> None:
+    def begin(self, dictionary: Weights) -> None:
         """Refuse more features of a sample than there are."""
         if not 0 < self.k <= dictionary.n_features:
             raise NisslError(
@@ -48,25 +45,23 @@ class TopK(Kind):
                 do=f"give k= from 1 to {dictionary.n_features}",
             )
 
-    def encode(self, dictionary: TrainedDictionary, scaled: Tensor) -> Codes:
+    def encode(self, dictionary: Weights, scaled: Tensor) -> Codes:
         """Return the codes."""
         return top_codes(scaled, dictionary.w_enc, dictionary.bias(), self.k)
 
     def penalty(
-        self, dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
+        self, dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes
     ) -> Tensor:
         """Return the auxiliary loss."""
         return self.revive * revival(dictionary, x, y, features)
 
 
-def revival(
-    dictionary: TrainedDictionary, x: Tensor, y: Tensor, features: Tensor | Codes
-) -> Tensor:
+def revival(dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes) -> Tensor:
     """Return the error of silent features at what is left, in shares of what is left.
 
     Parameters
     ----------
-    dictionary : TrainedDictionary
+    dictionary : Weights
         Its ``silent`` counts samples since each feature was last active.
     x, y : Tensor, shape (n_samples, width)
         What is encoded, and what is to be decoded.
@@ -78,12 +73,16 @@ def revival(
     Tensor, shape ()
         Zero where no feature is silent.
     """
-    silent = dictionary.silent > SILENT
-    n = int(silent.sum())
-    if n == 0:
+    silent = (dictionary.silent > SILENT).nonzero().flatten()
+    if not len(silent):
         return torch.zeros((), device=y.device)
     left = (y - dictionary.decoded(features)).detach()
-    k = min(n, x.shape[1] // 2)
-    codes = top_codes(x, dictionary.w_enc, dictionary.bias().detach(), k, silent)
-    off = left - codes.decode(dictionary.w_dec)
+    k = min(len(silent), max(x.shape[1] // 2, 1))
+    bias = dictionary.bias()[silent].detach()
+    w_enc, w_dec = dictionary.w_enc[silent], dictionary.w_dec[silent]
+    if k < len(silent):
+        built = top_codes(x, w_enc, bias, k).decode(w_dec)
+    else:
+        built = torch.nn.functional.linear(x, w_enc, bias).relu() @ w_dec
+    off = left - built
     return (off.square().sum() / left.square().sum().clamp_min(1e-12)).nan_to_num()
