@@ -9,6 +9,7 @@ from .kinds.kind import Kind as Kind
 from .kinds.matryoshka import Matryoshka as Matryoshka
 from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
+from .load import load as load
 from .sae import Schedule as Schedule
 from .sae import sae as sae
 from .sae import transcoder as transcoder
