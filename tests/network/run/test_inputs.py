@@ -230,3 +230,15 @@ def test_what_cannot_be_read_is_said(net):
         windows_of(net, [])
     read = windows_of(net, (text for text in TEXTS)).ids
     assert [row.tolist() for row in read] == of_texts(net)
+
+
+def test_arrays_that_are_read_backwards():
+    net = nissl.load(tiny("llama"), progress=False)
+    forwards = np.arange(11, 5, -1)
+    for given in ([forwards[::-1]], forwards[None, ::-1], {"input_ids": forwards[None, ::-1]}):
+        found = net.run(given, sites="logits")["logits"]
+        assert torch.equal(found, net.run([[6, 7, 8, 9, 10, 11]], sites="logits")["logits"])
+    linear = nissl.load(torch.nn.Linear(3, 1), progress=False)
+    x = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    found = linear.run(x[:, ::-1], sites=":in")[":in"]
+    assert torch.equal(found, torch.from_numpy(x[:, ::-1].copy()))

@@ -90,7 +90,7 @@ def sequence_call(
         where = (
             slice(0, len(sequence)) if padding == "right" else slice(longest - len(sequence), None)
         )
-        rows[row, where] = torch.from_numpy(np.asarray(sequence, dtype=np.int64))
+        rows[row, where] = torch.from_numpy(np.ascontiguousarray(sequence, dtype=np.int64))
         mask[row, where] = True
     rows, mask = rows.to(net.device), mask.to(net.device)
     takes = names_of(net.model)
@@ -141,7 +141,8 @@ def tensor_call(net: BaseNetwork, inputs: Any) -> Call:
     """
     if isinstance(inputs, Mapping):
         tensors = {
-            k: torch.as_tensor(v) if isinstance(v, np.ndarray) else v for k, v in inputs.items()
+            k: torch.as_tensor(np.asarray(v, order="C")) if isinstance(v, np.ndarray) else v
+            for k, v in inputs.items()
         }
         moved = {k: v.to(net.device) if isinstance(v, Tensor) else v for k, v in tensors.items()}
         mask = moved.get("attention_mask")
@@ -152,7 +153,7 @@ def tensor_call(net: BaseNetwork, inputs: Any) -> Call:
         inputs = net.transform(inputs)
     if isinstance(inputs, (np.ndarray, list, tuple)):
         try:
-            inputs = torch.as_tensor(np.asarray(inputs))
+            inputs = torch.as_tensor(np.asarray(inputs, order="C"))
         except (TypeError, ValueError) as error:
             raise NisslError(
                 f"inputs of type {type(inputs).__name__} cannot be made a tensor"
