@@ -163,3 +163,16 @@ def test_activity_that_cannot_be_learned_from_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
     with pytest.raises(NisslError, match="cannot be read"):
         load_dictionary(tmp_path / "x.safetensors")
+
+
+def test_a_transcoder_of_activity_without_a_site_is_read_back_as_one(tmp_path):
+    rec, _ = planted(n=2000)
+    schedule = Schedule(samples=512, batch_size=256, cache=False)
+    found = transcoder(rec, rec * 2, n_features=12, k=2, schedule=schedule, progress=False)
+    again = load_dictionary(found.save(tmp_path / "t.safetensors"))
+    x = torch.from_numpy(rec.values[:20])
+    assert again.name == "transcoder"
+    assert torch.equal(again(x), found(x))
+    found.b_enc.data[0] = torch.nan
+    with pytest.raises(NisslError, match="not finite"):
+        load_dictionary(found.save(tmp_path / "t.safetensors"))

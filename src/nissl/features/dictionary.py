@@ -40,8 +40,9 @@ class TrainedDictionary(nn.Module):
         The site that is decoded to; by default the same.
     width_out : int, optional
         Its units.
-    name : str
-        What features are called.
+    transcodes : bool, optional
+        Whether what is decoded is other activity than what is encoded; by default where the sites
+        are two. Its features are then called "transcoder", else "sae".
     seed : int
         Of the first weights: decoder rows of random directions, the encoder the same.
     """
@@ -63,13 +64,14 @@ class TrainedDictionary(nn.Module):
         site_in: str = "",
         site_out: str = "",
         width_out: int | None = None,
-        name: str = "sae",
+        transcodes: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.kind, self.name, self.seed = kind, name, seed
+        self.kind, self.seed = kind, seed
         self.site_in, self.site_out = site_in, site_out or site_in
-        self.transcodes = self.site_out != self.site_in
+        self.transcodes = self.site_out != self.site_in if transcodes is None else transcodes
+        self.name = "transcoder" if self.transcodes else "sae"
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randn(n_features, width_out or width, generator=generator)
         rows = nn.functional.normalize(rows)
@@ -180,7 +182,7 @@ class TrainedDictionary(nn.Module):
         about = {
             "kind": self.kind.named(),
             "sites": [self.site_in, self.site_out],
-            "name": self.name,
+            "transcodes": self.transcodes,
             "seed": self.seed,
         }
         weights = {name: x.detach().contiguous() for name, x in self.state_dict().items()}
@@ -216,6 +218,8 @@ def load_dictionary(path: str | Path) -> TrainedDictionary:
             if said.get("format") != FORMAT:
                 raise NisslError("this is no dictionary that nissl wrote", where=str(path))
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not all(bool(torch.isfinite(x).all()) for x in weights.values()):
+            raise NisslError("its weights are not finite", where=str(path))
         about = json.loads(said["about"])
         (n, width), out = weights["w_enc"].shape, weights["w_dec"].shape[1]
         made = TrainedDictionary(
@@ -225,7 +229,7 @@ def load_dictionary(path: str | Path) -> TrainedDictionary:
             site_in=about["sites"][0],
             site_out=about["sites"][1],
             width_out=out,
-            name=about["name"],
+            transcodes=bool(about["transcodes"]),
             seed=int(about["seed"]),
         )
         made.load_state_dict(weights)

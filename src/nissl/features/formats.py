@@ -226,7 +226,7 @@ def _made(about: _About, w: dict[str, Tensor], site: str | None) -> TrainedDicti
         site_in=into,
         site_out=to,
         width_out=out,
-        name="transcoder" if to else "sae",
+        transcodes=bool(to),
     )
     if about.kind == "jump_relu":
         w["log_threshold"] = w.pop("threshold").clamp_min(1e-30).log() / RATE

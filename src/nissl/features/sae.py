@@ -193,10 +193,9 @@ def _trained(
         site_in=names[0],
         site_out=names[-1],
         width_out=recs[-1].shape[1],
-        name="sae" if len(recs) == 1 else "transcoder",
+        transcodes=len(recs) > 1,
         seed=seed,
     )
-    model.transcodes = len(recs) > 1
     first = rows(0)
     model.scale.copy_(_scale(first[0]))
     model.scale_out.copy_(_scale(first[-1]))
