@@ -15,7 +15,7 @@ NAMES = specimens()["name"].tolist()
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_is_whole(name: str) -> None:
     entry: Specimen = specimen(name)
-    assert entry.sources or entry.kind == "circuit"
+    assert entry.sources or entry.kind in ("circuit", "features")
     assert entry.licence
     for source in entry.sources:
         assert re.fullmatch("[0-9a-f]{64}", source.sha256)

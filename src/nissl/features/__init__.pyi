@@ -10,6 +10,7 @@ from .kinds.matryoshka import Matryoshka as Matryoshka
 from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
 from .load import load as load
+from .recovery import recovery as recovery
 from .sae import Schedule as Schedule
 from .sae import sae as sae
 from .sae import transcoder as transcoder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nissl.errors import UnknownName
 from nissl.specimens.pinned import Specimen
-from nissl.specimens.table import circuits, images, language, recordings, texts, vision
+from nissl.specimens.table import circuits, features, images, language, recordings, texts, vision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,5 +89,5 @@ def _source(entry: Specimen) -> str:
 
 @cache
 def _catalogue() -> dict[str, Specimen]:
-    tables = (language, vision, circuits, images, texts, recordings)
+    tables = (language, vision, circuits, features, images, texts, recordings)
     return {entry.name: entry for table in tables for entry in table.TABLE}

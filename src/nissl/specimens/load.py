@@ -27,11 +27,11 @@ def load(name: str, *, progress: bool = True, **options: Any) -> Any:
 
     Returns
     -------
-    Path, VisionModel, PlantedCircuit, DataFrame, Images, Recording or Module
+    Path, VisionModel, PlantedCircuit, PlantedFeatures, DataFrame, Images, Recording or Module
         By kind: a language model is a folder that transformers opens; a vision model is a
-        `VisionModel`; a circuit is a `PlantedCircuit`; a text is a DataFrame with a column ``text``
-        and one for each label; images are `Images`; a recording is a Recording; anything else is
-        what its loader says.
+        `VisionModel`; a circuit is a `PlantedCircuit`; features are `PlantedFeatures`; a text is a
+        DataFrame with a column ``text`` and one for each label; images are `Images`; a recording is
+        a Recording; anything else is what its loader says.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from nissl.cache import cache_dir
 
 __all__ = ["Kind", "Source", "Specimen"]
 
-Kind = Literal["language", "vision", "text", "images", "recording", "circuit", "other"]
+Kind = Literal["language", "vision", "text", "images", "recording", "circuit", "features", "other"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Specimen:
     ----------
     name : str
         What it is asked for by.
-    kind : {"language", "vision", "text", "images", "recording", "circuit", "other"}
+    kind : {"language", "vision", "text", "images", "recording", "circuit", "features", "other"}
         What `load` returns: see `nissl.specimens.load`.
     about : str
         What it is, in one line.

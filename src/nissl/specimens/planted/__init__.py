@@ -1,4 +1,4 @@
-"""Circuits that were written by hand into a Llama, so that what finds circuits can be tested."""
+"""Planted specimens: circuits written by hand into a Llama, and activity of known features."""
 
 import lazy_loader
 

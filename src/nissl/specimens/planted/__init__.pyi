@@ -6,3 +6,5 @@ from .circuits import planted_circuit as planted_circuit
 from .circuits import previous_token as previous_token
 from .circuits import saturated_gate as saturated_gate
 from .circuits import two_hops as two_hops
+from .features import PlantedFeatures as PlantedFeatures
+from .features import planted_features as planted_features
