@@ -15,7 +15,7 @@ RANDOM = [f"random_{name}" for name in SCORES]
 
 def trained(planted):
     """A small TopK dictionary of the first half."""
-    how = Schedule(samples=512 * 500, batch_size=512, learning_rate=1e-2, cache=False)
+    how = Schedule(samples=512 * 300, batch_size=512, learning_rate=1e-2, cache=False)
     half = planted.activity[: len(planted.activity) // 2]
     return sae(half, n_features=128, k=3, kind="topk", schedule=how, progress=False)
 

@@ -63,16 +63,16 @@ def test_groups_are_active_together() -> None:
 
 
 def test_noise_has_the_covariance_and_nothing_else() -> None:
-    zipf, noise = (planted_features(name, seed=2) for name in ("zipf", "noise"))
+    zipf, noise = (planted_features(name, n_samples=20_000, seed=2) for name in ("zipf", "noise"))
     a, b = zipf.activity.values, noise.activity.values
-    assert np.abs(a.mean(0) - b.mean(0)).max() < 0.02
-    assert np.abs(np.cov(a.T) - np.cov(b.T)).max() < 0.01
+    assert np.abs(a.mean(0) - b.mean(0)).max() < 0.03
+    assert np.abs(np.cov(a.T) - np.cov(b.T)).max() < 0.02
     projected = b @ zipf.directions.T
     excess = ((projected - projected.mean(0)) / projected.std(0)) ** 4
     assert np.abs(excess.mean(0) - 3).max() < 0.25  # a Gaussian along every direction
     on = noise.features.values > 0
     tied = [np.corrcoef(projected[:, i], on[:, i])[0, 1] for i in range(128)]
-    assert np.abs(tied).max() < 0.02
+    assert np.abs(tied).max() < 0.03
 
 
 def test_bad_input() -> None:
