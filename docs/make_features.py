@@ -29,7 +29,7 @@ traced and drawn as neurons are, and what it does not explain stays in the activ
 nissl.record(net, texts, sites="blocks.15.resid_post", store="acts.zarr")
 sae = nissl.features.sae("acts.zarr", n_features=4608, k=32)  # or any Recording: voxels, cells
 seen = net.with_dictionary(sae)  # with blocks.15.resid_post.sae[0], ... as units
-sae.save("sae.safetensors")  # nissl.features.load_dictionary("sae.safetensors")
+sae.save("sae.safetensors")  # nissl.features.load("sae.safetensors") reads it, and SAELens
 ```
 
 `nissl.record(seen, texts, sites="blocks.15.resid_post.sae")` records features, and
