@@ -80,7 +80,11 @@ lens agrees.
 
 `operand_patterns` names for each unit the pattern of whole numbers that its activity goes with
 most: a value, range or residue of an operand or the result, or that two are equal or of one
-parity.
+parity. A named pattern is no proof that the unit matters to those sums: silence it.
+
+`head_gates` tells the heads that are needed from the others; an interfering head is not one whose
+ablation must help. `weight_mask` needs a penalty in the thousands on a real model: raise it until
+the size fits.
 
 **Pairs that share words** are not independent. Where they fall into groups, such as the questions
 of one fact, set `behaviour.exchange` to the group of each pair: groups trade places as a whole.
