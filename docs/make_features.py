@@ -31,6 +31,7 @@ sae = nissl.features.sae("acts.zarr", n_features=4608, k=32)  # or any Recording
 seen = net.with_dictionary(sae)  # with blocks.15.resid_post.sae[0], ... as units
 sae.save("sae.safetensors")
 sae = nissl.features.load("sae.safetensors")  # or of SAELens, dictionary_learning, sparsify
+nissl.features.worth({"topk": sae}, net, held_out)  # beside random weights and PCA
 ```
 
 `nissl.record(seen, texts, sites="blocks.15.resid_post.sae")` records features, and

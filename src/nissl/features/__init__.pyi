@@ -15,3 +15,4 @@ from .sae import Schedule as Schedule
 from .sae import sae as sae
 from .sae import transcoder as transcoder
 from .shuffled import ShuffledRows as ShuffledRows
+from .worth import worth as worth
