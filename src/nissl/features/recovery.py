@@ -13,7 +13,7 @@ from nissl.errors import NisslError
 
 if TYPE_CHECKING:
     from nissl.network import Dictionary
-    from nissl.specimens import PlantedFeatures
+    from nissl.specimens.planted import PlantedFeatures
 
 __all__ = ["recovery"]
 

@@ -3,8 +3,6 @@ from .catalogue import specimens as specimens
 from .fetch import fetch as fetch
 from .images import Images as Images
 from .load import load as load
-from .planted.circuits import PlantedCircuit as PlantedCircuit
-from .planted.features import PlantedFeatures as PlantedFeatures
 from .read import read as read
 from .text_files import read_texts as read_texts
 from .vision_model import ImageTransform as ImageTransform
