@@ -38,7 +38,7 @@ def test_what_is_known_stands_above_what_is_not(trained):
     x = torch.cat([net.run([text], sites=SITE)[SITE][0] for text in texts]).float()
     rebuilt = found(x)
     share = 1 - (x - rebuilt).square().sum() / (x - x.mean(0)).square().sum()
-    assert table.loc["sae", "explained"] == pytest.approx(float(share), abs=1e-5)
+    assert table.loc["sae", "explained"] == pytest.approx(float(share.detach()), abs=1e-5)
     assert table.loc["PCA", "active"] == pytest.approx(round(table.loc["sae", "active"]))
 
 

@@ -71,14 +71,14 @@ def pair_test(
     return found.assign(said)
 
 
-def pairs_of(behaviour: Behaviour | Task, test: Test | None = None) -> Behaviour:
+def pairs_of(behaviour: Behaviour | Task, tested_by: Test | None = None) -> Behaviour:
     """Return the pairs of a task or behaviour, of which a test needs at least eight.
 
     Parameters
     ----------
     behaviour : Behaviour or Task
         The pairs.
-    test : Test, optional
+    tested_by : Test, optional
         The test.
 
     Returns
@@ -92,7 +92,7 @@ def pairs_of(behaviour: Behaviour | Task, test: Test | None = None) -> Behaviour
         They are fewer.
     """
     pairs = behaviour.behaviour() if isinstance(behaviour, Task) else behaviour
-    if test is not None and len(pairs) < LEAST:
+    if tested_by is not None and len(pairs) < LEAST:
         raise TooFewSamples(
             f"{len(pairs)} pairs can be exchanged in {2 ** len(pairs)} ways",
             do=f"give at least {LEAST} pairs, or test=None",
