@@ -111,13 +111,14 @@ def scores(name: Any, seed: int) -> list[dict[str, Any]]:
     rows = []
     for kind in KINDS:
         for setting in SETTINGS if name != "noise" else SETTINGS[:1]:
-            made = kind_of(kind, **setting)
+            wanted = "l1" if kind in ("relu", "gated") else "k"
+            made = kind_of(kind, **{wanted: setting[wanted]})
             begin = time.process_time()
             found = sae(
                 half, n_features=N_FEATURES, kind=made, schedule=HOW, seed=seed, progress=False
             )
             seconds = time.process_time() - begin
-            said = ", ".join(f"{k}={v}" for k, v in setting.items() if hasattr(made, k))
+            said = f"{wanted}={setting[wanted]}"
             with torch.no_grad():
                 on = found.encode(torch.from_numpy(planted.activity.values[-5000:])) > 0
             about = {"seconds": seconds, "active": float(on.sum(1).float().mean())}

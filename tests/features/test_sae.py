@@ -32,7 +32,7 @@ def planted(n=20_000, width=32, features=40, active=2.0, seed=0):
 @pytest.mark.parametrize("kind", KINDS)
 def test_planted_directions_are_found(kind, tmp_path):
     rec, rows = planted()
-    made = kind_of(kind, k=2, **OPTIONS.get(kind, {}))
+    made = kind_of(kind, **OPTIONS.get(kind, {"k": 2}))
     found = sae(rec, n_features=40, kind=made, schedule=QUICK, progress=False)
     cosine = np.abs(rows @ torch.nn.functional.normalize(found.directions).numpy().T).max(1)
     start = TrainedDictionary(made, 40, 32)
@@ -141,6 +141,11 @@ def test_silent_features_are_revived():
     [
         ({"n_features": 8, "k": 9}, "k=9 of 8"),
         ({"n_features": 8, "kind": "topkk"}, "topk"),
+        ({"n_features": 8, "k": 9, "kind": "batch_topk"}, "k=9 of 8"),
+        ({"n_features": 8, "k": 9, "kind": "jump_relu"}, "k=9 of 8"),
+        ({"n_features": 8, "k": 2, "kind": "relu"}, "cannot have these options"),
+        ({"n_features": 8, "k": 2, "kind": kind_of("topk", k=3)}, "leave k= out"),
+        ({"n_features": 8, "k": 2, "site": "blocks.1"}, "does not say what its site is"),
     ],
 )
 def test_what_cannot_be_is_said(options, said):
@@ -176,3 +181,19 @@ def test_a_transcoder_of_activity_without_a_site_is_read_back_as_one(tmp_path):
     found.b_enc.data[0] = torch.nan
     with pytest.raises(NisslError, match="not finite"):
         load_dictionary(found.save(tmp_path / "t.safetensors"))
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 8, "samples": 7}])
+def test_schedules_that_train_nothing_are_refused(options):
+    with pytest.raises(NisslError, match="train nothing"):
+        Schedule(**options)
+
+
+def test_one_value_more_is_another_recording():
+    from nissl.features import ShuffledRows
+
+    rec, _ = planted(n=2000)
+    other = rec.copy(deep=True)
+    other.values[1003, 7] += 1
+    prints = [ShuffledRows([x], batch_size=32).fingerprint for x in (rec, rec.copy(), other)]
+    assert prints[0] == prints[1] != prints[2]

@@ -21,7 +21,9 @@ def _train_dictionary(
     store: Annotated[Path, typer.Argument(help="A store that `nissl record` wrote.")],
     out: Annotated[Path, typer.Option(help="The folder that the dictionary is written to.")],
     features: Annotated[int, typer.Option(min=1, help="How many features.")],
-    k: Annotated[int, typer.Option(min=1, help="How many are active in a sample.")] = 32,
+    k: Annotated[
+        int | None, typer.Option(min=1, help="How many are active in a sample: 32.")
+    ] = None,
     kind: Annotated[
         str, typer.Option(help="topk, batch_topk, matryoshka, jump_relu, relu or gated.")
     ] = "topk",

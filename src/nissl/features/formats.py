@@ -220,7 +220,7 @@ def _made(about: _About, w: dict[str, Tensor], site: str | None) -> TrainedDicti
     if about.kind == "topk" and about.k is None:
         raise NisslError("the configuration does not say k", do="fetch them again")
     made = TrainedDictionary(
-        kind_of(about.kind, k=int(about.k or 1)),
+        kind_of(about.kind, k=None if about.kind in ("relu", "gated") else int(about.k or 1)),
         n,
         width,
         site_in=into,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nissl.errors import NisslError, TooFewSamples
+from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.features.codes import Codes
 from nissl.features.dictionary import TrainedDictionary
 from nissl.features.kinds.kind import Kind, kind_of
 from nissl.features.shuffled import ShuffledRows
+from nissl.fingerprint import fingerprint
 from nissl.methods import method
 from nissl.recording import open_store
 from nissl.training import train
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from nissl.recording import Recording
 
 __all__ = ["Schedule", "sae", "transcoder"]
+
+PARTS = ("begin", "encode", "error", "penalty")  # of a kind
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,20 @@ class Schedule:
     cache: bool = True
     device: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch_size < 2 or (self.samples is not None and self.samples < self.batch_size):
+            raise NisslError(
+                f"{self.samples} samples in batches of {self.batch_size} train nothing",
+                do="give batch_size=2 or more, and as many samples as a batch",
+            )
+
 
 @method(system=159)
 def sae(
     rec: Recording | str | Path,
     *,
     n_features: int,
-    k: int = 32,
+    k: int | None = None,
     kind: Kind | str = "topk",
     site: str | None = None,
     schedule: Schedule = Schedule(),
@@ -70,8 +80,8 @@ def sae(
         Activity of one site, or of any units: neurons, voxels, cells. A store is streamed.
     n_features : int
         How many features.
-    k : int
-        Active in a sample, where the kind is told.
+    k : int, optional
+        Active in a sample: 32 of the kinds that are told, "relu" and "gated" are not.
     kind : Kind or {"topk", "batch_topk", "matryoshka", "jump_relu", "relu", "gated"}
         Its activation and penalty.
     site : str, optional
@@ -115,7 +125,7 @@ def transcoder(
     to: Recording,
     *,
     n_features: int,
-    k: int = 32,
+    k: int | None = None,
     kind: Kind | str = "topk",
     schedule: Schedule = Schedule(),
     seed: int = 0,
@@ -166,10 +176,13 @@ def _opened(rec: Recording | str | Path, site: str | None) -> Recording:
         raise NisslError("the store is still being written, or was left", do="finish it first")
     if "site" in found.coords:
         sites = list(dict.fromkeys(found["site"].values.tolist()))
-        if site is not None and len(sites) > 1:
+        if site is not None and not isinstance(rec, str | Path):
+            require_known("site", site, [str(name) for name in sites])
             found = found[:, found["site"].values == site]
         elif len(sites) > 1:
             raise NisslError(f"there are {len(sites)} sites", do=f"give site=, such as {sites[0]}")
+    elif site is not None and not isinstance(rec, str | Path):
+        raise NisslError(f"the recording does not say what its site is, so not '{site}'")
     return found  # type: ignore[no-any-return]
 
 
@@ -213,6 +226,8 @@ def _trained(
         warmup=min(200, steps // 5),
         seed=seed,
         cache=schedule.cache,
+        # What a kind computes is told by its code, not by its name.
+        key=fingerprint([getattr(type(kind), part) for part in PARTS]),
         device=schedule.device,
         progress=progress,
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind, Weights
+from nissl.features.kinds.kind import Kind, Weights, require_k
 from nissl.features.kinds.topk import revival
 
 __all__ = ["BatchTopK"]
@@ -39,6 +39,7 @@ class BatchTopK(Kind):
 
     def begin(self, dictionary: Weights) -> None:
         """Add the threshold, which is below zero until there is one."""
+        require_k(self.k, dictionary)
         dictionary.register_buffer("threshold", torch.full((), -1.0))
 
     def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nissl.features.codes import Codes
-from nissl.features.kinds.kind import Kind, Weights
+from nissl.features.kinds.kind import Kind, Weights, require_k
 
 __all__ = ["JumpReLU"]
 
@@ -42,6 +42,7 @@ class JumpReLU(Kind):
 
     def begin(self, dictionary: Weights) -> None:
         """Add the thresholds, as parts of their logarithms."""
+        require_k(self.k, dictionary)
         dictionary.log_threshold = nn.Parameter(torch.zeros(dictionary.n_features))
 
     def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor:

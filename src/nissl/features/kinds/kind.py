@@ -14,7 +14,7 @@ from nissl.errors import NisslError, require_known
 if TYPE_CHECKING:
     from nissl.features.codes import Codes
 
-__all__ = ["KINDS", "Kind", "Weights", "kind_of"]
+__all__ = ["KINDS", "Kind", "Weights", "kind_of", "require_k"]
 
 # The module of each kind, which has a class of that name in capitals: topk.TopK.
 KINDS = {
@@ -84,6 +84,15 @@ class Kind:
         return {"kind": self.name, **asdict(self)}
 
 
+def require_k(k: int, dictionary: Weights) -> None:
+    """Refuse more features of a sample than there are, or none."""
+    if not 0 < k <= dictionary.n_features:
+        raise NisslError(
+            f"k={k} of {dictionary.n_features} features",
+            do=f"give k= from 1 to {dictionary.n_features}",
+        )
+
+
 def kind_of(given: Kind | str | dict[str, Any], **options: Any) -> Kind:
     """Return a kind by its name.
 
@@ -92,7 +101,7 @@ def kind_of(given: Kind | str | dict[str, Any], **options: Any) -> Kind:
     given : Kind, str or dict
         A kind; a name of `KINDS`; or a name and options, as `Kind.named` returns them.
     **options
-        Of the kind; those that it does not have are left out.
+        Of a kind by its name; those that are None are the kind's own.
 
     Returns
     -------
@@ -103,15 +112,21 @@ def kind_of(given: Kind | str | dict[str, Any], **options: Any) -> Kind:
     ------
     UnknownName
         There is none of that name.
+    NisslError
+        It does not have these options.
     """
+    options = {name: value for name, value in options.items() if value is not None}
     if isinstance(given, Kind):
+        if options:
+            raise NisslError(
+                f"the kind has its options already: {given}", do=f"leave {', '.join(options)}= out"
+            )
         return given
     name = given if isinstance(given, str) else str(given["kind"])
     require_known("kind", name, list(KINDS))
     made: type[Kind] = getattr(import_module(f"nissl.features.kinds.{name}"), KINDS[name])
     wanted = options if isinstance(given, str) else {k: v for k, v in given.items() if k != "kind"}
-    fields = made.__dataclass_fields__
     try:
-        return made(**{k: v for k, v in wanted.items() if k in fields})
+        return made(**wanted)
     except TypeError as error:
         raise NisslError(f"{name} cannot have these options: {error}") from error

@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nissl.errors import NisslError
 from nissl.features.codes import Codes, top_codes
-from nissl.features.kinds.kind import Kind, Weights
+from nissl.features.kinds.kind import Kind, Weights, require_k
 
 __all__ = ["SILENT", "TopK", "revival"]
 
@@ -39,11 +38,7 @@ class TopK(Kind):
 
     def begin(self, dictionary: Weights) -> None:
         """Refuse more features of a sample than there are."""
-        if not 0 < self.k <= dictionary.n_features:
-            raise NisslError(
-                f"k={self.k} of {dictionary.n_features} features",
-                do=f"give k= from 1 to {dictionary.n_features}",
-            )
+        require_k(self.k, dictionary)
 
     def encode(self, dictionary: Weights, scaled: Tensor) -> Codes:
         """Return the codes."""
