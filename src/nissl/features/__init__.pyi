@@ -2,6 +2,8 @@ from .codes import Codes as Codes
 from .codes import top_codes as top_codes
 from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
+from .head_codes import head_codes as head_codes
+from .head_shares import head_shares as head_shares
 from .kinds.batch_topk import BatchTopK as BatchTopK
 from .kinds.gated import Gated as Gated
 from .kinds.jump_relu import JumpReLU as JumpReLU
