@@ -10,7 +10,15 @@ import torch
 import nissl
 from nissl import NisslError
 from nissl.errors import TooFewSamples
-from nissl.features import Schedule, TrainedDictionary, load_dictionary, sae, transcoder
+from nissl.features import (
+    Schedule,
+    TrainedDictionary,
+    gradient_sae,
+    load_dictionary,
+    sae,
+    sweep,
+    transcoder,
+)
 from nissl.features.kinds.kind import KINDS, Kind, kind_of
 from nissl.features.sae import dictionary_loss
 from nissl.recording import as_recording
@@ -197,3 +205,37 @@ def test_one_value_more_is_another_recording():
     other.values[1003, 7] += 1
     prints = [ShuffledRows([x], batch_size=32).fingerprint for x in (rec, rec.copy(), other)]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_several_in_one_pass_are_each_what_it_is_alone():
+    rec, _ = planted(n=4000)
+    how = {"schedule": Schedule(samples=60 * 128, batch_size=128, cache=False), "progress": False}
+    found = sweep(rec, n_features=[16, 40], k=[2, 4], kinds=["topk", "batch_topk"], **how)
+    assert len(found) == 8
+    for name in ("topk, 16 features, k=4", "batch_topk, 40 features, k=2"):
+        kind, size, k = name.split(", ")
+        alone = sae(rec, n_features=int(size.split()[0]), k=int(k[2:]), kind=kind, **how)
+        for a, b in zip(found[name].parameters(), alone.parameters(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_features_that_the_loss_depends_on_are_chosen():
+    # There is room for half of the directions; the loss depends on the last twelve alone.
+    rng = np.random.default_rng(0)
+    rows = np.linalg.qr(rng.standard_normal((24, 24)))[0]
+    codes = (rng.random((20_000, 24)) < 0.2) * rng.uniform(0.5, 1.5, (20_000, 24))
+    slopes = codes * np.repeat([0.0, 10.0], 12) @ rows
+    rec, gradients = (as_recording(x.astype(np.float32)) for x in (codes @ rows, slopes))
+    how = {"n_features": 12, "k": 3, "schedule": QUICK, "progress": False}
+    cosine = {}
+    for name, found in (
+        ("plain", sae(rec, **how)),
+        ("gradient", gradient_sae(rec, gradients, **how)),
+        ("none", gradient_sae(rec, gradients * 0 + 1e-9, **how)),
+    ):
+        unit = torch.nn.functional.normalize(found.directions).numpy()
+        cosine[name] = np.abs(rows[12:] @ unit.T).max(1)
+    assert cosine["gradient"].mean() > cosine["plain"].mean() + 0.15
+    assert cosine["gradient"].mean() > cosine["none"].mean() + 0.15
+    with pytest.raises(NisslError, match="gradients"):
+        gradient_sae(rec, gradients[:-1], **how)

@@ -21,6 +21,7 @@ from .head_ablation import head_damage as head_damage
 from .in_context_score import in_context_score as in_context_score
 from .known_facts import halves as halves
 from .known_facts import known as known
+from .loss_gradients import loss_gradients as loss_gradients
 from .losses import losses as losses
 from .measures import AnswerMeasure as AnswerMeasure
 from .measures import BehaviourMeasure as BehaviourMeasure

@@ -6,6 +6,7 @@ from .head_codes import head_codes as head_codes
 from .head_shares import head_shares as head_shares
 from .kinds.batch_topk import BatchTopK as BatchTopK
 from .kinds.gated import Gated as Gated
+from .kinds.gradient_topk import GradientTopK as GradientTopK
 from .kinds.jump_relu import JumpReLU as JumpReLU
 from .kinds.kind import Kind as Kind
 from .kinds.matryoshka import Matryoshka as Matryoshka
@@ -14,7 +15,9 @@ from .kinds.topk import TopK as TopK
 from .load import load as load
 from .recovery import recovery as recovery
 from .sae import Schedule as Schedule
+from .sae import gradient_sae as gradient_sae
 from .sae import sae as sae
+from .sae import sweep as sweep
 from .sae import transcoder as transcoder
 from .shuffled import ShuffledRows as ShuffledRows
 from .worth import worth as worth

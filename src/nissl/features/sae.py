@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from nissl.training import train
 if TYPE_CHECKING:
     from nissl.recording import Recording
 
-__all__ = ["Schedule", "sae", "transcoder"]
+__all__ = ["Schedule", "gradient_sae", "sae", "sweep", "transcoder"]
 
 PARTS = ("begin", "encode", "error", "penalty")  # of a kind
 
@@ -115,8 +117,104 @@ def sae(
     >>> found = sae("acts.zarr", n_features=4608, k=32)  # doctest: +SKIP
     >>> seen = net.with_dictionary(found)  # doctest: +SKIP
     """
-    data = _opened(rec, site)
-    return _trained((data,), n_features, kind_of(kind, k=k), schedule, seed, progress)
+    wanted = [(n_features, kind_of(kind, k=k))]
+    return _trained((_opened(rec, site),), wanted, schedule, seed, progress)[0]
+
+
+def sweep(
+    rec: Recording | str | Path,
+    *,
+    n_features: Iterable[int],
+    k: Iterable[int | None] = (None,),
+    kinds: Iterable[Kind | str] = ("topk",),
+    site: str | None = None,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, TrainedDictionary]:
+    """Learn several dictionaries in one pass over the data, each as `sae` learns it alone.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units), or path of a store
+        As in `sae`.
+    n_features, k, kinds : iterables
+        Every size with every k and every kind; a kind that is given whole has its k already.
+    site, schedule, seed, progress
+        As in `sae`.
+
+    Returns
+    -------
+    dict of str to TrainedDictionary
+        By what tells them apart, such as "topk, 4608 features, k=32": `worth` takes them so.
+
+    Raises
+    ------
+    NisslError
+        As in `sae`.
+
+    Examples
+    --------
+    >>> found = sweep("acts.zarr", n_features=[1152, 4608], k=[16, 64])  # doctest: +SKIP
+    >>> worth(found, net, held_out)  # doctest: +SKIP
+    """
+    wanted: dict[str, tuple[int, Kind]] = {}
+    for kind, size, active in product(list(kinds), list(n_features), list(k)):
+        made = kind_of(kind, k=active)
+        name = f"{kind}, {size} features"
+        wanted[name if active is None else f"{name}, k={active}"] = size, made
+    if not wanted:
+        raise NisslError("no dictionary is asked for", do="give n_features=[1152, 4608]")
+    made_all = _trained((_opened(rec, site),), [*wanted.values()], schedule, seed, progress)
+    return dict(zip(wanted, made_all, strict=True))
+
+
+@method(system=111)
+def gradient_sae(
+    rec: Recording,
+    gradients: Recording,
+    *,
+    n_features: int,
+    k: int | None = None,
+    schedule: Schedule = Schedule(),
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainedDictionary:
+    """Learn features that the network's loss depends on: see `GradientTopK`.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        Activity of one site.
+    gradients : Recording, shape (n_samples, n_units)
+        Of the loss there, of the same samples: `nissl.behaviour.loss_gradients`.
+    n_features, k, schedule, seed, progress
+        As in `sae`.
+
+    Returns
+    -------
+    TrainedDictionary
+        It encodes without gradients, by the k largest.
+
+    Raises
+    ------
+    NisslError
+        The two have other samples or units, or as in `sae`.
+
+    Notes
+    -----
+    Source: Olmo et al. 2024, Features that make a difference.
+
+    Examples
+    --------
+    >>> slopes = loss_gradients(net, texts, site="blocks.15.resid_post")  # doctest: +SKIP
+    >>> found = gradient_sae(acts, slopes, n_features=4608)  # doctest: +SKIP
+    """
+    if rec.shape != gradients.shape:
+        raise NisslError(f"activity {rec.shape}, gradients {gradients.shape}", do="of one site")
+    wanted = [(n_features, kind_of("gradient_topk", k=k))]
+    data = _opened(rec, None)
+    return _trained((data,), wanted, schedule, seed, progress, beside=(gradients,))[0]
 
 
 @method(system=191)
@@ -165,7 +263,7 @@ def transcoder(
     if len(rec) != len(to):
         raise NisslError(f"{len(rec)} samples are read, {len(to)} written", do="give the same")
     both = _opened(rec, None), _opened(to, None)
-    return _trained(both, n_features, kind_of(kind, k=k), schedule, seed, progress)
+    return _trained(both, [(n_features, kind_of(kind, k=k))], schedule, seed, progress)[0]
 
 
 def _opened(rec: Recording | str | Path, site: str | None) -> Recording:
@@ -188,35 +286,40 @@ def _opened(rec: Recording | str | Path, site: str | None) -> Recording:
 
 def _trained(
     recs: tuple[Recording, ...],
-    n_features: int,
-    kind: Kind,
+    wanted: list[tuple[int, Kind]],
     schedule: Schedule,
     seed: int,
     progress: bool,
-) -> TrainedDictionary:
+    *,
+    beside: tuple[Recording, ...] = (),
+) -> list[TrainedDictionary]:
+    """Train dictionaries, at once, on what is read and perhaps written, and what kinds need."""
     n, size = len(recs[0]), schedule.batch_size
     if n < 2 * size:
         raise TooFewSamples(f"{n} samples are fewer than two batches of {size}", do="batch_size=")
-    rows = ShuffledRows(recs, batch_size=size, seed=seed)
+    rows = ShuffledRows((*recs, *beside), batch_size=size, seed=seed)
     names = [str(rec["site"].values[0]) if "site" in rec.coords else "" for rec in recs]
-    model = TrainedDictionary(
-        kind,
-        n_features,
-        recs[0].shape[1],
-        site_in=names[0],
-        site_out=names[-1],
-        width_out=recs[-1].shape[1],
-        transcodes=len(recs) > 1,
-        seed=seed,
-    )
-    first = rows(0)
-    model.scale.copy_(_scale(first[0]))
-    model.scale_out.copy_(_scale(first[-1]))
-    with torch.no_grad():
-        model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
+    first = rows(0)[: len(recs)]
+    made = nn.ModuleList()
+    for n_features, kind in wanted:
+        model = TrainedDictionary(
+            kind,
+            n_features,
+            recs[0].shape[1],
+            site_in=names[0],
+            site_out=names[-1],
+            width_out=recs[-1].shape[1],
+            transcodes=len(recs) > 1,
+            seed=seed,
+        )
+        model.scale.copy_(_scale(first[0]))
+        model.scale_out.copy_(_scale(first[-1]))
+        with torch.no_grad():
+            model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
+        made.append(model)
     steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
     done = train(
-        model,
+        made if len(made) > 1 else made[0],
         rows,
         loss=dictionary_loss,
         steps=max(steps, 1),
@@ -224,16 +327,18 @@ def _trained(
         learning_rate=schedule.learning_rate,
         schedule="linear",
         warmup=min(200, steps // 5),
+        clip=None,  # the norm of all gradients together would tie dictionaries to each other
         seed=seed,
         cache=schedule.cache,
         # What a kind computes is told by its code, not by its name.
-        key=fingerprint([getattr(type(kind), part) for part in PARTS]),
+        key=fingerprint([[getattr(type(kind), part) for part in PARTS] for _, kind in wanted]),
         device=schedule.device,
         progress=progress,
     )
-    model = done.model  # type: ignore[assignment]
-    model.losses = done.losses  # type: ignore[assignment]
-    return model
+    found: Any = list(made)
+    if len(found) == 1:
+        found[0].losses = done.losses
+    return found  # type: ignore[no-any-return]
 
 
 def _scale(x: Tensor) -> Tensor:
@@ -251,19 +356,23 @@ def dictionary_loss(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
 
     Parameters
     ----------
-    model : TrainedDictionary
+    model : TrainedDictionary, or ModuleList of several
         It counts for how long each feature was silent.
     batch : tuple of Tensor
-        Activity that is encoded, and the same or another that is decoded to.
+        Activity that is encoded; of a transcoder, what is decoded to; and what the kind's
+        ``encode`` takes besides.
 
     Returns
     -------
     Tensor, shape ()
-        With its graph.
+        With its graph; of several the sum.
     """
+    if isinstance(model, nn.ModuleList):
+        return torch.stack([dictionary_loss(one, batch) for one in model]).sum()
     assert isinstance(model, TrainedDictionary)
-    x, y = model.scaled(batch[0]), (batch[-1] / model.scale_out).to(model.w_dec)
-    features = model.kind.encode(model, x)
+    n = 1 + model.transcodes
+    x, y = model.scaled(batch[0]), (batch[n - 1] / model.scale_out).to(model.w_dec)
+    features = model.kind.encode(model, x, *batch[n:])
     if model.training:
         _count(model, features, len(x))
     error = model.kind.error(model, features, y).mean() / y.shape[1]

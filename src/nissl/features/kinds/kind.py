@@ -24,6 +24,7 @@ KINDS = {
     "batch_topk": "BatchTopK",
     "jump_relu": "JumpReLU",
     "matryoshka": "Matryoshka",
+    "gradient_topk": "GradientTopK",
 }
 
 
@@ -67,7 +68,7 @@ class Kind:
 
     def encode(self, dictionary: Weights, scaled: Tensor) -> Tensor | Codes:
         """Return the features of scaled activity, shape (n_samples, width)."""
-        raise NotImplementedError
+        raise NisslError("the kind has no encode", where=type(self).__name__, do="write one")
 
     def error(self, dictionary: Weights, features: Tensor | Codes, y: Tensor) -> Tensor:
         """Return the squared error of each sample, shape (n_samples,)."""
