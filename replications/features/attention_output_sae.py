@@ -52,13 +52,12 @@ def polysemantic(shares, profile, limit):
     groups = np.argsort(-shares, axis=0, kind="stable")[:TOP].T
     own = np.array([(shares[g, h] > OWN).mean() for h, g in enumerate(groups)])
     related = related_pairs(groups, profile, limit)
-    return (own >= 0.5) & (related < 0.5), related, groups
+    return (own >= 0.5) & (related < 0.5), related
 
 
 def limit_of(profile):
     """Return above which cosine 5% of all pairs are."""
-    one, other = np.triu_indices(len(profile), 1)
-    return np.quantile((profile @ profile.T)[one, other], 0.95)
+    return np.quantile((profile @ profile.T)[np.triu_indices(len(profile), 1)], 0.95)
 
 
 if __name__ == "__main__":
@@ -82,26 +81,28 @@ if __name__ == "__main__":
     shuffled = torch.from_numpy(rng.permuted(rows.numpy(), axis=1))
     shares, null = shares_of(rows, net), shares_of(shuffled, net)
     alone = (shares == shares.max(1, keepdims=True)).astype(float)
-    poly, related, groups = polysemantic(shares, profile, limit)
+    poly, related = polysemantic(shares, profile, limit)
     first = rng.choice(len(profile), 100, replace=False)
     alike = np.argsort(-(other[first] @ other.T), axis=1)[:, :TOP]  # each is nearest to itself
 
     figure, axes = panels(2)
-    ranked = {"features": shares, "shuffled": null}
-    ranked = pd.DataFrame({name: np.sort(x.max(1))[::-1] for name, x in ranked.items()})
-    curve(ranked, axes=axes[0]).set(xlabel="feature", ylabel="largest share")
-    bar({f"head {h}": x for h, x in enumerate(related)}, null=0.05, axes=axes[1])
-    axes[1].set(ylabel="related pairs of its ten features")
+    ranked = {"features": np.sort(shares.max(1)), "shuffled": np.sort(null.max(1))}
+    curve(pd.DataFrame(ranked)[::-1].reset_index(drop=True), axes=axes[0]).set(
+        xlabel="feature", ylabel="largest share"
+    )
+    bar({str(head): x for head, x in enumerate(related)}, null=np.full(9, 0.05), axes=axes[1])
+    axes[1].set(xlabel="head", ylabel="related pairs of its ten features")
     save_figure(figure, "out/features/attention_output_sae.png")
     nissl.claim(
         "attention_output_sae",
         system=83,
-        says="At least 90% of attention heads are polysemantic: their features are unrelated.",
+        says="Features are heads' own, and at least 90% of heads have unrelated ones.",
         measured={
             "polysemantic": poly.mean(),
             "largest_share": shares.max(1).mean(),
             "own_features": (shares > OWN).sum(0).tolist(),
             "related_pairs": related.mean(),
+            "heads_unrelated": (related < 0.5).mean(),
             "one_role_seen": (related_pairs(alike, profile, limit) >= 0.5).mean(),
         },
         null={

@@ -47,6 +47,6 @@ def test_heads_of_one_role_are_not(script):
     roles = np.random.default_rng(1).integers(0, ROLES, HEADS * EACH)
     roles[::HEADS] = 7  # the first head's
     profile, limit = planted(script, roles)
-    found, related, _ = script["polysemantic"](shares(0.9), profile, limit)
+    found, related = script["polysemantic"](shares(0.9), profile, limit)
     assert found.tolist() == [False] + [True] * 7
     assert related[0] == 1
