@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 ROOM   ?=
 
-.PHONY: help demo test fuzz check bench bench-peers claims docs format clean
+.PHONY: help demo demo-features test fuzz check bench bench-peers claims docs format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,11 @@ $(VENV)/.dev: $(VENV)/.core
 
 demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
 	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --out out/smollm2
+
+demo-features: $(VENV)/.core  ## a dictionary of SmolLM2's middle block on a million tokens, and its atlas
+	$(BIN)/nissl record smollm2 --text reader --tokens 1000000 -s blocks.15.resid_post --store out/features/acts.zarr
+	$(BIN)/nissl train-dictionary out/features/acts.zarr --features 4608 --k 32 --samples 1000000 --batch 1024 --out out/features
+	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --dictionary out/features/dictionary.safetensors --out out/features/atlas
 
 test: $(VENV)/.dev       ## every test and every docstring example
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

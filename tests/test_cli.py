@@ -364,6 +364,16 @@ def test_a_network_is_recorded_and_described(
     assert len(said.splitlines()) < 60
     assert max(map(len, said.splitlines())) <= 80
 
+    from nissl.features import TopK, TrainedDictionary
+
+    made = TrainedDictionary(TopK(2), 8, 576, site_in="blocks.0.resid_post")
+    file = str(made.save(tmp_path / "sae.safetensors"))
+    text = ["-t", str(tmp_path / "text.txt"), "--tokens", "6", "-q"]
+    out = tmp_path / "atlas"
+    assert run("atlas", str(smollm2_folder), "--dictionary", file, "-o", str(out), *text) == 0
+    units = pd.read_parquet(out / "units.parquet")["unit"]
+    assert units.tolist() == [f"blocks.0.resid_post.sae[{i}]" for i in range(8)]
+
 
 def test_a_dictionary_is_trained_on_a_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,10 @@ def _atlas(
         int | None, typer.Option(min=1, help="How many images, spread over all; all by default.")
     ] = None,
     sites: Sites = None,
+    dictionary: Annotated[
+        list[Path] | None,
+        typer.Option("--dictionary", help="A file of features, which are then the units."),
+    ] = None,
     batch_size: Batch = None,
     device: Device = None,
     dtype: Annotated[
@@ -80,6 +84,7 @@ def _atlas(
 
         nissl atlas smollm2 --text reader --out out/smollm2
         nissl atlas ./my-model --text book.txt --text src/ --out out/mine
+        nissl atlas smollm2 --text reader --dictionary sae.safetensors --out out/sae
         nissl atlas resnet50 --images photos/ --out out/resnet
         nissl atlas resnet50 -i cifar10 --n-images 500 -o out/cifar
         nissl atlas head-direction --out out/mouse
@@ -99,6 +104,8 @@ def _atlas(
     source: Any = network
     if reader:
         source = _recording(network, reader).assign_attrs(name=network)
+    if dictionary:
+        source, options = _with_features(network, dictionary, options, quiet=quiet)
     made = make_atlas(source, inputs, out=out, progress=not quiet, **options)
     if json:
         emit({"page": str(made.page), **made.about}, json=json)
@@ -118,6 +125,9 @@ def _record(
     sites: Sites = None,
     window: Annotated[int | None, typer.Option(min=1, help="Tokens in one window.")] = None,
     stride: Annotated[int | None, typer.Option(min=1, help="Tokens from window to window.")] = None,
+    tokens: Annotated[
+        int | None, typer.Option(min=1, help="How much of the text to read; all by default.")
+    ] = None,
     batch_size: Batch = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -135,21 +145,15 @@ def _record(
         nissl record smollm2 -t reader -s resid_post -s blocks.3.attn.z -o a.zarr
     """
     from nissl import record
-    from nissl.network import load
+    from nissl.network import load, plan_of
     from nissl.recording import info
 
-    options = given(window=window, stride=stride, batch_size=batch_size)
+    options = given(window=window, stride=stride, batch_size=batch_size, n_tokens=tokens)
     # First what is quick to read, so that a wrong path is known before a model is loaded.
     texts = _texts(text)
     net = load(network, progress=not quiet, **given(device=device, dtype=dtype))
-    record(
-        net,
-        texts,
-        sites=sites or ["mlp.neurons"],
-        store=store,
-        progress=not quiet,
-        **options,
-    )
+    plan = plan_of(net, texts, **options)
+    record(net, plan, sites=sites or ["mlp.neurons"], store=store, progress=not quiet)
     emit(info(store), json=json)
 
 
@@ -243,6 +247,23 @@ def _check(
     emit(table.fillna({"worst": ""}) if not json else table, json=json)
     if (table["result"] == "fails").any():
         raise typer.Exit(1)
+
+
+def _with_features(
+    network: str, files: list[Path], options: dict[str, Any], *, quiet: bool
+) -> tuple[Any, dict[str, Any]]:
+    """Load a network and put dictionaries on it, whose features are the sites if none are said."""
+    from nissl.features import load as load_features
+    from nissl.network import load
+
+    made = [load_features(file) for file in files]
+    options = dict(options)
+    net = load(network, progress=not quiet, **given(device=options.pop("device", None)))
+    known = set(net.named_sites)
+    for one in made:
+        net = net.with_dictionary(one)
+    options.setdefault("sites", sorted(set(net.named_sites) - known))
+    return net, options
 
 
 def _folded(net: BaseNetwork) -> list[dict[str, Any]]:

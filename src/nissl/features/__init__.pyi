@@ -1,5 +1,9 @@
 from .codes import Codes as Codes
 from .codes import top_codes as top_codes
+from .contributions import FeatureCircuit as FeatureCircuit
+from .contributions import contributions as contributions
+from .contributions import reads as reads
+from .contributions import trace as trace
 from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
 from .head_codes import head_codes as head_codes

@@ -1,0 +1,327 @@
+"""Contributions of features to a later feature, a score or a logit; and circuits of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from nissl.address import parse
+from nissl.errors import NisslError
+from nissl.features.dictionary import TrainedDictionary
+from nissl.methods import method
+from nissl.network import LinearDictionary
+from nissl.network.gradients import AttentionRule, NormRule, StopGradient, gradients
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from nissl.network import Dictionary, Network
+
+__all__ = ["FeatureCircuit", "contributions", "reads", "trace"]
+
+Target = str | tuple[str, Tensor]
+
+
+@method(system=323)
+@torch.no_grad()
+def contributions(
+    net: Network,
+    inputs: Any,
+    *,
+    to: Target,
+    dictionaries: Iterable[Dictionary],
+    position: int = -1,
+) -> pd.DataFrame:
+    """Say how much each feature adds to a later feature, a logit, or any direction at a site.
+
+    Attention patterns and what norms divide by are held, so that the stream is a sum and goes on by
+    a linear map; MLPs pass nothing on. What a dictionary explains is taken from its features alone:
+    nothing goes through it to earlier ones.
+
+    Parameters
+    ----------
+    net : Network
+        A language model.
+    inputs : text or token ids
+        One text.
+    to : str, or tuple of str and Tensor
+        A feature of one of the dictionaries, ``"blocks.5.mlp.out.transcoder[77]"`` by the site that
+        is decoded to or encoded; a token's logit, ``"logits[338]"``; or a site and a direction
+        there, such as a key at ``blocks.5.attn.q_rot``, of an attention score.
+    dictionaries : iterable of Dictionary
+        Of several sites, such as a transcoder of each MLP.
+    position : int
+        Of what is explained.
+
+    Returns
+    -------
+    DataFrame
+        Largest first, a row for each feature and position: ``unit``, ``position``, ``activation``,
+        ``weight``, their product ``contribution``; and without activation what a dictionary leaves
+        unexplained, its bias, and the embedding. Of a logit or a feature before its activation they
+        add up to it, but for biases of the network, where every MLP is transcoded.
+
+    Raises
+    ------
+    NisslError
+        The target is not known, or two dictionaries decode to one site.
+
+    Notes
+    -----
+    Source: Dunefsky et al. 2024, section 4; He et al. 2024. What the weights alone say is `reads`
+    of the later feature times `directions` of the earlier.
+
+    Examples
+    --------
+    >>> contributions(net, text, to="logits[338]", dictionaries=[found])  # doctest: +SKIP
+    """
+    given = list(dictionaries)
+    known = {net.find(one.site_out)[0].name: one for one in given}
+    if len(known) < len(given):
+        raise NisslError("two dictionaries decode to one site", do="ask once with each")
+    site, wanted = _target(net, to, known)
+    stops = sorted({s for s in net.named_sites if s.endswith(".mlp.out")} | set(known))
+    kept = _Kept([site, *(net.find(one.site_in)[0].name for one in known.values())])
+    rules = [AttentionRule(), NormRule(), StopGradient(stops)]
+
+    def metric(_: Any) -> Tensor:
+        x = kept.values[site][0, position].float()
+        return x[wanted] if isinstance(wanted, int) else x @ wanted.to(x)
+
+    sites = [*known, "embed"]
+    with torch.enable_grad(), net.edit(kept), net.backward(*rules):
+        found = gradients(net, inputs, sites=sites, metric=metric)
+    rows = [_rest("embed", found.values["embed"][0], found["embed"][0])]
+    for out, one in known.items():
+        x, slope = kept.values[net.find(one.site_in)[0].name][0].detach(), found[out][0].float()
+        features = one.encode(x.float())
+        at, which = (features != 0).nonzero().T
+        weight = (slope[at] * one.directions.float()[which]).sum(-1)
+        active = features[at, which]
+        table = pd.DataFrame(
+            {
+                "unit": [f"{out}.{one.name}[{i}]" for i in which.tolist()],
+                "position": at.cpu().numpy(),
+                "activation": active.cpu().numpy(),
+                "weight": weight.cpu().numpy(),
+                "contribution": (active * weight).cpu().numpy(),
+            }
+        )
+        bias = one.decode(torch.zeros_like(features[:1])).expand_as(slope)
+        error = found.values[out][0].float() - one.decode(features)
+        rows += [table, _rest(f"{out} bias", bias, slope), _rest(f"{out} error", error, slope)]
+    whole = pd.concat(rows, ignore_index=True)
+    whole = whole[whole["contribution"] != 0]
+    order = np.argsort(-np.abs(whole["contribution"].to_numpy()), kind="stable")
+    whole = whole.iloc[order].reset_index(drop=True)
+    whole.attrs["target"] = float(found.metric)
+    return whole
+
+
+def reads(dictionary: Dictionary, feature: int) -> Tensor:
+    """Return what a feature multiplies activity by, before its activation: shape (width,).
+
+    Parameters
+    ----------
+    dictionary : TrainedDictionary or LinearDictionary
+        The dictionary.
+    feature : int
+        Which.
+
+    Returns
+    -------
+    Tensor
+        A direction at `site_in`.
+    """
+    if isinstance(dictionary, TrainedDictionary):
+        return (dictionary.w_enc[feature] / dictionary.scale).detach()
+    if isinstance(dictionary, LinearDictionary):
+        return dictionary.w_enc[:, feature]
+    raise NisslError(f"{type(dictionary).__name__} does not say what its features read")
+
+
+@dataclass(frozen=True)
+class FeatureCircuit:
+    """Features that a prediction came from, and what each adds to the next.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row an edge: ``unit``, ``position`` add ``contribution`` to ``to``, ``to_position``;
+        ``share`` is of the sum of sizes of all that is added there.
+    tokens : list of str
+        The text.
+    """
+
+    table: pd.DataFrame
+    tokens: list[str]
+
+    def save(self, path: str | Path) -> Path:
+        """Write edges and tokens as JSON.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        import json
+
+        edges = self.table.to_dict("records")
+        Path(path).write_text(json.dumps({"tokens": self.tokens, "edges": edges}, indent=1))
+        return Path(path)
+
+    def graph(self) -> Any:
+        """Return a ``networkx.DiGraph`` of (unit, position), with ``contribution`` on edges."""
+        import networkx  # type: ignore[import-untyped]
+
+        graph = networkx.DiGraph()
+        rows: Any = self.table.itertuples()
+        for row in rows:
+            ends = (row.unit, row.position), (row.to, row.to_position)
+            graph.add_edge(*ends, contribution=row.contribution)
+        return graph
+
+    def plot(self, *, axes: Axes | None = None) -> Axes:
+        """Draw it: tokens across, layers up, lines as wide as shares, red where they add.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes, optional
+            Where; by default a new figure.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+        """
+        import matplotlib.pyplot as plt
+
+        from nissl.statistics.figure import COLOURS
+
+        if axes is None:
+            axes = plt.subplots(figsize=(max(5, 0.8 * len(self.tokens)), 7))[1]
+        place: dict[tuple[str, int], tuple[float, float]] = {}
+        graph, beside = self.graph(), dict[tuple[float, int], int]()
+        top = max((parse(unit).layer or 0 for unit, _ in graph if "[" in unit), default=0) + 2
+        for unit, position in graph:
+            layer = -1 if unit == "embed" else top if unit.startswith("logits") else _layer(unit)
+            n = beside[layer, position] = beside.get((layer, position), -1) + 1
+            place[unit, position] = (position + 0.22 * (n % 4), layer + 0.3 * (n // 4))
+        rows: Any = self.table.itertuples()
+        for row in rows:
+            (x0, y0), (x1, y1) = place[row.unit, row.position], place[row.to, row.to_position]
+            colour = COLOURS[0] if row.contribution > 0 else COLOURS[1]
+            axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5 + 5 * row.share, alpha=0.6)
+        for (unit, _), (x, y) in place.items():
+            label = unit.partition("[")[2].rstrip("]") or unit
+            axes.text(x, y, label, fontsize=7, ha="center", va="center").set_bbox(
+                {"facecolor": "white", "edgecolor": "#999999", "pad": 1.5}
+            )
+        axes.set_xticks(range(len(self.tokens)), self.tokens, rotation=35, ha="right", fontsize=8)
+        axes.set(ylabel="layer")
+        return axes
+
+
+def trace(
+    net: Network,
+    inputs: Any,
+    *,
+    to: str,
+    dictionaries: Iterable[Dictionary],
+    position: int = -1,
+    n: int = 4,
+    depth: int = 3,
+) -> FeatureCircuit:
+    """Follow contributions down: of a target the largest, of each of these the largest, and so on.
+
+    Parameters
+    ----------
+    net, inputs, to, dictionaries, position
+        As in `contributions`.
+    n : int
+        Features that are followed from each.
+    depth : int
+        How often.
+
+    Returns
+    -------
+    FeatureCircuit
+        Table, graph and picture.
+
+    Examples
+    --------
+    >>> trace(net, text, to="logits[338]", dictionaries=found).plot()  # doctest: +SKIP
+    """
+    ids = net.tokenizer(inputs)["input_ids"] if isinstance(inputs, str) else list(inputs)
+    tokens = [net.tokenizer.decode([i]) if net.tokenizer else str(i) for i in ids]
+    given, edges = list(dictionaries), []
+    ends: list[tuple[str, int]] = [(to, position % len(ids))]
+    done: set[tuple[str, int]] = set()
+    for _ in range(depth):
+        following: list[tuple[str, int]] = []
+        for end, at in ends:
+            if (end, at) in done or "[" not in end:
+                continue
+            done.add((end, at))
+            table = contributions(net, ids, to=end, dictionaries=given, position=at)
+            share = table["contribution"].abs() / table["contribution"].abs().sum()
+            kept = table.assign(share=share, to=end, to_position=at)
+            kept = kept[~kept["unit"].str.contains(" ")].head(n)
+            edges.append(kept.drop(columns=["activation", "weight"]))
+            following += zip(kept["unit"], kept["position"], strict=True)
+        ends = following
+    return FeatureCircuit(pd.concat(edges, ignore_index=True), tokens)
+
+
+class _Kept:
+    """An edit that changes nothing and keeps what sites hold, with its graph."""
+
+    writes: tuple[str, ...] = ()
+
+    def __init__(self, sites: Iterable[str]) -> None:
+        self.reads, self.values = tuple(dict.fromkeys(sites)), dict[str, Tensor]()
+
+    def begin(self, batch: Any) -> None:
+        """Begin a prompt: nothing to do."""
+
+    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> None:
+        """Keep the site's tensor."""
+        self.values[site] = x
+
+
+def _target(net: Network, to: Target, known: Mapping[str, Any]) -> tuple[str, Tensor | int]:
+    """Return a site, and the direction or the unit there that a target is."""
+    if not isinstance(to, str):
+        return net.find(to[0])[0].name, to[1].float()
+    site, _, index = to.removesuffix("]").partition("[")
+    if not index.isdigit():
+        raise NisslError(f"'{to}' is no unit", do='give one such as "logits[338]"')
+    for out, one in known.items():
+        into = net.find(one.site_in)[0].name
+        if site in (f"{out}.{one.name}", f"{into}.{one.name}"):
+            if int(index) >= one.n_features:
+                raise NisslError(f"there are {one.n_features} features", where=to)
+            return into, reads(one, int(index)).float()
+    return net.find(site)[0].name, int(index)
+
+
+def _rest(name: str, x: Tensor, slope: Tensor) -> pd.DataFrame:
+    """Return rows of what is no feature, one for each position."""
+    added = (x.float() * slope.float()).sum(-1).cpu().numpy()
+    return pd.DataFrame({"unit": name, "position": range(len(added)), "contribution": added})
+
+
+def _layer(unit: str) -> int:
+    return parse(unit.partition(" ")[0]).layer or 0
