@@ -1,3 +1,5 @@
+from .bilinear import bilinear_tensor as bilinear_tensor
+from .bilinear import eigenfeatures as eigenfeatures
 from .codes import Codes as Codes
 from .codes import top_codes as top_codes
 from .contributions import FeatureCircuit as FeatureCircuit
