@@ -26,11 +26,10 @@ SEED, PAIRS, TOP, AMONG, SHUFFLES, FEW = 0, 64, 10, 27, 5, 8  # 27: a tenth of t
 
 def third_person(items):
     """Return the texts with a third person in place of the second mention."""
-    names, made = sorted(set(items["object"])), []
-    for text, a, b in items[["text", "object", "subject"]].itertuples(index=False):
-        third = next(name for name in names if name not in (a, b))
-        made.append(third.join(text.rsplit(b, 1)))
-    return made
+    names, rows = sorted(set(items["object"])), items[["text", "object", "subject"]]
+    third = [next(name for name in names if name not in row) for row in rows.values[:, 1:]]
+    given = zip(rows["text"], rows["subject"], third, strict=True)
+    return [name.join(text.rsplit(b, 1)) for text, b, name in given]
 
 
 def shared(score, wanted):
@@ -97,8 +96,7 @@ if __name__ == "__main__":
     small, power = shared(few, wanted), shared(planted, chosen)
 
     figure, axes = panels(2)
-    there_too = np.isin(np.arange(len(nodes)), wanted)
-    by_layer(score, nodes["layer"], found=there_too, axes=axes[0]).set(ylabel="more than null")
+    by_layer(score, nodes["layer"], found=nodes.index.isin(wanted), axes=axes[0])
     counts = {"codes": found, "eight texts": small, "planted": power}
     bar(counts, null=np.full(3, chance.mean()), axes=axes[1]).set(ylabel="heads of ten")
     save_figure(figure, "out/features/integer_codes.png")
