@@ -1,5 +1,6 @@
 from .bilinear import bilinear_tensor as bilinear_tensor
 from .bilinear import eigenfeatures as eigenfeatures
+from .absorption import absorption as absorption
 from .codes import Codes as Codes
 from .codes import top_codes as top_codes
 from .contributions import FeatureCircuit as FeatureCircuit
@@ -26,4 +27,5 @@ from .sae import sae as sae
 from .sae import sweep as sweep
 from .sae import transcoder as transcoder
 from .shuffled import ShuffledRows as ShuffledRows
+from .sparse_probing import sparse_probing as sparse_probing
 from .worth import worth as worth
