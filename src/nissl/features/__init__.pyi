@@ -1,6 +1,6 @@
+from .absorption import absorption as absorption
 from .bilinear import bilinear_tensor as bilinear_tensor
 from .bilinear import eigenfeatures as eigenfeatures
-from .absorption import absorption as absorption
 from .codes import Codes as Codes
 from .codes import top_codes as top_codes
 from .contributions import FeatureCircuit as FeatureCircuit
