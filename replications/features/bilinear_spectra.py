@@ -1,12 +1,12 @@
 """Spectra of a bilinear MLP (system 213): a few eigenvectors of each digit answer.
 
-A bilinear MLP learns the digits of MNIST here, with noise on its inputs. Each digit's interaction
-matrix has 784 eigenvectors; a few of them should give the answers that all of them give. The null
-is the same network with the entries of its weights shuffled. Then an adversarial image is made from
-weights alone, for each digit, and is held against random images of the same norm.
+A bilinear MLP learns the digits of MNIST here, with noise on its inputs. Few of the 784
+eigenvectors of a digit should answer as all do, unlike in the same network with shuffled weights.
+An image made from weights alone is held against noise of the same norm.
 """
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -30,10 +30,6 @@ class BilinearMLP(nn.Module):
         """Return logits of pixels, shape (batch, width)."""
         return self.p(self.w(x) * self.v(x))
 
-    def weights(self):
-        """Return W, V and P."""
-        return [part.weight.detach() for part in (self.w, self.v, self.p)]
-
 
 def noisy_loss(model, batch):
     """Return the cross entropy of images with noise on them."""
@@ -51,9 +47,7 @@ def by_rank(weights, x, order=None):
 
 def shuffled(weights, rng):
     """Return weights with the entries of each matrix in another order."""
-    return [
-        w.flatten()[torch.from_numpy(rng.permutation(w.numel()))].view(w.shape) for w in weights
-    ]
+    return [w.flatten()[rng.permutation(w.numel())].view(w.shape) for w in weights]
 
 
 def agreement(weights, x, labels=None, order=None):
@@ -65,18 +59,16 @@ def agreement(weights, x, labels=None, order=None):
 
 def adversarial(weights, target):
     """Return the image of norm 1 that raises one logit most above the mean of all others."""
-    contrast = torch.full((len(weights[2]),), -1 / (len(weights[2]) - 1))
-    contrast[target] = 1
-    _, vectors = torch.linalg.eigh(bilinear_tensor(*weights[:2], contrast[None] @ weights[2])[0])
+    rows = weights[2][target] - weights[2].mean(0)  # nine tenths of one less the mean of others
+    _, vectors = torch.linalg.eigh(bilinear_tensor(*weights[:2], rows[None])[0])
     return vectors[:, -1] * vectors[:, -1].sum().sign()  # pixels are positive
 
 
 def moved(model, x, labels, image, target):
     """Return the accuracy on other digits under an added image, and how many are called it."""
-    with torch.no_grad():
-        answers = model(x + image).argmax(1)
-    right, hit = answers == labels, answers == target
-    return torch.stack([right, hit], 1)[labels != target].double().mean(0).numpy()
+    answers = model(x + image).argmax(1)
+    counts = torch.stack([answers == labels, answers == target], 1).double()
+    return counts[labels != target].mean(0).numpy()
 
 
 if __name__ == "__main__":
@@ -87,17 +79,16 @@ if __name__ == "__main__":
     batches = Batches(pixels[~test], labels[~test], batch_size=BATCH, seed=SEED)
     how = {"steps": STEPS, "schedule": "cosine", "weight_decay": 0.5, "progress": False}
     model = train(BilinearMLP(), batches, loss=noisy_loss, **how).model
-    x, labels, weights = pixels[test][:TEST], labels[test][:TEST], model.weights()
-    every, order = agreement(weights, x, labels), torch.from_numpy(rng.permutation(784))
-    drawn = agreement(weights, x, labels, order=order)
+    weights = [w.detach() for w in model.parameters()]
+    x, labels = pixels[test][:TEST], labels[test][:TEST]
+    every = agreement(weights, x, labels)
+    drawn = agreement(weights, x, labels, order=rng.permutation(784))
     same, null = agreement(weights, x), agreement(shuffled(weights, rng), x)
-
     size = 0.5 * x.norm(dim=1).mean()
-    images = torch.stack([adversarial(weights, target) for target in range(10)])
+    images = [adversarial(weights, target) for target in range(10)]
     hit = np.mean([moved(model, x, labels, size * images[t], t) for t in range(10)], 0)
     noise = nn.functional.normalize(torch.from_numpy(rng.normal(size=(100, 784))).float(), dim=1)
     missed = np.mean([moved(model, x, labels, size * e, i % 10) for i, e in enumerate(noise)], 0)
-
     figure, axes = panels(6, 2, size=2.2)
     found = eigenfeatures(*weights, n=TOP)
     for digit, column in enumerate(axes.T[:5]):
@@ -106,7 +97,9 @@ if __name__ == "__main__":
             ax.imshow(found.w_enc[:, top].view(28, 28), cmap="RdBu")
             ax.set(title=f"{digit}: {values[top]:+.2f}", xticks=[], yticks=[])
     axes[0, 5].imshow(images[3].view(28, 28), cmap="RdBu")
-    curve({"trained": same[:50], "shuffled": null[:50]}, axes=axes[1, 5]).set(xlabel="eigenvectors")
+    axes[0, 5].set(title="adversarial, 3", xticks=[], yticks=[])
+    agree = pd.DataFrame({"trained": same[:50], "shuffled": null[:50]}, range(1, 51))
+    curve(agree, axes=axes[1, 5]).set(xlabel="eigenvectors", ylabel="agreement")
     save_figure(figure, "out/features/bilinear_spectra.png")
 
     nissl.claim(
@@ -120,7 +113,7 @@ if __name__ == "__main__":
         | {"accuracy_attacked": missed[0], "called_target": missed[1]},
         rule="agreement >= 0.95 and agreement > null.agreement + 0.2",
         data=f"MNIST, {TEST} test images; {HIDDEN} hidden units, {STEPS} steps trained here; "
-        f"agreement: answers by the {TOP} eigenvectors of each digit of the largest eigenvalues "
-        "that are those by all 784; null: weights shuffled; accuracy_top: beside as many "
-        "eigenvectors drawn at random; attack: an image of half the mean norm, beside noise",
+        f"agreement: the {TOP} largest eigenvectors of each digit answer as all 784; null: weights "
+        "shuffled; accuracy_top: null of as many eigenvectors drawn at random; attack: an image of "
+        "half the mean norm, null of noise",
     )

@@ -20,6 +20,7 @@ from .kinds.matryoshka import Matryoshka as Matryoshka
 from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
 from .load import load as load
+from .local_interaction_basis import local_interaction_basis as local_interaction_basis
 from .recovery import recovery as recovery
 from .sae import Schedule as Schedule
 from .sae import gradient_sae as gradient_sae
