@@ -9,6 +9,8 @@ from .contributions import reads as reads
 from .contributions import trace as trace
 from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
+from .disentanglement import disentanglement as disentanglement
+from .disentanglement import mdas as mdas
 from .head_codes import head_codes as head_codes
 from .head_shares import head_shares as head_shares
 from .kinds.batch_topk import BatchTopK as BatchTopK
