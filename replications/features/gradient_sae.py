@@ -85,7 +85,7 @@ nissl.claim(
         "random": table["random"],
     },
     rule="recovered > null.plain + null.seeds and recovered > null.random",
-    data=f"smollm2, {SITE}: {HOW['n_features']} features, k={HOW['k']}, {len(acts)} tokens; share of "
-    f"the loss recovered on {len(held_out)} other texts, features chosen without gradients; two "
+    data=f"smollm2, {SITE}: {HOW['n_features']} features, k={HOW['k']}, {len(acts)} tokens; share "
+    f"of the loss recovered on {len(held_out)} other texts, features chosen without gradients; two "
     "seeds, whose spread is the least difference",
 )

@@ -54,6 +54,6 @@ nissl.claim(
         "explained": tables["sae"].loc[seeds, "explained"].mean(),
     },
     rule="recovered >= null.sae - null.seeds and recovered > null.random + 0.1",
-    data=f"smollm2, MLP of block {LAYER}: {HOW['n_features']} features, k={HOW['k']}, two seeds; the "
-    f"share of the loss recovered (0: the mean in its place) on {len(held_out)} other texts",
+    data=f"smollm2, MLP of block {LAYER}: {HOW['n_features']} features, k={HOW['k']}, two seeds; "
+    f"the share of the loss recovered (0: the mean in its place) on {len(held_out)} other texts",
 )
