@@ -1,4 +1,4 @@
-"""Sparse autoencoders (system 159): are features easier to understand than units and components?
+"""Sparse autoencoders (system 159): features easier to understand than units and components.
 
 Of SmolLM2's middle block: features, single units, and the components of PCA and ICA. How alike are
 the texts that each answers to most, by the embeddings of another network?
@@ -16,16 +16,16 @@ SITE, SEED, UNITS, TOP, WORDS = "blocks.15.resid_post", 0, 60, 6, 12
 HOW = {"schedule": Schedule(samples=1_000_000, batch_size=1024), "progress": False}
 
 
-def peaks(values, positions, rng):
+def peaks(values, document, rng):
     """Return for some units where each is largest, in texts of their own."""
     active = np.flatnonzero((values > 0).sum(0) >= TOP * 4)
     found = []
     for unit in rng.permutation(active):
-        order, places, documents = np.argsort(-values[:, unit])[:200], [], set()
+        order, places, seen = np.argsort(-values[:, unit])[:200], [], set()
         for row in order:
-            if values[row, unit] > 0 and positions[row][0] not in documents:
+            if values[row, unit] > 0 and document[row] not in seen:
                 places.append(row)
-                documents.add(positions[row][0])
+                seen.add(document[row])
             if len(places) == TOP:
                 found.append(places)
                 break
@@ -56,7 +56,7 @@ values["units"] = (x - x.mean(0)).numpy()
 values["random"] = values["units"] @ np.random.default_rng(SEED).standard_normal((576, 256))
 
 rng, reader = np.random.default_rng(SEED), nissl.load("minilm", progress=False)
-places = {name: peaks(v, list(zip(documents, ids)), rng) for name, v in values.items()}
+places = {name: peaks(v, documents, rng) for name, v in values.items()}
 places["chance"] = rng.integers(WORDS, len(ids), (UNITS, TOP))
 said = {
     name: net.tokenizer.batch_decode([ids[max(0, r - WORDS) : r + 1] for r in rows.ravel()])
