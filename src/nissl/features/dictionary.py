@@ -44,7 +44,13 @@ class TrainedDictionary(nn.Module):
         Whether what is decoded is other activity than what is encoded; by default where the sites
         are two. Its features are then called "transcoder", else "sae".
     seed : int
-        Of the first weights: decoder rows of random directions, the encoder the same.
+        Of the first weights: decoder rows of random directions, the encoder the same; of a
+        transcoder encoder rows of random directions, and a decoder of zeros.
+
+    Attributes
+    ----------
+    patience : int
+        Samples without activity after which the kinds that revive features revive one.
     """
 
     w_enc: Tensor
@@ -69,6 +75,7 @@ class TrainedDictionary(nn.Module):
     ) -> None:
         super().__init__()
         self.kind, self.seed = kind, seed
+        self.patience = 500_000
         self.site_in, self.site_out = site_in, site_out or site_in
         self.transcodes = self.site_out != self.site_in if transcodes is None else transcodes
         self.name = "transcoder" if self.transcodes else "sae"
@@ -76,8 +83,9 @@ class TrainedDictionary(nn.Module):
         rows = torch.randn(n_features, width_out or width, generator=generator)
         rows = nn.functional.normalize(rows)
         enc = rows
-        if rows.shape[1] != width:
+        if self.transcodes:  # what is read says nothing of what is written: that begins at its mean
             enc = nn.functional.normalize(torch.randn(n_features, width, generator=generator))
+            rows = torch.zeros_like(rows)
         self.w_dec = nn.Parameter(rows * kind.decoder_norm)
         self.w_enc = nn.Parameter(enc.clone())
         self.b_enc = nn.Parameter(torch.zeros(n_features))

@@ -15,6 +15,7 @@ from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.features.codes import Codes
 from nissl.features.dictionary import TrainedDictionary
 from nissl.features.kinds.kind import Kind, kind_of
+from nissl.features.kinds.topk import revival
 from nissl.features.shuffled import ShuffledRows
 from nissl.fingerprint import fingerprint
 from nissl.methods import method
@@ -318,6 +319,8 @@ def _trained(
             model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
         made.append(model)
     steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
+    for model in made:  # an eighth of a short training
+        model.patience = min(model.patience, steps * size // 8)
     done = train(
         made if len(made) > 1 else made[0],
         rows,
@@ -331,7 +334,10 @@ def _trained(
         seed=seed,
         cache=schedule.cache,
         # What a kind computes is told by its code, not by its name.
-        key=fingerprint([[getattr(type(kind), part) for part in PARTS] for _, kind in wanted]),
+        key=fingerprint(
+            [[revival, *(getattr(type(kind), part) for part in PARTS)] for _, kind in wanted]
+        )
+        + f" {made[0].patience}",
         device=schedule.device,
         progress=progress,
     )

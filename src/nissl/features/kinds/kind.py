@@ -36,6 +36,7 @@ class Weights(Protocol):
     w_dec: Tensor
     b_dec: Tensor
     silent: Tensor
+    patience: int
     training: bool
 
     @property

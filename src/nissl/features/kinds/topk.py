@@ -11,9 +11,7 @@ from torch import Tensor
 from nissl.features.codes import Codes, top_codes
 from nissl.features.kinds.kind import Kind, Weights, require_k
 
-__all__ = ["SILENT", "TopK", "revival"]
-
-SILENT = 500_000  # samples without activity after which a feature is revived
+__all__ = ["TopK", "revival"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def revival(dictionary: Weights, x: Tensor, y: Tensor, features: Tensor | Codes)
     Tensor, shape ()
         Zero where no feature is silent.
     """
-    silent = (dictionary.silent > SILENT).nonzero().flatten()
+    silent = (dictionary.silent > dictionary.patience).nonzero().flatten()
     if not len(silent):
         return torch.zeros((), device=y.device)
     left = (y - dictionary.decoded(features)).detach()
