@@ -319,8 +319,8 @@ def _trained(
             model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
         made.append(model)
     steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
-    for model in made:  # an eighth of a short training
-        model.patience = min(model.patience, steps * size // 8)
+    for one in made:  # an eighth of a short training
+        one.patience = min(int(one.patience), steps * size // 8)
     done = train(
         made if len(made) > 1 else made[0],
         rows,
