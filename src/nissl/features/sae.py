@@ -301,6 +301,7 @@ def _trained(
     rows = ShuffledRows((*recs, *beside), batch_size=size, seed=seed)
     names = [str(rec["site"].values[0]) if "site" in rec.coords else "" for rec in recs]
     first = rows(0)[: len(recs)]
+    steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
     made = nn.ModuleList()
     for n_features, kind in wanted:
         model = TrainedDictionary(
@@ -317,10 +318,8 @@ def _trained(
         model.scale_out.copy_(_scale(first[-1]))
         with torch.no_grad():
             model.b_dec.copy_((first[-1] / model.scale_out).mean(0))
+        model.patience = min(model.patience, steps * size // 8)  # in a short training sooner
         made.append(model)
-    steps = max(1000, n // size) if schedule.samples is None else schedule.samples // size
-    for one in made:  # an eighth of a short training
-        one.patience = min(int(one.patience), steps * size // 8)
     done = train(
         made if len(made) > 1 else made[0],
         rows,
