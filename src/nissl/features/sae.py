@@ -391,3 +391,5 @@ def _count(model: TrainedDictionary, features: Tensor | Codes, n: int) -> None:
         model.silent[features.indices[features.values > 0]] = 0
     else:
         model.silent[(features > 0).any(0)] = 0
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(model.silent, torch.distributed.ReduceOp.MIN)

@@ -93,6 +93,12 @@ def train(
     NisslError
         An option cannot be, or the loss is not finite.
 
+    Notes
+    -----
+    Where ``torch.distributed`` is initialised, each process takes its share of every batch, and
+    gradients are averaged: of a loss that is a mean over the batch the result is that of one
+    process. It is not cached.
+
     Examples
     --------
     >>> from nissl.training import Batches
@@ -108,7 +114,7 @@ def train(
     _check(model, how, kept)
     model = model if device is None else model.to(device)
     hashed = None
-    if cache and (key or hasattr(batches, "fingerprint")):
+    if cache and not _processes()[1] > 1 and (key or hasattr(batches, "fingerprint")):
         options = {**asdict(how), "seed": seed, "checkpoints": kept, "key": key}
         hashed = configuration_hash(model, batches, loss, options)
     with keeper(hashed) as keep:
@@ -196,7 +202,7 @@ def _loop(
                 break
             # Anew in each step, so that one resumed draws what it would have drawn.
             torch.manual_seed(seed * 1_000_003 + step)
-            batch = _moved(batches(step), device)
+            batch = _moved(_own(batches(step)), device)
             state.losses.append(_update(model, batch, loss, optimiser, how, step))
             keep.progress(state)
             advance(1)
@@ -224,10 +230,36 @@ def _update(
             do="give a smaller learning_rate, or warmup= steps for it to rise",
         )
     value.backward()
+    if _processes()[1] > 1:
+        for p in model.parameters():
+            if p.grad is not None:
+                torch.distributed.all_reduce(p.grad)
+                p.grad /= _processes()[1]
     if how.clip is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), how.clip)
     optimiser.step()
     return float(value.detach())
+
+
+def _processes() -> tuple[int, int]:
+    """Return the number of this process and how many train together."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _own(batch: Any) -> Any:
+    """Return what of a batch this process computes: every so manieth item."""
+    rank, size = _processes()
+    if size == 1:
+        return batch
+    if isinstance(batch, Tensor):
+        if len(batch) % size:
+            raise NisslError(f"a batch of {len(batch)} does not divide among {size} processes")
+        return batch[rank::size]
+    if isinstance(batch, tuple | list):
+        return type(batch)(_own(part) for part in batch)
+    return batch
 
 
 def _moved(batch: Any, device: torch.device) -> Any:
