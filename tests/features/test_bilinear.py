@@ -119,3 +119,7 @@ def test_what_is_no_layer_is_said(layer):
         bilinear_tensor(w, v[:, 1:], p)
     with pytest.raises(NisslError, match="no bilinear layer"):
         eigenfeatures(w, v, p.T)
+    with pytest.raises(NisslError, match="not finite"):
+        bilinear_tensor(w * torch.nan, v, p)
+    with pytest.raises(NisslError, match=r"directions of \(3,\) for 4 outputs"):
+        eigenfeatures(w, v, p, directions=torch.ones(3))

@@ -107,3 +107,5 @@ def test_what_cannot_be_is_said():
         local_interaction_basis([torch.relu], torch.ones(5, 3))
     with pytest.raises(NisslError, match="does not matter"):
         local_interaction_basis([lambda x: 0 * x], drawn(5, 3))
+    with pytest.raises(NisslError, match="not finite"):
+        local_interaction_basis([torch.relu], drawn(5, 3) * torch.nan)

@@ -31,7 +31,7 @@ def bilinear_tensor(w: Tensor, v: Tensor, p: Tensor) -> Tensor:
     Raises
     ------
     NisslError
-        The shapes are not those of one layer. Source: Sharkey 2023.
+        The shapes are not those of one layer, or weights not finite. Source: Sharkey 2023.
 
     Examples
     --------
@@ -42,6 +42,8 @@ def bilinear_tensor(w: Tensor, v: Tensor, p: Tensor) -> Tensor:
         shapes = ", ".join(str(tuple(x.shape)) for x in (w, v, p))
         raise NisslError(f"{shapes} are no bilinear layer", do="give (h, i), (h, i) and (o, h)")
     tensor = torch.stack([w.T @ (row[:, None] * v) for row in p])
+    if not bool(tensor.isfinite().all()):
+        raise NisslError("the layer's weights are not finite, or too large")
     return (tensor + tensor.mT) / 2
 
 
@@ -76,10 +78,11 @@ def eigenfeatures(
         Of inputs of one length, the eigenvector of the largest eigenvalue writes most along the
         direction: an adversarial direction from weights alone. Source: Pearce et al. 2025.
     """
-    rows = torch.eye(len(p)).to(p) if directions is None else directions.to(p)
-    rows = torch.nn.functional.normalize(rows, dim=-1)
+    rows = torch.eye(len(p)) if directions is None else directions
+    if rows.ndim != 2 or rows.shape[1] != len(p):
+        raise NisslError(f"directions of {tuple(rows.shape)} for {len(p)} outputs", do="give rows")
     reads, writes = [], []
-    for row in rows:
+    for row in torch.nn.functional.normalize(rows.to(p), dim=-1):
         values, vectors = torch.linalg.eigh(bilinear_tensor(w, v, row[None] @ p)[0])
         top = values.abs().argsort(descending=True, stable=True)[:n]
         reads.append(vectors[:, top])
