@@ -11,6 +11,7 @@ from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
 from .disentanglement import disentanglement as disentanglement
 from .disentanglement import mdas as mdas
+from .factorise import factorise as factorise
 from .head_codes import head_codes as head_codes
 from .head_shares import head_shares as head_shares
 from .kinds.batch_topk import BatchTopK as BatchTopK
@@ -30,5 +31,6 @@ from .sae import sae as sae
 from .sae import sweep as sweep
 from .sae import transcoder as transcoder
 from .shuffled import ShuffledRows as ShuffledRows
+from .snmf import snmf as snmf
 from .sparse_probing import sparse_probing as sparse_probing
 from .worth import worth as worth
