@@ -4,11 +4,11 @@ A network learns which boards of Nim are won (four heaps of up to seven; who tak
 From a board that is won both sides play three plies, optimally, or at random with a mistake. Of its
 activity at such pairs a dictionary is learned, half of whose features are pressed to be the same in
 a pair (common), the others not to be active in both (differing). On new boards, how often does the
-best differing feature tell optimal play? Beside it the best common one; the null, boards paired at
-random; and for power, a direction added to each kind of play.
+best differing feature tell optimal play? Beside it the best common one and one without contrast;
+the null, boards paired at random; and for power, a direction added to each kind of play.
 """
 
-from functools import cache
+from functools import cache, partial
 from itertools import product
 
 import numpy as np
@@ -66,24 +66,24 @@ def player():
         return net[:4](x), float((net(x) * won > 0).float().mean())
 
 
-def contrast_loss(model, batch):
+def contrast_loss(model, batch, contrast=CONTRAST):
     """Return a dictionary's loss, and by how much common features differ and others do not."""
     x = model.scaled(torch.cat(batch))
     features = model.kind.encode(model, x)
     (common, own), (others, theirs) = (part.chunk(2, 1) for part in features.chunk(2))
     apart = ((common - others).abs() + own * theirs).sum(1).mean() / x.shape[1] ** 0.5
     error = model.kind.error(model, features, x).mean() / x.shape[1]
-    return error + CONTRAST * apart + model.kind.penalty(model, x, x, features)
+    return error + contrast * apart + model.kind.penalty(model, x, x, features)
 
 
-def told(learn, test, seed, shuffled=False):
+def told(learn, test, seed, shuffled=False, contrast=CONTRAST):
     """Return how often the best common and the best differing feature tell optimal play."""
     both, rng = torch.cat(learn), np.random.default_rng(seed)
     pairs = (both[rng.permutation(len(both))] if shuffled else both).chunk(2)
     model = TrainedDictionary(ReLU(), FEATURES, both.shape[1], seed=seed)
     model.scale.copy_((both - both.mean(0)).square().mean().sqrt())
-    how = {"loss": contrast_loss, "steps": STEPS, "schedule": "linear", "seed": seed, **QUIET}
-    train(model, Batches(*pairs, batch_size=256, seed=seed), **how)
+    how = {"loss": partial(contrast_loss, contrast=contrast), "seed": seed, **QUIET}
+    train(model, Batches(*pairs, batch_size=256, seed=seed), steps=STEPS, schedule="linear", **how)
     with torch.no_grad():
         on = [[(model.encode(x) > 0).float().mean(0) for x in pair] for pair in (learn, test)]
     first, then = ((a - b).chunk(2) for a, b in on)  # how much oftener in optimal play
@@ -92,11 +92,10 @@ def told(learn, test, seed, shuffled=False):
     return {"common": right[0], "differing": right[1]}
 
 
-def planted(pair):
+def planted(two):
     """Return activity, to either side of which a direction of its own is added."""
-    ways = torch.randn(2, pair[0].shape[1], generator=torch.Generator().manual_seed(0))
-    ways = torch.cat(pair).std(0).norm() * nn.functional.normalize(ways)
-    return [pair[0] + ways[0], pair[1] + ways[1]]
+    ways = torch.randn(2, two[0].shape[1], generator=torch.Generator().manual_seed(0))
+    return [x + torch.cat(two).std(0).norm() * w / w.norm() for x, w in zip(two, ways, strict=True)]
 
 
 if __name__ == "__main__":
@@ -106,12 +105,13 @@ if __name__ == "__main__":
         pd.DataFrame([told(*x, seed, shuffled) for seed in SEEDS]).mean()
         for *x, shuffled in ((learn, test, 0), (learn, test, 1), (*map(planted, (learn, test)), 0))
     )
+    plain = pd.DataFrame([told(learn, test, seed, contrast=0.0) for seed in SEEDS]).mean()
     save_figure(bar(found, null=null).figure, "out/features/contrastive_sae.png")
     nissl.claim(
         "contrastive_sae",
         system=209,
         says="A contrast of paired trajectories finds the features that separate them.",
-        measured={**found, "boards_told": boards},
+        measured={**found, "without_contrast": plain.max(), "boards_told": boards},
         null={**null},
         rule="differing > common + 0.1 and differing > null.differing + 0.05",
         power={**power},
