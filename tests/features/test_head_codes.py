@@ -1,5 +1,7 @@
 """Head codes: the head that acts in positive texts alone is found, in shuffled texts none."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,11 @@ def induction():
     return nissl.load(planted.module, tokenizer=planted.tokenizer), *texts
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(sys.modules["nissl.features.head_codes"], "SEEN", 40_000)
+
+
 def test_the_induction_head_is_found(induction):
     found = head_codes(*induction, **HOW)
     assert found.significant().units == [HEAD]
@@ -34,10 +41,11 @@ def test_the_induction_head_is_found(induction):
 
 def test_in_shuffled_texts_there_is_none(induction):
     net, positive, negative = induction
-    order = np.random.default_rng(3).permutation(2 * N)
-    texts = np.array([*positive, *negative])[order].tolist()
-    found = head_codes(net, texts[:N], texts[N:], **HOW)
-    assert found.significant().units == []
+    rng, found = np.random.default_rng(0), []
+    for _ in range(4):
+        texts = rng.permutation([*positive, *negative]).tolist()
+        found.append(head_codes(net, texts[:N], texts[N:], **HOW).significant().units)
+    assert sum(len(units) > 0 for units in found) <= 1  # one in twenty is
 
 
 def test_the_share_equals_the_slow_obvious_form():
