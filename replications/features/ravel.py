@@ -22,13 +22,8 @@ from nissl.cache import cache_dir
 from nissl.features import Schedule, disentanglement, mdas, sae
 from nissl.statistics.figure import bar, panels, save_figure
 
-SITE, ASKED, SIZES, RANK, STEPS = (
-    "blocks.15.resid_post",
-    ["capital", "language", "continent"],
-    (16, 64, 256),
-    16,
-    40,
-)
+SITE, ASKED = "blocks.15.resid_post", ["capital", "language", "continent"]
+SIZES, RANK, STEPS = (16, 64, 256), 16, 40
 FEW, MANY, SEED = 16, 48, 0  # pairs to choose a size, and to test
 
 
