@@ -11,6 +11,7 @@ from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
 from .disentanglement import disentanglement as disentanglement
 from .disentanglement import mdas as mdas
+from .effective_features import effective_features as effective_features
 from .factorise import factorise as factorise
 from .head_codes import head_codes as head_codes
 from .head_shares import head_shares as head_shares
