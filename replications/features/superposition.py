@@ -112,6 +112,6 @@ if __name__ == "__main__":
         rule="at_polytopes > null.at_polytopes + 0.3 and p < 0.01 and "
         "kept_sparse > 1.5 * null.dimensions",
         data=f"{FEATURES} features in {DIMENSIONS} dimensions, {len(densities)} models of "
-        f"densities 1 to 0.01; kept: norm above 0.5; at polytopes: within {NEAR} of 1/2, 2/3, 3/4, 2/5, 3/8, "
-        "where density is below 0.3",
+        f"densities 1 to 0.01; kept: norm above 0.5; at polytopes: within {NEAR} of 1/2, 2/3, 3/4, "
+        "2/5, 3/8, where density is below 0.3",
     )

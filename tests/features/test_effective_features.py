@@ -17,7 +17,7 @@ def test_as_many_are_counted_as_are_planted(n):
     rows = rng.standard_normal((n, 12))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rec = as_recording((codes @ rows).astype(np.float32))
-    how = Schedule(samples=600 * 256, batch_size=256, learning_rate=3e-3, cache=False)
+    how = Schedule(samples=300 * 256, batch_size=256, learning_rate=3e-3, cache=False)
     found = sae(rec, n_features=32, k=max(1, n // 6), schedule=how, progress=False)
     with torch.no_grad():
         counted = effective_features(found.encode(torch.from_numpy(rec.values)).numpy())
