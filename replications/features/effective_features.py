@@ -1,4 +1,4 @@
-"""Effective features (system 44): the entropy of SAE activations counts what a toy model represents.
+"""Effective features (system 44): the entropy of SAE activations counts what a toy represents.
 
 Toy models of superposition represent the more features, the rarer these are: of each, the sum of
 squared weights says how many. A sparse autoencoder sees their few hidden units alone. Does the
@@ -51,9 +51,9 @@ def counted(activity, k):
 
 def digits(dropout, seed):
     """Return hidden activity on test images of a network trained with dropout."""
-    x, y = (nissl.read("mnist")[name] for name in ("images", "labels"))
-    x = torch.as_tensor(np.asarray(x, dtype=np.float32)).flatten(1) / 255
-    y = torch.as_tensor(np.asarray(y))
+    mnist = nissl.read("mnist")
+    x = torch.as_tensor(mnist.values, dtype=torch.float32).flatten(1) / 255
+    y = torch.as_tensor(mnist.labels).long()
     torch.manual_seed(seed)
     model = torch.nn.Sequential(
         torch.nn.Linear(784, 64),
