@@ -1,0 +1,135 @@
+"""SNMF (system 34): groups of neurons as features, and whether adding them says their concept.
+
+What the neurons of SmolLM2's middle MLP do in plain texts and in sentences that name things of six
+kinds is factored: nonnegative sizes of 1% of the neurons each. A sparse autoencoder learns as many
+features; differences of means are told the concepts. Each method's feature that differs most at a
+concept's words is added to the neurons at every token of neutral prompts, as strongly as gives one
+divergence of the next token. Do other words of the concept become likelier? The null: an SNMF
+feature's weights on random neurons. For power: what the output matrices say that those words read.
+"""
+
+import numpy as np
+import torch
+
+import nissl
+from nissl.behaviour import PromptScorer
+from nissl.cache import cache_dir
+from nissl.features import Schedule, factorise, sae
+from nissl.network import add
+from nissl.statistics.figure import bar, save_figure
+
+SITE, FEATURES, KEPT, K, TARGET, SETS, SEED = "blocks.15.mlp.neurons", 128, 0.01, 8, 0.25, 24, 0
+CONCEPTS = {  # the first four are learned from, the others scored
+    "colours": "red blue green yellow black white purple orange",
+    "months": "January March July September April June August October",
+    "animals": "dog cat horse cow sheep lion bear wolf",
+    "body": "hand arm leg foot eye nose ear finger",
+    "family": "father sister uncle son mother brother aunt daughter",
+    "countries": "France Japan Spain China Germany Italy India Brazil",
+}
+SENTENCES = ["I thought about {} again.", "The word is {} here.", "They spoke of {} and more."]
+SENTENCES += ["It was {}, of course.", "Not only {} but others too.", "We wrote {} on the page."]
+PROMPTS = ["I think that the", "She told me about her", "We talked about the", "The book is about"]
+PROMPTS += ["He said that", "This is a story of"]
+
+
+def most_different(code, there):
+    """Return the feature whose mean differs most where a concept is, in its deviations."""
+    return int(np.argmax((code[there].mean(0) - code[~there].mean(0)) / (code.std(0) + 1e-6)))
+
+
+def at_divergence(measure, n, scale, target=TARGET, steps=8):
+    """Return divergence and effect, ``measure(strengths)``, where the divergence is the target."""
+    low, high = np.full(n, np.log2(scale) - 5), np.full(n, np.log2(scale) + 5)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        divergence, effect = measure(2.0**middle)
+        over = divergence > target
+        low, high = np.where(over, low, middle), np.where(over, middle, high)
+    return divergence, effect
+
+
+def moved(net, directions, words):
+    """Return a function of strengths: divergence, and gain in log probability of each's words."""
+    scorer = PromptScorer(net, list(PROMPTS))
+    clean = torch.empty(len(PROMPTS), net.model.config.vocab_size)
+    for _, rows, logits in scorer.logits(progress=False):
+        clean[rows] = logits.log_softmax(-1)
+
+    def measure(strengths):
+        edits = [add(sites=SITE, by=s * d) for s, d in zip(strengths, directions, strict=True)]
+        found = np.zeros((2, len(edits), len(PROMPTS)))
+        for chunk, rows, logits in scorer.logits(edits, progress=False):
+            new = logits.log_softmax(-1).unflatten(0, (len(chunk), len(rows)))
+            for i, edit in enumerate(chunk):
+                was, ids = clean[rows], words[edit]
+                gain = new[i][:, ids].logsumexp(-1) - was[:, ids].logsumexp(-1)
+                found[:, edit, rows] = (was.exp() * (was - new[i])).sum(-1).numpy(), gain.numpy()
+        return found.mean(-1)
+
+    return measure
+
+
+if __name__ == "__main__":
+    net = nissl.load("smollm2", progress=False)
+    words = {name: said.split() for name, said in CONCEPTS.items()}
+    one = {w: net.tokenizer(" " + w)["input_ids"][0] for said in words.values() for w in said}
+    plain = list(nissl.read("reader")["text"].str[:400][::4])
+    named = [(name, w) for name in words for w in words[name][:4] for _ in SENTENCES]
+    said = [SENTENCES[i % len(SENTENCES)].format(w) for i, (_, w) in enumerate(named)]
+    store = cache_dir("activity") / f"smollm2-concepts-{SITE}"
+    acts = nissl.record(net, plain + said, sites=SITE, window=256, store=store, progress=False)
+    label = np.full(len(acts), "none", dtype=object)
+    for i, (name, w) in enumerate(named):
+        at = acts["document"].values == len(plain) + i
+        label[at & (acts["token"].values == one[w])] = name
+    acts = acts.load().assign_coords(concept=("sample", label))
+    x = torch.from_numpy(acts.values)
+
+    how = Schedule(samples=300_000, batch_size=1024)
+    made = [
+        factorise(acts, method="snmf", n_features=FEATURES, kept=KEPT, n_iter=60),
+        sae(acts, n_features=FEATURES, k=K, schedule=how, seed=SEED, progress=False),
+        factorise(acts, method="difference", labels="concept"),
+    ]
+    rows, names = [], []
+    for found in made:
+        with torch.no_grad():
+            code = found.encode(x).numpy()
+        for name in CONCEPTS:
+            best = most_different(code, label == name)
+            rows.append(found.directions[best].detach())
+            if found.name == "snmf":
+                top = rows[-1].abs().argsort(descending=True)[:3]
+                names += [str(acts["unit"].values[i]) for i in top]
+    out = net.model.lm_head.weight.detach().float()
+    down = net.model.model.layers[15].mlp.down_proj.weight.detach().float()
+    others = {name: [one[w] for w in words[name][4:]] for name in words}
+    rows += [(out[others[name]].mean(0) - out.mean(0)) @ down for name in CONCEPTS]
+    rng = np.random.default_rng(SEED)
+    rows += [r[rng.permutation(len(r))] for _ in range(SETS) for r in rows[: len(CONCEPTS)]]
+    units = torch.nn.functional.normalize(torch.stack(rows), dim=1)
+    measure = moved(net, units, list(others.values()) * (len(rows) // len(others)))
+    divergence, gain = at_divergence(measure, len(units), float(x.norm(dim=1).mean()))
+    by_set = gain.reshape(-1, len(CONCEPTS))
+    mean, null = by_set.mean(1), by_set[4:].mean(1)
+    p = [(1 + (null >= m).sum()) / (1 + SETS) for m in mean[:4]]
+
+    arms = dict(zip(("SNMF", "SAE", "difference", "random"), [*mean[:3], null.mean()], strict=True))
+    save_figure(bar(arms).figure, "out/features/snmf.png")
+    nissl.claim(
+        "snmf",
+        system=34,
+        says="Nonnegative features of a few neurons steer better than an autoencoder's and than "
+        "differences of means.",
+        measured=dict(zip(("gain", "sae", "difference"), mean[:3], strict=True))
+        | {"p": p[0], "by_concept": by_set[:3].tolist(), "neurons": names}
+        | {"divergence": [divergence.min(), divergence.max()]},
+        null={"gain": null.mean(), "best": null.max()},
+        rule="gain > sae and gain > difference and p < 0.05",
+        power={"gain": mean[3], "p": p[3]},
+        data=f"smollm2, {SITE}, {len(acts):,} tokens, {FEATURES} features; gain, nats: in the log "
+        f"probability of four other words of each of {', '.join(CONCEPTS)}, after {len(PROMPTS)} "
+        f"prompts at a divergence of {TARGET} nats; neurons: three of each concept's feature, in "
+        f"this order; the null: {SETS} sets of random neurons with the same weights",
+    )
