@@ -49,6 +49,42 @@ in trainings as short as these. Groups that are mostly active together are mixed
 their directions no more than a tenth is recovered. These are 64 units and features of like sizes: a
 network may differ.
 
+## What else there is
+
+| to | use |
+|---|---|
+| learn several sizes, k and kinds in one pass | `sweep` |
+| learn what an MLP computes | `transcoder` |
+| choose features by the gradient of the loss | `gradient_sae` |
+| factor activity | `factorise`: PCA, ICA, NMF, SNMF, k-means, differences of means |
+| read features from weights | `bilinear_tensor`, `eigenfeatures` of bilinear MLPs |
+| align layers with the Jacobian between them | `local_interaction_basis` |
+| see where a logit or a feature came from | `contributions`, `trace`; of weights, `reads` |
+| judge | `worth`, `sparse_probing`, `absorption`, `recovery` of planted truth |
+| change one attribute and no other | `disentanglement`, `mdas` |
+| say which heads features are of | `head_shares` |
+| say which heads a behaviour needs | `head_codes` |
+| count features | `effective_features` |
+
+**Contributions.** With attention patterns and what norms divide by held, the stream is a sum, and
+what each feature adds to a logit is its activation times a weight: all add up to the logit. What
+the dictionaries do not explain is a row like another; look at it first.
+
+**Heads.** In SmolLM2's block 15 features of `attn.z` are spread over heads: the largest share is
+0.21 on average (0.13 where units are shuffled). `head_codes` finds an induction head written by
+hand, and three of the ten heads that relevance patching finds for indirect objects: use it to
+look, not to conclude.
+
+**Bilinear layers.** An MLP of two readings that are multiplied is exactly one tensor. On MNIST ten
+of 784 eigenvectors of each digit answer as all do; in a small language model most are needed.
+
+**Local interactions.** In networks that learned modular addition the local interaction basis needs
+a quarter to two fifths of the edges of PCA, and four fifths before training. Linear parts are
+always diagonal in it, whatever was learned: compare with an untrained network.
+
+Which of the papers' claims hold here is in [Claims](claims.md). Two pages of the gallery show a
+dictionary from training to ablation, and a prediction traced through transcoders.
+
 This page is made by `python docs/make_features.py`.
 """
 F1 = """
