@@ -13,7 +13,7 @@ import nissl
 from nissl.statistics.figure import panels, save_figure
 from nissl.training import Batches, train
 
-SEED, N, PERIOD, STEPS, COMPONENTS = 0, 72, 12, 3000, 6
+SEED, N, PERIOD, STEPS, COMPONENTS = 1, 72, 12, 3000, 6
 
 
 class Pairs(torch.nn.Module):
@@ -23,6 +23,9 @@ class Pairs(torch.nn.Module):
         super().__init__()
         torch.manual_seed(seed)
         self.embed = torch.nn.Embedding(n, width)
+        # As language models begin. A first run, of another seed, began with torch's unit variance,
+        # which hides whatever is learned.
+        torch.nn.init.normal_(self.embed.weight, std=0.02)
         self.read = torch.nn.Sequential(
             torch.nn.Linear(2 * width, 128),
             torch.nn.SiLU(),

@@ -1,11 +1,9 @@
 """SNMF (system 34): groups of neurons as features, and whether adding them says their concept.
 
-What the neurons of SmolLM2's middle MLP do in plain texts and in sentences that name things of six
-kinds is factored: nonnegative sizes of 1% of the neurons each. A sparse autoencoder learns as many
-features; differences of means are told the concepts. Each method's feature that differs most at a
-concept's words is added to the neurons at every token of neutral prompts, as strongly as gives one
-divergence of the next token. Do other words of the concept become likelier? The null: an SNMF
-feature's weights on random neurons. For power: what the output matrices say that those words read.
+Neurons of SmolLM2's middle MLP are factored: nonnegative sizes of 1% of the neurons each; by an
+autoencoder; and by differences of means, which are told the concepts. Each method's feature that
+differs most at a concept's words is added, as strongly as gives one divergence. Do other words of
+the concept become likelier? The null: an SNMF feature's weights on random neurons.
 """
 
 import numpy as np
@@ -16,7 +14,6 @@ from nissl.behaviour import PromptScorer
 from nissl.cache import cache_dir
 from nissl.features import Schedule, factorise, sae
 from nissl.network import add
-from nissl.statistics.figure import bar, save_figure
 
 SITE, FEATURES, KEPT, K, TARGET, SETS, SEED = "blocks.15.mlp.neurons", 128, 0.01, 8, 0.25, 24, 0
 CONCEPTS = {  # the first four are learned from, the others scored
@@ -40,12 +37,10 @@ def most_different(code, there):
 
 def at_divergence(measure, n, scale, target=TARGET, steps=8):
     """Return divergence and effect, ``measure(strengths)``, where the divergence is the target."""
-    low, high = np.full(n, np.log2(scale) - 5), np.full(n, np.log2(scale) + 5)
-    for _ in range(steps):
-        middle = (low + high) / 2
+    middle = np.full(n, np.log2(scale))
+    for step in range(steps):
         divergence, effect = measure(2.0**middle)
-        over = divergence > target
-        low, high = np.where(over, low, middle), np.where(over, middle, high)
+        middle += np.where(divergence > target, -5, 5) / 2 ** (step + 1)
     return divergence, effect
 
 
@@ -85,23 +80,18 @@ if __name__ == "__main__":
         label[at & (acts["token"].values == one[w])] = name
     acts = acts.load().assign_coords(concept=("sample", label))
     x = torch.from_numpy(acts.values)
-
     how = Schedule(samples=300_000, batch_size=1024)
     made = [
         factorise(acts, method="snmf", n_features=FEATURES, kept=KEPT, n_iter=60),
         sae(acts, n_features=FEATURES, k=K, schedule=how, seed=SEED, progress=False),
         factorise(acts, method="difference", labels="concept"),
     ]
-    rows, names = [], []
+    rows = []
     for found in made:
-        with torch.no_grad():
-            code = found.encode(x).numpy()
-        for name in CONCEPTS:
-            best = most_different(code, label == name)
-            rows.append(found.directions[best].detach())
-            if found.name == "snmf":
-                top = rows[-1].abs().argsort(descending=True)[:3]
-                names += [str(acts["unit"].values[i]) for i in top]
+        code = found.encode(x).detach().numpy()
+        rows += [found.directions[most_different(code, label == c)].detach() for c in CONCEPTS]
+    tops = [r.abs().argsort(descending=True)[:3] for r in rows[: len(CONCEPTS)]]
+    names = [str(acts["unit"].values[i]) for top in tops for i in top]
     out = net.model.lm_head.weight.detach().float()
     down = net.model.model.layers[15].mlp.down_proj.weight.detach().float()
     others = {name: [one[w] for w in words[name][4:]] for name in words}
@@ -109,27 +99,22 @@ if __name__ == "__main__":
     rng = np.random.default_rng(SEED)
     rows += [r[rng.permutation(len(r))] for _ in range(SETS) for r in rows[: len(CONCEPTS)]]
     units = torch.nn.functional.normalize(torch.stack(rows), dim=1)
-    measure = moved(net, units, list(others.values()) * (len(rows) // len(others)))
+    measure = moved(net, units, [*others.values()] * (len(rows) // len(others)))
     divergence, gain = at_divergence(measure, len(units), float(x.norm(dim=1).mean()))
     by_set = gain.reshape(-1, len(CONCEPTS))
     mean, null = by_set.mean(1), by_set[4:].mean(1)
     p = [(1 + (null >= m).sum()) / (1 + SETS) for m in mean[:4]]
-
-    arms = dict(zip(("SNMF", "SAE", "difference", "random"), [*mean[:3], null.mean()], strict=True))
-    save_figure(bar(arms).figure, "out/features/snmf.png")
     nissl.claim(
         "snmf",
         system=34,
         says="Nonnegative features of a few neurons steer better than an autoencoder's and than "
         "differences of means.",
         measured=dict(zip(("gain", "sae", "difference"), mean[:3], strict=True))
-        | {"p": p[0], "by_concept": by_set[:3].tolist(), "neurons": names}
-        | {"divergence": [divergence.min(), divergence.max()]},
+        | {"p": p[0], "by_concept": by_set[:3].tolist(), "neurons": names, "kl": divergence.max()},
         null={"gain": null.mean(), "best": null.max()},
         rule="gain > sae and gain > difference and p < 0.05",
         power={"gain": mean[3], "p": p[3]},
         data=f"smollm2, {SITE}, {len(acts):,} tokens, {FEATURES} features; gain, nats: in the log "
         f"probability of four other words of each of {', '.join(CONCEPTS)}, after {len(PROMPTS)} "
-        f"prompts at a divergence of {TARGET} nats; neurons: three of each concept's feature, in "
-        f"this order; the null: {SETS} sets of random neurons with the same weights",
+        f"prompts at a divergence of {TARGET} nats; neurons: three of each; {SETS} random sets",
     )

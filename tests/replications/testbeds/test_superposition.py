@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-TOY = runpy.run_path(str(Path(__file__).parents[3] / "replications/features/superposition.py"))
+TOY = runpy.run_path(str(Path(__file__).parents[3] / "replications/testbeds/superposition.py"))
 
 
 def test_pairs_of_opposites_where_features_are_rare():

@@ -99,7 +99,7 @@ if __name__ == "__main__":
     axes[1].hist([np.concatenate(sparse), np.concatenate(random)], 60, label=["trained", "random"])
     axes[1].set(xlabel="dimensions of a feature", ylabel="features")
     axes[1].legend()
-    save_figure(figure, "out/features/superposition.png")
+    save_figure(figure, "out/testbeds/superposition.png")
     nissl.claim(
         "superposition",
         system=148,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "replications" / "features" / "ravel.py"
+SCRIPT = Path(__file__).parents[3] / "replications" / "testbeds" / "ravel.py"
 
 
 @pytest.fixture(scope="module")
