@@ -1,4 +1,4 @@
-"""One update of a TopK dictionary, 576 units to 4,608 features, in encoder products.
+"""Dictionaries: an update of TopK, 576 units to 4,608 features, in encoder products; encoding.
 
 The encoder's product alone is the limit: all scores have to be known before the largest are. The
 batch comes from a store on disk, in the order of training; what that takes is a row by itself.
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench.measure import Row, in_turn, one_thread, ratio
 from nissl.cache import cache_dir
 from nissl.features import ShuffledRows, TopK, TrainedDictionary
 from nissl.features.sae import dictionary_loss
+from nissl.network import load
 from nissl.recording import as_recording, open_store, save
 
 WIDTH, FEATURES, K, BATCH = 576, 4608, 32, 4096
@@ -38,6 +40,30 @@ def run(rounds: int = 5) -> list[Row]:
         torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
         optimiser.step()
 
+    sizes = nn.ModuleList(
+        TrainedDictionary(TopK(K), FEATURES * part // 8, WIDTH).train() for part in range(1, 9)
+    )
+    together = torch.optim.Adam(sizes.parameters(), lr=1e-4)
+
+    def update_all() -> None:
+        together.zero_grad(set_to_none=True)
+        dictionary_loss(sizes, (x,)).backward()
+        together.step()
+
+    net = load("smollm2", progress=False)
+    seen = net.with_dictionary(
+        TrainedDictionary(TopK(K), FEATURES, WIDTH, site_in="blocks.29.resid_post").eval()
+    )
+    ids = np.random.default_rng(0).integers(0, 40_000, (1, 512)).tolist()
+
+    def forward() -> None:
+        with torch.inference_mode():
+            net.run(ids, sites="blocks.29.resid_post")
+
+    def encoding() -> None:
+        with torch.inference_mode():
+            seen.run(ids, sites="blocks.29.resid_post.sae")
+
     def product() -> None:
         with torch.no_grad():
             torch.addmm(made.b_enc, x, made.w_enc.T)
@@ -54,10 +80,14 @@ def run(rounds: int = 5) -> list[Row]:
                 rows(step)
 
         update()
-        seconds = in_turn({"update": update, "product": product, "pool": pool}, rounds=rounds)
+        arms = {"update": update, "product": product, "pool": pool, "all": update_all}
+        seconds = in_turn(arms, rounds=rounds)
+        seconds |= in_turn({"forward": forward, "encoding": encoding}, rounds=rounds)
     value, spread = ratio(seconds["update"], seconds["product"])
     feeding = [pool / rows.per_pool for pool in seconds["pool"]]
     share, its_spread = ratio(feeding, seconds["update"])
+    eight, eight_spread = ratio(seconds["all"], seconds["update"])
+    encoded, encoded_spread = ratio(seconds["encoding"], seconds["forward"])
     return [
         Row(
             name="an update of a TopK dictionary, auxiliary loss at work",
@@ -76,5 +106,23 @@ def run(rounds: int = 5) -> list[Row]:
             limit=None,
             seconds=min(feeding),
             note=its_spread,
+        ),
+        Row(
+            name="eight sizes in one pass, 576 to 4608 features",
+            ratio=eight,
+            unit="x the largest by itself",
+            target=5.0,
+            limit=4.5,
+            seconds=min(seconds["all"]),
+            note=eight_spread,
+        ),
+        Row(
+            name="encoding 4608 features while recording",
+            ratio=encoded,
+            unit="x forward",
+            target=1.15,
+            limit=1.0,
+            seconds=min(seconds["encoding"]),
+            note=f"SmolLM2, the last block; {encoded_spread}",
         ),
     ]

@@ -1,10 +1,9 @@
 """Toy models of superposition (system 148): sparsity lets features share dimensions, as polytopes.
 
 Sparse features of equal importance are written into fewer dimensions and read again through a
-ReLU: x' = ReLU(W'Wx + b). Where features are always active, as many are kept as there are
-dimensions; where they are rare, more are. Are the dimensions that each is given those of uniform
-polytopes (pairs 1/2, triangles 2/3, tetrahedra 3/4, pentagons 2/5, square antiprisms 3/8)? Beside
-them: random directions of the same norms.
+ReLU: x' = ReLU(W'Wx + b). There are ten a dimension (of three, in a first run, all were kept). Are
+the dimensions that each is given those of uniform polytopes (pairs 1/2, triangles 2/3, tetrahedra
+3/4, pentagons 2/5, square antiprisms 3/8)? Beside them: random directions of the same norms.
 """
 
 import numpy as np
@@ -15,7 +14,7 @@ import nissl
 from nissl.statistics.figure import panels, save_figure
 from nissl.training import train
 
-SEED, FEATURES, DIMENSIONS, COPIES, STEPS, BATCH = 0, 60, 20, 2, 4000, 512
+SEED, FEATURES, DIMENSIONS, COPIES, STEPS, BATCH = 1, 200, 20, 1, 4000, 512
 DENSITIES = np.geomspace(1.0, 0.01, 12)
 POLYTOPES, NEAR = np.array([1.0, 1 / 2, 2 / 3, 3 / 4, 2 / 5, 3 / 8]), 0.015
 
