@@ -46,6 +46,9 @@ def test_they_add_up_to_a_logit_and_to_a_feature(net):
     assert found["contribution"].sum() == pytest.approx(logit, rel=1e-3, abs=1e-5)
     assert found.attrs["target"] == pytest.approx(logit, rel=1e-4)
     assert {"embed"} < set(found["unit"])
+    some = contributions(net, IDS, to="logits[3]", dictionaries=made[1:])
+    assert some["contribution"].sum() == pytest.approx(logit, rel=1e-3, abs=1e-5)
+    assert made[0].site_out in set(some["unit"])
 
     late = made[-1]
     x = net.run([IDS], sites=late.site_in)[late.site_in][0, 2]

@@ -65,8 +65,8 @@ def contributions(
     DataFrame
         Largest first, a row for each feature and position: ``unit``, ``position``, ``activation``,
         ``weight``, their product ``contribution``; and without activation what a dictionary leaves
-        unexplained, its bias, and the embedding. Of a logit or a feature before its activation they
-        add up to it, but for biases of the network, where every MLP is transcoded.
+        unexplained, its bias, MLPs that have none, and the embedding. They add up to a logit, or to
+        a feature before its activation, but for biases of the network.
 
     Raises
     ------
@@ -95,10 +95,10 @@ def contributions(
         x = kept.values[site][0, position].float()
         return x[wanted] if isinstance(wanted, int) else x @ wanted.to(x)
 
-    sites = [*known, "embed"]
+    others = ["embed", *(stop for stop in stops if stop not in known)]
     with torch.enable_grad(), net.edit(kept), net.backward(*rules):
-        found = gradients(net, inputs, sites=sites, metric=metric)
-    rows = [_rest("embed", found.values["embed"][0], found["embed"][0])]
+        found = gradients(net, inputs, sites=[*known, *others], metric=metric)
+    rows = [_rest(name, found.values[name][0], found[name][0]) for name in others]
     for out, one in known.items():
         x, slope = kept.values[net.find(one.site_in)[0].name][0].detach(), found[out][0].float()
         features = one.encode(x.float())
