@@ -46,8 +46,11 @@ as near, but for those of parents and children; and it takes k features of every
 many there are. Where that number is not known, `jump_relu` is hardly harmed by a `k` twice too
 large. `matryoshka` is no better here, also for parents and children; `gated` and `relu` are worse,
 in trainings as short as these. Groups that are mostly active together are mixed by every kind: of
-their directions no more than a tenth is recovered. These are 64 units and features of like sizes: a
-network may differ.
+their directions no more than a tenth is recovered. These are 64 units and features of like sizes. In
+SmolLM2 `topk` is as good as `batch_topk` and `matryoshka` in a third of their time: take it there.
+A training as short as that of the last table is hardly better than 32 principal components of the
+very texts that judge it; with a million samples it explains 0.93 in place of 0.89. Penalties were
+not chosen for SmolLM2: `relu`, `gated` and `jump_relu` make too little active there.
 
 ## What else there is
 
@@ -153,7 +156,7 @@ def page() -> str:
     return "".join((*parts, REAL, markdown(smollm2()))) + "\n"
 
 
-def smollm2() -> list[dict[str, str]]:
+def smollm2(kinds: list[str] | None = None) -> list[dict[str, str]]:
     """Return a row for each kind, trained on a network and judged there."""
     net, site = nissl.load("smollm2", progress=False), "blocks.15.resid_post"
     texts = nissl.read("reader")["text"].str[:4000]
@@ -163,7 +166,7 @@ def smollm2() -> list[dict[str, str]]:
     acts = nissl.record(net, list(texts[::2]), **how)
     schedule = Schedule(samples=300_000, batch_size=1024, cache=False)
     made, seconds = {}, {}
-    for kind in LEARNED:
+    for kind in kinds or sorted(LEARNED, key=lambda kind: kind != "topk"):  # it sets what is beside
         said = {"l1": 1.0} if kind in ("relu", "gated") else {"k": 32}
         begin = time.process_time()
         name = f"`{kind}`, {next(iter(said))}={next(iter(said.values()))}"
