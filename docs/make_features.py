@@ -45,8 +45,8 @@ best, or as well as the best, in all that is planted below. `topk` costs half an
 as near, but for those of parents and children; and it takes k features of every sample, however
 many there are. A `k` twice too large costs every kind some F1, `topk` least. `matryoshka` is no
 better here, also for parents and children; `jump_relu`, `gated` and `relu` are worse, in trainings
-as short as these. Groups that are mostly active together are mixed by every kind: of
-their directions no more than a tenth is recovered. These are 64 units and features of like sizes. In
+as short as these. Groups that are mostly active together are mixed by every kind: of their
+directions no more than a tenth is recovered. These are 64 units and features of like sizes. In
 SmolLM2 `topk` is as good as `batch_topk` and `matryoshka` in a third of their time: take it there.
 A training as short as that of the last table is hardly better than 32 principal components of the
 very texts that judge it; with a million samples it explains 0.93 in place of 0.89. Penalties were
