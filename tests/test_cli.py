@@ -368,7 +368,7 @@ def test_a_network_is_recorded_and_described(
 
     made = TrainedDictionary(TopK(2), 8, 576, site_in="blocks.0.resid_post")
     file = str(made.save(tmp_path / "sae.safetensors"))
-    text = ["-t", str(tmp_path / "text.txt"), "--tokens", "6", "-q"]
+    text = ["-t", str(tmp_path / "text.txt"), "--tokens", "6", "-q", "--dtype", "bfloat16"]
     out = tmp_path / "atlas"
     assert run("atlas", str(smollm2_folder), "--dictionary", file, "-o", str(out), *text) == 0
     units = pd.read_parquet(out / "units.parquet")["unit"]

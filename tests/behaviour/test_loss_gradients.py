@@ -1,6 +1,7 @@
 """Gradients of the loss: those of torch, sample by sample as a recording has them."""
 
 import numpy as np
+import pytest
 import torch
 
 import nissl
@@ -32,3 +33,9 @@ def test_they_are_autograds_and_lie_beside_a_recordings_samples():
 
     slope = (loss(1e-2) - loss(-1e-2)) / 2e-2  # of unit 2 at every token at once
     assert abs(alone.values[:, 2].sum() - slope) < 1e-3 * max(abs(slope), 1)
+
+
+def test_a_name_of_several_sites_is_refused():
+    net = nissl.Network(tiny("llama"))
+    with pytest.raises(nissl.NisslError, match="sites"):
+        loss_gradients(net, [[5, 6, 7]], site="resid_post", progress=False)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nissl.errors import NisslError
 from nissl.network.gradients import gradients
 from nissl.network.record.site_samples import unit_columns
 from nissl.network.run.windows import windows_of
@@ -54,10 +55,17 @@ def loss_gradients(
         Derivatives of the summed cross entropy of the window's tokens, in nats; the sample
         coordinates are ``document`` and ``token``.
 
+    Raises
+    ------
+    NisslError
+        The name is of several sites.
+
     Examples
     --------
     >>> loss_gradients(net, texts, site="blocks.15.resid_post")  # doctest: +SKIP
     """
+    if len(net.find(site)) > 1:
+        raise NisslError(f"'{site}' is {len(net.find(site))} sites", do="name one, with its block")
     where, windows = net.find(site)[0], windows_of(net, texts, window=window)
     rows: list[np.ndarray[Any, Any]] = []
     title = f"Gradients at {where.name}"

@@ -258,7 +258,8 @@ def _with_features(
 
     made = [load_features(file) for file in files]
     options = dict(options)
-    net = load(network, progress=not quiet, **given(device=options.pop("device", None)))
+    how = {name: options.pop(name) for name in ("device", "dtype") if name in options}
+    net = load(network, progress=not quiet, **how)
     known = set(net.named_sites)
     for one in made:
         net = net.with_dictionary(one)

@@ -249,7 +249,7 @@ def _processes() -> tuple[int, int]:
 
 
 def _own(batch: Any) -> Any:
-    """Return what of a batch this process computes: every so manieth item."""
+    """Return this process's share of a batch: with n processes, each n-th item."""
     rank, size = _processes()
     if size == 1:
         return batch
