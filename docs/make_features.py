@@ -15,10 +15,11 @@ from sklearn.decomposition import PCA, FastICA
 import nissl
 from nissl.cache import cache_dir
 from nissl.cli.printing import markdown
-from nissl.features import Schedule, recovery, sae, worth
+from nissl.features import Schedule, sae, worth
 from nissl.features.kinds.kind import KINDS, kind_of
 from nissl.specimens.planted import PlantedFeatures, planted_features
 from nissl.specimens.planted.features import FEATURES
+from nissl.testbeds import recovery
 
 HEAD = """# Features
 
@@ -97,7 +98,7 @@ Activity of 64 units is made from 128 directions, of which about three are activ
 (`nissl.specimens.load("planted-zipf")` and so on): rates by Zipf's law; children that are active
 only with their parent; groups of four that are active together; 256 directions of one rate; and
 noise of the covariance of the first, which holds none. Dictionaries of 256 features are trained on
-half of 50,000 samples, 500 updates of 512, and scored on the other (`nissl.features.recovery`).
+half of 50,000 samples, 500 updates of 512, and scored on the other (`nissl.testbeds.recovery`).
 
 The F1 of detection: is the feature that is matched to a true one active when that is? Mean over the
 true features; mean and standard deviation over three seeds of data and training. The first setting

@@ -19,8 +19,9 @@ from sklearn.preprocessing import StandardScaler
 import nissl
 from nissl.behaviour import halves, known
 from nissl.cache import cache_dir
-from nissl.features import Schedule, disentanglement, mdas, sae
+from nissl.features import Schedule, sae
 from nissl.statistics.figure import bar, panels, save_figure
+from nissl.testbeds import disentanglement, mdas
 
 SITE, ASKED = "blocks.15.resid_post", ["capital", "language", "continent"]
 SIZES, RANK, STEPS = (16, 64, 256), 16, 40

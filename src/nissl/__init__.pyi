@@ -7,6 +7,7 @@ from . import recording as recording
 from . import selectivity as selectivity
 from . import specimens as specimens
 from . import statistics as statistics
+from . import testbeds as testbeds
 from . import training as training
 from ._version import __version__ as __version__
 from .atlas import make_atlas as make_atlas

@@ -9,8 +9,6 @@ from .contributions import reads as reads
 from .contributions import trace as trace
 from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
-from .disentanglement import disentanglement as disentanglement
-from .disentanglement import mdas as mdas
 from .effective_features import effective_features as effective_features
 from .factorise import factorise as factorise
 from .head_codes import head_codes as head_codes
@@ -25,13 +23,10 @@ from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
 from .load import load as load
 from .local_interaction_basis import local_interaction_basis as local_interaction_basis
-from .recovery import recovery as recovery
 from .sae import Schedule as Schedule
 from .sae import gradient_sae as gradient_sae
 from .sae import sae as sae
 from .sae import sweep as sweep
 from .sae import transcoder as transcoder
-from .shuffled import ShuffledRows as ShuffledRows
 from .snmf import snmf as snmf
-from .sparse_probing import sparse_probing as sparse_probing
 from .worth import worth as worth

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
-from nissl.features.sparse_probing import largest_differences
+from nissl.statistics.sparse_probing import largest_differences
 
 if TYPE_CHECKING:
     from nissl.network import Dictionary

@@ -16,11 +16,10 @@ from nissl.features.codes import Codes
 from nissl.features.dictionary import TrainedDictionary
 from nissl.features.kinds.kind import Kind, kind_of
 from nissl.features.kinds.topk import revival
-from nissl.features.shuffled import ShuffledRows
 from nissl.fingerprint import fingerprint
 from nissl.methods import method
 from nissl.recording import open_store
-from nissl.training import train
+from nissl.training import ShuffledRows, train
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -329,7 +328,6 @@ def _trained(
         learning_rate=schedule.learning_rate,
         schedule="linear",
         warmup=min(200, steps // 5),
-        clip=None,  # the norm of all gradients together would tie dictionaries to each other
         seed=seed,
         cache=schedule.cache,
         # What a kind computes is told by its code, not by its name.

@@ -36,6 +36,7 @@ from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
 from .shared_units import shared_units as shared_units
 from .shift import CircularShift as CircularShift
 from .sparse_probe import probe_scores as probe_scores
+from .sparse_probing import sparse_probing as sparse_probing
 from .stratified import stratified_auroc as stratified_auroc
 from .summary import Summary as Summary
 from .test import Test as Test

@@ -67,7 +67,8 @@ def train(
     warmup : int
         Steps over which it rises from zero.
     clip : float, optional
-        The largest norm of the gradient.
+        The largest norm of the gradient; of models that train side by side in a ``ModuleList``,
+        of each one's.
     seed : int
         Of dropout and anything else random within a step.
     checkpoints : iterable of int
@@ -236,7 +237,8 @@ def _update(
                 torch.distributed.all_reduce(p.grad)
                 p.grad /= _processes()[1]
     if how.clip is not None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), how.clip)
+        for part in model if isinstance(model, nn.ModuleList) else [model]:
+            torch.nn.utils.clip_grad_norm_(part.parameters(), how.clip)
     optimiser.step()
     return float(value.detach())
 

@@ -9,8 +9,8 @@ from torch import nn
 import nissl
 from nissl import NisslError
 from nissl.errors import TooFewSamples
-from nissl.features import disentanglement, mdas
 from nissl.network import LinearDictionary
+from nissl.testbeds import disentanglement, mdas
 
 N, WIDTH, VALUES = 120, 16, 3
 

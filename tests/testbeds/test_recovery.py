@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from nissl import NisslError
-from nissl.features import Schedule, recovery, sae
+from nissl.features import Schedule, sae
 from nissl.network import LinearDictionary
 from nissl.specimens.planted import planted_features
+from nissl.testbeds import recovery
 
 SCORES = ["recovered", "cosine", "precision", "recall", "f1"]
 RANDOM = [f"random_{name}" for name in SCORES]

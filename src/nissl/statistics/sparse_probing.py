@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.behaviour import halves
-from nissl.errors import NisslError
-from nissl.statistics import Finding, Test, against_null, auroc, probe_scores
+from nissl.errors import NisslError, TooFewSamples
+from nissl.statistics.effects import auroc
+from nissl.statistics.finding import Finding
+from nissl.statistics.pvalues import against_null
+from nissl.statistics.sparse_probe import probe_scores
+from nissl.statistics.test import Test
 
 __all__ = ["largest_differences", "sparse_probing"]
 
@@ -74,8 +77,7 @@ def sparse_probing(
         raise NisslError(f"{len(y)} labels, {len(group)} groups, {sizes} by {widths}, k={[*k]}")
     if len(names) < 2 or not np.array_equal(y[first][group], y):
         raise NisslError("a group has several labels, or there is one", do="group by words, say")
-    items = pd.DataFrame({"label": y[first], "row": range(len(first))})
-    rows = [half["row"].to_numpy() for half in halves(items, labels="label", seed=test.seed)]
+    rows = _halves(y[first], test.seed)
     rng, tasks, found, scores = np.random.default_rng(test.seed), [y[first]], [], []
     for _ in range(test.draws(19)):
         tasks.append(y[first])
@@ -99,6 +101,17 @@ def sparse_probing(
     how |= {"units": pd.DataFrame(found, columns=columns), "score": "auroc"}
     observed, *draws = np.transpose(scores)
     return against_null(observed, draws, alternative="greater", **how)
+
+
+def _halves(labels: Array, seed: int) -> tuple[Array, Array]:
+    """Return the rows of two halves, in each of which every label is."""
+    rng, learned = np.random.default_rng(seed), np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        if len(rows) < 2:
+            raise TooFewSamples("a label has one group", do="give two groups or more of each")
+        learned[rows[: (len(rows) + int(rng.integers(2))) // 2]] = True
+    return np.flatnonzero(learned), np.flatnonzero(~learned)
 
 
 def largest_differences(x: Array, on: Array, k: int) -> Array:

@@ -8,7 +8,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from nissl import NisslError, Test
 from nissl.behaviour import halves
-from nissl.features import sparse_probing
+from nissl.statistics import sparse_probing
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(["a", "b", "c"], [200, 120, 80])
@@ -64,7 +64,7 @@ def test_a_slow_form_gives_the_same():
         (LABELS, WORDS, [31], r"k=\[31\]"),
         (LABELS[:80], WORDS[:80], [1], "80 labels"),
         (LABELS, WORDS[1:], [1], "399 groups"),
-        (LABELS, np.unique(LABELS, return_inverse=True)[1], [1], "too few"),
+        (LABELS, np.unique(LABELS, return_inverse=True)[1], [1], "one group"),
     ],
 )
 def test_what_cannot_be_is_said(labels, groups, k, said):

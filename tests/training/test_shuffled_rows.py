@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from nissl import NisslError
-from nissl.features import ShuffledRows
 from nissl.recording import as_recording, open_store, save
+from nissl.training import ShuffledRows
 
 
 @pytest.fixture
 def small(monkeypatch):
     import sys
 
-    module = sys.modules["nissl.features.shuffled"]
+    module = sys.modules["nissl.training.shuffled_rows"]
     monkeypatch.setattr(module, "BLOCK", 16)
     monkeypatch.setattr(module, "POOL", 4)
 

@@ -1,0 +1,3 @@
+from .disentanglement import disentanglement as disentanglement
+from .disentanglement import mdas as mdas
+from .recovery import recovery as recovery
