@@ -210,9 +210,9 @@ def test_one_value_more_is_another_recording():
 def test_several_in_one_pass_are_each_what_it_is_alone():
     rec, _ = planted(n=4000)
     how = {"schedule": Schedule(samples=60 * 128, batch_size=128, cache=False), "progress": False}
-    found = sweep(rec, n_features=[16, 40], k=[2, 4], kinds=["topk", "batch_topk"], **how)
+    found = sweep(rec, n_features=[16, 40], k=[2, 4], kinds=["topk", "jump_relu"], **how)
     assert len(found) == 8
-    for name in ("topk, 16 features, k=4", "batch_topk, 40 features, k=2"):
+    for name in ("topk, 16 features, k=4", "jump_relu, 40 features, k=2"):
         kind, size, k = name.split(", ")
         alone = sae(rec, n_features=int(size.split()[0]), k=int(k[2:]), kind=kind, **how)
         for a, b in zip(found[name].parameters(), alone.parameters(), strict=True):
