@@ -19,6 +19,7 @@ from .exchangeability import autocorrelation as autocorrelation
 from .extremes import Extremes as Extremes
 from .finding import Finding as Finding
 from .finding import load_finding as load_finding
+from .folds import folds as folds
 from .groups import GroupMeans as GroupMeans
 from .histogram import Histogram as Histogram
 from .matched import MatchedUnits as MatchedUnits

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.progress import progress_bar
 from nissl.statistics.finding import Finding
+from nissl.statistics.folds import folds
 from nissl.statistics.nulls import codes
 from nissl.statistics.pvalues import against_null
 from nissl.statistics.test import Test
@@ -196,28 +197,20 @@ def cross_validate(
 
     require_known("kind", kind, KINDS)
     x, y, group = np.asarray(values, dtype=float), codes(labels), codes(groups)
-    n_groups = int(group.max()) + 1
-    if n_groups < n_folds or n_folds < 2:
-        raise TooFewSamples(
-            f"{n_groups} groups cannot be divided into {n_folds} folds",
-            do="use more groups, or fewer folds in cross_validate",
-        )
-    fold = (np.random.default_rng(seed).permutation(n_groups) % n_folds)[group]
     right = 0
-    for f in range(n_folds):
-        held = fold == f
-        if len(np.unique(y[~held])) < 2:
+    for train, test in folds(group, n=n_folds, seed=seed):
+        if len(np.unique(y[train])) < 2:
             raise TooFewSamples(
                 "a fold leaves only one label to learn from",
                 do="use more folds, or groups that hold more than one label",
             )
-        mean, deviation = x[~held].mean(axis=0), x[~held].std(axis=0)
+        mean, deviation = x[train].mean(axis=0), x[train].std(axis=0)
         scaled = (x - mean) / np.where(deviation > 0, deviation, 1.0)
         if kind == "logistic":
             model = LogisticRegression(C=1 / penalty, max_iter=1000)
         else:
             model = RidgeClassifier(alpha=penalty)
-        right += int((model.fit(scaled[~held], y[~held]).predict(scaled[held]) == y[held]).sum())
+        right += int((model.fit(scaled[train], y[train]).predict(scaled[test]) == y[test]).sum())
     return right / len(y)
 
 
