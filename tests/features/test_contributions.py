@@ -92,7 +92,7 @@ def test_what_was_planted_is_traced(net, tmp_path):
     found = trace(
         net, IDS, to=f"{late.site_out}.transcoder[2]", dictionaries=made[:2], n=1, depth=2
     )
-    assert found.table.loc[0, "unit"] == out
+    assert found.table.loc[0, "begin"] == out
     assert json.loads(found.save(tmp_path / "c.json").read_text())["edges"][0]["unit"] == out
     assert found.graph().number_of_edges() == len(found.table)
     found.plot()

@@ -49,6 +49,7 @@ from .pruning_effect import pruning_effect as pruning_effect
 from .quality import quality as quality
 from .ranking import reciprocal_ranks as reciprocal_ranks
 from .repeated_tokens import repeated_tokens as repeated_tokens
+from .routes import Routes as Routes
 from .task import Task as Task
 from .task import make_task as make_task
 from .tasks import agreement as agreement

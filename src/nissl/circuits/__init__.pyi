@@ -18,7 +18,6 @@ from .false_negatives import false_negative_bound as false_negative_bound
 from .gates import head_gates as head_gates
 from .head_scores import HeadRun as HeadRun
 from .head_scores import head_scores as head_scores
-from .information_flow import Routes as Routes
 from .information_flow import information_flow as information_flow
 from .masks import mask as mask
 from .masks import mask_edges as mask_edges

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nissl.address import parse
+from nissl.behaviour.routes import RESIDUAL, Routes
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.network.run.windows import single_windows
@@ -16,86 +16,11 @@ from nissl.network.sites.hook_points import frozen_gain, module_at
 from nissl.network.sites.linear_map import matrix_of
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
     from torch import Tensor
 
     from nissl.network import Network
 
-__all__ = ["Routes", "information_flow"]
-
-RESIDUAL = "residual"
-
-
-@dataclass(frozen=True)
-class Routes:
-    """The edges that a prediction was routed by.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row for each edge, from the prediction down: ``begin``, ``begin_position``, ``end``,
-        ``end_position`` (sites of the stream, and positions), ``unit`` (the head or MLP that it
-        goes through, or "residual"), ``layer``, and ``contribution``: its share of the sum at its
-        end.
-    tokens : list of str
-        The tokens.
-    """
-
-    table: pd.DataFrame
-    tokens: list[str]
-
-    def units(self) -> pd.Series[float]:
-        """Return what goes through each head and MLP, largest first: its edges, added up."""
-        inner = self.table[self.table["unit"] != RESIDUAL]
-        return inner.groupby("unit")["contribution"].sum().sort_values(ascending=False)
-
-    def graph(self) -> Any:
-        """Return a ``networkx.MultiDiGraph`` of (site, position), with edges by their units."""
-        import networkx  # type: ignore[import-untyped]
-
-        graph = networkx.MultiDiGraph()
-        for row in self.table.itertuples():
-            ends = (row.begin, row.begin_position), (row.end, row.end_position)
-            graph.add_edge(*ends, key=row.unit, contribution=row.contribution)
-        return graph
-
-    def plot(self, *, axes: Axes | None = None) -> Axes:
-        """Draw the routes: tokens across, layers up, lines as wide as contributions.
-
-        Parameters
-        ----------
-        axes : matplotlib Axes, optional
-            Where; by default a new figure.
-
-        Returns
-        -------
-        Axes
-            What was drawn on.
-        """
-        import matplotlib.pyplot as plt
-
-        from nissl.statistics.figure import COLOURS
-
-        if axes is None:
-            axes = plt.subplots(figsize=(max(5, 0.6 * len(self.tokens)), 8))[1]
-        rows: Any = self.table.itertuples()
-        kinds: dict[str, Any] = {RESIDUAL: "#bbbbbb", "attention": COLOURS[0], "MLP": COLOURS[1]}
-        for row in rows:
-            kind = row.unit if row.unit in kinds else "attention" if "[head" in row.unit else "MLP"
-            style: dict[str, Any] = {"color": kinds[kind], "zorder": 1 + (kind != RESIDUAL)}
-            x, y = [row.begin_position, row.end_position], [_height(row.begin), _height(row.end)]
-            size = 0.5 + 4 * row.contribution
-            if kind == "MLP":  # beside the line of what is carried on
-                axes.plot(x[0] + 0.2, sum(y) / 2, marker="s", markersize=2 * size, **style)
-            else:
-                axes.plot(x, y, linewidth=size, solid_capstyle="butt", **style)
-        for kind, colour in kinds.items():
-            axes.plot([], [], color=colour, linewidth=3, label=kind)
-        axes.legend(fontsize=7, frameon=False, loc="upper left")
-        axes.set_xticks(range(len(self.tokens)), self.tokens, rotation=35, ha="right", fontsize=8)
-        axes.set(xlim=(-0.5, len(self.tokens) - 0.5), ylabel="layer")
-        return axes
+__all__ = ["information_flow"]
 
 
 @method(system=271)
@@ -171,13 +96,13 @@ def information_flow(
             rows += [(*edge, layer) for edge in edges]
             active = {edge[1] for edge in edges}
     columns = ["begin", "begin_position", "end", "end_position", "unit", "contribution", "layer"]
-    return Routes(pd.DataFrame(rows, columns=columns), net.tokens(ids[0]))
+    table = pd.DataFrame(rows, columns=columns)
+    kinds = table["unit"].map(_kind)
+    return Routes(table.assign(kind=kinds, share=table["contribution"]), net.tokens(ids[0]))
 
 
-def _height(site: str) -> float:
-    """Return how high a place of the stream is drawn."""
-    layer = parse(site).layer
-    return 0.0 if layer is None else layer + (1.0 if site.endswith("resid_post") else 0.5)
+def _kind(unit: str) -> str:
+    return unit if unit == RESIDUAL else "attention" if "[head" in unit else "MLP"
 
 
 @dataclass(frozen=True)

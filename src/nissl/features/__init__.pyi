@@ -3,7 +3,6 @@ from .bilinear import bilinear_tensor as bilinear_tensor
 from .bilinear import eigenfeatures as eigenfeatures
 from .codes import Codes as Codes
 from .codes import top_codes as top_codes
-from .contributions import FeatureCircuit as FeatureCircuit
 from .contributions import contributions as contributions
 from .contributions import reads as reads
 from .contributions import trace as trace

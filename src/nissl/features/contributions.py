@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from nissl.address import parse
+from nissl.behaviour import Routes
 from nissl.errors import NisslError
 from nissl.features.dictionary import TrainedDictionary
 from nissl.methods import method
@@ -20,13 +18,12 @@ from nissl.network import LinearDictionary
 from nissl.network.gradients import AttentionRule, NormRule, StopGradient, gradients
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from nissl.network import Dictionary, Network
 
-__all__ = ["FeatureCircuit", "contributions", "reads", "trace"]
+__all__ = ["contributions", "reads", "trace"]
 
 Target = str | tuple[str, Tensor]
+EDGES = ["begin", "begin_position", "end", "end_position", "unit", "kind", "contribution", "share"]
 
 
 @method(system=323)
@@ -147,93 +144,6 @@ def reads(dictionary: Dictionary, feature: int) -> Tensor:
     raise NisslError(f"{type(dictionary).__name__} does not say what its features read")
 
 
-@dataclass(frozen=True)
-class FeatureCircuit:
-    """Features that a prediction came from, and what each adds to the next.
-
-    Parameters
-    ----------
-    table : DataFrame
-        A row an edge: ``unit``, ``position`` add ``contribution`` to ``to``, ``to_position``;
-        ``share`` is of the sum of sizes of all that is added there.
-    tokens : list of str
-        The text.
-    """
-
-    table: pd.DataFrame
-    tokens: list[str]
-
-    def save(self, path: str | Path) -> Path:
-        """Write edges and tokens as JSON.
-
-        Parameters
-        ----------
-        path : str or Path
-            Where to.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        import json
-
-        edges = self.table.to_dict("records")
-        Path(path).write_text(json.dumps({"tokens": self.tokens, "edges": edges}, indent=1))
-        return Path(path)
-
-    def graph(self) -> Any:
-        """Return a ``networkx.DiGraph`` of (unit, position), with ``contribution`` on edges."""
-        import networkx  # type: ignore[import-untyped]
-
-        graph = networkx.DiGraph()
-        rows: Any = self.table.itertuples()
-        for row in rows:
-            ends = (row.unit, row.position), (row.to, row.to_position)
-            graph.add_edge(*ends, contribution=row.contribution)
-        return graph
-
-    def plot(self, *, axes: Axes | None = None) -> Axes:
-        """Draw it: tokens across, layers up, lines as wide as shares, red where they add.
-
-        Parameters
-        ----------
-        axes : matplotlib Axes, optional
-            Where; by default a new figure.
-
-        Returns
-        -------
-        Axes
-            What was drawn on.
-        """
-        import matplotlib.pyplot as plt
-
-        from nissl.statistics.figure import COLOURS
-
-        if axes is None:
-            axes = plt.subplots(figsize=(max(5, 0.8 * len(self.tokens)), 7))[1]
-        place: dict[tuple[str, int], tuple[float, float]] = {}
-        graph, beside = self.graph(), dict[tuple[float, int], int]()
-        top = max((parse(unit).layer or 0 for unit, _ in graph if "[" in unit), default=0) + 2
-        for unit, position in graph:
-            layer = -1 if unit == "embed" else top if unit.startswith("logits") else _layer(unit)
-            n = beside[layer, position] = beside.get((layer, position), -1) + 1
-            place[unit, position] = (position + 0.22 * (n % 4), layer + 0.3 * (n // 4))
-        rows: Any = self.table.itertuples()
-        for row in rows:
-            (x0, y0), (x1, y1) = place[row.unit, row.position], place[row.to, row.to_position]
-            colour = COLOURS[0] if row.contribution > 0 else COLOURS[1]
-            axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5 + 5 * row.share, alpha=0.6)
-        for (unit, _), (x, y) in place.items():
-            label = unit.partition("[")[2].rstrip("]") or unit
-            axes.text(x, y, label, fontsize=7, ha="center", va="center").set_bbox(
-                {"facecolor": "white", "edgecolor": "#999999", "pad": 1.5}
-            )
-        axes.set_xticks(range(len(self.tokens)), self.tokens, rotation=35, ha="right", fontsize=8)
-        axes.set(ylabel="layer")
-        return axes
-
-
 def trace(
     net: Network,
     inputs: Any,
@@ -243,7 +153,7 @@ def trace(
     position: int = -1,
     n: int = 4,
     depth: int = 3,
-) -> FeatureCircuit:
+) -> Routes:
     """Follow contributions down: of a target the largest, of each of these the largest, and so on.
 
     Parameters
@@ -257,8 +167,8 @@ def trace(
 
     Returns
     -------
-    FeatureCircuit
-        Table, graph and picture.
+    Routes
+        Table, graph and picture; kinds of edges are "adds" and "takes away".
 
     Examples
     --------
@@ -276,13 +186,15 @@ def trace(
                 continue
             done.add((end, at))
             table = contributions(net, ids, to=end, dictionaries=given, position=at)
-            share = table["contribution"].abs() / table["contribution"].abs().sum()
-            kept = table.assign(share=share, to=end, to_position=at)
+            size = table["contribution"].abs()
+            kept = table.assign(end=end, end_position=at, share=size / size.sum())
             kept = kept[~kept["unit"].str.contains(" ")].head(n)
-            edges.append(kept.drop(columns=["activation", "weight"]))
+            edges.append(kept.assign(begin=kept["unit"], begin_position=kept["position"]))
             following += zip(kept["unit"], kept["position"], strict=True)
         ends = following
-    return FeatureCircuit(pd.concat(edges, ignore_index=True), tokens)
+    whole = pd.concat(edges, ignore_index=True)
+    kinds = np.where(whole["contribution"] > 0, "adds", "takes away")
+    return Routes(whole.assign(kind=kinds)[EDGES], tokens)
 
 
 class _Kept:
@@ -321,7 +233,3 @@ def _rest(name: str, x: Tensor, slope: Tensor) -> pd.DataFrame:
     """Return rows of what is no feature, one for each position."""
     added = (x.float() * slope.float()).sum(-1).cpu().numpy()
     return pd.DataFrame({"unit": name, "position": range(len(added)), "contribution": added})
-
-
-def _layer(unit: str) -> int:
-    return parse(unit.partition(" ")[0]).layer or 0
