@@ -98,6 +98,8 @@ class Routes:
             places[place, position] = position + 0.22 * (n % 4), height + 0.2 * (n // 4)
         drawn: dict[Any, int] = {}
         kinds = dict(zip(dict.fromkeys(self.table["kind"]), COLOURS, strict=False))
+        if RESIDUAL in kinds:
+            kinds[RESIDUAL] = "#bbbbbb"
         rows: Any = self.table.itertuples()
         for row in rows:
             ends = (row.begin, row.begin_position), (row.end, row.end_position)
