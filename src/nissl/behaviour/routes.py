@@ -95,11 +95,12 @@ class Routes:
         for place, position in graph:
             height = top if place.startswith("logits") else _height(place)
             n = beside[position, height] = beside.get((position, height), -1) + 1
-            places[place, position] = position + 0.22 * (n % 4), height + 0.2 * (n // 4)
+            places[place, position] = position + 0.5 * (n % 2), height + 0.25 * (n // 2)
         drawn: dict[Any, int] = {}
         kinds = dict(zip(dict.fromkeys(self.table["kind"]), COLOURS, strict=False))
         if RESIDUAL in kinds:
             kinds[RESIDUAL] = "#bbbbbb"
+        largest = self.table["share"].max()
         rows: Any = self.table.itertuples()
         for row in rows:
             ends = (row.begin, row.begin_position), (row.end, row.end_position)
@@ -110,7 +111,7 @@ class Routes:
                 [x0 + aside, x1 + aside],
                 [y0, y1],
                 color=kinds[row.kind],
-                linewidth=0.5 + 4 * row.share,
+                linewidth=0.5 + 4 * row.share / largest,
                 solid_capstyle="butt",
                 alpha=0.7,
             )
