@@ -16,7 +16,7 @@ from torch import nn
 from bench.measure import Row, in_turn, one_thread, ratio
 from nissl.cache import cache_dir
 from nissl.features import TopK, TrainedDictionary
-from nissl.features.sae import dictionary_loss
+from nissl.features.fit import dictionary_loss
 from nissl.network import load
 from nissl.recording import as_recording, open_store, save
 from nissl.training import ShuffledRows

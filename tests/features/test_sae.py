@@ -19,8 +19,8 @@ from nissl.features import (
     sweep,
     transcoder,
 )
+from nissl.features.fit import dictionary_loss
 from nissl.features.kinds.kind import KINDS, Kind, kind_of
-from nissl.features.sae import dictionary_loss
 from nissl.recording import as_recording
 from tiny import tiny
 

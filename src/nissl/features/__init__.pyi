@@ -10,6 +10,8 @@ from .dictionary import TrainedDictionary as TrainedDictionary
 from .dictionary import load_dictionary as load_dictionary
 from .effective_features import effective_features as effective_features
 from .factorise import factorise as factorise
+from .fit import Schedule as Schedule
+from .gradient_sae import gradient_sae as gradient_sae
 from .head_codes import head_codes as head_codes
 from .head_shares import head_shares as head_shares
 from .kinds.batch_topk import BatchTopK as BatchTopK
@@ -22,10 +24,8 @@ from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
 from .load import load as load
 from .local_interaction_basis import local_interaction_basis as local_interaction_basis
-from .sae import Schedule as Schedule
-from .sae import gradient_sae as gradient_sae
 from .sae import sae as sae
 from .sae import sweep as sweep
-from .sae import transcoder as transcoder
 from .snmf import snmf as snmf
+from .transcoder import transcoder as transcoder
 from .worth import worth as worth

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from nissl.features.sae import Schedule, sae
+from nissl.features.fit import Schedule
+from nissl.features.sae import sae
 from nissl.methods import method
 from nissl.network import nodes_of
 from nissl.network.record.recorder import record
