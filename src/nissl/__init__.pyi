@@ -1,5 +1,6 @@
 from . import atlas as atlas
 from . import behaviour as behaviour
+from . import brain as brain
 from . import circuits as circuits
 from . import features as features
 from . import network as network

@@ -89,7 +89,7 @@ def test_shuffled_labels_find_nothing(tmp_path):
 
 def test_labels_are_tested_as_those_of_a_recording_are(planted, tmp_path):
     """The reference is the recording of each image's peak, made by hand."""
-    from nissl.atlas import tuning
+    from nissl.atlas.tuning import tuning
     from nissl.recording import as_recording
 
     x = images()[0]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nissl.atlas import tuning
 from nissl.atlas.eta_squared import eta_squared
+from nissl.atlas.tuning import tuning
 from nissl.atlas.tuning_plan import plan_tuning
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording

@@ -3,4 +3,3 @@ from .network_atlas import network_atlas as network_atlas
 from .reader import Atlas as Atlas
 from .reader import open_atlas as open_atlas
 from .recording_atlas import recording_atlas as recording_atlas
-from .tuning import tuning as tuning

@@ -47,7 +47,7 @@ def test_labels(
     writer : AtlasWriter
         Where ``tuning.parquet`` is written.
     test : Test
-        As for `nissl.atlas.tuning`.
+        As for `nissl.atlas.tuning.tuning`.
     progress : bool
         Show a bar.
 
