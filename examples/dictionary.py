@@ -30,7 +30,7 @@ print(found)
 # %% [markdown]
 # Is it worth anything? On stories that it has not seen: what share of the variance it explains, and
 # how much of the network's loss comes back when what it rebuilds is put in the stream's place; by
-# its side, the same dictionary before training, and as many principal components.
+# its side, the same dictionary before training, and as many principal components or neurons.
 
 # %%
 table = worth({"trained": found}, net, held_out, progress=False).set_index("dictionary")

@@ -151,16 +151,31 @@ class Predicted:
             with torch.inference_mode(), edit_batch(self.net, edits):
                 for at in range(0, len(self.order), size):
                     rows = self.order[at : at + size]
-                    document, lost = self._read(rows, len(chunk))
+                    document, lost = self.read(rows, len(chunk))
                     for one, losses in zip(chunk, lost, strict=True):
                         np.add.at(total[one], document, losses)
                     advance(len(rows) * len(chunk))
         return np.asarray(total / self.counts)
 
-    def _read(
-        self, rows: NDArray[np.int64], n_groups: int
+    def read(
+        self, rows: NDArray[np.int64], n_groups: int = 1
     ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Return the text of each predicted place, and the losses there, (n_groups, n_places)."""
+        """Read some windows in one call, under the edits in force.
+
+        Parameters
+        ----------
+        rows : array of int
+            Which windows.
+        n_groups : int
+            How many copies of the batch there will be.
+
+        Returns
+        -------
+        document : array of int, shape (n_places,)
+            The text of each predicted place.
+        losses : array of float64, shape (n_groups, n_places)
+            In nats.
+        """
         import torch
 
         from nissl.network.run.calls import call_model, sequence_call
