@@ -20,6 +20,8 @@ from .extremes import Extremes as Extremes
 from .finding import Finding as Finding
 from .finding import load_finding as load_finding
 from .folds import folds as folds
+from .gram import dissimilarities as dissimilarities
+from .gram import gram as gram
 from .groups import GroupMeans as GroupMeans
 from .histogram import Histogram as Histogram
 from .matched import MatchedUnits as MatchedUnits

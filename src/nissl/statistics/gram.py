@@ -1,0 +1,359 @@
+"""Gram and dissimilarity matrices of stimuli, streamed over units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.progress import progress_bar
+from nissl.statistics._unit_blocks import sliceable, unit_blocks
+from nissl.statistics._whitening import SIZE, Whitening
+from nissl.statistics.design import column_of
+from nissl.statistics.nulls import codes
+
+if TYPE_CHECKING:
+    from nissl.recording import Recording
+
+__all__ = ["dissimilarities", "gram"]
+
+Array = NDArray[np.floating[Any]]
+TINY = 1e-30  # squares that float32 may have lost
+PLAIN, NOISE = ("correlation", "euclidean", "cosine"), ("mahalanobis", "crossnobis")
+
+
+def gram(
+    x: Recording | ArrayLike | Iterable[ArrayLike],
+    *,
+    kernel: str = "linear",
+    centre: bool = False,
+    bandwidth: float = 1.0,
+    progress: bool = True,
+) -> Array:
+    """Return the kernel of every two patterns, in float64.
+
+    Parameters
+    ----------
+    x : Recording, array, shape (n_stimuli, n_units), or iterable of arrays (n_stimuli, some units)
+        Activity, read block by block of units.
+    kernel : {"linear", "rbf"}
+        Products of patterns summed over units, or ``exp(-squared distance / (2 width ** 2))``.
+    centre : bool
+        Take the means of rows and columns off the kernel: for the linear kernel, those of units.
+    bandwidth : float
+        Width of the rbf kernel, in medians of the distances between two patterns.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    array of float64, shape (n_stimuli, n_stimuli)
+        Symmetric.
+
+    Raises
+    ------
+    NisslError
+        No units, values that are not finite numbers, or blocks of other lengths.
+
+    Source: the width as in Kornblith et al. 2019, "Similarity of neural network representations
+    revisited", section 3.
+
+    Examples
+    --------
+    >>> gram([[1.0, 2.0], [3.0, 0.0]], progress=False).tolist()
+    [[5.0, 3.0], [3.0, 9.0]]
+    """
+    require_known("kernel", kernel, ("linear", "rbf"))
+    made = _products(unit_blocks(sliceable(x)), progress=progress)
+    k = made.about(0.0) if centre or kernel == "rbf" else made.about(1.0)
+    if kernel == "rbf":
+        squares = _squares(k)
+        pairs = np.sqrt(squares[np.triu_indices(len(k), 1)])
+        width = bandwidth * np.median(pairs) if len(pairs) else 0.0
+        if not width > 0:
+            raise NisslError(
+                "half of the patterns are alike, so that the median distance is no width",
+                where="bandwidth",
+                do="leave repeated patterns out, give a bandwidth above 0, or use kernel='linear'",
+            )
+        k = np.exp(-squares / (2 * width**2))
+    return np.asarray(k - k.mean(axis=0) - k.mean(axis=1)[:, None] + k.mean() if centre else k)
+
+
+def dissimilarities(
+    x: Recording | ArrayLike | Iterable[ArrayLike],
+    *,
+    measure: str = "correlation",
+    stimuli: str | ArrayLike | None = None,
+    runs: str | ArrayLike | None = None,
+    residuals: Recording | ArrayLike | Iterable[ArrayLike] | None = None,
+    residual_runs: str | ArrayLike | None = None,
+    covariance: str = "shrunk",
+    progress: bool = True,
+) -> Array:
+    """Return the dissimilarity of every two patterns, in float64.
+
+    Parameters
+    ----------
+    x : Recording, array, shape (n_samples, n_units), or iterable of arrays (n_samples, some units)
+        Activity, read block by block of units. A sample is a stimulus, but for crossnobis.
+    measure : {"correlation", "euclidean", "cosine", "mahalanobis", "crossnobis"}
+        1 - r; the squared distance divided by the number of units, plain or after whitening by the
+        noise covariance; 1 - cosine. Crossnobis is the product of whitened differences of two
+        different runs, over all pairs of runs: where two stimuli do not differ its mean is 0, and
+        it may be negative.
+    stimuli, runs : str or array, shape (n_samples,), optional
+        For crossnobis: what each sample shows, and in which run. Repeats in a run are averaged.
+    residuals : as x, shape (n_residuals, n_units), optional
+        Noise, its means over a run taken off. Needed by mahalanobis; without it crossnobis is the
+        cross-validated Euclidean distance.
+    residual_runs : str or array, shape (n_residuals,), optional
+        The run of each residual. Under crossnobis each run is whitened by its own covariance;
+        without it, all by one.
+    covariance : {"shrunk", "diagonal"}
+        Ledoit and Wolf's estimate as scikit-learn has it, or variances alone.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    array of float64, shape (n_stimuli, n_stimuli)
+        Symmetric, 0 on the diagonal; crossnobis in sorted order of `stimuli`.
+
+    Raises
+    ------
+    NisslError
+        A pattern without variance (correlation) or of zeros (cosine), a stimulus that a run lacks,
+        units without noise, values that are not finite numbers, shapes that do not fit.
+    TooFewSamples
+        Fewer than two runs, or two residuals of a run.
+
+    Notes
+    -----
+    Squares and their division by the number of units are rsatoolbox's. float32 in memory or on disk
+    is multiplied in float32 about the means of units and patterns, and once more in float64 where a
+    distance is then below a thousandth of what was summed. The shrunk covariance is never made
+    where there are fewer residuals than units: products of patterns and residuals are enough.
+
+    Source: Walther et al. 2016, NeuroImage 137, 188 (whitening by run, crossnobis); Diedrichsen et
+    al. 2016, arXiv 1607.01371; Ledoit and Wolf 2004, J. Multivariate Analysis 88, 365.
+
+    Examples
+    --------
+    >>> dissimilarities([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]], progress=False).round(6).tolist()
+    [[0.0, 2.0], [2.0, 0.0]]
+    """
+    require_known("measure", measure, (*PLAIN, *NOISE))
+    require_known("covariance", covariance, ("shrunk", "diagonal"))
+    given: dict[str, Any] = {}
+    if measure != "crossnobis":
+        given |= {"stimuli": stimuli, "runs": runs}
+    if measure in PLAIN:
+        given |= {"residuals": residuals, "residual_runs": residual_runs}
+    if extra := [name for name, value in given.items() if value is not None]:
+        raise NisslError(
+            f"{measure} distances take no {' and '.join(extra)}",
+            do="use measure='crossnobis' for runs, or nissl.recording.aggregate for repeats",
+        )
+    if measure in NOISE:
+        noise = (residuals, residual_runs)
+        return _whitened(x, measure, (stimuli, runs), noise, covariance, progress)
+    x = sliceable(x)
+    made = _products(unit_blocks(x), single=hasattr(x, "shape"), progress=progress)
+    found, scale = _distances(made, measure)
+    if made.single and made.lost(found, scale):
+        found, _ = _distances(_products(unit_blocks(x), progress=progress), measure)
+    return found
+
+
+def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
+    """Return distances, and what squares of each pattern were divided by."""
+    if len(made.d) < 2:
+        raise TooFewSamples("one pattern differs from nothing", where="x", do="give two or more")
+    if measure == "euclidean":
+        return _squares(made.about(0.0) / made.n_units), made.n_units
+    k = made.about(1.0, centred=measure == "correlation")
+    scale = k.diagonal().copy()
+    # Of a pattern that hardly varies, rounding may leave nothing.
+    flat = np.zeros(0, np.int64) if made.single else np.flatnonzero(scale <= TINY)
+    if measure == "correlation":
+        flat = np.union1d(flat, made.flat)
+    if len(flat):
+        raise NisslError(
+            f"{len(flat)} patterns do not vary over units and correlate with nothing"
+            if measure == "correlation"
+            else f"{len(flat)} patterns are all zero and have no direction",
+            where=f"stimulus {', '.join(map(str, flat[:10]))}" + ", ..." * (len(flat) > 10),
+            do="leave these stimuli out, or use measure='euclidean'",
+        )
+    norm = np.sqrt(np.where(scale > TINY, scale, np.nan))
+    k /= np.outer(norm, norm)
+    np.subtract(1, k, out=k)
+    np.fill_diagonal(k, 0)
+    return np.clip(k, 0, 2, out=k), scale
+
+
+def _squares(k: Array) -> Array:
+    """Return squared distances in the place of a linear kernel."""
+    norm = k.diagonal().copy()
+    k *= -2
+    k += norm[:, None] + norm
+    np.fill_diagonal(k, 0)
+    return np.maximum(k, 0, out=k)
+
+
+class _Products:
+    """Products of rows over units, x being level + mean of its row + unit + what is left, d."""
+
+    def __init__(self, n: int, level: float, mean: Array, first: Array) -> None:
+        self.level, self.mean, self.first = level, mean, first
+        self.d = np.zeros((n, n), order="F")
+        self.sums = np.zeros((n, 2))  # of d, and of d times unit
+        self.units = np.zeros(2)  # sums of unit and of its squares
+        self.n_units = 0
+        self.flat = np.arange(n)  # rows that have not varied
+        self.single = False  # some of it in float32
+
+    def about(self, unit: float, *, centred: bool = False) -> Array:
+        """Return products of rows: of 0 without what all share; centred, about their means."""
+        total, squared = unit * self.units
+        if centred:
+            one, mean = self.sums[:, 1], (self.sums[:, 0] + total) / np.sqrt(self.n_units)
+            k = self.d - np.outer(mean, mean)
+        else:
+            row = np.float64(self.level) + self.mean
+            row = row - row.mean() * (1 - unit)
+            one = unit * self.sums[:, 1] + row * total
+            cross = np.outer(row, self.sums[:, 0] + self.n_units / 2 * row)
+            k = self.d + cross
+            k += cross.T
+        if unit:
+            one = one + squared / 2
+            k += one[:, None] + one
+        return np.asarray(k)
+
+    def lost(self, found: Array, scale: Any) -> bool:
+        """Say whether float32 has lost digits: distances below a thousandth of what was summed."""
+        squares = self.d.diagonal()
+        spread = np.sqrt(1e-3 * squares / scale)
+        np.fill_diagonal(found, np.inf)
+        enough = found.min() >= spread.max() ** 2 or (found >= np.outer(spread, spread)).all()
+        np.fill_diagonal(found, 0)
+        return bool(squares.min() < TINY or not enough)
+
+
+def _products(blocks: Iterable[Array], *, single: bool = False, progress: bool = True) -> _Products:
+    """Sum products of rows over blocks of units, those of float32 in float32 where `single`."""
+    from scipy.linalg import blas
+
+    made: _Products | None = None
+    ssyrk: Any = blas.ssyrk
+    dsyrk: Any = blas.dsyrk
+    with progress_bar("Products", total=None, unit="units", progress=progress) as advance:
+        for block in blocks:
+            b = block if single else block.astype(np.float64, copy=False)
+            unit = np.full(len(b), 1 / len(b), b.dtype) @ b  # what is near the mean will do
+            d = b - unit
+            if made is None:
+                made = _Products(len(b), float(unit.mean()), d.mean(axis=1), block[:, 0].copy())
+            d -= made.mean.astype(b.dtype)[:, None]
+            # The level is of the same precision, and the difference exact where it matters.
+            unit = unit - made.level
+            sums = d @ np.stack([np.ones_like(unit), unit], axis=1)
+            if not np.isfinite(sums).all() and len(bad := np.argwhere(~np.isfinite(block))):
+                raise NisslError(
+                    "activity holds NaN or infinity",
+                    where=f"sample {bad[0, 0]}, unit {made.n_units + bad[0, 1]}",
+                    do="leave those samples or units out",
+                )
+            # Only rows that have not varied yet are looked at.
+            made.flat = made.flat[block[made.flat, -1] == made.first[made.flat]]
+            made.flat = made.flat[(block[made.flat] == made.first[made.flat, None]).all(axis=1)]
+            if b.dtype == np.float32:
+                made.d += ssyrk(1.0, d.T, trans=1, lower=1)
+                made.single = True
+            else:
+                made.d = dsyrk(1.0, d.T, beta=1.0, c=made.d, trans=1, lower=1, overwrite_c=1)
+            made.sums += sums
+            unit = unit.astype(np.float64)
+            made.units += (unit.sum(), unit @ unit)
+            made.n_units += len(unit)
+            advance(len(unit))
+    if made is None:
+        raise NisslError("there are no units", where="x", do="give activity of one unit or more")
+    for a in range(0, len(made.d), 256):  # the other triangle, as much as the cache holds
+        rows = slice(a, a + 256)
+        made.d[:a, rows] = made.d[rows, :a].T
+        made.d[rows, rows] = np.tril(made.d[rows, rows]) + np.tril(made.d[rows, rows], -1).T
+    return made
+
+
+def _whitened(
+    x: Any,
+    measure: str,
+    named: tuple[Any, Any],
+    noise: tuple[Any, Any],
+    covariance: str,
+    progress: bool,
+) -> Array:
+    """Return squared distances of whitened patterns, over pairs of runs or not."""
+    rec = x if hasattr(x, "coords") else None
+    blocks = unit_blocks(sliceable(x), SIZE)
+    first = next(blocks, np.empty((0, 0)))
+    n = len(first)
+    if n < 2:
+        raise TooFewSamples("one pattern differs from nothing", where="x", do="give two or more")
+    stimulus, run, names = np.arange(n), np.zeros(n, np.int64), np.zeros(1)
+    if measure == "crossnobis":
+        stimulus, run, names = _crossed(named, n, rec)
+    elif noise[0] is None:
+        raise NisslError(
+            "a Mahalanobis distance needs noise", do="give residuals=, or use measure='euclidean'"
+        )
+    whitening = Whitening(run, names, noise, covariance)
+    made = _products(whitening.stacked(chain([first], blocks)), progress=progress)
+    k = made.about(1.0)
+    # Repeats of a stimulus in a run are averaged.
+    cell = codes(run * n + stimulus)
+    mean = (np.arange(cell.max() + 1)[:, None] == cell) / np.bincount(cell)[:, None]
+    mix = mean @ whitening.rows(k, made.n_units)
+    k = mix @ k @ mix.T
+    if measure == "crossnobis":
+        n_runs, n = len(names), stimulus.max() + 1
+        k = k.reshape(n_runs, n, n_runs, n)
+        k = (k.sum(axis=(0, 2)) - np.einsum("rsrt->st", k)) / (n_runs * (n_runs - 1))
+    squares = k.diagonal()[:, None] + k.diagonal() - k - k.T
+    return np.asarray(squares if measure == "crossnobis" else np.maximum(squares, 0)) / made.n_units
+
+
+def _crossed(
+    named: tuple[Any, Any], n: int, rec: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """Return the stimulus and the run of each sample, and the names of runs."""
+    stimuli, runs = named
+    if stimuli is None or runs is None:
+        raise NisslError(
+            "crossnobis needs the stimulus and the run of each sample", do="give stimuli= and runs="
+        )
+    y, r = column_of("stimuli", stimuli, n, rec), column_of("runs", runs, n, rec)
+    names, shown = np.unique(r), np.unique(y)
+    if len(names) < 2 or len(shown) < 2:
+        raise TooFewSamples(
+            f"{len(names)} runs and {len(shown)} stimuli are too few to cross-validate a distance",
+            where="runs",
+            do="record each stimulus in two runs or more; or use measure='mahalanobis'",
+        )
+    count = np.zeros((len(names), len(shown)), np.int64)
+    np.add.at(count, (codes(r), codes(y)), 1)
+    if len(lacking := np.argwhere(count == 0)):
+        some = ", ".join(f"'{shown[s]}' in run {names[k]}" for k, s in lacking[:5])
+        raise NisslError(
+            f"{len(lacking)} stimuli are not shown in every run: {some}",
+            where="stimuli",
+            do="leave out stimuli, or runs, that are not complete",
+        )
+    return codes(y), codes(r), names
