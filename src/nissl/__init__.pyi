@@ -1,3 +1,4 @@
+from . import alignment as alignment
 from . import atlas as atlas
 from . import behaviour as behaviour
 from . import brain as brain

@@ -1,0 +1,10 @@
+from .compare import Comparison as Comparison
+from .compare import compare as compare
+from .identify import Limits as Limits
+from .identify import identify as identify
+from .measures.cca import CCA as CCA
+from .measures.cka import CKA as CKA
+from .measures.measure import Measure as Measure
+from .measures.procrustes import Procrustes as Procrustes
+from .measures.rsa import RSA as RSA
+from .measures.soft_matching import SoftMatching as SoftMatching

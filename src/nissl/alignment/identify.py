@@ -1,0 +1,232 @@
+"""Identify: a known network in the place of the unknown one, and which measure names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.alignment.compare import aligned, sites_of
+from nissl.alignment.measures.measure import MEASURES, Measure, measure_of
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.progress import progress_bar
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["Identification", "Limits", "identify"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a target is measured with: how many stimuli and units, and how much noise.
+
+    Parameters
+    ----------
+    n_stimuli, n_units : tuple of int or None
+        Drawn at random of all, each number with each other; None is all.
+    noise : tuple of float
+        Variance of the noise added to each unit of the target, in shares of its own.
+    n_draws : int
+        How often each target is drawn.
+    """
+
+    n_stimuli: tuple[int | None, ...] = (None,)
+    n_units: tuple[int | None, ...] = (None,)
+    noise: tuple[float, ...] = (0.0,)
+    n_draws: int = 10
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Which network each measure named for each target.
+
+    Parameters
+    ----------
+    table : DataFrame
+        A row for each measure, setting, target and draw: ``measure``, ``n_stimuli``, ``n_units``,
+        ``noise``, ``target``, ``draw``, ``named``, and the values of the target with every
+        candidate.
+    """
+
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        best = self.accuracy.groupby("measure")["accuracy"].mean()
+        return (
+            f"Identification: {best.idxmax()} is right in {best.max():.0%} of all settings' draws"
+        )
+
+    @property
+    def accuracy(self) -> pd.DataFrame:
+        """How often each measure is right in each setting, with the chance level."""
+        settings = ["measure", "n_stimuli", "n_units", "noise"]
+        right = self.table.assign(accuracy=self.table["named"] == self.table["target"])
+        made = right.groupby(settings, sort=False)["accuracy"].mean().reset_index()
+        return made.assign(chance=1 / self.table["target"].nunique())
+
+    def confusion(self, measure: str) -> pd.DataFrame:
+        """Return how often a measure named each candidate (columns) for each target (rows).
+
+        Parameters
+        ----------
+        measure : str
+            Its name.
+
+        Returns
+        -------
+        DataFrame
+            Shares; each row adds up to one.
+        """
+        import pandas as pd
+
+        some = self.table[self.table["measure"] == measure]
+        names = list(dict.fromkeys(self.table["target"]))
+        made = pd.crosstab(some["target"], some["named"], normalize="index")
+        return made.reindex(index=names, columns=names, fill_value=0.0)
+
+    def plot(self, *, axes: Axes | None = None) -> Axes:
+        """Draw how often each measure is right, over all settings, beside chance.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes, optional
+            Where; by default a new figure.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+        """
+        from nissl.statistics.figure import bar
+
+        axes = bar(self.accuracy.groupby("measure", sort=False)["accuracy"].mean(), axes=axes)
+        axes.axhline(1 / self.table["target"].nunique(), color="#475569", linestyle=":")
+        axes.set(ylabel="share named rightly", ylim=(0, 1))
+        return axes
+
+
+@method(system=231)
+def identify(
+    candidates: Mapping[str, Any],
+    targets: Mapping[str, Any] | None = None,
+    *,
+    on: str = "stimulus",
+    measures: str | Iterable[Measure | str] = "all",
+    limits: Limits = Limits(),
+    seed: int = 0,
+    progress: bool = True,
+) -> Identification:
+    """Ask of each measure whether it names a network whose identity is known.
+
+    Parameters
+    ----------
+    candidates : mapping of str to Recording or array, shape (n_stimuli, n_units)
+        Networks, or sites of one, with the same stimuli.
+    targets : mapping of str to Recording or array, optional
+        What takes the brain's place, under the names of the candidates that are right: the same
+        architectures trained from another seed, say. By default the candidates themselves, of
+        whose units a random half is the target, the other half the candidate.
+    on : str
+        The sample coordinate that says which stimulus a sample is.
+    measures : "all", or iterable of Measure or str
+        By which.
+    limits : Limits
+        Numbers of stimuli and units, noise, draws.
+    seed : int
+        Of draws, halves and noise.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Identification
+        Table, accuracy, confusion matrices, picture.
+
+    Raises
+    ------
+    NisslError
+        There are fewer than two candidates, a target without one, or stimuli that do not agree.
+
+    Notes
+    -----
+    Source: Han et al. 2023, System identification of neural systems: If we got it right, would we
+    know?
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((60, 8))
+    >>> made = {name: np.tanh(x @ rng.standard_normal((8, 40))) ** power
+    ...         for name, power in (("odd", 1), ("even", 2))}
+    >>> found = identify(made, measures=["cka"], progress=False)
+    >>> found.accuracy["accuracy"].tolist()
+    [1.0]
+    """
+    import pandas as pd
+
+    by = [measure_of(m) for m in (MEASURES if measures == "all" else measures)]
+    known = {name: _values(x) for name, x in _aligned(candidates, targets, on)[0].items()}
+    given = None if targets is None else {n: _values(targets[n]) for n in targets}
+    if len(known) < 2 or (given is not None and not set(given) <= set(known)):
+        raise NisslError(
+            f"candidates {list(known)}, targets {list(given or known)}",
+            do="give two candidates or more, and targets under their names",
+        )
+    rng, rows = np.random.default_rng(seed), []
+    settings = [*product(limits.n_stimuli, limits.n_units, limits.noise, range(limits.n_draws))]
+    with progress_bar(
+        "Identifying", total=len(settings), unit="draws", progress=progress
+    ) as advance:
+        for n_stimuli, n_units, noise, draw in settings:
+            total = len(next(iter(known.values())))
+            some = np.sort(rng.permutation(total)[: n_stimuli or total])
+            candidate, target = {}, dict(given or {})
+            for name, x in known.items():
+                units = rng.permutation(x.shape[1])
+                candidate[name] = x[some] if given else x[some][:, units[x.shape[1] // 2 :]]
+                if not given:
+                    target[name] = x[:, units[: x.shape[1] // 2]]
+            for name, x in target.items():
+                x = x[some][:, rng.permutation(x.shape[1])[:n_units]]
+                target[name] = x + np.sqrt(noise) * x.std(0) * rng.standard_normal(x.shape)
+            setting = {
+                "n_stimuli": len(some),
+                "n_units": n_units or 0,
+                "noise": noise,
+                "draw": draw,
+            }
+            for one in by:
+                sides = [
+                    {name: one.normalise(one.prepare(x)) for name, x in side.items()}
+                    for side in (candidate, target)
+                ]
+                for name, x in sides[1].items():
+                    scores = {known: one.score(y, x) for known, y in sides[0].items()}
+                    named = max(scores, key=lambda n: scores[n] if one.similarity else -scores[n])
+                    said = {"measure": one.name, **setting, "target": name, "named": named}
+                    rows.append({**said, **scores})
+            advance(1)
+    return Identification(pd.DataFrame(rows))
+
+
+def _aligned(
+    candidates: Mapping[str, Any], targets: Mapping[str, Any] | None, on: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    return aligned(sites_of(candidates), {} if targets is None else sites_of(targets), on)
+
+
+def _values(x: Any) -> Array:
+    """Return activity as numbers, checked."""
+    values = np.asarray(getattr(x, "values", x), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise NisslError("activity is not finite", do="leave these stimuli or units out")
+    return values

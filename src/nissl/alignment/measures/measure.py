@@ -1,0 +1,113 @@
+"""What a measure is; a new one is a file with one class, and a line in `MEASURES`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.statistics import gram
+
+__all__ = ["MEASURES", "Measure", "coordinates", "cosine_of_pairs", "measure_of"]
+
+Array = NDArray[np.floating[Any]]
+# The module of each measure, which has a class of that name in capitals: rsa.RSA.
+MEASURES = {
+    "rsa": "RSA",
+    "cka": "CKA",
+    "cca": "CCA",
+    "procrustes": "Procrustes",
+    "soft_matching": "SoftMatching",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How alike two representations of the same stimuli are.
+
+    It is a function of two arrays, in three steps, so that what belongs to one side is computed
+    once, and again only in part where stimuli are permuted or left out. ``measure(a, b)`` does all.
+    """
+
+    name: ClassVar[str] = ""
+    similarity: ClassVar[bool] = True  # else a distance: small where alike
+    symmetric: ClassVar[bool] = True
+    invariant: ClassVar[tuple[str, ...]] = ()  # what may be done to one side and changes nothing
+    pairs: ClassVar[bool] = False  # what is prepared is of pairs of stimuli, (n, n); else (n, any)
+
+    def prepare(self, x: Any) -> Array:
+        """Return what of one side can be taken apart by stimuli, all units read."""
+        return coordinates(x)
+
+    def normalise(self, prepared: Array) -> Array:
+        """Return what the score is of; stimuli in another order give it in that order."""
+        x = prepared - prepared.mean(0)
+        size = np.linalg.norm(x)
+        if not size > 0:
+            raise NisslError("all stimuli have the same pattern", do="leave this site out")
+        return np.asarray(x / size)
+
+    def score(self, a: Array, b: Array) -> float:
+        """Return how alike, or how far, two normalised sides are."""
+        raise NisslError("the measure has no score", where=type(self).__name__, do="write one")
+
+    def __call__(self, a: ArrayLike, b: ArrayLike) -> float:
+        """Return how alike, or how far, two arrays (n_stimuli, n_units) are."""
+        return self.score(*(self.normalise(self.prepare(x)) for x in (a, b)))
+
+
+def cosine_of_pairs(a: Array, b: Array) -> float:
+    """Return the cosine of two (n, n) arrays whose norm is one: the score of measures of pairs."""
+    return float(np.vdot(a, b))
+
+
+def coordinates(x: Any) -> Array:
+    """Return patterns in as few dimensions as there are stimuli, with the distances they have.
+
+    Parameters
+    ----------
+    x : Recording or array, shape (n_stimuli, n_units)
+        Activity; of more units than stimuli it is read block by block.
+
+    Returns
+    -------
+    array of float64, shape (n_stimuli, at most n_stimuli)
+        Less the mean pattern.
+    """
+    n, width = x.shape if hasattr(x, "shape") else np.shape(x)
+    if n < 4:
+        raise TooFewSamples(f"{n} stimuli tell no two representations apart", do="give more")
+    if width < n:
+        values = np.asarray(getattr(x, "values", x), dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise NisslError("activity is not finite", do="leave these stimuli or units out")
+        return np.asarray(values - values.mean(0))
+    size, vectors = np.linalg.eigh(gram(x, centre=True, progress=False))
+    kept = size > max(size[-1], 0) * n * np.finfo(float).eps
+    return np.asarray(vectors[:, kept] * np.sqrt(size[kept]))
+
+
+def measure_of(given: Measure | str) -> Measure:
+    """Return a measure by its name.
+
+    Parameters
+    ----------
+    given : Measure or str
+        A measure, or a name of `MEASURES`.
+
+    Returns
+    -------
+    Measure
+        The measure.
+    """
+    if isinstance(given, Measure):
+        return given
+    require_known("measure", given, list(MEASURES))
+    made: type[Measure] = getattr(
+        import_module(f"nissl.alignment.measures.{given}"), MEASURES[given]
+    )
+    return made()

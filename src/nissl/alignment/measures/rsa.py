@@ -1,0 +1,60 @@
+"""Representational similarity: whether pairs of stimuli differ as much in one as in the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import rankdata
+
+from nissl.alignment.measures.measure import Array, Measure, cosine_of_pairs
+from nissl.errors import NisslError, require_known
+from nissl.statistics import dissimilarities
+
+__all__ = ["RSA"]
+
+
+@dataclass(frozen=True)
+class RSA(Measure):
+    """The correlation of two matrices of dissimilarities over their pairs of stimuli.
+
+    Parameters
+    ----------
+    dissimilarity : {"correlation", "euclidean", "cosine"}
+        Of two patterns, as in `nissl.statistics.dissimilarities`.
+    by : {"spearman", "pearson"}
+        Of ranks, or of the dissimilarities themselves.
+
+    Notes
+    -----
+    Source: Kriegeskorte et al. 2008, Representational similarity analysis.
+    """
+
+    dissimilarity: str = "correlation"
+    by: str = "spearman"
+    name: ClassVar[str] = "rsa"
+    invariant: ClassVar[tuple[str, ...]] = ("scale",)
+    pairs: ClassVar[bool] = True
+
+    def prepare(self, x: Any) -> Array:
+        """Return the dissimilarities."""
+        require_known("correlation", self.by, ("spearman", "pearson"))
+        return dissimilarities(x, measure=self.dissimilarity, progress=False)
+
+    def normalise(self, prepared: Array) -> Array:
+        """Return the pairs' ranks, of mean zero and norm one, zero on the diagonal."""
+        rows, columns = np.triu_indices(len(prepared), 1)
+        values = prepared[rows, columns]
+        values = rankdata(values) if self.by == "spearman" else values
+        values = values - values.mean()
+        size = np.sqrt(2 * (values @ values))
+        if not size > 0:
+            raise NisslError("all pairs of stimuli differ alike", do="give three stimuli or more")
+        made = np.zeros_like(prepared)
+        made[rows, columns] = made[columns, rows] = values / size
+        return made
+
+    def score(self, a: Array, b: Array) -> float:
+        """Return the correlation."""
+        return cosine_of_pairs(a, b)
