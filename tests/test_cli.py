@@ -381,7 +381,7 @@ def test_a_dictionary_is_trained_on_a_store(
     monkeypatch.setenv("NISSL_CACHE", str(tmp_path / "cache"))
     import torch
 
-    from nissl.features import Schedule, load_dictionary, sae
+    from nissl.features import Schedule, load, sae
     from nissl.recording import as_recording, save
 
     values = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
@@ -400,7 +400,7 @@ def test_a_dictionary_is_trained_on_a_store(
     ]
     command = ["train-dictionary", str(store), "--out", str(tmp_path / "sae"), *options]
     assert run(*command) == 0
-    found = load_dictionary(json.loads(capsys.readouterr().out)[0]["path"])
+    found = load(json.loads(capsys.readouterr().out)[0]["path"])
     schedule = Schedule(samples=5120, batch_size=256, cache=False)
     same = sae(as_recording(values), n_features=12, k=2, schedule=schedule, progress=False)
     assert all(torch.equal(x, found.state_dict()[k]) for k, x in same.state_dict().items())

@@ -283,7 +283,7 @@ def test_refused(tmp_path, monkeypatch):
         saelens(tmp_path, more={name: bad})
         refused("not finite")
         saelens(tmp_path, more={name: w[name][:-1].contiguous()})
-        refused("features|not \\[")
+        refused("features|size mismatch")
         saelens(tmp_path, drop=[name])
         refused("no known dictionary")
     for said in [
@@ -356,13 +356,16 @@ def signed(width, keep=None, **options):
 
 
 class Turns(nn.Module):
-    """Layers that turn activity of few dimensions."""
+    """Layers that turn activity of few dimensions, at random or by a little."""
 
-    def __init__(self):
+    def __init__(self, by=None):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(4))
         for i, layer in enumerate(self.layers):
-            layer.weight.data = torch.linalg.qr(randn(8, 8, seed=i))[0]
+            x = randn(8, 8, seed=i)
+            layer.weight.data = (
+                torch.linalg.qr(x)[0] if by is None else torch.matrix_exp(by * (x - x.T))
+            )
 
     def forward(self, x):
         for layer in self.layers:
@@ -397,6 +400,25 @@ def test_another_layer(tmp_path):
     assert "no more" in said
 
 
+def test_wrong_by_one_layer_is_said_though_more_than_half_is_explained(tmp_path):
+    net = Network(Turns(0.15))
+    x = randn(300, 2) @ randn(2, 8, seed=1)
+    x[0] *= 1000  # explained or not, it is nearly all of the variance
+    basis = torch.linalg.svd(net.run(x, sites="layers.2")["layers.2"])[2][:2]
+    for layer in (1, 2, 3):
+        made = signed(8, basis.T @ basis, site_in=f"layers.{layer}")
+        found, said = explained(made, tmp_path, net, x)
+        assert found.explained_variance > 0.6
+        assert said.endswith("1.00 at layers.2 (another layer)") == (layer != 2)
+        assert (said == "") == (layer == 2)
+    # What fits no layer better than another is of none: noise, of which any six directions explain
+    # three quarters.
+    basis = torch.linalg.qr(randn(8, 8, seed=7))[0][:6]
+    for layer in (1, 2, 3):
+        made = signed(8, basis.T @ basis, site_in=f"layers.{layer}")
+        assert explained(made, tmp_path, net, randn(500, 8, seed=3))[1] == ""
+
+
 def test_another_scale_and_centred_weights(tmp_path):
     net = Network(nn.Sequential(nn.Identity(), nn.Identity()))
     x = randn(400, 8) + 3 * randn(400, 1, seed=1)
@@ -428,7 +450,7 @@ def test_the_first_token(tmp_path):
     found, said = explained(made, tmp_path, net, tokens)
     assert found.explained_variance < 0.5
     assert float(said.split(", ")[1].split()[0]) > 0.8
-    assert "without the first token" in said
+    assert "first tokens may be huge" in said
     found, said = explained(
         signed(width, torch.outer(one, one), site_in="embed"), tmp_path, net, tokens
     )

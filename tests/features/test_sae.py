@@ -14,7 +14,7 @@ from nissl.features import (
     Schedule,
     TrainedDictionary,
     gradient_sae,
-    load_dictionary,
+    load,
     sae,
     sweep,
     transcoder,
@@ -52,7 +52,7 @@ def test_planted_directions_are_found(kind, tmp_path):
     left = (x - found.decode(features)).square().sum() / (x - x.mean(0)).square().sum()
     assert left < 0.3
     assert 0.5 < (features > 0).float().sum(-1).mean() < 6
-    again = load_dictionary(found.save(tmp_path / "d.safetensors"))
+    again = load(found.save(tmp_path / "d.safetensors"))
     assert torch.equal(again.encode(x), features)
     assert again.extra_repr() == found.extra_repr()
 
@@ -174,21 +174,21 @@ def test_activity_that_cannot_be_learned_from_is_refused(tmp_path):
     with pytest.raises(NisslError, match="reads 32 units, not 3"):
         made.encode(torch.ones(2, 3))
     (tmp_path / "x.safetensors").write_bytes(b"nothing")
-    with pytest.raises(NisslError, match="cannot be read"):
-        load_dictionary(tmp_path / "x.safetensors")
+    with pytest.raises(NisslError, match="no dictionary"):
+        load(tmp_path / "x.safetensors")
 
 
 def test_a_transcoder_of_activity_without_a_site_is_read_back_as_one(tmp_path):
     rec, _ = planted(n=2000)
     schedule = Schedule(samples=512, batch_size=256, cache=False)
     found = transcoder(rec, rec * 2, n_features=12, k=2, schedule=schedule, progress=False)
-    again = load_dictionary(found.save(tmp_path / "t.safetensors"))
+    again = load(found.save(tmp_path / "t.safetensors"))
     x = torch.from_numpy(rec.values[:20])
     assert again.name == "transcoder"
     assert torch.equal(again(x), found(x))
     found.b_enc.data[0] = torch.nan
     with pytest.raises(NisslError, match="not finite"):
-        load_dictionary(found.save(tmp_path / "t.safetensors"))
+        load(found.save(tmp_path / "t.safetensors"))
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 0}, {"batch_size": 8, "samples": 7}])

@@ -7,7 +7,6 @@ from .contributions import contributions as contributions
 from .contributions import reads as reads
 from .contributions import trace as trace
 from .dictionary import TrainedDictionary as TrainedDictionary
-from .dictionary import load_dictionary as load_dictionary
 from .effective_features import effective_features as effective_features
 from .factorise import factorise as factorise
 from .fit import Schedule as Schedule

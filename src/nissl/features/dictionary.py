@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from nissl.features.codes import Codes
 if TYPE_CHECKING:
     from nissl.features.kinds.kind import Kind
 
-__all__ = ["TrainedDictionary", "load_dictionary"]
+__all__ = ["FORMAT", "TrainedDictionary"]
 
 FORMAT = "nissl.dictionary 1"
 
@@ -196,55 +196,3 @@ class TrainedDictionary(nn.Module):
         weights = {name: x.detach().contiguous() for name, x in self.state_dict().items()}
         save_file(weights, path, {"format": FORMAT, "about": json.dumps(about, sort_keys=True)})
         return Path(path)
-
-
-def load_dictionary(path: str | Path) -> TrainedDictionary:
-    """Read a dictionary that `TrainedDictionary.save` wrote.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-
-    Returns
-    -------
-    TrainedDictionary
-        In evaluation mode.
-
-    Raises
-    ------
-    NisslError
-        It is no such file.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    from nissl.features.kinds.kind import kind_of
-
-    try:
-        with safe_open(path, "pt") as file:
-            said: dict[str, Any] = file.metadata() or {}
-            if said.get("format") != FORMAT:
-                raise NisslError("this is no dictionary that nissl wrote", where=str(path))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if not all(bool(torch.isfinite(x).all()) for x in weights.values()):
-            raise NisslError("its weights are not finite", where=str(path))
-        about = json.loads(said["about"])
-        (n, width), out = weights["w_enc"].shape, weights["w_dec"].shape[1]
-        made = TrainedDictionary(
-            kind_of(about["kind"]),
-            n,
-            width,
-            site_in=about["sites"][0],
-            site_out=about["sites"][1],
-            width_out=out,
-            transcodes=bool(about["transcodes"]),
-            seed=int(about["seed"]),
-        )
-        made.load_state_dict(weights)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        if isinstance(error, NisslError):
-            raise
-        raise NisslError(
-            f"the dictionary cannot be read: {type(error).__name__} {error}", where=str(path)
-        ) from error
-    return made.eval()
