@@ -10,6 +10,8 @@ from .correction import bonferroni as bonferroni
 from .correlation import Correlation as Correlation
 from .coverage import Coverage as Coverage
 from .dead_salmon import dead_salmon as dead_salmon
+from .decoding_null import MovedLabels as MovedLabels
+from .decoding_null import decoding_null as decoding_null
 from .effects import auroc as auroc
 from .effects import average_precision as average_precision
 from .effects import cohens_d as cohens_d
@@ -24,6 +26,7 @@ from .gram import dissimilarities as dissimilarities
 from .gram import gram as gram
 from .groups import GroupMeans as GroupMeans
 from .histogram import Histogram as Histogram
+from .jitter import JitteredSpikes as JitteredSpikes
 from .matched import MatchedUnits as MatchedUnits
 from .matched import RandomDirections as RandomDirections
 from .moments import Moments as Moments
@@ -32,6 +35,7 @@ from .paired import paired_test as paired_test
 from .partners import best_partners as best_partners
 from .permutation import permutation_test as permutation_test
 from .permute_labels import permute_labels as permute_labels
+from .phase_randomised import PhaseRandomised as PhaseRandomised
 from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .pvalues import against_null as against_null

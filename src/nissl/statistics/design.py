@@ -16,6 +16,7 @@ from nissl.statistics.exchangeability import (
     require_stationary,
 )
 from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
+from nissl.statistics.phase_randomised import PhaseRandomised
 from nissl.statistics.shift import CircularShift
 from nissl.statistics.test import Test
 
@@ -70,7 +71,9 @@ class Design:
     named: str = ""
 
     @classmethod
-    def of(cls, values: Any, labels: Any, exchange: Any, null: LabelNull) -> Design:
+    def of(
+        cls, values: Any, labels: Any, exchange: Any, null: LabelNull | PhaseRandomised
+    ) -> Design:
         """Read a design from what a user gives; strings name sample coordinates of a Recording."""
         rec = values if hasattr(values, "coords") else None
         coords, about = _sides(rec)
@@ -111,7 +114,7 @@ class Design:
         """How many units there are."""
         return int(self.values.shape[1])
 
-    def symmetric(self, null: LabelNull) -> bool:
+    def symmetric(self, null: LabelNull | PhaseRandomised) -> bool:
         """Say whether every labelling has a mirror image: two labels swapped, numbers reversed."""
         if not isinstance(null, PermutedLabels):
             return False
@@ -130,7 +133,7 @@ class Design:
         down = np.lexsort((-y, strata))
         return bool(np.ptp(y[up] + y[down]) <= 1e-12 * np.ptp(y))
 
-    def centred(self, null: LabelNull, *, linear: bool) -> bool:
+    def centred(self, null: LabelNull | PhaseRandomised, *, linear: bool) -> bool:
         """Say whether a score without effect has a mean of exactly 0 over all labellings.
 
         A score that is linear in the labels has, where every sample is as likely to have any label;
@@ -142,14 +145,14 @@ class Design:
         free = isinstance(null, PermutedLabels) and even and self.within is None
         return self.symmetric(null) or (linear and free)
 
-    def null_name(self, null: LabelNull) -> str:
+    def null_name(self, null: LabelNull | PhaseRandomised) -> str:
         """Return what the null is called, the blocks that it was given included."""
         blocks = self.named or "(given)"
         if self.exchange is None:
             return null.name
         if isinstance(null, PermutedLabels) and null.exchange is None:
             return replace(null, exchange=blocks).name
-        if isinstance(null, CircularShift) and null.within is None:
+        if isinstance(null, CircularShift | PhaseRandomised) and null.within is None:
             return replace(null, within=blocks).name
         return null.name
 
@@ -170,7 +173,7 @@ class Design:
         note[~finite] = NOT_FINITE
         return x, note
 
-    def require_exchangeable(self, null: LabelNull) -> None:
+    def require_exchangeable(self, null: LabelNull | PhaseRandomised) -> None:
         """Refuse to permute dependent samples one by one."""
         # Four stretches of 64 neighbouring units: on disk these are few chunks.
         starts = np.linspace(0, max(self.n_units - 64, 0), 4).astype(int)
@@ -178,7 +181,7 @@ class Design:
         some = some[some < self.n_units]
         part = self.values[:, some]
         x = np.asarray(getattr(part, "values", part), dtype=float)
-        if isinstance(null, CircularShift):
+        if isinstance(null, CircularShift | PhaseRandomised):
             stretch = self.exchange if self.within is None else self.within
             require_stationary(x, self.labels, exchange=stretch, where=null.name)
         elif not isinstance(null, PermutedLabels):
@@ -190,13 +193,23 @@ class Design:
                 x, self.labels, coords=self.coords, exchange=self.exchange, within=self.within
             )
 
-    def draw(self, null: LabelNull, n: int, seed: int, *, every: bool = False) -> NDArray[Any]:
+    def draw(
+        self, null: LabelNull | PhaseRandomised, n: int, seed: int, *, every: bool = False
+    ) -> NDArray[Any]:
         """Return the labels and n (or all) labellings, one a row; of blocks where whole."""
         labels, exchange, within = self.labels, self.exchange, self.within
         if self.aggregated:
             labels, exchange = labels[self.first], None
             within = None if within is None else within[self.first]
         y = labels if self.tested == [None] else codes(labels).astype(np.int16)
+        if isinstance(null, PhaseRandomised):
+            if self.tested != [None]:
+                raise NisslError(
+                    "labels name groups, and phases are of numbers",
+                    where=null.name,
+                    do="use score='correlation' or 'spearman' of numbers, or CircularShift",
+                )
+            y = labels.astype(float)
         need = (n + 1) * len(y) * y.dtype.itemsize
         if need > DRAWN_BYTES:
             raise NisslError(
@@ -210,8 +223,17 @@ class Design:
             return drawn
         for a in range(0, n, 256):
             m = min(256, n - a)
-            index = null.draw(labels, m, exchange=exchange, within=within, seed=seed, start=a)
-            drawn[a + 1 : a + 1 + m] = y[index]
+            where: dict[str, Any] = {
+                "exchange": exchange,
+                "within": within,
+                "seed": seed,
+                "start": a,
+            }
+            drawn[a + 1 : a + 1 + m] = (
+                null.draw_series(y, m, **where)
+                if isinstance(null, PhaseRandomised)
+                else y[null.draw(labels, m, **where)]
+            )
         return drawn
 
     def of_samples(self, drawn: NDArray[Any]) -> NDArray[Any]:

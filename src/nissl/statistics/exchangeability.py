@@ -131,6 +131,12 @@ def _unbiased(measured: float, error: float, lengths: NDArray[np.int64]) -> tupl
     return float(at), float(max(beyond - at, error))
 
 
+def _in_time(labels: ArrayLike) -> str:
+    """Say which nulls are right for labels in continuous time."""
+    other = " or PhaseRandomised" if np.asarray(labels).dtype.kind == "f" else ""
+    return f"CircularShift{other} for continuous time"
+
+
 def require_apart(
     values: ArrayLike, labels: NDArray[Any], exchange: NDArray[Any], *, name: str = ""
 ) -> None:
@@ -172,17 +178,17 @@ def require_apart(
         raise NotExchangeable(
             f"{each}: lag-1 autocorrelation {activity:.2f} of activity and {slow:.2f} of labels",
             where=name or "exchange",
-            do="use CircularShift for continuous time, or declare blocks that are independent of "
-            "each other: trials, runs, longer stretches",
+            do=f"use {_in_time(labels)}, or declare blocks that are independent of each other: "
+            "trials, runs, longer stretches",
         )
 
 
 def require_stationary(
     values: ArrayLike, labels: ArrayLike, *, exchange: ArrayLike | None, where: str = "null"
 ) -> float:
-    """Refuse circular shifts in stretches that are too short for how slow both sides are.
+    """Refuse shifts and random phases in stretches that are too short for how slow both sides are.
 
-    A shift joins the end of a stretch to its beginning. Where activity and labels remember
+    Both join the end of a stretch to its beginning. Where activity and labels remember
     together over more than a seventh of a stretch, that break makes the null too narrow.
 
     Parameters
@@ -245,8 +251,8 @@ def require_stationary(
         )
     if single and share > 0.05:
         warnings.warn(
-            f"{said}; circular shifts then call some 0.07 significant at p <= 0.05. Record longer, "
-            "or take the trend out of both",
+            f"{said}; shifts and random phases then call some 0.07 significant at p <= 0.05. "
+            "Record longer, or take the trend out of both",
             stacklevel=3,
         )
     return share
@@ -314,7 +320,7 @@ def require_exchangeable(
                     else "declare exchange= a coordinate of blocks that are independent of each "
                     "other (trials, runs), use "
                 )
-                + "CircularShift for continuous time, or aggregate to one sample a block",
+                + f"{_in_time(labels)}, or aggregate to one sample a block",
             )
     blocks = exchange
     if within is not None:
@@ -325,8 +331,8 @@ def require_exchangeable(
         said = "" if blocks is None else " within the declared blocks"
         raise NotExchangeable(
             f"neighbouring samples are correlated{said}: lag-1 autocorrelation {measured:.2f}",
-            do="declare blocks that are independent of each other, use CircularShift, or, where "
-            "labels were assigned to samples at random, declare each sample its own block: "
+            do=f"declare blocks that are independent of each other, use {_in_time(labels)}, or, "
+            "where labels were assigned to samples at random, declare each sample its own block: "
             "exchange=np.arange(n_samples)",
         )
 

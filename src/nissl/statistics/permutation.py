@@ -15,6 +15,7 @@ from nissl.statistics.design import NOT_FINITE, Design
 from nissl.statistics.exchangeability import NotExchangeable
 from nissl.statistics.finding import Finding
 from nissl.statistics.nulls import LabelNull, PermutedLabels
+from nissl.statistics.phase_randomised import PhaseRandomised
 from nissl.statistics.test import Test
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def permutation_test(
     exchange : str or array, shape (n_samples,), optional
         The exchangeability block of each sample, where the null does not name it.
     test : Test or None
-        Null (`PermutedLabels` or `CircularShift`), draws (1,000; where there are no more
-        labellings than that, each once: p is then exact), tail, correction over units and labels
-        together, seed. Two-sided by default; "greater" for average precision and for functions.
-        None: scores alone.
+        Null (`PermutedLabels`, `CircularShift` or, of numbers, `PhaseRandomised`), draws (1,000;
+        where there are no more labellings than that, each once: p is then exact), tail, correction
+        over units and labels together, seed. Two-sided by default; "greater" for average precision
+        and for functions. None: scores alone.
     method : str
         The finding's method.
     device : str, optional
@@ -95,8 +96,8 @@ def permutation_test(
     ['unit[1]']
     """
     test = None if test is None else test.own()
-    usual: LabelNull = PermutedLabels()
-    null = usual if test is None else test.null_or(usual, LabelNull)
+    usual: LabelNull | PhaseRandomised = PermutedLabels()
+    null = usual if test is None else test.null_or(usual, LabelNull | PhaseRandomised)
     data = Design.of(values, labels, exchange, null)
     kernel, name, sided = _kernel(score, data, device)
     form = None if callable(score) else scores.LINEAR.get(score)
@@ -225,7 +226,7 @@ def _order(
 
 
 def _options(
-    data: Design, null: LabelNull, test: Test, alternative: str, *, mirrored: bool
+    data: Design, null: LabelNull | PhaseRandomised, test: Test, alternative: str, *, mirrored: bool
 ) -> dict[str, str | int | float]:
     """Return the options of the test, the draws to make and the least p they can reach."""
     n, tail = test.draws(1000), test.tail

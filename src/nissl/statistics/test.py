@@ -32,8 +32,8 @@ class Test:
         Draws of the null. By default the method's own number: 1,000 or so where labels are
         permuted, 19 where each draw is a network, a basis or a run with other units ablated.
     null : Null, optional
-        What is drawn: `PermutedLabels`, `CircularShift`, `MatchedUnits`, `ReinitialisedNetwork`. By
-        default the method's own null, which its documentation names.
+        What is drawn: `PermutedLabels`, `CircularShift`, `PhaseRandomised`, `MatchedUnits`,
+        `ReinitialisedNetwork`. By default the method's own null, which its documentation names.
     tail : {"own", "permutation", "normal", "gpd"}
         How p goes below 1 / (n_permutations + 1): not at all, or by a normal or a generalised
         Pareto tail fitted to the draws. Each row of a Finding names its tail. With 1,000 draws a

@@ -1,0 +1,134 @@
+"""Null of spike times: each spike moved a little, so that rates slower than that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+from nissl.recording._times import interval_columns
+
+__all__ = ["JitteredSpikes"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class JitteredSpikes:
+    """Put each spike anywhere in its window of time.
+
+    Parameters
+    ----------
+    window : float, optional
+        Length of the windows in seconds: what is slower is kept, what is faster is destroyed. None:
+        the whole interval, of which only the count is kept.
+    around : bool
+        Centre a window on each spike, in place of windows that follow each other from the start of
+        each interval. Counts of windows are then not kept, and rates are smoothed: p-values are no
+        longer exact.
+
+    Notes
+    -----
+    Where spikes are placed at random inside windows, the test is exact. Source: Amarasingham et al.
+    2012, J. Neurophysiology 107, 517, "Conditional modeling and the jitter method of spike
+    resampling".
+
+    Examples
+    --------
+    >>> drawn = JitteredSpikes(window=1.0).draw([0.2, 0.9, 3.5], 2, intervals=[[0, 4]], seed=0)
+    >>> drawn.astype(int).tolist()
+    [[0, 0, 3], [0, 0, 3]]
+    """
+
+    window: float | None = None
+    around: bool = False
+    question: ClassVar[str] = "do these spikes go together more closely than their rates?"
+
+    def __post_init__(self) -> None:
+        if self.window is not None and not 0 < self.window < np.inf:
+            raise NisslError(
+                f"a window of {self.window} s holds nothing", do="give seconds, above 0"
+            )
+
+    @property
+    def name(self) -> str:
+        """How the null is called in a Finding."""
+        return f"JitteredSpikes(window={self.window}{', around=True' * self.around})"
+
+    def draw(
+        self,
+        times: ArrayLike,
+        n: int,
+        *,
+        intervals: Any = None,
+        seed: int = 0,
+        start: int = 0,
+    ) -> Array:
+        """Draw spike times.
+
+        Parameters
+        ----------
+        times : array, shape (n_spikes,)
+            In seconds, of one unit or of many, in any order.
+        n : int
+            How many draws.
+        intervals : table or array, shape (n_intervals, 2), optional
+            When was recorded, as `nissl.recording.bin_spikes` takes them; by default from the first
+            spike to the last.
+        seed : int
+            The seed.
+        start : int
+            Number of the first draw.
+
+        Returns
+        -------
+        array of float64, shape (n, n_spikes)
+            Where each spike is put, in the order in which they were given: of one unit, sort them.
+
+        Raises
+        ------
+        NisslError
+            Spikes outside the intervals, or intervals that overlap or have no length.
+        """
+        t = np.asarray(times, dtype=np.float64)
+        if t.ndim != 1 or not np.isfinite(t).all():
+            raise NisslError("times are not one finite number a spike", where="times", do="mend")
+        if not len(t):
+            return np.empty((n, 0))
+        bounds = [[t.min(), t.max()]] if intervals is None else interval_columns(intervals)[0]
+        low, high = self._reach(t, np.asarray(bounds, dtype=np.float64))
+        drawn = np.empty((n, len(t)))
+        for d in range(n):
+            drawn[d] = low + (high - low) * np.random.default_rng([seed, start + d]).random(len(t))
+        # Rounding must not carry a spike into the next window.
+        return np.clip(drawn, low, np.maximum(np.nextafter(high, -np.inf), low))
+
+    def _reach(self, t: Array, bounds: Array) -> tuple[Array, Array]:
+        """Return between what each spike may lie."""
+        if bounds.ndim != 2 or bounds.shape[1] != 2 or not len(bounds):
+            raise NisslError(f"intervals have shape {bounds.shape}", do="give starts and stops")
+        start, stop = bounds[np.argsort(bounds[:, 0], kind="stable")].T
+        if not (start <= stop).all() or (start[1:] < stop[:-1]).any():
+            raise NisslError(
+                "intervals overlap, or end before they start", where="intervals", do="join them"
+            )
+        own = np.searchsorted(start, t, side="right") - 1
+        outside = np.flatnonzero((own < 0) | (t > stop[own]))
+        if len(outside):
+            raise NisslError(
+                f"{len(outside)} spikes lie outside of the intervals",
+                where=f"spike {outside[0]}, at {t[outside[0]]:g} s",
+                do="leave them out, or give the intervals in which they were recorded",
+            )
+        start, stop = start[own], stop[own]
+        if self.window is None:
+            return start, stop
+        if self.around:
+            half = self.window / 2
+            return np.maximum(t - half, start), np.minimum(t + half, stop)
+        last = np.maximum(np.ceil((stop - start) / self.window) - 1, 0)
+        low = start + self.window * np.minimum(np.floor((t - start) / self.window), last)
+        return low, np.minimum(low + self.window, stop)
