@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+import transformers
+from tokenizers import Tokenizer, models
 
 import nissl
 from nissl import NisslError
@@ -119,6 +121,39 @@ def test_differences_within_the_spread_of_seeds_are_none(trained):
     assert "middle" not in above["two"]  # by half of the spread
     assert "low" in above["two"] & above["middle"]
     assert "two" not in above["low"]
+
+
+def test_what_tokens_are_is_read_from_features_beside_control_labels():
+    words = [f"Ġ{first}{n:c}" for first in "abS" for n in range(99, 123)]
+    vocabulary = {name: i for i, name in enumerate([*words, *map(str, range(1000, 1024))])}
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="Ġac"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made)
+    net = nissl.load(tiny("llama", vocab_size=96), tokenizer=tokenizer, **QUIET)
+    rng = np.random.default_rng(0)
+    texts = [[0, *rng.permutation(96).tolist()] for _ in range(2)]
+    site = "blocks.0.resid_pre"
+    with torch.no_grad():
+        weight = net.model.get_input_embeddings().weight
+        weight[:, :4] = torch.eye(4).repeat_interleave(24, 0)  # a unit each of a, b, S and digits
+    eye, zero = torch.eye(weight.shape[1]), torch.zeros(weight.shape[1])
+    known = LinearDictionary(site, eye[:, :4], zero[:4], eye[:4], zero)
+    blind = LinearDictionary(site, eye[:, 4:8], zero[:4], eye[4:8], zero)
+    # Where a word of a ends in one of eight letters, another feature carries both.
+    with torch.no_grad():
+        weight[:, 4] = torch.arange(96) < 8
+    w_enc, w_dec = eye[:, :5].clone(), eye[:5].clone()
+    w_enc[4, 0], w_dec[4, 0] = -1, 1
+    absorbing = LinearDictionary(site, w_enc, zero[:5], w_dec, zero)
+    given = {"known": known, "blind": blind, "absorbing": absorbing}
+    table = worth(given, net, texts, probes=True, **QUIET).set_index("dictionary")
+    assert table.loc["known", "probed"] == pytest.approx(1)
+    assert table.loc["blind", "probed"] < 0.7
+    assert (table["control"] - 0.5).abs().max() < 0.1
+    assert table.loc["known", "absorbed"] == 0
+    assert table.loc["absorbing", "absorbed"] == pytest.approx(1 / 9, abs=0.01)
+    assert np.isnan(table.loc["PCA", "absorbed"])
+    with pytest.raises(NisslError, match="no tokenizer"):
+        worth(known, nissl.load(net.model, **QUIET), texts, probes=True, **QUIET)
 
 
 def test_dictionaries_of_several_sites_or_none_are_refused(trained):
