@@ -32,6 +32,22 @@ def test_networks_are_named_by_every_measure_and_less_with_noise():
     assert found.plot().get_ylim() == (0, 1)
 
 
+def test_layers_are_named_across_networks_under_noise_and_by_few_units():
+    """Layers whose neighbourhoods differ, seen through other random weights by each network."""
+    rng = np.random.default_rng(3)
+    shared = [rng.standard_normal((60, 5))]
+    for _ in range(3):
+        shared.append(np.tanh(3 * shared[-1] @ rng.standard_normal((5, 5))))
+    one, two = ({str(i): x @ rng.standard_normal((5, 200)) for i, x in enumerate(shared)}
+                for _ in range(2))  # fmt: skip
+    limits = Limits(n_units=(50,), noise=(0.5,), n_draws=10)
+    found = identify(one, two, measures=["topological_rsa"], limits=limits, progress=False)
+    assert found.accuracy["accuracy"][0] > 0.9
+    shuffled = {name: rng.permutation(x) for name, x in two.items()}
+    found = identify(one, shuffled, measures=["topological_rsa"], limits=limits, progress=False)
+    assert found.accuracy["accuracy"][0] < 0.75  # one order in all draws, so far from binomial
+
+
 def test_what_does_not_differ_is_named_by_chance():
     x = RNG.standard_normal((50, 5)) @ RNG.standard_normal((5, 400))
     same = {str(i): x[:, i * 100 : (i + 1) * 100] for i in range(4)}

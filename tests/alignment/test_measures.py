@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
 from nissl import NisslError
-from nissl.alignment import CCA, CKA, RSA, Measure, Procrustes, SoftMatching
+from nissl.alignment import CCA, CKA, RSA, Measure, Procrustes, SoftMatching, TopologicalRSA
 from nissl.alignment.measures import measure as registry
 from nissl.alignment.measures.measure import MEASURES, measure_of
 
@@ -51,6 +51,42 @@ def slow_unbiased(a, b):
 
     k, m = a @ a.T, b @ b.T
     return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+
+
+def slow_transform(distances, lower, upper):
+    """Return the geo-topological transform, pair by pair."""
+    low, high = np.quantile(distances, [lower, upper])
+    return [0 if d <= low else 1 if d >= high else (d - low) / (high - low) for d in distances]
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0.1, 0.7), (0.0, 1.0), (0.3, 0.3)])
+def test_topological_rsa_against_a_slow_form(lower, upper):
+    a, b = noise(N, 12), noise(N, 9, seed=3)
+    b[:, :5] += a[:, :5]
+    pairs = [pdist(x, "sqeuclidean") for x in (a, b)]
+    for by, given in (("pearson", pairs), ("spearman", [rankdata(x) for x in pairs])):
+        slow = np.corrcoef(*(slow_transform(x, lower, upper) for x in given))[0, 1]
+        found = TopologicalRSA("euclidean", by=by, lower=lower, upper=upper)(a, b)
+        assert found == pytest.approx(slow, abs=1e-12)
+    if (lower, upper) == (0.0, 1.0):
+        assert found == pytest.approx(RSA("euclidean")(a, b), abs=1e-12)
+    with pytest.raises(NisslError, match="thresholds"):
+        TopologicalRSA(lower=0.6, upper=0.5)(a, b)
+
+
+def test_topological_rsa_ignores_how_far_what_is_far_is():
+    """Clusters have the same neighbours wherever they lie; their distances tell them apart."""
+    rng = np.random.default_rng(0)
+    clusters, within = np.repeat(np.arange(8), 6), rng.standard_normal((48, 4))
+    one, two, other = (
+        30 * rng.standard_normal((8, 2)) @ rng.standard_normal((2, 30)) for _ in range(3)
+    )
+    a = one[clusters] + within @ rng.standard_normal((4, 30))
+    b = two[clusters] + within @ rng.standard_normal((4, 30))
+    c = other[rng.permutation(clusters)] + within @ rng.standard_normal((4, 30))
+    near = TopologicalRSA("euclidean", by="pearson", lower=0.05, upper=0.12)
+    assert near(a, b) > 0.8 > RSA("euclidean", by="pearson")(a, b) + 0.3
+    assert abs(near(a, c)) < 0.1
 
 
 def test_soft_matching_of_other_numbers_of_units_is_that_of_copies():

@@ -8,3 +8,4 @@ from .measures.measure import Measure as Measure
 from .measures.procrustes import Procrustes as Procrustes
 from .measures.rsa import RSA as RSA
 from .measures.soft_matching import SoftMatching as SoftMatching
+from .measures.topological_rsa import TopologicalRSA as TopologicalRSA

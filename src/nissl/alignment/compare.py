@@ -137,7 +137,8 @@ def compare(
     on : str
         The sample coordinate that says which stimulus a sample is.
     measure : Measure or str
-        "rsa", "cka", "cca", "procrustes", "soft_matching", or a `Measure` with its options.
+        "rsa", "topological_rsa", "cka", "cca", "procrustes", "soft_matching", or a `Measure` with
+        its options.
     exchange : str or array, shape (n_stimuli,), optional
         Blocks of stimuli that are permuted together, such as frames of one film; a name is a
         sample coordinate of `a`.

@@ -18,6 +18,7 @@ Array = NDArray[np.floating[Any]]
 # The module of each measure, which has a class of that name in capitals: rsa.RSA.
 MEASURES = {
     "rsa": "RSA",
+    "topological_rsa": "TopologicalRSA",
     "cka": "CKA",
     "cca": "CCA",
     "procrustes": "Procrustes",

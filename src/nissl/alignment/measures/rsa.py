@@ -45,8 +45,7 @@ class RSA(Measure):
     def normalise(self, prepared: Array) -> Array:
         """Return the pairs' ranks, of mean zero and norm one, zero on the diagonal."""
         rows, columns = np.triu_indices(len(prepared), 1)
-        values = prepared[rows, columns]
-        values = rankdata(values) if self.by == "spearman" else values
+        values = self.values(prepared[rows, columns])
         values = values - values.mean()
         size = np.sqrt(2 * (values @ values))
         if not size > 0:
@@ -54,6 +53,10 @@ class RSA(Measure):
         made = np.zeros_like(prepared)
         made[rows, columns] = made[columns, rows] = values / size
         return made
+
+    def values(self, pairs: Array) -> Array:
+        """Return what of the pairs' dissimilarities is correlated."""
+        return rankdata(pairs) if self.by == "spearman" else pairs
 
     def score(self, a: Array, b: Array) -> float:
         """Return the correlation."""
