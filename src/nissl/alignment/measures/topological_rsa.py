@@ -51,4 +51,4 @@ class TopologicalRSA(RSA):
         low, high = np.quantile(pairs, [self.lower, self.upper])
         if not high > low:
             return np.asarray(pairs > low, dtype=np.float64)
-        return np.clip((pairs - low) / (high - low), 0, 1)
+        return np.asarray(np.clip((pairs - low) / (high - low), 0, 1))
