@@ -1,0 +1,2 @@
+from .connectivity import Connectivity as Connectivity
+from .connectivity import connectivity as connectivity

@@ -1,0 +1,402 @@
+"""Connectivity: each measure against a slow form, planted edges, level, runs, windows, refusals."""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from scipy import signal
+
+from nissl.brain import connectivity
+from nissl.brain.connectivity_measures import MEASURES, connectivity_measure
+from nissl.errors import NisslError, TooFewSamples, UnknownName
+from nissl.recording import as_recording
+from nissl.statistics import NotExchangeable, PermutedLabels, Test
+from nissl.statistics.calibration import rate
+
+QUIET = {"test": None, "progress": False}
+
+
+def autoregressive(weights, n, *, seed=0, noise=None):
+    """A series of x[t + 1] = weights' x[t] + noise: weights[a, b] is the edge from a to b."""
+    rng = np.random.default_rng(seed)
+    n_units = len(weights)
+    e = rng.standard_normal((n + 100, n_units)) * (1.0 if noise is None else noise)
+    x = np.zeros((n + 100, n_units))
+    for t in range(1, len(x)):
+        x[t] = x[t - 1] @ weights + e[t]
+    return x[100:]
+
+
+@pytest.fixture(scope="module")
+def series():
+    x = autoregressive(np.diag([0.5, 0.3, 0.7, 0.1]), 400, seed=1)
+    x[:, 1] += 0.8 * x[:, 0]
+    return x
+
+
+def of(x, measure, **options):
+    return connectivity(x, measure=measure, **QUIET, **options).values
+
+
+# ---- each measure, against another form of it
+
+
+def test_correlation_and_covariance(series):
+    np.testing.assert_allclose(of(series, "correlation"), np.corrcoef(series.T), atol=1e-12)
+    np.testing.assert_allclose(of(series, "covariance"), np.cov(series.T), rtol=1e-10)
+
+
+def test_partial_correlation_is_that_of_residuals_on_the_rest(series):
+    found = of(series, "partial_correlation")
+    x = series - series.mean(axis=0)
+    for a, b in [(0, 1), (0, 2), (2, 3)]:
+        rest = np.delete(x, [a, b], axis=1)
+        left = [v - rest @ np.linalg.lstsq(rest, v, rcond=None)[0] for v in (x[:, a], x[:, b])]
+        assert found[a, b] == pytest.approx(np.corrcoef(left)[0, 1], abs=1e-10)
+
+
+def test_shrunk_partial_correlations_are_those_of_scikit_learn(series):
+    from sklearn.covariance import GraphicalLasso, LedoitWolf
+
+    z = (series - series.mean(axis=0)) / series.std(axis=0)
+    for estimator, model in [
+        ("ledoit_wolf", LedoitWolf()),
+        ("lasso", GraphicalLasso(alpha=0.1)),
+    ]:
+        precision = model.fit(z).precision_
+        scale = np.sqrt(np.diag(precision))
+        expected = -precision / np.outer(scale, scale) + 2 * np.eye(4)
+        found = of(series, "partial_correlation", estimator=estimator)
+        np.testing.assert_allclose(found, expected, atol=1e-8)
+        with pytest.raises(NisslError, match="biased"):
+            connectivity(series, measure="partial_correlation", estimator=estimator)
+
+
+def test_lagged_correlation_pairs_a_with_a_later_b(series):
+    found = of(series, "lagged_correlation", lag=3)
+    slow = np.corrcoef(series[:-3, 0], series[3:, 1])[0, 1]
+    assert found[0, 1] == pytest.approx(slow, abs=1e-10)
+
+
+def test_granger_is_the_ratio_of_two_regressions(series):
+    x = series - series.mean(axis=0)
+    found = of(series, "granger", order=2)
+    past = np.concatenate([x[:-2], x[1:-1]], axis=1)
+
+    def error(columns, target):
+        kept = past[:, columns]
+        return ((target - kept @ np.linalg.lstsq(kept, target, rcond=None)[0]) ** 2).sum()
+
+    for a, b in [(0, 1), (2, 3), (1, 0)]:
+        without = [c for c in range(8) if c % 4 != a]
+        ratio = error(without, x[2:, b]) / error(list(range(8)), x[2:, b])
+        assert found[a, b] == pytest.approx(np.log(ratio), rel=1e-8)
+
+
+def test_mutual_information_of_gaussians_and_of_bins(series):
+    from sklearn.metrics import mutual_info_score
+
+    r = np.corrcoef(series.T)
+    gauss = of(series, "mutual_information")
+    assert gauss[0, 1] == pytest.approx(-0.5 * np.log2(1 - r[0, 1] ** 2))
+    binned = of(series, "mutual_information", bins=4)
+    rank = series.argsort(axis=0).argsort(axis=0) * 4 // len(series)
+    bias = 9 / (2 * len(series) * np.log(2))  # Miller and Madow, of 16 cells that all occur
+    slow = mutual_info_score(rank[:, 0], rank[:, 1]) / np.log(2)
+    assert binned[0, 1] == pytest.approx(slow - bias, abs=1e-10)
+
+
+def test_coherence_is_that_of_scipy(series):
+    found = of(series, "coherence", rate=100.0, band=(10, 20), segment=64)
+    frequency, slow = signal.coherence(series[:, 0], series[:, 1], fs=100, nperseg=64)
+    inside = (frequency >= 10) & (frequency <= 20)
+    assert found[0, 1] == pytest.approx(slow[inside].mean(), rel=1e-6)
+
+
+def test_phase_locking_finds_a_shared_rhythm():
+    rng = np.random.default_rng(0)
+    time = np.arange(2000) / 100
+    x = rng.standard_normal((2000, 3))
+    x[:, 0] += 2 * np.sin(2 * np.pi * 10 * time)
+    x[:, 1] += 2 * np.sin(2 * np.pi * 10 * time + 1)
+    found = of(x, "phase_locking", rate=100, band=(8, 12))
+    assert found[0, 1] > 0.9
+    assert found[0, 2] < 0.3
+    sos = signal.butter(3, (8, 12), btype="bandpass", fs=100, output="sos")
+    a, b = (np.angle(signal.hilbert(signal.sosfiltfilt(sos, c - c.mean()))) for c in x[:, :2].T)
+    assert found[0, 1] == pytest.approx(np.abs(np.exp(1j * (a - b)).mean()))
+
+
+def test_affinity_is_a_kernel_of_differences(series):
+    z = (series - series.mean(axis=0)) / series.std(axis=0)
+    slow = np.mean([np.exp(-((row[0] - row[1]) ** 2) / 2 / 0.25) for row in z])
+    assert of(series, "affinity", width=0.5)[0, 1] == pytest.approx(slow)
+
+
+def test_every_measure_is_symmetric_or_says_that_it_is_not(series):
+    given = {"rate": 10.0, "band": (1.0, 2.0)}
+    for name, made in MEASURES.items():
+        options = {k: v for k, v in given.items() if k in made.takes}
+        options |= {"segment": 64} if name == "coherence" else {}
+        values = of(series, name, **options)
+        assert np.allclose(values, values.T) == (not made.directed), name
+
+
+def test_a_measure_is_one_function():
+    @connectivity_measure(directed=True, alternative="greater")
+    def excess(x):
+        return np.maximum(x[:-1].T @ x[1:], 0) / len(x)
+
+    try:
+        x = autoregressive(np.array([[0, 0.8], [0, 0.0]]), 300)
+        found = connectivity(x, measure="excess", test=Test(n_permutations=99), progress=False)
+        assert found.edges.significant().units == ["unit[0] -> unit[1]"]
+        again = connectivity(x, measure=MEASURES["excess"].function, **QUIET)
+        np.testing.assert_array_equal(found.values, again.values)
+    finally:
+        del MEASURES["excess"]
+
+
+# ---- planted edges, and none
+
+
+def test_partial_correlation_finds_direct_edges_only():
+    """A chain 0 - 1 - 2 and 3 - 4 of slow series: 0 and 2 correlate through 1 alone."""
+    x = autoregressive(np.eye(5) * 0.6, 1500, seed=5)
+    x[:, 1] += 0.7 * x[:, 0]
+    x[:, 2] += 0.7 * x[:, 1]
+    x[:, 4] -= 0.6 * x[:, 3]
+    test = Test(n_permutations=199)
+    whole = connectivity(x, test=test, progress=False)
+    direct = connectivity(x, measure="partial_correlation", test=test, progress=False)
+    edges = {(0, 1), (1, 2), (3, 4)}
+    assert set(map(tuple, np.argwhere(np.triu(whole.p <= 0.05)))) == edges | {(0, 2)}
+    assert set(map(tuple, np.argwhere(np.triu(direct.p <= 0.05)))) == edges
+    assert direct.values[3, 4] < 0
+    assert np.isnan(np.diag(direct.p)).all()
+
+
+def test_granger_finds_direction_and_nothing_along_a_chain():
+    weights = np.diag([0.5, 0.5, 0.5, 0.9])
+    weights[0, 1] = weights[1, 2] = 0.4
+    x = autoregressive(weights, 1000, seed=4)
+    found = connectivity(x, measure="granger", test=Test(n_permutations=199), progress=False)
+    assert set(found.edges.significant().units) == {
+        "unit[0] -> unit[1]",
+        "unit[1] -> unit[2]",
+    }
+    lagged = connectivity(
+        x, measure="lagged_correlation", test=Test(n_permutations=199), progress=False
+    )
+    assert "unit[0] -> unit[2]" in lagged.edges.significant().units
+    assert lagged.values[0, 1] > lagged.values[1, 0]
+
+
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [
+        ("correlation", {}),
+        ("partial_correlation", {}),
+        ("granger", {"order": 2}),
+        ("lagged_correlation", {}),
+        ("mutual_information", {"bins": 4}),
+        ("coherence", {"rate": 1, "band": (0.05, 0.2), "segment": 32}),
+        ("phase_locking", {"rate": 1, "band": (0.05, 0.2)}),
+        ("affinity", {}),
+    ],
+)
+def test_nothing_is_found_in_independent_slow_series(measure, options):
+    """Family-wise: in at most 5% of data sets is any edge found."""
+    found_in = []
+    for seed in range(60):
+        x = autoregressive(np.diag([0.9, 0.8, 0.6]), 320, seed=100 + seed)
+        found = connectivity(
+            x, measure=measure, test=Test(n_permutations=39), progress=False, **options
+        )
+        found_in.append(found.edges.table["q"].min())
+    assert rate(found_in).low <= 0.05
+
+
+def test_an_edge_given_the_others_is_tested_at_the_level_of_what_they_leave():
+    """Fast series that share a fast third are slow without it: the residuals are what is shifted.
+
+    Shifting the series themselves calls the pair significant in a third of these data sets.
+    """
+    called = []
+    for seed in range(60):
+        x = autoregressive(np.diag([0.9, 0.9, 0.0]), 1000, seed=seed)
+        x[:, :2] = x[:, :2] / 3 + 3 * x[:, 2:]
+        found = connectivity(
+            x, measure="partial_correlation", test=Test(n_permutations=39), progress=False
+        )
+        called.append(found.edges.table["p"][0])
+    assert rate(called).low <= 0.05
+
+
+# ---- runs, windows, and what is given back
+
+
+def test_runs_are_demeaned_each_by_itself_and_never_joined():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 3))
+    level = np.repeat([[5.0], [-5.0], [0.0]], 100, axis=0)  # would correlate all units
+    run = np.repeat(["a", "b", "c"], 100)
+    rec = as_recording(x + level, samples={"run": run})
+    assert np.abs(np.triu(connectivity(rec, **QUIET).values, 1)).max() < 0.2
+    each = connectivity(rec, by="run", **QUIET)
+    assert each.values.shape == (3, 3, 3)
+    assert each.matrices["run"].tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(each.values[1], np.corrcoef(x[100:200].T), atol=1e-12)
+    spread = each.values.std(axis=0, ddof=1)[0, 1]
+    assert each.edges.table["spread"][0] == pytest.approx(spread)
+    assert each.edges.table["correlation"][0] == pytest.approx(each.mean[0, 1])
+    centred = x.reshape(3, 100, 3) - x.reshape(3, 100, 3).mean(axis=1, keepdims=True)
+    lagged = connectivity(rec, measure="lagged_correlation", **QUIET).values
+    now, then = centred[:, :-1].reshape(-1, 3), centred[:, 1:].reshape(-1, 3)
+    assert lagged[0, 1] == pytest.approx(np.corrcoef(now[:, 0], then[:, 1])[0, 1], abs=1e-10)
+
+
+def test_windows_lie_inside_runs_and_have_times():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, 2))
+    run = np.repeat([0, 1], 50)
+    time = np.tile(np.arange(50) * 0.5, 2)
+    rec = as_recording(x, samples={"run": run, "time": time})
+    found = connectivity(rec, window=10, step=5, **QUIET)
+    assert found.values.shape == (8, 2, 2)  # four windows of 20 samples in each run
+    assert found.matrices["start"].tolist() == [0, 5, 10, 15] * 2
+    assert found.matrices["time"][0] == pytest.approx(4.75)
+    np.testing.assert_allclose(found.values[4], np.corrcoef(x[50:70].T), atol=1e-12)
+    bare = connectivity(x, window=20, **QUIET)
+    assert len(bare.values) == 9
+    with pytest.raises(TooFewSamples, match="no run holds"):
+        connectivity(rec, window=30, **QUIET)
+
+
+def test_gaps_in_time_end_a_run():
+    time = np.concatenate([np.arange(50), np.arange(60, 110)]) / 10.0
+    x = np.random.default_rng(0).standard_normal((100, 2)) + (time > 5)[:, None] * 9
+    rec = as_recording(x, samples={"time": time})
+    assert abs(connectivity(rec, **QUIET).values[0, 1]) < 0.3
+    with pytest.raises(NisslError, match="do not increase"):
+        connectivity(as_recording(x, samples={"time": time[::-1]}), **QUIET)
+
+
+def test_the_same_for_any_layout_and_seed_and_batches(series, monkeypatch):
+    test = Test(n_permutations=20, seed=3)
+    one = connectivity(series, test=test, progress=False)
+    frozen = np.asfortranarray(series)
+    frozen.flags.writeable = False
+    wide = np.repeat(series, 2, axis=1)[:, ::2]
+    monkeypatch.setattr(sys.modules[connectivity.__module__], "BATCH_BYTES", 1)
+    for other in (frozen, wide):
+        again = connectivity(other, test=test, progress=False)
+        assert again.edges.table.equals(one.edges.table)
+    counts = connectivity(np.round(series * 10).astype(np.int16), **QUIET).values
+    assert counts[0, 1] == pytest.approx(one.values[0, 1], abs=0.02)
+    assert one.edges.null.startswith("CircularShift")
+
+
+def test_matrix_and_graph_are_drawn(series):
+    rec = as_recording(series, units={"region": ["b", "a", "b", "a"]})
+    found = connectivity(rec, test=Test(n_permutations=199), progress=False)
+    graph = found.graph()
+    assert list(graph.edges) == [("unit[0]", "unit[1]")]
+    assert graph.nodes["unit[0]"]["region"] == "b"
+    figure = found.plot()
+    shown = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert shown == ["unit[1]", "unit[3]", "unit[0]", "unit[2]"]
+    assert "1 edges" in found.plot("graph").axes[0].get_title()
+    directed = connectivity(series, measure="granger", **QUIET)
+    assert directed.graph().is_directed()
+    directed.plot(), directed.plot("graph")
+    plt.close("all")
+    with pytest.raises(NisslError, match="not tested"):
+        _ = directed.p
+
+
+# ---- refusals
+
+
+def test_permuting_slow_samples_is_refused_and_shifts_are_offered():
+    null = Test(null=PermutedLabels(), n_permutations=39)
+    slow = autoregressive(np.diag([0.9, 0.9]), 300)
+    with pytest.raises(NotExchangeable, match="CircularShift"):
+        connectivity(slow, test=null, progress=False)
+    white = np.random.default_rng(0).standard_normal((300, 2))
+    assert connectivity(white, test=null, progress=False).p[0, 1] > 0.05
+    with pytest.raises(NotExchangeable, match="short"):
+        connectivity(slow[:60].cumsum(axis=0), progress=False)
+    with pytest.raises(NotExchangeable, match="remember over"):
+        connectivity(slow[:150], measure="partial_correlation", progress=False)
+
+
+def test_bad_input_is_named(series):
+    flat = series.copy()
+    flat[:, 2] = 0.1
+    with pytest.raises(NisslError, match="do not vary") as caught:
+        connectivity(flat, **QUIET)
+    assert caught.value.where == "unit[2]"
+    flat = series.copy()
+    flat[100:200, 1] = 0
+    with pytest.raises(NisslError, match="do not vary") as caught:
+        connectivity(flat, window=100, step=100, **QUIET)
+    assert caught.value.where == "matrix 1 unit[1]"
+    lost = series.copy()
+    lost[3, 1] = np.nan
+    with pytest.raises(NisslError, match="NaN") as caught:
+        connectivity(lost, **QUIET)
+    assert caught.value.where == "unit[1]"
+    for x in (series[:0], series[:1], series[:, :1], series[:, 0]):
+        with pytest.raises(NisslError, match="shape"):
+            connectivity(x, **QUIET)
+    with pytest.raises(UnknownName, match="partial_correlation"):
+        connectivity(series, measure="partial", **QUIET)
+    with pytest.raises(UnknownName, match="option of granger"):
+        connectivity(series, measure="granger", lag=2, **QUIET)
+    with pytest.raises(NisslError, match="rate="):
+        connectivity(series, measure="phase_locking", band=(1, 2), **QUIET)
+    with pytest.raises(NisslError, match="holds no frequency"):
+        connectivity(series, measure="coherence", band=(60, 70), rate=100, **QUIET)
+    with pytest.raises(TooFewSamples, match="regressors"):
+        connectivity(series[:12], measure="partial_correlation", **QUIET)
+
+
+# ---- real recordings
+
+
+@pytest.mark.real
+def test_structure_goes_with_function_in_every_subject(hcp):
+    from nissl.specimens.recordings import hcp_structure
+
+    structure = hcp_structure()
+    found = connectivity(hcp, by="subject", **QUIET)
+    pairs = np.triu_indices(94, 1)
+    r = []
+    for subject, matrix in zip(found.matrices["subject"], found.values, strict=True):
+        fibres = structure["strength"].sel(subject=subject).values
+        r.append(np.corrcoef(fibres[pairs], matrix[pairs])[0, 1])
+    assert len(r) == 7
+    assert min(r) > 0.2
+    assert max(r) < 0.46
+
+
+@pytest.mark.real
+def test_signals_of_the_worm_go_where_its_synapses_go(worm):
+    from nissl.specimens.recordings import worm_connectome
+
+    wiring = worm_connectome()
+    source, target = worm["stimulus"].values, worm["unit"].values
+    joined = (wiring["chemical"] + wiring["gap"]).sel(source=source, target=target).values > 0
+    answer = np.abs(worm.values)
+    measured = np.isfinite(answer)
+    rng = np.random.default_rng(0)
+
+    def effect(joined):
+        near, far = answer[measured & joined], answer[measured & ~joined]
+        return np.median(near) - np.median(far)
+
+    # A neuron that answers much, and has many synapses, does so for every stimulus: stimuli move.
+    drawn = [effect(joined[rng.permutation(len(source))]) for _ in range(199)]
+    assert effect(joined) > max(drawn)
