@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.brain.connectivity_measures import MEASURES, Measure
 from nissl.errors import NisslError, TooFewSamples, UnknownName, require_known
 from nissl.progress import progress_bar
-from nissl.statistics import CircularShift, Finding, NotExchangeable, PermutedLabels, Test
+from nissl.statistics import (
+    CircularShift,
+    Finding,
+    NotExchangeable,
+    PermutedLabels,
+    PhaseRandomised,
+    Test,
+)
 from nissl.statistics.exchangeability import autocorrelation, require_stationary
 from nissl.statistics.nulls import LabelNull, codes
 from nissl.statistics.pvalues import against_null
@@ -174,8 +181,8 @@ def connectivity(
         A matrix for each window of this length, from step to step (by default half a window); in
         seconds where samples have a ``time``, else in samples. Windows lie inside runs.
     test : Test or None
-        `CircularShift` of each unit by itself inside runs, or `PermutedLabels` for samples that are
-        independent; 1,000 draws. What is tested is the mean over matrices. None: no p.
+        `CircularShift` of each unit by itself inside runs, `PhaseRandomised`, or `PermutedLabels`
+        where samples are independent; 1,000 draws. What is tested is the mean over matrices. None: no p.
     progress : bool
         Show a bar.
     **options
@@ -243,8 +250,7 @@ def connectivity(
                 where="estimator",
                 do="give test=None, or estimator='empirical' and more samples than units",
             )
-        null: Any = test.null if hasattr(test.null, "draw_series") else None
-        null = null or test.null_or(CircularShift(), LabelNull)
+        null: Any = test.null_or(CircularShift(), (LabelNull, PhaseRandomised))
         within = _require_null(made, null, centred, stretch, rec)
         drawn = _draws(made, measured, centred, null, within, test, pairs, progress)
         count = null.log_arrangements(np.arange(len(x)), exchange=None, within=within)
@@ -436,7 +442,7 @@ def _draws(
             moved = np.empty((m, *x.shape))
             for u, column in enumerate(series.T):
                 how: Any = {"within": within, "seed": test.seed * len(series.T) + u, "start": a}
-                if hasattr(null, "draw_series"):
+                if isinstance(null, PhaseRandomised):
                     moved[:, :, u] = null.draw_series(column, m, **how)
                 else:
                     moved[:, :, u] = column[null.draw(labels, m, exchange=None, **how)]
