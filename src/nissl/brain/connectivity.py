@@ -182,7 +182,7 @@ def connectivity(
         seconds where samples have a ``time``, else in samples. Windows lie inside runs.
     test : Test or None
         `CircularShift` of each unit by itself inside runs, `PhaseRandomised`, or `PermutedLabels`
-        where samples are independent; 1,000 draws. What is tested is the mean over matrices. None: no p.
+        where samples are independent; 1,000 draws. Tested is the mean over matrices. None: no p.
     progress : bool
         Show a bar.
     **options
