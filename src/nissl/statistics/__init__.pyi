@@ -40,6 +40,9 @@ from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .pvalues import against_null as against_null
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
+from .ridge import Ridge as Ridge
+from .ridge import delayed as delayed
+from .ridge import ridge as ridge
 from .shared_units import shared_units as shared_units
 from .shift import CircularShift as CircularShift
 from .sparse_probe import probe_scores as probe_scores
