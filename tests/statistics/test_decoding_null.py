@@ -39,22 +39,26 @@ def test_what_is_moved_follows_how_labels_hang_together():
         "CircularShift(within='run', min_shift=1)": angle,
     }
     for name, labels in names.items():
-        null = decoding_null(labels, runs)
-        assert null.name == name
-        index = null.draw(5, seed=1)
+        index, said = decoding_null(labels, runs, 5, seed=1)
+        assert said == name
         assert (runs[index] == runs).all()
         for row in labels[index]:
             np.testing.assert_array_equal(np.sort(row[runs == 2]), np.sort(labels[runs == 2]))
-        np.testing.assert_array_equal(null.draw(2, seed=1, start=3), index[3:])
-    assert decoding_null(place, runs).name == "CircularShift(within='run', min_shift=1)"
-    assert decoding_null(rng.standard_normal(216), runs).name == "PermutedLabels(within='run')"
-    assert decoding_null(np.char.add("c", blocked.astype(str)), runs, kind="shift").name == (
-        "CircularShift(within='run', min_shift=1)"
-    )
-    assert decoding_null(angle).name == "CircularShift(min_shift=1)"
+    shift = "CircularShift(within='run', min_shift=1)"
+    assert decoding_null(place, runs)[1] == shift
+    assert decoding_null(rng.standard_normal(216), runs)[1] == "PermutedLabels(within='run')"
+    assert decoding_null(np.char.add("c", blocked.astype(str)), runs, kind="shift")[1] == shift
+    index, said = decoding_null(angle)
+    assert said == "CircularShift(min_shift=1)"
+    assert len(np.unique(index, axis=0)) == len(index) == 215
     # Blocks stay whole.
-    index = decoding_null(blocked, runs).draw(20)
+    index, _ = decoding_null(blocked, runs, 20)
     assert (blocked[index].reshape(20, -1, 9) == blocked[index].reshape(20, -1, 9)[..., :1]).all()
+    # Of few labellings each is had once, and not the given one.
+    few = blocked[:72]
+    index, _ = decoding_null(few, runs[:72])
+    assert len(np.unique(few[index], axis=0)) == len(index) == 24 * 24 - 1
+    assert (few[index] != few).any(axis=1).all()
 
 
 def test_level_in_slow_noise_where_single_samples_are_far_off():
@@ -65,12 +69,12 @@ def test_level_in_slow_noise_where_single_samples_are_far_off():
         x = slow(rng, len(labels), 5)
         told = accuracy(x, labels, runs)
         for kind, found in p.items():
-            index = decoding_null(labels, runs, kind=kind).draw(19, seed=i)
+            index, _ = decoding_null(labels, runs, 19, kind=kind, seed=i)
             found.append((1 + sum(accuracy(x, labels[row], runs) >= told for row in index)) / 20)
     assert np.mean(np.array(p["auto"]) <= 0.05) < 0.11
     assert np.mean(np.array(p["samples"]) <= 0.05) > 0.15
     x[np.arange(len(labels)), labels] += 4
-    index = decoding_null(labels, runs, values=x).draw(99)
+    index, _ = decoding_null(labels, runs, 99, values=x)
     told = accuracy(x, labels, runs)
     assert sum(accuracy(x, labels[row], runs) >= told for row in index) == 0
     with pytest.raises(NotExchangeable, match="lag-1"):
@@ -82,7 +86,7 @@ def test_numbers_in_time_hold_the_level_by_shifts():
     runs, called = np.repeat(np.arange(4), 250), 0
     for i in range(150):
         x, y = slow(rng, 1000, 1)[:, 0], slow(rng, 1000, 1)[:, 0]
-        index = decoding_null(y, runs, values=x[:, None]).draw(39, seed=i)
+        index, _ = decoding_null(y, runs, 39, values=x[:, None], seed=i)
         r = abs(np.corrcoef(np.vstack([x, y, y[index]]))[0, 1:])
         called += (r >= r[0]).mean() <= 0.05
     assert called / 150 < 0.11

@@ -68,6 +68,19 @@ def test_patterns_that_nearly_coincide_are_looked_at_again_in_float64(x):
         np.testing.assert_allclose(distances(x, measure=measure), by_scipy(x, measure), rtol=1e-8)
 
 
+@pytest.mark.parametrize("measure", ["correlation", "euclidean", "cosine"])
+def test_weak_patterns_among_strong_ones_lose_no_digits(measure):
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((12, 1500)) + 10.0 ** rng.uniform(0, 4) * rng.standard_normal(1500)
+        x = x * 10.0 ** rng.uniform(-3, 3, (12, 1)) * 10.0 ** [0, 22, -22][seed % 3]
+        x[1] = 2.2 * x[0] * (1 + 1e-5 * rng.standard_normal(1500))
+        x = x.astype(np.float32)
+        expected = by_scipy(x, measure)
+        least = 1e-12 * (1 if measure != "euclidean" else (x.astype(float) ** 2).mean(axis=1).min())
+        np.testing.assert_allclose(distances(x, measure=measure), expected, rtol=5e-3, atol=least)
+
+
 def test_gram_is_products_or_a_function_of_distances(x):
     def made(x, **kwargs):
         return gram(x, progress=False, **kwargs)

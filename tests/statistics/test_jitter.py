@@ -36,15 +36,6 @@ def test_counts_of_windows_are_kept_and_spikes_stay_in_their_intervals(window):
     np.testing.assert_array_equal(null.draw(t, 2, intervals=INTERVALS, seed=1, start=5), drawn[5:7])
 
 
-def test_windows_around_spikes_stay_in_the_intervals():
-    t = spikes(np.random.default_rng(1))
-    drawn = JitteredSpikes(window=0.5, around=True).draw(t, 50, intervals=INTERVALS, seed=0)
-    assert abs(drawn - t).max() <= 0.25
-    assert ((drawn < 10) == (t < 10)).all()
-    assert drawn.min() >= 0
-    assert drawn.max() <= 31.05
-
-
 def synchrony(a, b, width=0.005):
     """Count the pairs of spikes that lie within `width`."""
     b = np.sort(b)

@@ -10,7 +10,6 @@ from .correction import bonferroni as bonferroni
 from .correlation import Correlation as Correlation
 from .coverage import Coverage as Coverage
 from .dead_salmon import dead_salmon as dead_salmon
-from .decoding_null import MovedLabels as MovedLabels
 from .decoding_null import decoding_null as decoding_null
 from .effects import auroc as auroc
 from .effects import average_precision as average_precision

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["dissimilarities", "gram"]
 
 Array = NDArray[np.floating[Any]]
+# What float32 overflows in is computed once more in float64.
+QUIET = np.errstate(over="ignore", invalid="ignore")
 TINY = 1e-30  # squares that float32 may have lost
 PLAIN, NOISE = ("correlation", "euclidean", "cosine"), ("mahalanobis", "crossnobis")
 
@@ -170,6 +172,7 @@ def dissimilarities(
     return found
 
 
+@QUIET
 def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
     """Return distances, and what squares of each pattern were divided by."""
     if len(made.d) < 2:
@@ -179,7 +182,8 @@ def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
     k = made.about(1.0, centred=measure == "correlation")
     scale = k.diagonal().copy()
     # Of a pattern that hardly varies, rounding may leave nothing.
-    flat = np.zeros(0, np.int64) if made.single else np.flatnonzero(scale <= TINY)
+    tiny = TINY if made.single else 1e-290
+    flat = np.zeros(0, np.int64) if made.single else np.flatnonzero(scale <= tiny)
     if measure == "correlation":
         flat = np.union1d(flat, made.flat)
     if len(flat):
@@ -190,7 +194,7 @@ def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
             where=f"stimulus {', '.join(map(str, flat[:10]))}" + ", ..." * (len(flat) > 10),
             do="leave these stimuli out, or use measure='euclidean'",
         )
-    norm = np.sqrt(np.where(scale > TINY, scale, np.nan))
+    norm = np.sqrt(np.where(scale > tiny, scale, np.nan))
     k /= np.outer(norm, norm)
     np.subtract(1, k, out=k)
     np.fill_diagonal(k, 0)
@@ -209,8 +213,9 @@ def _squares(k: Array) -> Array:
 class _Products:
     """Products of rows over units, x being level + mean of its row + unit + what is left, d."""
 
-    def __init__(self, n: int, level: float, mean: Array, first: Array) -> None:
-        self.level, self.mean, self.first = level, mean, first
+    def __init__(self, least: int, level: float, mean: Array, first: Array) -> None:
+        n = len(mean)
+        self.least, self.level, self.mean, self.first = least, level, mean, first
         self.d = np.zeros((n, n), order="F")
         self.sums = np.zeros((n, 2))  # of d, and of d times unit
         self.units = np.zeros(2)  # sums of unit and of its squares
@@ -225,8 +230,7 @@ class _Products:
             one, mean = self.sums[:, 1], (self.sums[:, 0] + total) / np.sqrt(self.n_units)
             k = self.d - np.outer(mean, mean)
         else:
-            row = np.float64(self.level) + self.mean
-            row = row - row.mean() * (1 - unit)
+            row = np.float64(self.level) * unit + self.mean
             one = unit * self.sums[:, 1] + row * total
             cross = np.outer(row, self.sums[:, 0] + self.n_units / 2 * row)
             k = self.d + cross
@@ -236,16 +240,22 @@ class _Products:
             k += one[:, None] + one
         return np.asarray(k)
 
+    @QUIET
     def lost(self, found: Array, scale: Any) -> bool:
         """Say whether float32 has lost digits: distances below a thousandth of what was summed."""
         squares = self.d.diagonal()
-        spread = np.sqrt(1e-3 * squares / scale)
+        # Nor was anything lost to underflow, nor to rounding where a row's mean was taken off.
+        least = np.maximum(1e-6 * self.n_units * self.mean.astype(float) ** 2, TINY)
+        if not np.min(scale) > TINY or not np.delete(squares > least, self.least).all():
+            return True
+        part = 1e-3 * squares / scale
         np.fill_diagonal(found, np.inf)
-        enough = found.min() >= spread.max() ** 2 or (found >= np.outer(spread, spread)).all()
+        enough = found.min() >= part.max() or (found >= np.maximum.outer(part, part)).all()
         np.fill_diagonal(found, 0)
-        return bool(squares.min() < TINY or not enough)
+        return bool(not enough)
 
 
+@QUIET
 def _products(blocks: Iterable[Array], *, single: bool = False, progress: bool = True) -> _Products:
     """Sum products of rows over blocks of units, those of float32 in float32 where `single`."""
     from scipy.linalg import blas
@@ -256,10 +266,13 @@ def _products(blocks: Iterable[Array], *, single: bool = False, progress: bool =
     with progress_bar("Products", total=None, unit="units", progress=progress) as advance:
         for block in blocks:
             b = block if single else block.astype(np.float64, copy=False)
-            unit = np.full(len(b), 1 / len(b), b.dtype) @ b  # what is near the mean will do
-            d = b - unit
             if made is None:
-                made = _Products(len(b), float(unit.mean()), d.mean(axis=1), block[:, 0].copy())
+                least = int(np.einsum("nu,nu->n", b, b, dtype=np.float64).argmin())
+                level, mean = float(b[least].mean()), (b - b[least]).mean(axis=1)
+                made = _Products(least, level, mean, block[:, 0].copy())
+            # The smallest pattern: what all share goes, and of others as small no digits are lost.
+            unit = b[made.least]
+            d = b - unit
             d -= made.mean.astype(b.dtype)[:, None]
             # The level is of the same precision, and the difference exact where it matters.
             unit = unit - made.level

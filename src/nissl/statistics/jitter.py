@@ -25,16 +25,12 @@ class JitteredSpikes:
     window : float, optional
         Length of the windows in seconds: what is slower is kept, what is faster is destroyed. None:
         the whole interval, of which only the count is kept.
-    around : bool
-        Centre a window on each spike, in place of windows that follow each other from the start of
-        each interval. Counts of windows are then not kept, and rates are smoothed: p-values are no
-        longer exact.
 
     Notes
     -----
-    Where spikes are placed at random inside windows, the test is exact. Source: Amarasingham et al.
-    2012, J. Neurophysiology 107, 517, "Conditional modeling and the jitter method of spike
-    resampling".
+    Windows follow each other from the start of each interval, and their counts are kept: p is then
+    exact, which it is not where windows are centred on spikes. Source: Amarasingham et al. 2012, J.
+    Neurophysiology 107, 517, "Conditional modeling and the jitter method of spike resampling".
 
     Examples
     --------
@@ -44,7 +40,6 @@ class JitteredSpikes:
     """
 
     window: float | None = None
-    around: bool = False
     question: ClassVar[str] = "do these spikes go together more closely than their rates?"
 
     def __post_init__(self) -> None:
@@ -56,7 +51,7 @@ class JitteredSpikes:
     @property
     def name(self) -> str:
         """How the null is called in a Finding."""
-        return f"JitteredSpikes(window={self.window}{', around=True' * self.around})"
+        return f"JitteredSpikes(window={self.window})"
 
     def draw(
         self,
@@ -95,7 +90,9 @@ class JitteredSpikes:
         """
         t = np.asarray(times, dtype=np.float64)
         if t.ndim != 1 or not np.isfinite(t).all():
-            raise NisslError("times are not one finite number a spike", where="times", do="mend")
+            raise NisslError(
+                "times are not one finite number a spike", where="times", do="leave others out"
+            )
         if not len(t):
             return np.empty((n, 0))
         bounds = [[t.min(), t.max()]] if intervals is None else interval_columns(intervals)[0]
@@ -126,9 +123,6 @@ class JitteredSpikes:
         start, stop = start[own], stop[own]
         if self.window is None:
             return start, stop
-        if self.around:
-            half = self.window / 2
-            return np.maximum(t - half, start), np.minimum(t + half, stop)
         last = np.maximum(np.ceil((stop - start) / self.window) - 1, 0)
         low = start + self.window * np.minimum(np.floor((t - start) / self.window), last)
         return low, np.minimum(low + self.window, stop)
