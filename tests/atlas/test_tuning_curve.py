@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from nissl.atlas.tuning_curve import (
-    information_per_spike,
-    mean_vector_length,
-    preferred_auroc,
-    preferred_level,
-)
+from nissl.atlas.tuning_curve import preferred_auroc, preferred_level
 
 ANGLE = SimpleNamespace(
     levels=(np.arange(36) + 0.5) * 10, names=[str(i) for i in range(36)], period=360.0
@@ -24,8 +19,6 @@ def test_vector_points_where_a_von_mises_curve_does():
     at, name = preferred_level(curve, ANGLE)
     assert at == pytest.approx([20, 200, 355], abs=0.1)
     assert name.tolist() == ["20", "200", "355"]
-    # Ratio of the modified Bessel functions of order 1 and 0 at 3.
-    assert mean_vector_length(curve, ANGLE) == pytest.approx(0.8100, abs=1e-3)
     at, _ = preferred_level(curve - 100, ANGLE)  # activity may be negative
     assert at == pytest.approx([20, 200, 355], abs=0.1)
 
@@ -36,17 +29,6 @@ def test_levels_never_visited_are_passed_over():
     assert preferred_level(curve, ANGLE)[0] == pytest.approx(55)
     assert np.isnan(preferred_level(np.full((36, 1), np.nan), ANGLE)[0][0])
     assert preferred_level(np.full((36, 1), np.nan), ANGLE)[1][0] == ""
-
-
-def test_information_is_that_between_level_and_spike():
-    rng = np.random.default_rng(0)
-    curve, number = rng.random((8, 3)), rng.integers(5, 50, (8, 3))
-    for unit in range(3):
-        share = number[:, unit] / number[:, unit].sum()
-        given_spike = share * curve[:, unit] / (share * curve[:, unit]).sum()
-        divergence = (given_spike * np.log2(given_spike / share)).sum()
-        assert information_per_spike(curve, number)[unit] == pytest.approx(divergence)
-    assert np.isnan(information_per_spike(np.zeros((4, 1)), np.ones((4, 1)))[0])
 
 
 def test_auroc_of_the_preferred_level_with_missing_values():

@@ -245,12 +245,8 @@ def _table(
     """Describe the tuning of some units to one coordinate."""
     import pandas as pd
 
-    from nissl.atlas.tuning_curve import (
-        information_per_spike,
-        mean_vector_length,
-        preferred_auroc,
-        preferred_level,
-    )
+    from nissl.atlas.tuning_curve import preferred_auroc, preferred_level
+    from nissl.brain.tuning_curve import information_per_spike, mean_vector_length
 
     level, name = preferred_level(scores.curve, plan)
     note = _notes(scores, compared)
@@ -272,7 +268,7 @@ def _table(
         "auroc": preferred_auroc(scores.values, plan.codes, scores.curve)
         if categorical
         else nothing,
-        "vector_length": mean_vector_length(scores.curve, plan)
+        "vector_length": mean_vector_length(scores.curve, plan.levels, plan.period)
         if spikes and plan.period
         else nothing,
         "information": information_per_spike(scores.curve, scores.number) if spikes else nothing,

@@ -1,4 +1,4 @@
-"""Numbers that describe a tuning curve: preferred level, AUROC, vector length, bits per spike."""
+"""Numbers that describe a tuning curve: preferred level and AUROC; others are in `nissl.brain`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from nissl.atlas.tuning_plan import TuningPlan
 
-__all__ = ["information_per_spike", "mean_vector_length", "preferred_auroc", "preferred_level"]
+__all__ = ["preferred_auroc", "preferred_level"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -47,71 +47,6 @@ def preferred_level(curve: Array, plan: TuningPlan) -> tuple[Array, NDArray[np.s
         return np.where(seen, plan.levels[best], np.nan), name
     angle = np.angle(_vector(curve, plan)) % (2 * np.pi) * plan.period / (2 * np.pi)
     return np.where(seen, angle, np.nan), np.where(seen, [f"{a:.3g}" for a in angle], "")
-
-
-def mean_vector_length(curve: Array, plan: TuningPlan) -> Array:
-    """Return how concentrated the curve of an angle is.
-
-    Parameters
-    ----------
-    curve : array, shape (n_levels, n_units)
-        Mean activity, not negative.
-    plan : TuningPlan
-        A circular one.
-
-    Returns
-    -------
-    array, shape (n_units,)
-        Length of the mean vector of the curve: 0 for a flat one, 1 for a single direction. Each
-        level counts alike, however often it was visited; NaN for a unit that is silent.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> plan = SimpleNamespace(levels=np.arange(4) * np.pi / 2, period=2 * np.pi)
-    >>> curve = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-    >>> mean_vector_length(curve, plan).round(6)
-    array([0., 1.])
-    """
-    total = np.nansum(curve, axis=0)
-    phase = np.exp(2j * np.pi * plan.levels / plan.period)[:, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(
-            np.abs(np.nansum(curve * phase, axis=0)) / np.where(total > 0, total, np.nan)
-        )
-
-
-def information_per_spike(curve: Array, number: NDArray[Any]) -> Array:
-    """Return how much a spike tells about the level, in bits.
-
-    Parameters
-    ----------
-    curve : array, shape (n_levels, n_units)
-        Mean counts.
-    number : array, shape (n_levels, n_units)
-        Observations at each level.
-
-    Returns
-    -------
-    array, shape (n_units,)
-        Bits per spike, biased upwards where observations are few; NaN for a unit that is silent.
-
-    Notes
-    -----
-    Source: Skaggs, McNaughton, Gothard and Markus 1993, NIPS 5.
-
-    Examples
-    --------
-    >>> information_per_spike(np.array([[2.0], [0.0]]), np.array([[10], [10]])).tolist()
-    [1.0]
-    """
-    share = number / np.maximum(number.sum(axis=0), 1)
-    rate = np.where(number > 0, np.maximum(curve, 0.0), 0.0)  # rounding leaves zeros below zero
-    mean = (share * rate).sum(axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = rate / np.where(mean > 0, mean, np.nan)
-        bits = ratio * np.log2(np.where(ratio == 0, 1.0, ratio))
-    return np.asarray((share * bits).sum(axis=0))
 
 
 def preferred_auroc(values: Array, codes: NDArray[np.int64], curve: Array) -> Array:

@@ -1,0 +1,268 @@
+"""Bayesian decoder: where the animal was, or looked, from Poisson spikes of cells with curves."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nissl.brain.coordinate_bins import apart, seconds_of
+from nissl.errors import NisslError, UnknownName, require_known
+from nissl.recording import Recording
+from nissl.recording.labels import coordinate
+from nissl.statistics import CircularShift, Finding, Test, against_null
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Decoded", "decoded", "posterior"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Coordinates read from spikes.
+
+    Parameters
+    ----------
+    time : array, shape (n_windows,)
+        The middle of each window, in seconds; its number where there are no times.
+    value : array, shape (n_windows, n_coordinates)
+        The centre of the most probable bin.
+    truth : array, shape (n_windows, n_coordinates), or None
+        The mean of the true coordinates in the window, on the circle of an angle; NaN where they
+        are not known.
+    error : array, shape (n_windows,), or None
+        Distance of the two in the coordinate's unit, of two coordinates the straight line.
+    posterior : array of float32, shape (n_windows, n_bins, ...)
+        Sums to 1 over the bins of a window.
+    to, bins : tuple
+        The coordinates, and the centres of their bins.
+    finding : Finding or None
+        One row: ``median_error``, its mean and deviation by chance (``null_mean``, ``null_sd``),
+        from true coordinates shifted in time, and p.
+
+    Examples
+    --------
+    >>> Decoded(np.zeros(1), np.ones((1, 1)), None, None, np.ones((1, 2)), ("x",), (), None).to
+    ('x',)
+    """
+
+    time: Array
+    value: Array
+    truth: Array | None
+    error: Array | None
+    posterior: Array
+    to: tuple[str, ...]
+    bins: tuple[Array, ...]
+    finding: Finding | None
+
+    def plot(self, start: float | None = None, stop: float | None = None) -> Figure:
+        """Draw the posterior in time, and the true coordinates over it.
+
+        Parameters
+        ----------
+        start, stop : float, optional
+            The stretch to draw, in seconds; by default the first minute.
+
+        Returns
+        -------
+        matplotlib Figure
+            One panel a coordinate.
+        """
+        import matplotlib.pyplot as plt
+
+        start = float(self.time[0]) if start is None else start
+        here = (self.time >= start) & (self.time <= (start + 60 if stop is None else stop))
+        n = len(self.to)
+        figure, axes = plt.subplots(n, figsize=(9, 2.6 * n), layout="constrained", squeeze=False)
+        for k, (name, centres) in enumerate(zip(self.to, self.bins, strict=True)):
+            others = tuple(1 + i for i in range(len(self.to)) if i != k)
+            axis = axes[k, 0]
+            shown = self.posterior[here].sum(axis=others).T
+            axis.pcolormesh(self.time[here], centres, shown, cmap="Greys", shading="nearest")
+            if self.truth is not None:
+                axis.plot(self.time[here], self.truth[here, k], ".", ms=1.5, color="#c2410c")
+            axis.set(xlabel="seconds", ylabel=name)
+        if self.finding is not None:
+            row = self.finding.table.iloc[0]
+            said = f"median error {row['median_error']:.3g}, by chance {row['null_mean']:.3g}"
+            figure.suptitle(said, fontsize=10)
+        return figure
+
+
+def posterior(
+    counts: Array, curves: Array, seconds: float, occupancy: Array, *, prior: Array | None = None
+) -> Array:
+    """Return the probability of each bin given the spikes of each window.
+
+    Parameters
+    ----------
+    counts : array, shape (n_windows, n_cells)
+        Spikes.
+    curves : array, shape (n_cells, n_bins)
+        Rates in Hz. A bin where any is NaN has probability 0.
+    seconds : float
+        Length of a window.
+    occupancy : array, shape (n_bins,)
+        Seconds by which the rates were measured: none is taken to be below half a spike in them.
+    prior : array, shape (n_bins,), optional
+        What is expected without spikes; uniform by default.
+
+    Returns
+    -------
+    array, shape (n_windows, n_bins)
+        Rows sum to 1.
+
+    Examples
+    --------
+    >>> found = posterior(np.array([[2.0]]), np.array([[1.0, 4.0]]), 1.0, np.array([9.0, 9.0]))
+    >>> found.round(2)
+    array([[0.56, 0.44]], dtype=float32)
+    """
+    usable = np.isfinite(curves).all(axis=0)
+    if prior is not None:
+        usable &= prior > 0
+    rate = np.maximum(curves[:, usable], 0.5 / occupancy[usable])
+    expected = -seconds * rate.sum(axis=0)
+    if prior is not None:
+        expected = expected + np.log(prior[usable])
+    score = counts @ np.log(rate) + expected
+    score = np.exp(score - score.max(axis=1, keepdims=True))
+    found = np.zeros((len(counts), curves.shape[1]), np.float32)
+    found[:, usable] = score / score.sum(axis=1, keepdims=True)
+    return found
+
+
+def decoded(tuned: Any, rec: Recording, *, window: float | None, prior: str, test: Test) -> Decoded:
+    """Read coordinates from a recording; `nissl.brain.Tuning.decode` says how.
+
+    Parameters
+    ----------
+    tuned : Tuning
+        The curves.
+    rec : Recording, shape (n_samples, n_units)
+        Counts of spikes.
+    window, prior, test
+        As for `nissl.brain.Tuning.decode`.
+
+    Returns
+    -------
+    Decoded
+        Values, posterior, error.
+
+    Examples
+    --------
+    >>> from nissl.brain import tuning
+    >>> from nissl.recording import as_recording
+    >>> place = np.repeat([0.0, 1.0], 200)
+    >>> rec = as_recording(np.stack([place * 5, 5 - place * 5], axis=1), quantity="spikes",
+    ...                    samples={"place": place}, attrs={"bin": 0.5})
+    >>> tuned = tuning(rec, "place", test=None)
+    >>> found = tuned.decode(rec[199:201])
+    >>> found.value[:, 0].tolist()
+    [0.0, 1.0]
+    """
+    require_known("prior", prior, ("uniform", "occupancy"))
+    seconds = seconds_of(rec)
+    names = tuned.finding.units
+    known = rec["unit"].values.tolist()
+    for name in names:
+        if name not in known:
+            raise UnknownName("unit", name, known, do="decode from the cells that have a curve")
+    curves, occupancy = tuned.curves.reshape(len(names), -1), tuned.occupancy.ravel()
+    unknown = np.flatnonzero(np.isnan(curves).all(axis=1))
+    if len(unknown):
+        raise NisslError(
+            "a cell has no curve: its counts were not finite",
+            where=names[unknown[0]],
+            do="make the curves of the other cells: tuning(rec[:, chosen], ...)",
+        )
+    k = 1 if window is None else max(1, round(window / seconds))
+    if window is not None and abs(k * seconds - window) > 1e-6 * seconds:
+        raise NisslError(
+            f"a window of {window:g} s is no multiple of a bin of {seconds:g} s",
+            where="window",
+            do=f"give {k * seconds:g}",
+        )
+    times = np.asarray(rec["time"].values, float) if "time" in rec.coords else None
+    if times is not None and np.isin(times, tuned.times).any():
+        warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
+    starts = _windows(rec.sizes["sample"], k, times, seconds)
+    counts = rec.values[:, [known.index(name) for name in names]].astype(float)
+    total = np.vstack([np.zeros(len(names)), np.cumsum(counts, axis=0)])
+    found = posterior(
+        total[starts + k] - total[starts],
+        curves,
+        k * seconds,
+        occupancy,
+        prior=occupancy / occupancy.sum() if prior == "occupancy" else None,
+    )
+    best = np.unravel_index(found.argmax(axis=1), tuned.curves.shape[1:])
+    value = np.stack([c[b] for c, b in zip(tuned.bins, best, strict=True)], axis=1)
+    middle = starts + (k - 1) / 2 if times is None else (times[starts] + times[starts + k - 1]) / 2
+    truth = error = finding = None
+    if all(name in rec.coords for name in tuned.to):
+        columns = zip(tuned.to, tuned.period, strict=True)
+        truth = np.stack([_means(coordinate(rec, n), p, starts, k) for n, p in columns], axis=1)
+        error = _distance(value, truth, tuned.period)
+        finding = _by_chance(value, truth, tuned, test)
+    shaped = found.reshape(-1, *tuned.curves.shape[1:])
+    return Decoded(middle, value, truth, error, shaped, tuned.to, tuned.bins, finding)
+
+
+def _windows(n: int, k: int, times: Array | None, seconds: float) -> NDArray[np.int64]:
+    """Return the first sample of every window of k bins that follow each other without a gap."""
+    starts = np.arange(n - k + 1)
+    if times is not None:
+        span = times[starts + k - 1] - times[starts]
+        starts = starts[np.abs(span - (k - 1) * seconds) < seconds / 2]
+    if not len(starts):
+        raise NisslError(
+            f"no {k} bins follow each other without a gap", where="window", do="give a shorter one"
+        )
+    return starts
+
+
+def _means(column: Array, period: float, starts: NDArray[np.int64], k: int) -> Array:
+    """Return the mean of a coordinate in every window, on the circle where it is an angle."""
+    parts = np.lib.stride_tricks.sliding_window_view(column.astype(float), k)[starts]
+    if not period:
+        return np.asarray(parts.mean(axis=1))
+    turns = np.exp(2j * np.pi * parts / period).mean(axis=1)
+    return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
+
+
+def _distance(a: Array, b: Array, period: tuple[float, ...]) -> Array:
+    """Return how far two places are from each other, the shorter way around a circle."""
+    steps = [apart(a[:, i], b[:, i], p) for i, p in enumerate(period)]
+    return np.asarray(np.linalg.norm(steps, axis=0))
+
+
+def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | None:
+    """Compare the median error with that to true coordinates shifted in time."""
+    known = np.isfinite(truth).all(axis=1)
+    value, truth = value[known], truth[known]
+    n = min(test.draws(1000), len(truth) - 1)
+    if n < 19:
+        return None
+    null = test.null_or(CircularShift())
+    medians = [np.median(_distance(value, truth, tuned.period))]
+    for d in range(n):
+        (index,) = null.draw(np.arange(len(truth)), 1, seed=test.seed, start=d)
+        medians.append(np.median(_distance(value, truth[index], tuned.period)))
+    return against_null(
+        medians[:1],
+        np.array(medians[1:])[:, None],
+        units=[f"{len(tuned.finding)} cells"],
+        score="median_error",
+        method="Bayesian decoder",
+        null=null.name,
+        alternative="less",
+        least_p=1 / len(truth),
+        test=test,
+    )
