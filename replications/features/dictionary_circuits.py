@@ -38,73 +38,77 @@ def attention_only():
     return model
 
 
-def top_at_key(net, ids, dictionary):
-    """Return the features at the key that add most to the score of the induction head."""
-    key = len(ids) - PERIOD
+def top_at_key(net, ids, key, dictionary):
+    """Return the features at a key that add most to the score of the head that looks there."""
     seen = net.run([ids], sites=[f"{READ}.q_rot", f"{READ}.pattern"])
-    head = int(seen[f"{READ}.pattern"][0, -1, :, key].argmax())
-    query = seen[f"{READ}.q_rot"][0, -1].clone().unflatten(0, (4, -1))
-    query[torch.arange(4) != head] = 0
+    looks = seen[f"{READ}.pattern"][0, -1, :, key]  # of each head
+    query = seen[f"{READ}.q_rot"][0, -1].clone().unflatten(0, (len(looks), -1))
+    query[torch.arange(len(looks)) != looks.argmax()] = 0
     to = (f"{READ}.k_rot", query.flatten())
     table = contributions(net, ids, to=to, dictionaries=[dictionary], position=key)
     own = table[table["unit"].str.contains(".sae[", regex=False) & (table["position"] == key)]
-    return own.sort_values("contribution", ascending=False)["unit"].tolist(), key
+    return own.sort_values("contribution", ascending=False)["unit"].tolist()
 
 
-done = train(
-    attention_only(),
-    segments,
-    loss=next_token_loss,
-    steps=STEPS,
-    learning_rate=1e-3,
-    warmup=50,
-    key=f"segments {SEED} {VOCABULARY} {LENGTH} {BATCH} {PERIODS}",
-    progress=False,
-)
-net = nissl.load(done.model, progress=False)
-learn = np.concatenate([segments(STEPS + i)[0].numpy() for i in range(12)])
-acts = nissl.record(net, learn.tolist(), sites=WROTE, progress=False)
-rng = np.random.default_rng(SEED)
-mixed = rng.permuted(acts.values, axis=0)  # each unit's samples by themselves
-shuffled = as_recording(mixed, units={name: acts[name].values for name in ("unit", "site")})
-how = {"n_features": 256, "k": 8, "schedule": Schedule(samples=400_000, batch_size=512)}
-made = {
-    name: sae(rec, progress=False, **how) for name, rec in (("own", acts), ("shuffled", shuffled))
-}
+def nats_lost(seen, ids, answer, units, key):
+    """Return by how much the answer's log probability falls when units are ablated at a key."""
+    logits = [seen.run([ids], sites="logits")["logits"][0, -1]]
+    with seen.edit(nissl.ablate(units, positions=key)):
+        logits.append(seen.run([ids], sites="logits")["logits"][0, -1])
+    before, after = (float(x.log_softmax(-1)[answer]) for x in logits)
+    return before - after
 
-lost = {"own": [], "random": [], "shuffled": []}
-for _ in range(TESTED):
-    segment = rng.permutation(VOCABULARY)[:PERIOD]
-    ids = np.tile(segment, 3)[: 2 * PERIOD + int(rng.integers(2, PERIOD - 2))].tolist()
-    answer = segment[len(ids) % PERIOD]
-    for name, dictionary in made.items():
-        order, key = top_at_key(net, ids, dictionary)
-        given = {name: order[:TOP]}
-        if name == "own":
-            others = order[TOP:]
-            given["random"] = list(rng.choice(others, min(TOP, len(others)), replace=False))
-        seen = net.with_dictionary(dictionary)
-        for what, units in given.items():
-            logits = [seen.run([ids], sites="logits")["logits"][0, -1]]
-            with seen.edit(nissl.ablate(units, positions=key)):
-                logits.append(seen.run([ids], sites="logits")["logits"][0, -1])
-            before, after = (float(x.log_softmax(-1)[answer]) for x in logits)
-            lost[what].append(before - after)
 
-fell = {name: np.array(values) for name, values in lost.items()}
-wins = int((fell["own"] > fell["random"]).sum())
-nissl.claim(
-    "dictionary_circuits",
-    system=323,
-    says="Contributions, found without patching, name the dictionary features that a prediction "
-    "needs.",
-    measured={
-        "nats_lost": fell["own"].mean(),
-        "p": binomtest(wins, len(fell["own"]), alternative="greater").pvalue,
-    },
-    null={"random": fell["random"].mean(), "shuffled": fell["shuffled"].mean()},
-    rule="nats_lost > 2 * null.random and nats_lost > 2 * null.shuffled and p < 0.001",
-    data=f"two attention layers trained here on repeated segments; {TESTED} segments of {PERIOD} "
-    f"tokens; log probability of the next token, less when the {TOP} features of what the first "
-    "layer wrote are ablated that add most to the induction head's score at its key",
-)
+if __name__ == "__main__":
+    done = train(
+        attention_only(),
+        segments,
+        loss=next_token_loss,
+        steps=STEPS,
+        learning_rate=1e-3,
+        warmup=50,
+        key=f"segments {SEED} {VOCABULARY} {LENGTH} {BATCH} {PERIODS}",
+        progress=False,
+    )
+    net = nissl.load(done.model, progress=False)
+    learn = np.concatenate([segments(STEPS + i)[0].numpy() for i in range(12)])
+    acts = nissl.record(net, learn.tolist(), sites=WROTE, progress=False)
+    rng = np.random.default_rng(SEED)
+    mixed = rng.permuted(acts.values, axis=0)  # each unit's samples by themselves
+    shuffled = as_recording(mixed, units={name: acts[name].values for name in ("unit", "site")})
+    how = {"n_features": 256, "k": 8, "schedule": Schedule(samples=400_000, batch_size=512)}
+    both = {"own": acts, "shuffled": shuffled}
+    made = {name: sae(rec, progress=False, **how) for name, rec in both.items()}
+
+    lost = {"own": [], "random": [], "shuffled": []}
+    for _ in range(TESTED):
+        segment = rng.permutation(VOCABULARY)[:PERIOD]
+        ids = np.tile(segment, 3)[: 2 * PERIOD + int(rng.integers(2, PERIOD - 2))].tolist()
+        answer, key = segment[len(ids) % PERIOD], len(ids) - PERIOD
+        for name, dictionary in made.items():
+            order = top_at_key(net, ids, key, dictionary)
+            given = {name: order[:TOP]}
+            if name == "own":
+                others = order[TOP:]
+                given["random"] = list(rng.choice(others, min(TOP, len(others)), replace=False))
+            seen = net.with_dictionary(dictionary)
+            for what, units in given.items():
+                lost[what].append(nats_lost(seen, ids, answer, units, key))
+
+    fell = {name: np.array(values) for name, values in lost.items()}
+    wins = int((fell["own"] > fell["random"]).sum())
+    nissl.claim(
+        "dictionary_circuits",
+        system=323,
+        says="Contributions, found without patching, name the dictionary features that a "
+        "prediction needs.",
+        measured={
+            "nats_lost": fell["own"].mean(),
+            "p": binomtest(wins, len(fell["own"]), alternative="greater").pvalue,
+        },
+        null={"random": fell["random"].mean(), "shuffled": fell["shuffled"].mean()},
+        rule="nats_lost > 2 * null.random and nats_lost > 2 * null.shuffled and p < 0.001",
+        data=f"two attention layers trained here on repeated segments; {TESTED} segments of "
+        f"{PERIOD} tokens; log probability of the next token, less when the {TOP} features of what "
+        "the first layer wrote are ablated that add most to the induction head's score at its key",
+    )

@@ -27,10 +27,11 @@ READ = {"window": WINDOW, "progress": False}
 class Chosen:
     """An edit that splices in features that are chosen by gradients, known before."""
 
-    reads, writes = (), (SITE,)
+    reads = ()
 
     def __init__(self, dictionary, gradients):
         self.dictionary, self.gradients = dictionary, gradients
+        self.writes = (dictionary.site_out,)
 
     def begin(self, batch):
         """Begin a text."""
@@ -46,46 +47,47 @@ def with_gradients(net, dictionary, texts):
     """Return the mean loss with features chosen by the gradients of the very texts."""
     found = []
     for text in texts:
-        slopes = torch.from_numpy(loss_gradients(net, [text], site=SITE, **READ).values)
-        with net.edit(Chosen(dictionary, slopes)):
+        slopes = loss_gradients(net, [text], site=dictionary.site_out, **READ).values
+        with net.edit(Chosen(dictionary, torch.from_numpy(slopes))):
             found.append(losses(net, [text], batch_size=1, **READ)[0])
     return float(np.mean(found))
 
 
-net = nissl.load("smollm2", progress=False)
-texts = nissl.read("reader")["text"].str[:4000]
-learn = list(texts[::2])[:: 200 // DOCUMENTS][:DOCUMENTS]
-held_out = list(texts[1::2].str[:600])[:: 200 // HELD_OUT][:HELD_OUT]
-held_out = [ids[:120] for ids in net.tokenizer(held_out)["input_ids"]]
-acts = nissl.record(net, learn, sites=SITE, **READ)
-store = cache_dir("activity") / f"smollm2-gradients-{SITE}-{DOCUMENTS}"
-if not store.exists():
-    save(loss_gradients(net, learn, site=SITE, **READ), store)
-slopes = open_store(store)
+if __name__ == "__main__":
+    net = nissl.load("smollm2", progress=False)
+    texts = nissl.read("reader")["text"].str[:4000]
+    learn = list(texts[::2])[:: 200 // DOCUMENTS][:DOCUMENTS]
+    held_out = list(texts[1::2].str[:600])[:: 200 // HELD_OUT][:HELD_OUT]
+    held_out = [ids[:120] for ids in net.tokenizer(held_out)["input_ids"]]
+    acts = nissl.record(net, learn, sites=SITE, **READ)
+    store = cache_dir("activity") / f"smollm2-gradients-{SITE}-{DOCUMENTS}"
+    if not store.exists():
+        save(loss_gradients(net, learn, site=SITE, **READ), store)
+    slopes = open_store(store)
 
-made = {}
-for seed in SEEDS:
-    made[f"plain {seed}"] = sae(acts, seed=seed, **HOW)
-    made[f"gradient {seed}"] = gradient_sae(acts, slopes, seed=seed, **HOW)
-table = worth(made, net, held_out, **READ).set_index("dictionary")["recovered"]
-plain, gradient = (
-    np.array([table[f"{name} {s}"] for s in SEEDS]) for name in ("plain", "gradient")
-)
-leaky = with_gradients(net, made["gradient 0"], held_out)
+    made = {}
+    for seed in SEEDS:
+        made[f"plain {seed}"] = sae(acts, seed=seed, **HOW)
+        made[f"gradient {seed}"] = gradient_sae(acts, slopes, seed=seed, **HOW)
+    table = worth(made, net, held_out, **READ).set_index("dictionary")["recovered"]
+    plain, gradient = (
+        np.array([table[f"{name} {s}"] for s in SEEDS]) for name in ("plain", "gradient")
+    )
+    leaky = with_gradients(net, made["gradient 0"], held_out)
 
-nissl.claim(
-    "gradient_sae",
-    system=111,
-    says="Features chosen by activation times gradient leave a lower loss than plain TopK at equal "
-    "k when they are spliced in.",
-    measured={"recovered": gradient.mean(), "loss_chosen_by_gradients": leaky},
-    null={
-        "plain": plain.mean(),
-        "seeds": max(np.ptp(plain), np.ptp(gradient)),
-        "random": table["random"],
-    },
-    rule="recovered > null.plain + null.seeds and recovered > null.random",
-    data=f"smollm2, {SITE}: {HOW['n_features']} features, k={HOW['k']}, {len(acts)} tokens; share "
-    f"of the loss recovered on {len(held_out)} other texts, features chosen without gradients; two "
-    "seeds, whose spread is the least difference",
-)
+    nissl.claim(
+        "gradient_sae",
+        system=111,
+        says="Features chosen by activation times gradient leave a lower loss than plain TopK at "
+        "equal k when they are spliced in.",
+        measured={"recovered": gradient.mean(), "loss_chosen_by_gradients": leaky},
+        null={
+            "plain": plain.mean(),
+            "seeds": max(np.ptp(plain), np.ptp(gradient)),
+            "random": table["random"],
+        },
+        rule="recovered > null.plain + null.seeds and recovered > null.random",
+        data=f"smollm2, {SITE}: {HOW['n_features']} features, k={HOW['k']}, {len(acts)} tokens; "
+        f"share of the loss recovered on {len(held_out)} other texts, features chosen without "
+        "gradients; two seeds, whose spread is the least difference",
+    )

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nissl import NisslError
-from nissl.features import absorption
+from nissl.features import Schedule, absorption, sae
 from nissl.specimens import load
 
 
@@ -75,6 +75,27 @@ def test_features_that_are_silent_at_random_are_not_absorbed():
     said = found(alone, sizes.astype(np.float32), alone.directions)
     assert said["silent"] > 0.2
     assert said["absorbed"] < 0.05 or said["absorbed"] < said["chance"] + 0.05
+
+
+@pytest.mark.parametrize("name", ["planted-hierarchy", "planted-zipf"])
+def test_trained_dictionaries_absorb_where_there_is_a_hierarchy(name):
+    planted = load(name, n_samples=8000, n_features=40)
+    half = np.arange(8000) % 2 == 0
+    how = Schedule(samples=500 * 256, batch_size=256, learning_rate=3e-3, cache=False)
+    shares = {}
+    for kind in ("topk", "matryoshka"):
+        learned = {"kind": kind, "n_features": 40, "k": 4, "schedule": how, "progress": False}
+        found = sae(planted.activity[half], **learned)
+        on = planted.features.values[:, :5] > 0  # five parents, where there are any
+        said = [absorption(found, planted.activity.values, x, learned=half) for x in on.T]
+        shares[kind] = np.mean([[s["absorbed"], s["chance"]] for s in said], axis=0)
+    absorbed, chance = shares["topk"]
+    if name == "planted-hierarchy":
+        assert absorbed > max(0.25, chance + 0.08)
+        assert shares["matryoshka"][0] < absorbed / 2
+    else:
+        assert absorbed < 0.1
+        assert shares["matryoshka"][0] < 0.1
 
 
 def test_a_child_that_is_counted_as_the_concept_does_not_absorb():

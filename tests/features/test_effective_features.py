@@ -54,3 +54,20 @@ def test_it_is_the_exponential_of_scipy_entropy_over_chunks_with_an_interval():
     how = {"n_resamples": 100, "kind": "percentile"}
     few = bootstrap_interval(x[:200], statistic=effective_features, **how)
     assert few.low < few.estimate < few.high
+
+
+def test_noise_counts_as_its_shuffled_units_and_planted_features_for_less():
+    rng = np.random.default_rng(0)
+    codes = (rng.random((6000, 8)) < 0.1) * rng.uniform(0.5, 1.5, (6000, 8))
+    rows = rng.standard_normal((8, 12))
+    how = Schedule(samples=300 * 256, batch_size=256, learning_rate=3e-3, cache=False)
+    ratio = {}
+    for name, x in {"planted": codes @ rows, "noise": rng.standard_normal((6000, 12))}.items():
+        counted = []
+        for values in (x, rng.permuted(x, axis=0)):  # each unit by itself
+            rec = as_recording(values.astype(np.float32))
+            found = sae(rec, n_features=32, k=2, schedule=how, progress=False)
+            counted.append(effective_features(rec, found))
+        ratio[name] = counted[0] / counted[1]
+    assert ratio["planted"] < 0.7
+    assert ratio["noise"] == pytest.approx(1, abs=0.1)

@@ -38,7 +38,7 @@ def load(
         weights in it; or a file of `TrainedDictionary.save`.
     site : str, optional
         Its site, in place of what the files say; of a transcoder
-        ``"blocks.5.mlp:in -> blocks.5.mlp.out"``.
+        ``"model.layers.5.mlp:in -> blocks.5.mlp.out"``.
     net : Network, optional
         The network in which that site must be.
     sample : texts or other inputs, optional
