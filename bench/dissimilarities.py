@@ -23,7 +23,7 @@ def run(rounds: int = 5) -> list[Row]:
     rows = []
     for measure, peer, target in (
         ("correlation", correlation, 10.0),
-        ("euclidean", euclidean, 0.75),
+        ("euclidean", euclidean, 0.7),
     ):
         for values in (x, x.astype(np.float64)):
             arms = {

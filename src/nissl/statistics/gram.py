@@ -137,9 +137,9 @@ def dissimilarities(
     Notes
     -----
     Squares and their division by the number of units are rsatoolbox's. float32 in memory or on disk
-    is multiplied in float32 about the means of units and patterns, and once more in float64 where a
-    distance is then below a thousandth of what was summed. The shrunk covariance is never made
-    where there are fewer residuals than units: products of patterns and residuals are enough.
+    is multiplied in float32, less the smallest pattern and the mean of each, and summed in float64:
+    right to 1e-6. All is done once more in float64 where a distance is below a thousandth of what
+    was summed. The shrunk covariance is never made: products of patterns and residuals are enough.
 
     Source: Walther et al. 2016, NeuroImage 137, 188 (whitening by run, crossnobis); Diedrichsen et
     al. 2016, arXiv 1607.01371; Ledoit and Wolf 2004, J. Multivariate Analysis 88, 365.
