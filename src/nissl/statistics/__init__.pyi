@@ -4,6 +4,7 @@ from .calibration import Rate as Rate
 from .calibration import false_positive_rate as false_positive_rate
 from .calibration import power as power
 from .calibration import rate as rate
+from .ceiling import ceiling as ceiling
 from .confidence import calibration_error as calibration_error
 from .correction import benjamini_hochberg as benjamini_hochberg
 from .correction import bonferroni as bonferroni
