@@ -1,4 +1,12 @@
 from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
+from .emissions import Categorical as Categorical
+from .emissions import Emission as Emission
+from .emissions import Gaussian as Gaussian
+from .emissions import Glm as Glm
+from .emissions import Poisson as Poisson
+from .states import Past as Past
+from .states import States as States
+from .states import states as states
 from .tuning import Tuning as Tuning
 from .tuning import tuning as tuning

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.brain.connectivity_measures import MEASURES, Measure
+from nissl.brain.series import read_series, run_starts, some_units
 from nissl.errors import NisslError, TooFewSamples, UnknownName, require_known
 from nissl.progress import progress_bar
 from nissl.statistics import (
@@ -222,7 +223,7 @@ def connectivity(
     import pandas as pd
 
     made = _measure(measure, options)
-    x, units, stretch, rate = _series(rec)
+    x, units, stretch, rate = read_series(rec)
     parts, matrices = _parts(rec, stretch, by, window, step, rate)
     if "rate" in made.takes:
         options.setdefault("rate", rate)
@@ -280,42 +281,6 @@ def _measure(given: str | Callable[..., Array], options: dict[str, Any]) -> Meas
     return made
 
 
-def _series(rec: Any) -> tuple[Array, pd.DataFrame, NDArray[np.int64], float | None]:
-    """Return series, units, the run of every sample (0, 1, ... in their order), and the rate."""
-    import pandas as pd
-
-    from nissl.recording import check, units_table
-    from nissl.recording.preprocess import ENDS
-
-    x = np.array(getattr(rec, "values", rec), dtype=np.float64)
-    if x.ndim != 2 or len(x) < 3 or x.shape[1] < 2:
-        raise NisslError(f"series have shape {x.shape}", do="give 3 samples and 2 units at least")
-    ends, rate = np.zeros(len(x), bool), None
-    if hasattr(rec, "coords"):
-        units = units_table(check(rec)).reset_index(drop=True)
-        coords = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if "sample" in c.dims}
-        for name in ENDS:
-            if name in coords and len(np.unique(coords[name])) < len(x):
-                ends[1:] |= coords[name][1:] != coords[name][:-1]
-        if "time" in coords and coords["time"].dtype.kind in "fiu":
-            apart = np.diff(coords["time"].astype(float))
-            inside = apart[~ends[1:]]
-            if not len(inside) or not (inside > 0).all():
-                raise NisslError("times do not increase", where="time", do="sort samples by time")
-            rate = float(1 / np.median(inside))
-            ends[1:] |= apart * rate > 1.5
-    else:
-        units = pd.DataFrame({"unit": [f"unit[{i}]" for i in range(x.shape[1])]})
-    bad = np.asarray(~np.isfinite(x).all(axis=0))
-    if bad.any():
-        raise NisslError(
-            f"{bad.sum()} units hold NaN or infinity",
-            where=_some(units, bad),
-            do="leave those units or samples out, or fill them",
-        )
-    return x, units, np.cumsum(ends), rate
-
-
 def _parts(
     rec: Any,
     stretch: NDArray[np.int64],
@@ -343,7 +308,7 @@ def _parts(
         raise NisslError(
             f"windows of {size} samples every {hop}", where="window", do="give longer ones"
         )
-    runs = np.split(every, _starts(stretch)[1:])
+    runs = np.split(every, run_starts(stretch)[1:])
     parts = [run[a : a + size] for run in runs for a in range(0, len(run) - size + 1, hop)]
     if not parts:
         raise TooFewSamples(
@@ -357,14 +322,9 @@ def _parts(
     )
 
 
-def _starts(stretch: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first sample of every run."""
-    return np.flatnonzero(np.diff(stretch, prepend=-1) != 0)
-
-
 def _centred(x: Array, stretch: NDArray[np.int64]) -> Array:
     """Return series less the mean of each run."""
-    starts = _starts(stretch)
+    starts = run_starts(stretch)
     lengths = np.diff(starts, append=len(x))
     means = np.add.reduceat(x, starts, axis=0) / lengths[:, None]
     return np.asarray(x - np.repeat(means, lengths, axis=0))
@@ -372,7 +332,7 @@ def _centred(x: Array, stretch: NDArray[np.int64]) -> Array:
 
 def _one(made: Measure, x: Array, stretch: NDArray[np.int64], options: dict[str, Any]) -> Array:
     """Measure one matrix."""
-    known = {"starts": _starts(stretch)} if "starts" in made.takes else {}
+    known = {"starts": run_starts(stretch)} if "starts" in made.takes else {}
     return made.function(_centred(x, stretch), **known, **options)
 
 
@@ -382,7 +342,7 @@ def _require_varying(x: Array, stretch: NDArray[np.int64], units: pd.DataFrame, 
     if flat.any():
         raise NisslError(
             f"{flat.sum()} units do not vary within runs",
-            where=f"{where} {_some(units, flat)}".strip(),
+            where=f"{where} {some_units(units, flat)}".strip(),
             do="leave them out, or give longer windows",
         )
 
@@ -456,9 +416,3 @@ def _pairs(n: int, directed: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """Return rows and columns of the edges of a matrix."""
     rows, columns = np.nonzero(~np.eye(n, dtype=bool)) if directed else np.triu_indices(n, 1)
     return rows, columns
-
-
-def _some(units: pd.DataFrame, which: NDArray[np.bool_]) -> str:
-    """Name the first five of some units."""
-    names = units["unit"].to_numpy()[which]
-    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
