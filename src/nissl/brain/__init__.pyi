@@ -5,6 +5,7 @@ from .emissions import Emission as Emission
 from .emissions import Gaussian as Gaussian
 from .emissions import Glm as Glm
 from .emissions import Poisson as Poisson
+from .raster import raster as raster
 from .states import Past as Past
 from .states import States as States
 from .states import states as states

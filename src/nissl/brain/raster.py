@@ -1,0 +1,147 @@
+"""Raster: every spike as a tick, by cell or by trial, with the rate above."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import Recording, check
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["raster"]
+
+Array = np.ndarray[Any, Any]
+
+
+def raster(
+    spikes: Recording | Mapping[str, Any] | pd.DataFrame,
+    *,
+    around: Any = None,
+    start: float | None = None,
+    stop: float | None = None,
+    units: Sequence[Any] | None = None,
+    bin: float | None = None,
+) -> Figure:
+    """Draw spikes in time, a row a cell; or around events, a row a trial and a panel a cell.
+
+    Parameters
+    ----------
+    spikes : Recording, mapping or DataFrame
+        A table of spikes with ``time`` in seconds and ``unit``, as `nissl.recording.bin_spikes`
+        takes; or a Recording of counts with ``time``, whose spikes are drawn at the middles of
+        their bins (1 to 10 ms look like spikes).
+    around : array, mapping or DataFrame, optional
+        Times of events in seconds, or a table with a column ``time``, ``onset`` or ``start``.
+    start, stop : float, optional
+        What is drawn, in seconds; from an event on where there are any. By default all, and half a
+        second before to a second after an event.
+    units : sequence, optional
+        The cells, in this order; by default all, and the first six around events.
+    bin : float, optional
+        Width of a bin of the rate above, in seconds; by default a hundredth of what is drawn.
+
+    Returns
+    -------
+    matplotlib Figure
+        The rate of a cell above in Hz (of all cells their mean; around events the peri-stimulus
+        time histogram), spikes below.
+
+    Raises
+    ------
+    UnknownName
+        There is no such unit or column.
+    NisslError
+        There is no finite event, or nothing between start and stop.
+
+    Examples
+    --------
+    >>> spikes = {"time": [0.1, 0.2, 1.15], "unit": ["a", "b", "a"]}
+    >>> [axes.get_ylabel() for axes in raster(spikes, around=[0.0, 1.0], units=["a"]).axes]
+    ['Hz', 'trial']
+    """
+    import matplotlib.pyplot as plt
+
+    times, cell, known = _events(spikes)
+    wanted = known[: None if around is None else 6] if units is None else [str(u) for u in units]
+    for name in wanted:
+        if name not in known:
+            raise UnknownName("unit", name, known)
+    where = [times[cell == known.index(name)] for name in wanted]
+    if around is None:
+        low = start if start is not None else float(times.min(initial=np.inf))
+        high = stop if stop is not None else float(times.max(initial=-np.inf))
+        panels = [("", "cell", where)]
+    else:
+        low, high = -0.5 if start is None else start, 1.0 if stop is None else stop
+        zero = _onsets(around)
+        panels = [
+            (name, "trial", [own - t for t in zero])
+            for name, own in zip(wanted, where, strict=True)
+        ]
+    if not low < high:
+        raise NisslError(f"nothing lies from {low} to {high} s", do="let start be below stop")
+    edges = np.arange(low, high + 1e-9, bin or (high - low) / 100)
+    figure: Figure
+    figure, grid = plt.subplots(
+        2,
+        len(panels),
+        figsize=(9 if around is None else max(4, 3 * len(panels)), 4.5),
+        layout="constrained",
+        squeeze=False,
+        sharex="col",
+        gridspec_kw={"height_ratios": [1, 3]},
+    )
+    for k, (title, row, rows) in enumerate(panels):
+        above, below = grid[:, k]
+        shown = [t[(t >= low) & (t <= high)] for t in rows]
+        rate = np.histogram(np.concatenate(shown), edges)[0] / np.diff(edges) / len(rows)
+        above.stairs(rate, edges, fill=True, color="#94a3b8")
+        above.set(title=title, ylabel="Hz" if k == 0 else "")
+        tall = max(0.9, len(rows) / 100)  # of hundreds of trials a tick would be no pixel high
+        below.eventplot(shown, colors="black", linelengths=tall, linewidths=0.6, rasterized=True)
+        below.set(xlabel="seconds", ylabel=row if k == 0 else "", xlim=(low, high))
+        below.invert_yaxis()
+        if row == "cell":
+            below.set_yticks(range(len(wanted)), wanted, fontsize=7)
+        else:
+            below.axvline(0, color="#c2410c", linewidth=0.8)
+        for axes in (above, below):
+            axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _events(spikes: Any) -> tuple[Array, Array, list[str]]:
+    """Return the time and the cell of every spike, and the cells."""
+    import pandas as pd
+
+    if hasattr(spikes, "dims"):
+        counts = np.asarray(check(spikes).values)
+        bins, cell = np.nonzero(counts > 0)
+        often = np.ceil(counts[bins, cell]).astype(int)
+        times = np.asarray(spikes["time"].values, float)[bins]
+        return np.repeat(times, often), np.repeat(cell, often), spikes["unit"].values.tolist()
+    for name in ("time", "unit"):
+        if name not in spikes:
+            raise UnknownName("column of spikes", name, [str(n) for n in spikes])
+    cell, names = pd.factorize(np.asarray(spikes["unit"]), sort=True)
+    return np.asarray(spikes["time"], float), cell, [str(n) for n in names]
+
+
+def _onsets(around: Any) -> Array:
+    """Return the times of events that have one."""
+    if isinstance(around, Mapping) or hasattr(around, "columns"):
+        column = next((n for n in ("time", "onset", "start") if n in around), None)
+        if column is None:
+            raise UnknownName("column of events", "time", [str(n) for n in around])
+        around = around[column]
+    times = np.asarray(around, float).ravel()
+    times = np.asarray(times[np.isfinite(times)])
+    if not len(times):
+        raise NisslError("no event has a time", where="around", do="give seconds")
+    return times
