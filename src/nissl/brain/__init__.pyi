@@ -9,5 +9,9 @@ from .raster import raster as raster
 from .states import Past as Past
 from .states import States as States
 from .states import states as states
+from .decode import Decoding as Decoding
+from .decode import decode as decode
+from .generalise import Generalisation as Generalisation
+from .generalise import generalise as generalise
 from .tuning import Tuning as Tuning
 from .tuning import tuning as tuning

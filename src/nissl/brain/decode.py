@@ -1,0 +1,223 @@
+"""Decode: how well labels can be read from activity, on runs that were left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.brain.decoders import (
+    KINDS,
+    estimated,
+    folds_of,
+    items_of,
+    kind_of,
+    ranks,
+    ridge_decoded,
+    score_of,
+)
+from nissl.errors import NisslError, require_known
+from nissl.progress import progress_bar
+from nissl.statistics import Finding, Test, against_null, decoding_null
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from nissl.recording import Recording
+
+__all__ = ["Decoding", "decode"]
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What was read from activity in samples that were left out.
+
+    Parameters
+    ----------
+    finding : Finding
+        A row for all samples: the score, its null mean, p.
+    predictions : DataFrame
+        A row for each sample: ``fold``, ``label``, ``predicted``; of vectors ``rank``.
+    kind : {"classes", "numbers", "angles", "vectors"}
+        Of labels. The score is the accuracy, a mean over classes; the correlation within folds; the
+        cosine of the error; or the rank of the right vector: the share of the fold's others that
+        are less correlated with the predicted one.
+    """
+
+    finding: Finding
+    predictions: pd.DataFrame
+    kind: str
+
+    def __repr__(self) -> str:
+        row = self.finding.table.iloc[0]
+        said = f"Decoding of {self.kind}: {self.finding.score} {self.score:.3f}"
+        if "p" not in row:
+            return said
+        return f"{said} (chance {row['null_mean']:.3f}, p {row['p']:.2g})"
+
+    @property
+    def score(self) -> float:
+        """The score of all samples together."""
+        return float(self.finding.table[self.finding.score].iloc[0])
+
+    @property
+    def by_fold(self) -> pd.Series[float]:
+        """The score of each fold."""
+        import pandas as pd
+
+        groups = self.predictions.groupby("fold", sort=False)
+        if self.kind == "vectors":
+            return groups["rank"].mean()
+        scored = {f: score_of(g["label"], g["predicted"], self.kind) for f, g in groups}
+        return pd.Series(scored, name=self.finding.score)
+
+    @property
+    def confusion(self) -> pd.DataFrame:
+        """How often each class (rows) was taken for each class (columns), in shares of the row."""
+        import pandas as pd
+
+        if self.kind != "classes":
+            raise NisslError(f"{self.kind} are not confused", do="look at .predictions")
+        made = pd.crosstab(
+            self.predictions["label"], self.predictions["predicted"], normalize="index"
+        )
+        return made.reindex(columns=made.index, fill_value=0.0)
+
+    def plot(self) -> Figure:
+        """Draw the score by fold beside chance, and the confusion of classes, or the predictions.
+
+        Returns
+        -------
+        Figure
+            Two panels.
+        """
+        from nissl.statistics.figure import NULL, bar, heatmap, panels
+
+        figure, (left, right) = panels(2)
+        bar(self.by_fold.rename(index=str), axes=left)
+        row = self.finding.table.iloc[0]
+        if "null_mean" in row:
+            left.axhline(row["null_mean"], color=NULL, linestyle=":", label="chance")
+            left.legend(frameon=False, fontsize=7)
+        left.set(ylabel=self.finding.score, title=repr(self), xlabel="fold")
+        if self.kind == "classes":
+            heatmap(self.confusion, label="share", axes=right)
+            right.set(xlabel="predicted", ylabel="label")
+        elif self.kind == "vectors":
+            right.hist(self.predictions["rank"], bins=20)
+            right.set(xlabel="rank of the right vector", ylabel="samples")
+        else:
+            right.plot(self.predictions["label"], self.predictions["predicted"], ".", alpha=0.3)
+            right.set(xlabel="label", ylabel="predicted")
+        return figure
+
+
+def decode(
+    rec: Recording | ArrayLike,
+    labels: str | ArrayLike,
+    *,
+    folds: int | str | ArrayLike = 5,
+    model: Any = "ridge",
+    kind: str | None = None,
+    items: str | None = None,
+    test: Test | None = Test(),
+    progress: bool = True,
+) -> Decoding:
+    """Read labels from activity, each sample by a model that was fitted to other runs.
+
+    Parameters
+    ----------
+    rec : Recording, or array, shape (n_samples, n_units)
+        Activity, samples in order of time.
+    labels : str, or array, shape (n_samples,) or (n_samples, n_dimensions)
+        A sample coordinate, or the labels: vectors, such as a network's features of the stimulus,
+        are retrieved.
+    folds : int, str or array, shape (n_samples,)
+        Blocks of neighbouring samples; or a run, subject or session of each sample, one of which is
+        left out at a time, and within which labels are moved under the null.
+    model : "ridge", or estimator
+        Ridge regression onto the labels, its penalty chosen inside the training runs; or anything
+        with ``fit`` and ``predict`` of scikit-learn or pyriemann, which is cloned.
+    kind : {"classes", "numbers", "angles", "vectors"}, optional
+        By default classes, but for labels that are fractions: numbers. Angles are in radians.
+    items : str, optional
+        A sample coordinate, such as a trial: its samples together are one item, given to the model
+        as an array (n_units, n_times); ridge is given them flat.
+    test : Test or None
+        Draws (100 for ridge, else 19) of labels moved inside runs as `decoding_null` says, tail,
+        seed. None: no null.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Decoding
+        Score, null, predictions, confusion, picture.
+
+    Raises
+    ------
+    TooFewSamples
+        There are fewer runs than two, or labels can be moved in fewer than 20 ways.
+    NotExchangeable
+        Activity hangs together over what the null would move.
+    NisslError
+        Labels do not vary, activity is not finite, or items differ in length or in label.
+
+    Notes
+    -----
+    Units are standardised by training samples. Source of the null: Etzel 2015.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> label, run = np.arange(120) % 3, np.repeat(np.arange(6), 20)
+    >>> x = rng.standard_normal((120, 10)) + 2 * np.eye(3, 10)[label]
+    >>> found = decode(x, label, folds=run, progress=False)
+    >>> bool(found.score > 0.8), bool(found.finding.table["p"][0] < 0.05)
+    (True, True)
+    """
+    import pandas as pd
+
+    x, y, run = items_of(rec, labels, folds, items)
+    kind = kind or kind_of(y)
+    require_known("kind", kind, list(KINDS))
+    if (kind == "vectors") != (y.ndim == 2) or (kind != "classes" and y.dtype.kind not in "fiu"):
+        raise NisslError(f"labels {y.shape} of type {y.dtype} are no {kind}", where="kind")
+    parts, fold = folds_of(run, folds, len(x))
+    orders, null = np.arange(len(y))[None], "none"
+    if test is not None:
+        n = test.draws(100 if model == "ridge" else 19)
+        moved, null = decoding_null(y, fold, n, values=x.reshape(len(x), -1), seed=test.seed)
+        orders = np.concatenate([orders, moved])
+    predicted = np.empty((len(orders), *y.shape), y.dtype if kind == "classes" else float)
+    fitted = ridge_decoded if model == "ridge" else estimated
+    title = f"Decoding {kind}"
+    with progress_bar(title, total=len(parts), unit="folds", progress=progress) as advance:
+        for train, rest in parts:
+            inner = 5 if run is None else run[train]
+            predicted[:, rest] = fitted(model, x, y[orders], train, rest, kind, inner)
+            advance(1)
+    pairs = zip(orders, predicted, strict=True)
+    scores = [score_of(y[order], made, kind, fold) for order, made in pairs]
+    said = {"label": y, "predicted": predicted[0]}
+    if kind == "vectors":
+        said = {"rank": ranks(y, predicted[0], fold)}
+    table = pd.DataFrame({"fold": fold, **said})
+    return Decoding(_finding(scores, kind, null, test), table, kind)
+
+
+def _finding(scores: list[float], kind: str, null: str, test: Test | None) -> Finding:
+    import pandas as pd
+
+    score = KINDS[kind]
+    if test is None:
+        table = pd.DataFrame({"unit": ["all"], score: scores[:1]})
+        return Finding(table, "decode", "none", score=score)
+    how: Any = {"units": ["all"], "score": score, "method": "decode", "null": null}
+    draws = np.asarray(scores[1:])[:, None]
+    return against_null(scores[:1], draws, alternative="greater", test=test, **how)

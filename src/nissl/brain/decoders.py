@@ -1,0 +1,156 @@
+"""What decoders share: items, folds, ridge for many labellings at once, and scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.errors import NisslError
+from nissl.statistics import folds, ridge
+from nissl.statistics.design import column_of
+from nissl.statistics.folds import Fold
+from nissl.statistics.nulls import codes
+
+__all__ = [
+    "KINDS",
+    "estimated",
+    "folds_of",
+    "items_of",
+    "kind_of",
+    "ranks",
+    "ridge_decoded",
+    "score_of",
+]
+
+Array = NDArray[np.floating[Any]]
+# What is decoded, and the score of it.
+KINDS = {"classes": "accuracy", "numbers": "correlation", "angles": "cosine", "vectors": "rank"}
+
+
+def items_of(
+    rec: Any, labels: Any, given: Any, items: str | None
+) -> tuple[Array, NDArray[Any], NDArray[Any] | None]:
+    """Return activity, the label and the run of each item."""
+    named = rec if hasattr(rec, "coords") else None
+    x = np.asarray(getattr(rec, "values", rec), dtype=np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise NisslError(
+            f"activity has shape {x.shape}, or is not finite", do="give (n_samples, n_units)"
+        )
+    y = labels if isinstance(labels, str) else np.asarray(labels)
+    if isinstance(y, str) or y.ndim != 2:
+        y = column_of("labels", y, len(x), named)
+    whole = isinstance(given, (int, np.integer))
+    run = None if whole else column_of("folds", given, len(x), named)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise NisslError("some samples have no label", where="labels", do="leave them out: select")
+    if items is not None:
+        item = column_of("items", items, len(x), named)
+        order = np.argsort(codes(item), kind="stable")
+        length = np.bincount(codes(item))
+        if np.ptp(length):
+            raise NisslError(f"items have {length.min()} to {length.max()} samples", where=items)
+        first = order.reshape(-1, length[0])
+        if not all((c[first] == c[first][:, :1]).all() for c in (y, run) if c is not None):
+            raise NisslError("an item has several labels or runs", where=items)
+        first = first[np.argsort(first[:, 0])]
+        x, y = x[first].transpose(0, 2, 1), y[first[:, 0]]
+        run = None if run is None else run[first[:, 0]]
+    if len(y) != len(x) or (y == y[0]).all():
+        raise NisslError(f"{len(y)} labels are all the same, or not one for each of {len(x)}")
+    return x, y, run
+
+
+def kind_of(y: NDArray[Any]) -> str:
+    """Return what labels are taken for."""
+    if y.ndim == 2:
+        return "vectors"
+    return "numbers" if y.dtype.kind == "f" and (y != np.round(y)).any() else "classes"
+
+
+def folds_of(run: NDArray[Any] | None, given: Any, n: int) -> tuple[list[Fold], NDArray[np.int64]]:
+    """Return folds by run, or as many blocks of samples as were asked for; and that of each sample.
+
+    Labels are to be moved inside folds: moved across them, classes become unequal in what is
+    fitted, and rarer there where they are frequent in what is tested, so that chance is too low.
+    """
+    parts = folds(n_samples=n, n=int(given)) if run is None else folds(run)
+    fold = np.empty(n, dtype=np.int64)
+    for number, (_, rest) in enumerate(parts):
+        fold[rest] = number
+    return parts, fold
+
+
+def ridge_decoded(
+    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str, inner: Any
+) -> NDArray[Any]:
+    """Return what ridge predicts for each labelling, all of which are fitted at once."""
+    flat = x.reshape(len(x), -1)
+    mean, spread = flat[train].mean(0), flat[train].std(0)
+    flat = (flat - mean) / np.where(spread > 0, spread, 1)
+    names = np.unique(y)
+    if kind == "classes":
+        wanted = (y[:, train, None] == names).astype(float)
+    elif kind == "angles":
+        wanted = np.stack([np.cos(y[:, train]), np.sin(y[:, train])], -1)
+    else:
+        wanted = y[:, train].reshape(len(y), len(train), -1).astype(float)
+    targets = wanted.transpose(1, 0, 2).reshape(len(train), -1)
+    inner = inner if isinstance(inner, int) or len(np.unique(inner)) > 1 else 5
+    made = ridge(flat[train], targets, folds=inner, progress=False).predict(flat[rest])
+    each = made.reshape(len(rest), len(y), -1).transpose(1, 0, 2)
+    if kind == "classes":
+        return np.asarray(names[each.argmax(-1)])
+    if kind == "angles":
+        return np.asarray(np.arctan2(each[..., 1], each[..., 0]))
+    return np.asarray(each if kind == "vectors" else each[..., 0])
+
+
+def estimated(
+    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str, inner: Any
+) -> NDArray[Any]:
+    """Return what an estimator predicts for each labelling."""
+    from sklearn.base import clone
+
+    def predicted(labels: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(clone(model).fit(x[train], labels[train]).predict(x[rest]))
+
+    if kind == "angles":
+        sides = [[predicted(turn(row)) for row in y] for turn in (np.sin, np.cos)]
+        return np.asarray(np.arctan2(*map(np.asarray, sides)))
+    return np.asarray([predicted(row) for row in y])
+
+
+def score_of(label: ArrayLike, predicted: ArrayLike, kind: str, fold: Any = None) -> float:
+    """Return the mean accuracy over classes, the correlation, or the mean cosine of errors.
+
+    The correlation is within folds: across them, what is left out has another mean than the rest.
+    """
+    y, made = np.asarray(label), np.asarray(predicted)
+    if kind == "classes":
+        return float(np.mean([(made[y == name] == name).mean() for name in np.unique(y)]))
+    if kind == "angles":
+        return float(np.cos(y - made).mean())
+    if kind == "vectors":
+        return float(ranks(y, made, fold).mean())
+    groups = np.zeros(len(y), np.int64) if fold is None else fold
+    n = np.bincount(groups)
+    y, made = (z - (np.bincount(groups, z) / n)[groups] for z in (y, made))
+    size = np.linalg.norm(y) * np.linalg.norm(made)
+    return float(y @ made / size) if size > 0 else 0.0
+
+
+def ranks(y: Array, predicted: Array, fold: NDArray[np.int64]) -> Array:
+    """Return, for each sample, the share of the fold's others that are less like the predicted."""
+    ranks = np.full(len(y), np.nan)
+    for f in np.unique(fold):
+        rows = np.flatnonzero(fold == f)
+        a, b = (z[rows] - z[rows].mean(1, keepdims=True) for z in (predicted, y))
+        a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-30) for z in (a, b))
+        alike = a @ b.T
+        own = np.diag(alike)[:, None]
+        below = (alike < own).sum(1) + ((alike == own).sum(1) - 1) / 2
+        ranks[rows] = below / max(len(rows) - 1, 1)
+    return ranks
