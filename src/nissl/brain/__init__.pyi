@@ -7,9 +7,13 @@ from .emissions import Emission as Emission
 from .emissions import Gaussian as Gaussian
 from .emissions import Glm as Glm
 from .emissions import Poisson as Poisson
+from .encode import Encoding as Encoding
+from .encode import encode as encode
 from .generalise import Generalisation as Generalisation
 from .generalise import generalise as generalise
 from .raster import raster as raster
+from .readouts.linear import Linear as Linear
+from .readouts.readout import Readout as Readout
 from .states import Past as Past
 from .states import States as States
 from .states import states as states

@@ -1,0 +1,293 @@
+"""Encode: how well responses are predicted from features of the stimulus, beside a ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.brain.readouts.linear import Linear
+from nissl.brain.readouts.readout import Readout, readout_of
+from nissl.errors import NisslError
+from nissl.progress import progress_bar
+from nissl.recording import Recording, units_table
+from nissl.statistics import Finding, Test, against_null, ceiling, decoding_null, delayed, folds
+from nissl.statistics.design import column_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+__all__ = ["Encoding", "encode"]
+
+Array = NDArray[np.floating[Any]]
+Features = Recording | ArrayLike | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How well each unit's responses were predicted in samples that were left out.
+
+    Parameters
+    ----------
+    finding : Finding
+        A row for each unit: ``correlation`` of responses and predictions within folds, effect,
+        null mean, p, q; ``ceiling``, the share of its variance that any model could explain, and
+        ``of_ceiling``, the squared correlation in shares of that: NaN without repeats.
+    predictions : array, shape (n_samples, n_units)
+        Of each sample by the model that did not see it.
+    """
+
+    finding: Finding
+    predictions: Array
+
+    def __repr__(self) -> str:
+        found = f", {(self.table['q'] <= 0.05).sum()} with q <= 0.05" if "q" in self.table else ""
+        r = self.table["correlation"].median()
+        return f"Encoding of {len(self.table)} units: median r {r:.3f}{found}"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows of the finding."""
+        return self.finding.table
+
+    def plot(self, *, kind: str = "", axes: Axes | None = None) -> Axes:
+        """Draw correlations, the largest first, beside chance and ceiling; or a map of the brain.
+
+        Parameters
+        ----------
+        kind : {"ranked", "map"}, optional
+            By default a map where units have x, y and z in mm, on a glass brain by nilearn.
+        axes : matplotlib Axes, optional
+            Where; by default a new figure.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+        """
+        import matplotlib.pyplot as plt
+
+        table = self.table
+        placed = {"x", "y", "z"} <= set(table) and np.isfinite(table[["x", "y", "z"]]).all(None)
+        if kind == "map" or (not kind and placed):
+            if not placed:
+                raise NisslError("units have no x, y and z", do="draw kind='ranked'")
+            from nilearn import plotting
+
+            axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
+            values, at = table["correlation"].to_numpy(), table[["x", "y", "z"]].to_numpy()
+            plotting.plot_markers(values, at, node_size=12, node_cmap="magma", axes=axes)
+            axes.set(title=repr(self))
+            return axes
+        from nissl.statistics.figure import ranked
+
+        axes = ranked(table["correlation"], null_sd=table.get("null_sd"), axes=axes)
+        order = np.argsort(-table["correlation"].to_numpy())
+        if table["ceiling"].notna().any():
+            limit = np.sqrt(table["ceiling"].clip(lower=0)).to_numpy()[order]
+            axes.plot(np.arange(len(limit)), limit, ".", color="C3", markersize=2, label="ceiling")
+            axes.legend(frameon=False, fontsize=7)
+        axes.set(ylabel="correlation", title=repr(self))
+        return axes
+
+
+def encode(
+    features: Features,
+    rec: Recording | ArrayLike,
+    *,
+    on: str = "stimulus",
+    folds: int | str | ArrayLike = 5,
+    readout: Readout | str = "linear",
+    delays: tuple[int, ...] = (),
+    test: Test | None = Test(),
+    progress: bool = True,
+) -> Encoding:
+    """Predict responses from features of what was shown, each sample by a model of other runs.
+
+    Parameters
+    ----------
+    features : Recording or array, shape (n_stimuli, n_features), or mapping of str to either
+        One row a stimulus, or a sample of `rec`; several are bands, each with a weight of its own.
+        A readout that reads maps is given an array (n_stimuli, n_places, n_channels).
+    rec : Recording or array, shape (n_samples, n_units)
+        Responses, in order of time.
+    on : str
+        The sample coordinate of both that says which stimulus a sample is; stimuli may recur in
+        `rec`, and samples of the same stimulus are then left out together.
+    folds : int, str or array, shape (n_samples,)
+        A number of folds; or a run, session or subject of each sample, left out one at a time.
+    readout : Readout or str
+        "linear" (ridge), or one of `nissl.brain.readouts`.
+    delays : tuple of int
+        Lags of features, in samples, each with weights of its own: of a slow response (1, 2, 3, 4).
+    test : Test or None
+        Draws (1,000) of predictions moved inside folds as `decoding_null` says, tail, correction
+        over units, seed. None: no null.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    Encoding
+        Correlations, null, ceiling where stimuli recur equally often, predictions, map.
+
+    Raises
+    ------
+    NisslError
+        Features and responses do not agree, are not finite, or a stimulus has no features.
+    TooFewSamples
+        There are fewer runs or stimuli than folds.
+
+    Notes
+    -----
+    Predictions are fixed when they are moved: the question is whether they follow the responses.
+    Where the folds are runs that show the same stimuli, it is not whether new ones are predicted.
+    Source: Naselaris et al. 2011, Encoding and decoding in fMRI; bands: Dupre la Tour et al. 2022.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.standard_normal((120, 8))
+    >>> responses = features @ rng.standard_normal((8, 3)) + rng.standard_normal((120, 3))
+    >>> found = encode(features, responses, progress=False)
+    >>> bool((found.table["correlation"] > 0.8).all())
+    True
+    """
+    by = readout_of(readout)
+    x, bands = _features(features, by)
+    y, stimulus = _responses(rec), None
+    named = rec if isinstance(rec, Recording) else None
+    if named is not None and on in named.coords:
+        stimulus = np.asarray(named[on].values)
+        x = _looked_up(x, features, stimulus, on)
+    if len(x) != len(y):
+        raise NisslError(
+            f"{len(x)} rows of features, {len(y)} samples of responses",
+            do=f"give one row a sample, or both the coordinate '{on}'",
+        )
+    group = None if isinstance(folds, int) else column_of("folds", folds, len(y), named)
+    parts = _folds(group, stimulus, folds, len(y))
+    if delays:
+        x = delayed(x - x.mean(0), delays, groups=group)
+        bands = None if bands is None else bands * len(delays)
+    if bands is not None and isinstance(by, Linear) and by.bands is None:
+        by = Linear(tuple(bands))
+    predicted, fold = np.empty_like(y), np.empty(len(y), dtype=np.int64)
+    with progress_bar("Encoding", total=len(parts), unit="folds", progress=progress) as advance:
+        for number, (train, rest) in enumerate(parts):
+            inner = _inner(stimulus if group is None else group, train)
+            mean, spread = x[train].mean(0), x[train].std(0)
+            scaled = (x - mean) / np.where(spread > 0, spread, 1)
+            seed = 0 if test is None else test.seed
+            fitted = by.fit(scaled[train], y[train], groups=inner, seed=seed)
+            predicted[rest], fold[rest] = fitted.predict(scaled[rest]), number
+            advance(1)
+    return Encoding(_finding(y, predicted, fold, x, rec, on, test, progress), predicted)
+
+
+def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
+    """Return features as one array, and the band of each where there are several."""
+    several = given if isinstance(given, Mapping) else {"": given}
+    arrays = {
+        str(name): np.asarray(getattr(x, "values", x), dtype=np.float64)
+        for name, x in several.items()
+    }
+    shapes = {x.shape[:1] for x in arrays.values()}
+    if len(shapes) != 1 or {x.ndim for x in arrays.values()} != {3 if by.places else 2}:
+        raise NisslError(
+            f"features have shapes {[x.shape for x in arrays.values()]}",
+            do="give (n_stimuli, n_features)" if not by.places else "give maps",
+        )
+    x = np.concatenate([*arrays.values()], axis=-1)
+    if not np.isfinite(x).all():
+        raise NisslError("features are not finite", do="leave these stimuli or features out")
+    bands = [name for name, one in arrays.items() for _ in range(one.shape[-1])]
+    return x, bands if len(arrays) > 1 else None
+
+
+def _responses(rec: Any) -> Array:
+    y = np.asarray(getattr(rec, "values", rec), dtype=np.float64)
+    if y.ndim != 2 or not np.isfinite(y).all():
+        raise NisslError(
+            f"responses have shape {y.shape}, or are not finite", do="give (n_samples, n_units)"
+        )
+    return y
+
+
+def _looked_up(x: Array, features: Features, stimulus: NDArray[Any], on: str) -> Array:
+    """Return the features of the stimulus of each sample."""
+    first = next(iter(features.values())) if isinstance(features, Mapping) else features
+    if not isinstance(first, Recording) or on not in first.coords:
+        if len(x) == len(stimulus):
+            return x
+        raise NisslError(f"features do not say which '{on}' each row is", do="give a Recording")
+    names = np.asarray(first[on].values)
+    order = np.argsort(names, kind="stable")
+    if len(np.unique(names)) < len(names):
+        raise NisslError(f"features have several rows of one '{on}'", do=f"aggregate(by='{on}')")
+    place = np.minimum(np.searchsorted(names[order], stimulus), len(names) - 1)
+    missing = names[order][place] != stimulus
+    if missing.any():
+        some = ", ".join(map(str, np.unique(stimulus[missing])[:5]))
+        raise NisslError(f"these have no features: {some}", where=on, do="leave them out: select")
+    return np.asarray(x[order][place])
+
+
+def _folds(group: Any, stimulus: Any, given: Any, n: int) -> Any:
+    if group is not None:
+        return folds(group)
+    return folds(stimulus, n=given) if stimulus is not None else folds(n_samples=n, n=given)
+
+
+def _inner(group: Any, train: Any) -> Any:
+    """Return folds of what is fitted, for its penalty: at most five of runs or stimuli."""
+    n = 0 if group is None else len(np.unique(group[train]))
+    return folds(group[train], n=min(n, 5)) if n > 1 else 5
+
+
+def _finding(
+    y: Array, predicted: Array, fold: Any, x: Array, rec: Any, on: str, test: Any, progress: bool
+) -> Finding:
+    import pandas as pd
+
+    if isinstance(rec, Recording):
+        units = units_table(rec)
+    else:
+        units = pd.DataFrame({"unit": [f"unit[{i}]" for i in range(y.shape[1])]})
+    a, b = (_standardised(z, fold) for z in (y, predicted))
+    r = (a * b).sum(0)
+    try:
+        top = ceiling(rec, on=on, test=None, n_resamples=2, progress=False).table["ceiling"]
+    except (NisslError, KeyError):  # without repeats there is none
+        top = pd.Series(np.nan, index=units.index)
+    known = top.to_numpy(float)
+    share = np.divide(r**2, known, out=np.full_like(r, np.nan), where=known > 0)
+    units = units.assign(ceiling=known, of_ceiling=share)
+    if test is None:
+        return Finding(units.assign(correlation=r), "encode", "none", score="correlation")
+    # A few random sums of features say how they hang together in time, and cost little.
+    flat = x.reshape(len(x), -1)
+    sums = flat @ np.random.default_rng(0).standard_normal((flat.shape[1], 4))
+    orders, null = decoding_null(sums, fold, test.draws(1000), values=y, seed=test.seed)
+    draws = np.empty((len(orders), len(r)))
+    title, n = "Moving predictions", len(orders)
+    with progress_bar(title, total=n, unit="draws", progress=progress) as advance:
+        for d, order in enumerate(orders):
+            draws[d] = (a * b[order]).sum(0)
+            advance(1)
+    how: Any = {"score": "correlation", "method": "encode", "null": null, "test": test}
+    return against_null(r, draws, units=units, alternative="greater", **how)
+
+
+def _standardised(z: Array, fold: NDArray[np.int64]) -> Array:
+    """Return values less their fold's mean, of norm one over all samples."""
+    n = np.bincount(fold)
+    sums = np.zeros((len(n), z.shape[1]))
+    np.add.at(sums, fold, z)
+    z = z - (sums / n[:, None])[fold]
+    size = np.linalg.norm(z, axis=0)
+    return np.asarray(z / np.where(size > 0, size, 1))

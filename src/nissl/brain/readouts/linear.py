@@ -1,0 +1,43 @@
+"""Linear readout: ridge regression, a penalty for each unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nissl.brain.readouts.readout import Array, Fitted, Readout
+from nissl.statistics import ridge
+
+__all__ = ["Linear"]
+
+
+@dataclass(frozen=True)
+class Linear(Readout):
+    """Ridge regression from all features; maps are taken flat.
+
+    Parameters
+    ----------
+    bands : tuple of str or int, optional
+        The band of each feature: bands have weights of their own.
+    """
+
+    bands: tuple[Any, ...] | None = None
+    name: ClassVar[str] = "linear"
+
+    def fit(self, x: Array, y: Array, *, groups: Any, seed: int = 0) -> Fitted:
+        """Return the regression: see `nissl.statistics.ridge`."""
+        bands = None if self.bands is None else np.asarray(self.bands)
+        flat = x.reshape(len(x), -1)
+        made = ridge(flat, y, folds=groups, bands=bands, seed=seed, progress=False)
+        return made if x.ndim == 2 else _Flat(made)
+
+
+@dataclass(frozen=True)
+class _Flat:
+    inner: Fitted
+
+    def predict(self, x: Any) -> Array:
+        """Return responses to maps."""
+        return self.inner.predict(x.reshape(len(x), -1))
