@@ -42,7 +42,7 @@ def against_peers(n: int, p: int, t: int, rounds: int) -> list[Row]:
             name=f"{n:,} samples x {p:,} features to {t:,} targets, {k} solver",
             ratio=seconds[k] / seconds[""],
             unit="x faster",
-            target=3.0,
+            target=3.0 if k == "SVD" else None,
             limit=None,
             seconds=seconds[""],
             more_is_better=True,

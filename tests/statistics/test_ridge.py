@@ -214,3 +214,13 @@ def test_bad_input_is_refused():
             make()
     with pytest.raises(TooFewSamples):
         fitted(x[:4], y[:4])
+
+
+@pytest.mark.parametrize("p", [30, 200])
+def test_a_huge_sample_does_no_harm_where_it_is_left_out(p):
+    x, y = data(p=p)
+    x[5] *= 1e7
+    made = folds(n_samples=90)[:1]  # the rest is what the Gram matrix of all would lose
+    scores = [slow_r2(x, y, penalty, made) for penalty in PENALTIES]
+    best = np.max(scores, axis=0)
+    np.testing.assert_allclose(fitted(x, y, folds=made).score, best, rtol=1e-5, atol=1e-5)

@@ -20,7 +20,7 @@ Array = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
 ROWS = 4096  # samples or features taken to float64 at a time
 SPREAD = 1e-9  # a smaller share of the largest eigenvalue is lost in a Gram matrix
-COMPRESSED = 1e-7  # what shrinkage factors may lose where folds are scored
+COMPRESSED = 1e-6  # what shrinkage factors may lose where folds are scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +182,7 @@ def ridge(
     decomposed once for all targets and penalties: the features' scatter matrix where features are
     no more than samples, the samples' Gram matrix where they are, the features themselves (SVD)
     where the smallest penalty would be lost in these. The errors of all penalties are taken from
-    those of a few combinations, as many as shrinkage factors have independent ones to 1e-7. What is
+    those of a few combinations, as many as shrinkage factors have independent ones to 1e-6. What is
     kept for a target is one number for each feature or sample, whichever are fewer. Decompositions
     and sums of squares are in float64, products of float32 arrays in float32.
 
@@ -216,7 +216,7 @@ def ridge(
         for d, weights in enumerate(drawn):
             errors, power = np.zeros((len(chosen_from), len(level))), np.zeros(len(level))
             for train, test in made:
-                values, u, back = design.decompose(weights, train, chosen_from.min())
+                values, u, back = design.decompose(weights, train, chosen_from.min(), work)
                 left = design.apply(weights, train, test, back) / values
                 shrink = values[:, None] / (values[:, None] + chosen_from)
                 _add_errors(left, u, shrink, (targets, level, work), (train, test), errors, power)
@@ -229,7 +229,7 @@ def ridge(
     n_kept = len(level) and (len(every) if design.kernels is not None else features.shape[1])
     solution = np.zeros((n_kept, len(level)), work)
     for d in np.unique(choice):
-        values, u, back = design.decompose(drawn[d], every, chosen_from.min())
+        values, u, back = design.decompose(drawn[d], every, chosen_from.min(), work)
         u, back = u.astype(work), back.astype(work)
         for t in np.array_split(np.flatnonzero(choice == d), 1 + (choice == d).sum() // 1024):
             block = (targets[:, t] - level[t]).astype(work)
@@ -295,27 +295,24 @@ class _Design:
         self.kernels: Array | None = None
         if x.shape[1] > len(x):
             self.kernels = np.stack([_gram(x, x, columns, self.mean) for columns in bands])
+        else:
+            self.scatter = self._products(np.arange(len(x)), self.mean)[0]
 
     def usual_penalties(self) -> Array:
         """Return ten penalties about the mean eigenvalue."""
-        if self.kernels is not None:
-            trace = np.trace(self.kernels.sum(axis=0))
-        else:
-            rows = np.arange(len(self.x))
-            trace = sum(float((part**2).sum()) for _, part in _centred(self.x, rows, self.mean))
-        mean = trace / len(self.bands) / min(self.x.shape)
+        gram = self.scatter if self.kernels is None else self.kernels.sum(axis=0)
+        mean = np.trace(gram) / len(self.bands) / min(self.x.shape)
         return np.asarray((mean if mean > 0 else 1.0) * 10.0 ** np.arange(-4, 6))
 
-    def decompose(self, weights: Array, rows: Index, smallest: float) -> tuple[Array, Array, Array]:
+    def decompose(
+        self, weights: Array, rows: Index, smallest: float, work: Any
+    ) -> tuple[Array, Array, Array]:
         """Return eigenvalues, left vectors of the samples, and what makes a solution of these."""
         root = self._root(weights)
         if self.kernels is not None:
-            gram = np.tensordot(weights, self.kernels, 1)[np.ix_(rows, rows)]
-            gram = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
+            gram = self._kernel(weights, rows)[np.ix_(rows, rows)]
         else:
-            gram = np.zeros((len(root), len(root)), dtype=float)
-            for _, part in self._scaled(rows, rows, root):
-                gram += part.T @ part
+            gram = np.asarray(self._scatter(rows) * root[:, None] * root)
         values, vectors = _eigh(gram)
         if smallest < SPREAD * values[-1]:
             whole = np.concatenate([part for _, part in self._scaled(rows, rows, root)])
@@ -328,16 +325,45 @@ class _Design:
         if self.kernels is not None:
             return values, vectors, vectors
         s = np.sqrt(values)
-        parts = [part @ (vectors / s) for _, part in self._scaled(rows, rows, root)]
-        return values, np.concatenate(parts), root[:, None] * vectors * s
+        back, unit = root[:, None] * vectors * s, (vectors / s).astype(work)
+        left = [part.astype(work, copy=False) @ unit for _, part in self._scaled(rows, rows, root)]
+        return values, np.concatenate(left), back
 
     def apply(self, weights: Array, train: Index, test: Index, back: Array) -> Array:
         """Return the solutions `back` applied to tested samples, shape (n_test, n_directions)."""
         if self.kernels is not None:
-            gram = np.tensordot(weights, self.kernels, 1)[:, train]
-            return np.asarray((gram[test] - gram[train].mean(axis=0)) @ back)
+            return np.asarray(self._kernel(weights, train)[np.ix_(test, train)] @ back)
         plain = np.ones(len(self.mean))
         return np.concatenate([part @ back for _, part in self._scaled(train, test, plain)])
+
+    def _kernel(self, weights: Array, train: Index) -> Array:
+        """Return the products of all samples about the mean of the trained ones."""
+        gram = np.tensordot(weights, np.asarray(self.kernels), 1)
+        level = gram[train].mean(axis=0)
+        about = gram - level - level[:, None] + level[train].mean()
+        if about.diagonal()[train].sum() < 1e-3 * gram.diagonal()[train].sum():  # digits are lost
+            mean = self.x[train].mean(axis=0, dtype=float)
+            parts = (_gram(self.x, self.x, columns, mean) for columns in self.bands)
+            return np.asarray(sum(w * part for w, part in zip(weights, parts, strict=True)))
+        return np.asarray(about)
+
+    def _scatter(self, rows: Index) -> Array:
+        """Return the products of features about the means of some samples."""
+        others = np.setdiff1d(np.arange(len(self.x)), rows)
+        if len(rows) + len(others) == len(self.x):  # from those of all, where no digits are lost
+            gram, total = self._products(others, self.mean)
+            gram = self.scatter - gram - np.outer(total, total) / len(rows)
+            if (gram.diagonal() >= 1e-3 * self.scatter.diagonal()).all():
+                return np.asarray(gram)
+        return self._products(rows, self.x[rows].mean(axis=0, dtype=float))[0]
+
+    def _products(self, rows: Index, mean: Array) -> tuple[Array, Array]:
+        """Return the products of features less a mean over some samples, and their sums."""
+        gram, total = np.zeros((len(mean), len(mean))), np.zeros(len(mean))
+        for _, part in _centred(self.x, rows, mean):
+            gram += part.T @ part
+            total += part.sum(axis=0)
+        return gram, total
 
     def _root(self, weights: Array) -> Array:
         """Return the square root of the weight of each feature."""
