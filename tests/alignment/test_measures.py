@@ -18,7 +18,7 @@ def noise(*shape, seed=0):
 
 
 def rotated(x, seed=1):
-    return x @ np.linalg.qr(noise(x.shape[1], x.shape[1], seed=seed))[0]
+    return x @ np.linalg.qr(noise(x.shape[-1], x.shape[-1], seed=seed))[0]
 
 
 @pytest.mark.parametrize("width", [7, 90])
@@ -101,8 +101,10 @@ def test_soft_matching_of_other_numbers_of_units_is_that_of_copies():
 def test_what_is_declared_changes_nothing(name):
     by, a, b = measure_of(name), noise(N, 12), noise(N, 12, seed=3)
     b[:, :6] += a[:, :6]
+    if by.repeats:
+        a, b = (x[:, None] + noise(N, 4, 12, seed=s) for x, s in ((a, 6), (b, 7)))
     value, changed = by(a, b), {"scale": 3 * a, "translation": a + noise(12, seed=5)}
-    changed |= {"rotation": rotated(a), "permutation": a[:, ::-1]}
+    changed |= {"rotation": rotated(a), "permutation": a[..., ::-1]}
     changed |= {"scale of units": a * np.arange(1, 13)}
     for what in by.invariant:
         assert by(changed[what], b) == pytest.approx(value, abs=1e-7), what
@@ -174,12 +176,15 @@ class Energy(Measure):
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_what_cannot_be_is_said(name):
-    by, good = measure_of(name), noise(N, 5)
+    by = measure_of(name)
+    good = noise(N, 3, 5) if by.repeats else noise(N, 5)
+    bad = good.copy()
+    bad[3, ..., 0] = np.nan
     with pytest.raises(NisslError):
-        by(good, np.where(np.arange(N)[:, None] == 3, np.nan, good))
+        by(good, bad)
     with pytest.raises(NisslError):
-        by(good, np.ones((N, 5)))
+        by(good, np.ones_like(good))
     for kind in (np.float32, np.int16):
-        other = np.asfortranarray((10 * good).astype(kind))[:, ::-1]
+        other = np.asfortranarray((10 * good).astype(kind))[..., ::-1]
         other.flags.writeable = False
         assert np.isfinite(by(good, other))

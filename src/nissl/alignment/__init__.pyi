@@ -8,4 +8,5 @@ from .measures.measure import Measure as Measure
 from .measures.procrustes import Procrustes as Procrustes
 from .measures.rsa import RSA as RSA
 from .measures.soft_matching import SoftMatching as SoftMatching
+from .measures.stochastic_shape import StochasticShape as StochasticShape
 from .measures.topological_rsa import TopologicalRSA as TopologicalRSA

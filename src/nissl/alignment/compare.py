@@ -133,12 +133,13 @@ def compare(
     ----------
     a, b : Recording, array, shape (n_stimuli, n_units), or mapping of str to either
         One sample a stimulus; each site of a Recording, or each of a mapping, by itself. Arrays
-        must have the same stimuli in the same order.
+        must have the same stimuli in the same order. A measure of noise (`StochasticShape`) reads
+        several samples a stimulus, of arrays (n_stimuli, n_repeats, n_units).
     on : str
         The sample coordinate that says which stimulus a sample is.
     measure : Measure or str
-        "rsa", "topological_rsa", "cka", "cca", "procrustes", "soft_matching", or a `Measure` with
-        its options.
+        "rsa", "topological_rsa", "cka", "cca", "procrustes", "soft_matching", "stochastic_shape",
+        or a `Measure` with its options.
     exchange : str or array, shape (n_stimuli,), optional
         Blocks of stimuli that are permuted together, such as frames of one film; a name is a
         sample coordinate of `a`.
@@ -178,13 +179,22 @@ def compare(
     (True, True)
     """
     by = measure_of(measure)
-    firsts, seconds = sites_of(a, "first"), sites_of(b, "second")
+    firsts, seconds = sites_of(a, "first", by.repeats), sites_of(b, "second", by.repeats)
     seed = test.seed if test else 0
+    if by.repeats and repeats is not None:
+        raise NisslError(
+            f"{by.name} reads all repeats of a stimulus, and has no ceiling",
+            do="leave repeats= out",
+        )
     halves = {} if repeats is None else _halves(seconds, on, repeats, seed)
     if repeats is not None:
         seconds = {name: aggregate(rec, by=on) for name, rec in seconds.items()}
-    firsts, seconds = aligned(firsts, seconds, on)
-    left, right = ({name: by.prepare(x) for name, x in side.items()} for side in (firsts, seconds))
+    read = firsts, seconds
+    if by.repeats:
+        (one, firsts), (two, seconds) = (repeats_of(side, on) for side in read)
+        read = one, two
+    aligned(firsts, seconds, on)
+    left, right = ({name: by.prepare(x) for name, x in side.items()} for side in read)
     pairs = [(p, q) for p in left for q in right]
 
     def kept(rows: Any = None) -> list[dict[str, Array]]:
@@ -229,7 +239,7 @@ def compare(
     return Comparison(found, by)
 
 
-def sites_of(side: Side, which: str = "first") -> dict[str, Any]:
+def sites_of(side: Side, which: str = "first", repeats: bool = False) -> dict[str, Any]:
     """Return the sites of one side by name, each a Recording or an array.
 
     Parameters
@@ -238,6 +248,8 @@ def sites_of(side: Side, which: str = "first") -> dict[str, Any]:
         One side.
     which : str
         What an array without a name is called.
+    repeats : bool
+        Arrays may be (n_stimuli, n_repeats, n_units).
 
     Returns
     -------
@@ -247,14 +259,14 @@ def sites_of(side: Side, which: str = "first") -> dict[str, Any]:
     if isinstance(side, Mapping):
         found: dict[str, Any] = {}
         for name, one in side.items():
-            inner = sites_of(one, str(name))
+            inner = sites_of(one, str(name), repeats)
             found |= inner if len(inner) > 1 else {str(name): next(iter(inner.values()))}
         if not found:
             raise NisslError("there is nothing to compare", do="give a recording of each side")
         return found
     if not isinstance(side, Recording):
         x = np.asarray(side)
-        if x.ndim != 2 or x.dtype.kind not in "fiub":
+        if x.ndim not in (2, 2 + repeats) or x.dtype.kind not in "fiub":
             raise NisslError(
                 f"activity of shape {x.shape} and type {x.dtype}", do="give (n_stimuli, n_units)"
             )
@@ -263,6 +275,40 @@ def sites_of(side: Side, which: str = "first") -> dict[str, Any]:
     if len(names) < 2:
         return {str(next(iter(names), which)): side}
     return {str(name): side[:, side["site"].values == name] for name in names}
+
+
+def repeats_of(sites: dict[str, Any], on: str) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return all samples of each stimulus, and their mean.
+
+    Parameters
+    ----------
+    sites : dict of str to Recording or array
+        Sites, as `sites_of` returns them.
+    on : str
+        The sample coordinate that says which stimulus a sample is.
+
+    Returns
+    -------
+    dict of str to array, shape (n_stimuli, n_repeats, n_units)
+        NaN where a stimulus has fewer repeats than others.
+    dict of str to Recording or array, shape (n_stimuli, n_units)
+        What stands for each stimulus where only one sample can.
+    """
+    found: dict[str, Array] = {}
+    means: dict[str, Any] = {}
+    for name, x in sites.items():
+        if not isinstance(x, Recording):
+            found[name] = np.asarray(x, dtype=np.float64)
+            means[name] = np.nanmean(found[name], axis=1) if np.ndim(x) == 3 else found[name]
+            continue
+        means[name] = aggregate(x, by=on)
+        where = {value: i for i, value in enumerate(means[name][on].values.tolist())}
+        stimulus = np.array([where[value] for value in x[on].values.tolist()])
+        order = np.argsort(stimulus, kind="stable")
+        place = np.arange(len(order)) - np.searchsorted(stimulus[order], stimulus[order])
+        found[name] = np.full((len(where), place.max() + 1, x.shape[1]), np.nan)
+        found[name][stimulus[order], place] = x.values[order]
+    return found, means
 
 
 def aligned(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.alignment.compare import aligned, sites_of
+from nissl.alignment.compare import aligned, repeats_of, sites_of
 from nissl.alignment.measures.measure import MEASURES, Measure, measure_of
 from nissl.errors import NisslError
 from nissl.methods import method
@@ -130,7 +130,8 @@ def identify(
     Parameters
     ----------
     candidates : mapping of str to Recording or array, shape (n_stimuli, n_units)
-        Networks, or sites of one, with the same stimuli.
+        Networks, or sites of one, with the same stimuli. Where a measure reads repeats, several
+        samples a stimulus, or (n_stimuli, n_repeats, n_units); the others read their means.
     targets : mapping of str to Recording or array, optional
         What takes the brain's place, under the names of the candidates that are right: the same
         architectures trained from another seed, say. By default the candidates themselves, of
@@ -138,7 +139,7 @@ def identify(
     on : str
         The sample coordinate that says which stimulus a sample is.
     measures : "all", or iterable of Measure or str
-        By which.
+        By which; all are those that need no repeats.
     limits : Limits
         Numbers of stimuli and units, noise, draws.
     seed : int
@@ -174,8 +175,8 @@ def identify(
     import pandas as pd
 
     by = [measure_of(m) for m in (MEASURES if measures == "all" else measures)]
-    known = {name: _values(x) for name, x in _aligned(candidates, targets, on)[0].items()}
-    given = None if targets is None else {n: _values(targets[n]) for n in targets}
+    by = [one for one in by if measures != "all" or not one.repeats]
+    known, given = _read(candidates, targets, on, any(one.repeats for one in by))
     if len(known) < 2 or (given is not None and not set(given) <= set(known)):
         raise NisslError(
             f"candidates {list(known)}, targets {list(given or known)}",
@@ -191,13 +192,14 @@ def identify(
             some = np.sort(rng.permutation(total)[: n_stimuli or total])
             candidate, target = {}, dict(given or {})
             for name, x in known.items():
-                units = rng.permutation(x.shape[1])
-                candidate[name] = x[some] if given else x[some][:, units[x.shape[1] // 2 :]]
+                units = rng.permutation(x.shape[-1])
+                candidate[name] = x[some] if given else x[some][..., units[x.shape[-1] // 2 :]]
                 if not given:
-                    target[name] = x[:, units[: x.shape[1] // 2]]
+                    target[name] = x[..., units[: x.shape[-1] // 2]]
             for name, x in target.items():
-                x = x[some][:, rng.permutation(x.shape[1])[:n_units]]
-                target[name] = x + np.sqrt(noise) * x.std(0) * rng.standard_normal(x.shape)
+                x = x[some][..., rng.permutation(x.shape[-1])[:n_units]]
+                spread = x.std(axis=tuple(range(x.ndim - 1)))
+                target[name] = x + np.sqrt(noise) * spread * rng.standard_normal(x.shape)
             setting = {
                 "n_stimuli": len(some),
                 "n_units": n_units or 0,
@@ -206,7 +208,7 @@ def identify(
             }
             for one in by:
                 sides = [
-                    {name: one.normalise(one.prepare(x)) for name, x in side.items()}
+                    {name: one.normalise(one.prepare(_seen(one, x))) for name, x in side.items()}
                     for side in (candidate, target)
                 ]
                 for name, x in sides[1].items():
@@ -218,10 +220,20 @@ def identify(
     return Identification(pd.DataFrame(rows))
 
 
-def _aligned(
-    candidates: Mapping[str, Any], targets: Mapping[str, Any] | None, on: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    return aligned(sites_of(candidates), {} if targets is None else sites_of(targets), on)
+def _read(
+    candidates: Mapping[str, Any], targets: Mapping[str, Any] | None, on: str, repeats: bool
+) -> tuple[dict[str, Array], dict[str, Array] | None]:
+    """Return both sides as numbers, checked, of the same stimuli; with repeats in three axes."""
+    sides = [sites_of(x, repeats=repeats) for x in (candidates, targets) if x is not None]
+    both = [repeats_of(x, on) if repeats else (x, x) for x in sides]
+    aligned(both[0][1], both[-1][1], on)
+    made = [{name: _values(x) for name, x in read.items()} for read, _ in both]
+    return made[0], None if targets is None else made[1]
+
+
+def _seen(by: Measure, x: Array) -> Array:
+    """Return what a measure reads: repeats, or their mean."""
+    return x if by.repeats or x.ndim == 2 else x.mean(1)
 
 
 def _values(x: Any) -> Array:

@@ -23,6 +23,7 @@ MEASURES = {
     "cca": "CCA",
     "procrustes": "Procrustes",
     "soft_matching": "SoftMatching",
+    "stochastic_shape": "StochasticShape",
 }
 
 
@@ -39,6 +40,7 @@ class Measure:
     symmetric: ClassVar[bool] = True
     invariant: ClassVar[tuple[str, ...]] = ()  # what may be done to one side and changes nothing
     pairs: ClassVar[bool] = False  # what is prepared is of pairs of stimuli, (n, n); else (n, any)
+    repeats: ClassVar[bool] = False  # all samples are read: (n_stimuli, n_repeats, n_units)
 
     def prepare(self, x: Any) -> Array:
         """Return what of one side can be taken apart by stimuli, all units read."""
