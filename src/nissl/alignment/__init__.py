@@ -1,6 +1,7 @@
 """Alignment: how alike two representations of the same stimuli are, and which units match.
 
-Each measure has a file in `nissl.alignment.measures`.
+Each measure has a file in `nissl.alignment.measures`; `nissl.alignment.permute` brings the units of
+one network into the order of another's.
 """
 
 import lazy_loader

@@ -10,3 +10,10 @@ from .measures.rsa import RSA as RSA
 from .measures.soft_matching import SoftMatching as SoftMatching
 from .measures.stochastic_shape import StochasticShape as StochasticShape
 from .measures.topological_rsa import TopologicalRSA as TopologicalRSA
+from .permute.barrier import Barrier as Barrier
+from .permute.barrier import barrier as barrier
+from .permute.rebasin import Rebasin as Rebasin
+from .permute.rebasin import StraightThrough as StraightThrough
+from .permute.rebasin import rebasin as rebasin
+from .permute.symmetries import Symmetries as Symmetries
+from .permute.symmetries import symmetries as symmetries

@@ -1,0 +1,1 @@
+"""Permute: axes of weights that share a permutation, and networks brought into one order."""
