@@ -14,6 +14,7 @@ from .generalise import generalise as generalise
 from .raster import raster as raster
 from .readouts.linear import Linear as Linear
 from .readouts.readout import Readout as Readout
+from .shared_glm import SharedGlm as SharedGlm
 from .states import Past as Past
 from .states import States as States
 from .states import states as states

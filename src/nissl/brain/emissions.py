@@ -6,7 +6,7 @@ A new one is a class with the two methods of `Emission`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,7 +194,7 @@ class Glm:
     bias: Array = field(default_factory=lambda: NOTHING)
     variance: Array = field(default_factory=lambda: NOTHING)
 
-    def fitted(self, x: Array, inputs: Array, weights: Array) -> Glm:
+    def fitted(self, x: Array, inputs: Array, weights: Array) -> Self:
         """Return weights, by Newton's method from those that are there."""
         made = self.begun(x, inputs, weights)
         penalty = np.append(np.full(inputs.shape[1], self.penalty), 1e-9)
@@ -203,7 +203,7 @@ class Glm:
             made = made.put(np.linalg.solve(h + np.diag(penalty), b[..., None])[..., 0])
         return made.with_variance(x, inputs, weights)
 
-    def begun(self, x: Array, inputs: Array, weights: Array) -> Glm:
+    def begun(self, x: Array, inputs: Array, weights: Array) -> Self:
         """Return the emission with rates for a start where there are no weights yet."""
         require_known("family", self.family, ("poisson", "gaussian"))
         if inputs.ndim != 2:
@@ -236,11 +236,11 @@ class Glm:
                 b[k] = x.T @ share
         return b, h
 
-    def put(self, both: Array) -> Glm:
+    def put(self, both: Array) -> Self:
         """Return the emission with weights and biases, (n_states, n_units, n_inputs + 1)."""
         return replace(self, weights=both[..., :-1], bias=both[..., -1])
 
-    def with_variance(self, x: Array, inputs: Array, weights: Array) -> Glm:
+    def with_variance(self, x: Array, inputs: Array, weights: Array) -> Self:
         """Return the emission with the variance of what is left over."""
         if self.family == "poisson":
             return self

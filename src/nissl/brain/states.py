@@ -334,7 +334,8 @@ def _maximise(
     for _ in range(N_ITERATIONS):
         before = made.log_likelihood
         made, moves, first = _expect(made, x, inputs, starts)
-        if abs(made.log_likelihood - before) < TOLERANCE * len(x):
+        settled = getattr(made.emission, "settled", True)
+        if settled and abs(made.log_likelihood - before) < TOLERANCE * len(x):
             break
         made = replace(
             made,
