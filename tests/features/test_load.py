@@ -283,7 +283,7 @@ def test_refused(tmp_path, monkeypatch):
         saelens(tmp_path, more={name: bad})
         refused("not finite")
         saelens(tmp_path, more={name: w[name][:-1].contiguous()})
-        refused("features|size mismatch")
+        refused("features")
         saelens(tmp_path, drop=[name])
         refused("no known dictionary")
     for said in [
@@ -293,6 +293,9 @@ def test_refused(tmp_path, monkeypatch):
     ]:
         saelens(tmp_path, **said)
         refused("layer_norm|temporal|configuration")
+    nothing = {"W_enc": torch.zeros(0, 10**12), "W_dec": torch.zeros(10**12, 0)}
+    saelens(tmp_path, more={**nothing, "b_dec": torch.zeros(0)}, d_in=0, d_sae=10**12)
+    refused("not all weights")
     saelens(tmp_path, architecture=["standard"])
     refused("no dictionary")
     saelens(tmp_path, form="topk", k=None)
@@ -417,6 +420,18 @@ def test_wrong_by_one_layer_is_said_though_more_than_half_is_explained(tmp_path)
     for layer in (1, 2, 3):
         made = signed(8, basis.T @ basis, site_in=f"layers.{layer}")
         assert explained(made, tmp_path, net, randn(500, 8, seed=3))[1] == ""
+
+
+def test_a_transcoder_at_another_layer(tmp_path):
+    model, x = Turns(), randn(300, 8)
+    net, turn = Network(model), model.layers[2].weight.detach().T
+    for first in (0, 1, 2):
+        made = signed(8, site_in=f"layers.{first}", site_out=f"layers.{first + 1}")
+        made.w_dec.data = torch.cat([turn, -turn])
+        found, said = explained(made, tmp_path, net, x)
+        assert (found.explained_variance > 0.99) == (first == 1)
+        assert (said == "") == (first == 1)
+        assert first == 1 or "1.00 at layers.1 -> layers.2 (another layer)" in said
 
 
 def test_another_scale_and_centred_weights(tmp_path):

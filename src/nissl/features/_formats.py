@@ -98,9 +98,13 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
 def _built(kind: Kind, w: dict[str, Tensor], sites: str, **how: Any) -> TrainedDictionary:
     """Return a dictionary of sites "in -> out", with weights as ours are named."""
     (n, width), out = w["w_enc"].shape, w["w_dec"].shape[-1]
+    # Seen before as much memory is taken.
+    if [w[name].shape for name in ("w_dec", "b_enc", "b_dec")] != [(n, out), (n,), (out,)]:
+        what = f"not all weights are of {n} features of {width} units, to {out}"
+        raise NisslError(what, do="fetch the files again")
     into, _, to = sites.partition(" -> ")
     made = TrainedDictionary(kind, n, width, site_in=into, site_out=to, width_out=out, **how)
-    made.load_state_dict(w)  # refuses other names and shapes
+    made.load_state_dict({"silent": made.silent, **w})  # refuses other names and shapes
     return made.eval()
 
 
@@ -140,7 +144,7 @@ def _made(
         found["log_threshold"] = found.pop("threshold").clamp_min(1e-30).log() / RATE
     chosen = kind_of(kind, k=None if kind in ("relu", "gated") else int(k or 1))
     found |= {"scale": torch.tensor(scale), "scale_out": torch.tensor(scale)}
-    made = _built(chosen, {**found, "silent": torch.zeros(n, dtype=torch.int64)}, sites)
+    made = _built(chosen, found, sites)
 
     if form == "AutoEncoder" or said.get("rescale_acts_by_decoder_norm"):
         norms = found["w_dec"].norm(dim=-1, keepdim=True)  # in which features are measured
