@@ -126,6 +126,8 @@ def test_what_cannot_be_decoded_is_said():
         tuned.decode(rec[400:], prior="flat")
     lost = rec.astype(float)
     lost[3, 2] = np.nan
+    with pytest.raises(NisslError, match="some counts are not finite"):
+        tuning(rec[400:], "angle", n_bins=12, test=None).decode(lost[:400])
     with pytest.raises(NisslError, match="has no curve"):
         tuning(lost[:400], "angle", n_bins=12, test=None).decode(rec[400:])
 

@@ -56,7 +56,10 @@ def test_what_cannot_be_drawn_is_said():
         raster(events, around={"when": [1.0]})
     with pytest.raises(NisslError, match="no event has a time"):
         raster(events, around=[np.nan])
-    with pytest.raises(NisslError, match="nothing lies"):
+    with pytest.raises(NisslError, match="nothing of"):
         raster(events, start=1, stop=0)
-    with pytest.raises(NisslError, match="nothing lies"):
+    for wrong in ({"units": []}, {"bin": -1}, {"bin": 9}):
+        with pytest.raises(NisslError, match="nothing of"):
+            raster(events, **wrong)
+    with pytest.raises(NisslError, match="nothing of"):
         raster({"time": [], "unit": []})

@@ -220,8 +220,19 @@ def test_what_cannot_be_done_is_said():
         tuning(rec, "one")
     with pytest.raises(NisslError, match="0 of 36 bins have at least 60 s"):
         tuning(rec, "a", min_occupancy=60)
-    with pytest.raises(NisslError, match="at least two bins"):
-        tuning(rec, "a", n_bins=1)
+    for wrong in (1, 7.5):
+        with pytest.raises(NisslError, match="bins each"):
+            tuning(rec, "a", n_bins=wrong)
+    with pytest.raises(NisslError, match="bins each"):
+        tuning(rec, ("a", "one", "a"))
+    with pytest.raises(NisslError, match="1 of 1 bins"):
+        tuning(rec[:1], "a")
+    with pytest.raises(NisslError, match="0 cells"):
+        tuning(rec[:, :0], "a")
+    with pytest.raises(NisslError, match="smoothed by -1"):
+        tuning(rec, "a", smooth=-1)
+    with pytest.raises(NisslError, match="below zero"):
+        tuning(rec.copy(data=rec.values - 5), "a")
     with pytest.raises(NisslError, match="a circle of -1"):
         tuning(rec, "a", period=-1)
     with pytest.raises(NisslError, match="no sample has a value"):
@@ -249,6 +260,17 @@ def test_the_width_of_a_bin_is_told_by_the_times_where_nothing_else_does():
     bare = rec.copy()
     del bare.attrs["bin"]
     assert tuning(bare, "a", test=None).curves == pytest.approx(tuning(rec, "a", test=None).curves)
+
+
+def test_bits_per_spike_do_not_depend_on_the_unit_of_time():
+    """Nor on whether the whole lasted a second."""
+    rng = np.random.default_rng(10)
+    rec = spikes(rng.poisson(1.0, (300, 1)), a=walk(rng, 300)).drop_vars("time")
+    slow = tuning(rec, "a", test=None)
+    quick = tuning(rec.assign_attrs(bin=BIN / 100), "a", min_occupancy=0.001, test=None)
+    bits = [found.finding.table["bits_per_spike"][0] for found in (slow, quick)]
+    assert bits[0] == pytest.approx(bits[1])
+    assert quick.curves == pytest.approx(100 * slow.curves)
 
 
 def test_pictures_have_a_panel_a_cell():

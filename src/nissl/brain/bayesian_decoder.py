@@ -22,8 +22,10 @@ __all__ = ["Decoded", "decoded", "posterior"]
 
 Array = NDArray[np.floating[Any]]
 
+WINDOWS = 8192  # whose posteriors are computed at a time
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Decoded:
     """Coordinates read from spikes.
 
@@ -48,8 +50,8 @@ class Decoded:
 
     Examples
     --------
-    >>> Decoded(np.zeros(1), np.ones((1, 1)), None, None, np.ones((1, 2)), ("x",), (), None).to
-    ('x',)
+    >>> Decoded(np.zeros(1), np.ones((1, 1)), None, None, np.ones((1, 2)), ("x",), (), None)
+    Decoded x of 1 windows
     """
 
     time: Array
@@ -60,6 +62,9 @@ class Decoded:
     to: tuple[str, ...]
     bins: tuple[Array, ...]
     finding: Finding | None
+
+    def __repr__(self) -> str:
+        return f"Decoded {', '.join(self.to)} of {len(self.value):,} windows"
 
     def plot(self, start: float | None = None, stop: float | None = None) -> Figure:
         """Draw the posterior in time, and the true coordinates over it.
@@ -98,31 +103,10 @@ class Decoded:
 def posterior(
     counts: Array, curves: Array, seconds: float, occupancy: Array, *, prior: Array | None = None
 ) -> Array:
-    """Return the probability of each bin given the spikes of each window.
+    """Return the probability of each bin, shape (n_windows, n_bins), from the spikes of windows.
 
-    Parameters
-    ----------
-    counts : array, shape (n_windows, n_cells)
-        Spikes.
-    curves : array, shape (n_cells, n_bins)
-        Rates in Hz. A bin where any is NaN has probability 0.
-    seconds : float
-        Length of a window.
-    occupancy : array, shape (n_bins,)
-        Seconds by which the rates were measured: none is taken to be below half a spike in them.
-    prior : array, shape (n_bins,), optional
-        What is expected without spikes; uniform by default.
-
-    Returns
-    -------
-    array, shape (n_windows, n_bins)
-        Rows sum to 1.
-
-    Examples
-    --------
-    >>> found = posterior(np.array([[2.0]]), np.array([[1.0, 4.0]]), 1.0, np.array([9.0, 9.0]))
-    >>> found.round(2)
-    array([[0.56, 0.44]], dtype=float32)
+    Curves are in Hz, (n_cells, n_bins); bins where one is NaN have probability 0. No rate is taken
+    to be below half a spike in the time that was spent in a bin.
     """
     usable = np.isfinite(curves).all(axis=0)
     if prior is not None:
@@ -131,42 +115,16 @@ def posterior(
     expected = -seconds * rate.sum(axis=0)
     if prior is not None:
         expected = expected + np.log(prior[usable])
-    score = counts @ np.log(rate) + expected
-    score = np.exp(score - score.max(axis=1, keepdims=True))
     found = np.zeros((len(counts), curves.shape[1]), np.float32)
-    found[:, usable] = score / score.sum(axis=1, keepdims=True)
+    for a in range(0, len(counts), WINDOWS):
+        score = counts[a : a + WINDOWS] @ np.log(rate) + expected
+        score = np.exp(score - score.max(axis=1, keepdims=True))
+        found[a : a + WINDOWS, usable] = score / score.sum(axis=1, keepdims=True)
     return found
 
 
 def decoded(tuned: Any, rec: Recording, *, window: float | None, prior: str, test: Test) -> Decoded:
-    """Read coordinates from a recording; `nissl.brain.Tuning.decode` says how.
-
-    Parameters
-    ----------
-    tuned : Tuning
-        The curves.
-    rec : Recording, shape (n_samples, n_units)
-        Counts of spikes.
-    window, prior, test
-        As for `nissl.brain.Tuning.decode`.
-
-    Returns
-    -------
-    Decoded
-        Values, posterior, error.
-
-    Examples
-    --------
-    >>> from nissl.brain import tuning
-    >>> from nissl.recording import as_recording
-    >>> place = np.repeat([0.0, 1.0], 200)
-    >>> rec = as_recording(np.stack([place * 5, 5 - place * 5], axis=1), quantity="spikes",
-    ...                    samples={"place": place}, attrs={"bin": 0.5})
-    >>> tuned = tuning(rec, "place", test=None)
-    >>> found = tuned.decode(rec[199:201])
-    >>> found.value[:, 0].tolist()
-    [0.0, 1.0]
-    """
+    """Read coordinates from a recording by a Tuning; its `decode` says how."""
     require_known("prior", prior, ("uniform", "occupancy"))
     seconds = seconds_of(rec)
     names = tuned.finding.units
@@ -194,6 +152,12 @@ def decoded(tuned: Any, rec: Recording, *, window: float | None, prior: str, tes
         warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
     starts = _windows(rec.sizes["sample"], k, times, seconds)
     counts = rec.values[:, [known.index(name) for name in names]].astype(float)
+    if not np.isfinite(counts).all():
+        raise NisslError(
+            "some counts are not finite",
+            where=f"sample {np.argmin(np.isfinite(counts).all(axis=1))}",
+            do="decode the samples in which every cell was observed",
+        )
     total = np.vstack([np.zeros(len(names)), np.cumsum(counts, axis=0)])
     found = posterior(
         total[starts + k] - total[starts],

@@ -9,6 +9,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, check
+from nissl.recording.labels import coordinate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def raster(
     UnknownName
         There is no such unit or column.
     NisslError
-        There is no finite event, or nothing between start and stop.
+        There is no finite event, no cell, or nothing between start and stop.
 
     Examples
     --------
@@ -84,9 +85,13 @@ def raster(
             (name, "trial", [own - t for t in zero])
             for name, own in zip(wanted, where, strict=True)
         ]
-    if not low < high:
-        raise NisslError(f"nothing lies from {low} to {high} s", do="let start be below stop")
-    edges = np.arange(low, high + 1e-9, bin or (high - low) / 100)
+    width = (high - low) / 100 if bin is None else bin
+    if not (low < high and 0 < width <= high - low and wanted):
+        raise NisslError(
+            f"nothing of {len(wanted)} cells lies from {low} to {high} s in bins of {width} s",
+            do="name cells, let start be below stop, and bin= between 0 and what is drawn",
+        )
+    edges = np.arange(low, high + 1e-9, width)
     figure: Figure
     figure, grid = plt.subplots(
         2,
@@ -124,7 +129,7 @@ def _events(spikes: Any) -> tuple[Array, Array, list[str]]:
         counts = np.asarray(check(spikes).values)
         bins, cell = np.nonzero(counts > 0)
         often = np.ceil(counts[bins, cell]).astype(int)
-        times = np.asarray(spikes["time"].values, float)[bins]
+        times = np.asarray(coordinate(spikes, "time"), float)[bins]
         return np.repeat(times, often), np.repeat(cell, often), spikes["unit"].values.tolist()
     for name in ("time", "unit"):
         if name not in spikes:

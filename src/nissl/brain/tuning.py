@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.brain.coordinate_bins import CoordinateBins, coordinate_bins, seconds_of
+from nissl.brain.coordinate_bins import CoordinateBins, coordinate_bins, seconds_of, stretches
 from nissl.brain.tuning_curve import information_per_spike, mean_vector_length
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.recording import Recording, units_table
-from nissl.recording.preprocess import ENDS
 from nissl.statistics import CircularShift, Finding, PermutedLabels, Test, against_null
 from nissl.statistics.design import NOT_FINITE, Design
 from nissl.statistics.exchangeability import NotExchangeable
-from nissl.statistics.nulls import LabelNull, codes
+from nissl.statistics.nulls import LabelNull
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,7 @@ BYTES = 2**28  # that the activity of a batch of cells, or its curves under the 
 SCORE = "bits_per_spike"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuning:
     """Tuning curves of cells, which of them are tuned, and the decoder that the curves make.
 
@@ -75,6 +74,9 @@ class Tuning:
     bins: tuple[Array, ...]
     period: tuple[float, ...]
     times: Array
+
+    def __repr__(self) -> str:
+        return f"Tuning to {', '.join(self.to)}: {self.finding!r}"
 
     def plot(self, n: int = 6, units: Sequence[str] | None = None) -> Figure:
         """Draw the curves of the best cells: polar, lines, or maps.
@@ -240,6 +242,11 @@ def tuning(
 
     seconds = seconds_of(rec)
     bins = coordinate_bins(rec, to, n_bins, period)
+    if not (0 <= smooth < np.inf and rec.sizes["unit"]):
+        raise NisslError(
+            f"{rec.sizes['unit']} cells cannot be smoothed by {smooth}",
+            do="give a recording with cells, and smooth= 0 or more",
+        )
     n_given, rec = rec.sizes["sample"], rec[bins.rows]
     occupancy = np.bincount(bins.code, minlength=bins.n_bins) * seconds
     least = min_occupancy * (1 - 1e-9)  # ten tenths are one second
@@ -253,22 +260,21 @@ def tuning(
     shifted = _Shifted.of(rec, bins.code, test)
 
     def curve(x: Array, code: NDArray[Any]) -> tuple[Array, Array]:
-        """Return rates, shape (n_bins, n_units), and the time that each bin counts for."""
+        """Return rates, shape (n_bins, n_cells), and the samples that each bin counts for."""
         spikes = csc_array((np.ones(len(x)), code, np.arange(len(x) + 1)), (bins.n_bins, len(x)))
         spent = np.bincount(code, minlength=bins.n_bins)[:, None] * seconds
         weight = np.where(spent >= least, bins.smoothed(spent, smooth), np.nan)
-        return bins.smoothed(spikes @ x, smooth) / weight, np.nan_to_num(weight)
+        return bins.smoothed(spikes @ x, smooth) / weight, np.nan_to_num(weight / seconds)
 
     parts = []
     step = max(16, BYTES // (8 * len(bins.code) + 4 * shifted.n * bins.n_bins))
     with progress_bar("Tuning", total=len(rec.unit), unit="cells", progress=progress) as advance:
         for a in range(0, len(rec.unit), step):
             parts.append(_part(np.array(rec[:, a : a + step].values, float), shifted, curve))
-            advance(parts[-1].curves.shape[1])
-    made = _Part(*(np.concatenate(columns, axis=-1) for columns in zip(*parts, strict=True)))
-    table = units_table(rec).reset_index(drop=True)
-    table = table.assign(n_spikes=made.total, **_described(made.curves, bins))
-    table.insert(len(table.columns), "mean_rate", made.total / len(bins.code) / seconds)
+            advance(len(parts[-1][0]))
+    total, bits, curves, band = (np.concatenate(c, axis=-1) for c in zip(*parts, strict=True))
+    table = units_table(rec).reset_index(drop=True).assign(n_spikes=total)
+    table["mean_rate"] = total / len(bins.code) / seconds
     about: dict[str, str | int | float] = {
         "to": ", ".join(bins.to),
         "n_bins": bins.n_bins,
@@ -276,12 +282,11 @@ def tuning(
         "n_samples": len(bins.code),
         "n_without_coordinate": n_given - len(bins.code),
     }
-    shape = tuple(map(len, bins.centres))
     return Tuning(
-        finding=_finding(table, made.bits, test, shifted).assign(about),
-        curves=made.curves.T.reshape(-1, *shape),
-        null_band=made.band.swapaxes(1, 2).reshape(2, -1, *shape) if shifted.n else None,
-        occupancy=occupancy.reshape(shape),
+        finding=_finding(table.assign(**_described(curves, bins)), bits, test, shifted, about),
+        curves=curves.T.reshape(-1, *bins.shape),
+        null_band=band.swapaxes(1, 2).reshape(2, -1, *bins.shape) if shifted.n else None,
+        occupancy=occupancy.reshape(bins.shape),
         to=bins.to,
         bins=bins.centres,
         period=bins.period,
@@ -289,28 +294,23 @@ def tuning(
     )
 
 
-class _Part(NamedTuple):
-    """What is computed of a batch of cells."""
-
-    curves: Array  # (n_bins, n_cells)
-    bits: Array  # (n_draws + 1, n_cells), the observed first
-    total: Array  # (n_cells,)
-    band: Array  # (2, n_bins, n_cells)
-
-
-def _part(x: Array, shifted: _Shifted, curve: Callable[..., tuple[Array, Array]]) -> _Part:
-    """Return curves and information of some cells, observed and under the null."""
+def _part(
+    x: Array, shifted: _Shifted, curve: Callable[..., tuple[Array, Array]]
+) -> tuple[Array, Array, Array, Array]:
+    """Return spikes, information (observed, then drawn), curves and band of the null of cells."""
+    if (x < 0).any():
+        raise NisslError("there are counts below zero", do="give counts of spikes, not deviations")
     x[:, ~np.isfinite(x).all(axis=0)] = np.nan  # no curve, rather than a part of one
     curves, weight = curve(x, shifted.data.labels)
-    bits = np.empty((shifted.n + 1, x.shape[1]))
-    bits[0] = information_per_spike(curves, weight)
+    bits = np.tile(information_per_spike(curves, weight), (shifted.n + 1, 1))
     drawn = np.empty((shifted.n, *curves.shape), np.float32)
     for d, code in enumerate(shifted.draws()):
-        drawn[d], weight = curve(x, code)
-        # A draw may have put all spikes where too little time was spent.
-        bits[d + 1] = np.nan_to_num(information_per_spike(drawn[d], weight))
+        one, weight = curve(x, code)
+        drawn[d], bits[d + 1] = one, information_per_spike(one, weight)
+    # A draw may have put all spikes of a cell where too little time was spent.
+    bits[1:] = np.where(np.isfinite(bits[0]), np.nan_to_num(bits[1:]), np.nan)
     band = np.percentile(drawn, BAND, axis=0) if shifted.n else np.empty((2, 0, x.shape[1]))
-    return _Part(curves, bits, x.sum(axis=0), band)
+    return x.sum(axis=0), bits, curves, band
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class _Shifted:
     @classmethod
     def of(cls, rec: Recording, code: NDArray[np.int64], test: Test | None) -> _Shifted:
         """Choose what is drawn, and refuse what would not hold the level."""
-        columns = {n: codes(rec[n].values) for n in ENDS if n in rec.coords}
+        columns = stretches(rec)
         finest = max(columns, key=lambda n: columns[n].max(initial=0), default=None)
         usual: LabelNull = CircularShift()
         if finest is not None and columns[finest].max():
@@ -371,7 +371,7 @@ def _described(curves: Array, bins: CoordinateBins) -> dict[str, Array]:
     peak, best = lowest.max(axis=0), lowest.argmax(axis=0)
     heard = peak > 0
     told = {"peak_rate": np.where(np.isfinite(peak), peak, np.nan)}
-    places = np.unravel_index(best, tuple(map(len, bins.centres)))
+    places = np.unravel_index(best, bins.shape)
     for name, centres, place in zip(bins.to, bins.centres, places, strict=True):
         column = "preferred" if len(bins.to) == 1 else f"preferred_{name}"
         told[column] = np.where(heard, centres[place], np.nan)
@@ -384,12 +384,18 @@ def _described(curves: Array, bins: CoordinateBins) -> dict[str, Array]:
     return told
 
 
-def _finding(table: pd.DataFrame, bits: Array, test: Test | None, shifted: _Shifted) -> Finding:
+def _finding(
+    table: pd.DataFrame,
+    bits: Array,
+    test: Test | None,
+    shifted: _Shifted,
+    about: dict[str, str | int | float],
+) -> Finding:
     """Compare bits per spike with their draws, and say why a cell has none."""
     note = np.where(np.isfinite(table["n_spikes"]), "", NOT_FINITE)
     note = np.where(table["n_spikes"] == 0, "not tested: no spikes", note)
     if test is None:
-        return Finding(table.assign(**{SCORE: bits[0]}, note=note), "tuning", "none", {}, SCORE)
+        return Finding(table.assign(**{SCORE: bits[0]}, note=note), "tuning", "none", about, SCORE)
     found = against_null(
         bits[0],
         bits[1:],
@@ -402,4 +408,4 @@ def _finding(table: pd.DataFrame, bits: Array, test: Test | None, shifted: _Shif
         test=test,
     )
     said = np.where(note == "", found.table["note"], note)
-    return found.assign({"seed": test.seed}, note=said)
+    return found.assign({**about, "seed": test.seed}, note=said)

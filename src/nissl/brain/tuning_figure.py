@@ -18,34 +18,7 @@ BAND, LINE = "#e2e8f0", "#2f5d8a"
 
 
 def tuning_figure(tuned: Any, units: Sequence[str]) -> Figure:
-    """Draw one panel a cell, in Hz, over the band of the null.
-
-    Parameters
-    ----------
-    tuned : Tuning
-        The curves.
-    units : sequence of str
-        The cells.
-
-    Returns
-    -------
-    matplotlib Figure
-        Of pyplot.
-
-    Raises
-    ------
-    UnknownName
-        There is no such cell.
-
-    Examples
-    --------
-    >>> from nissl.brain import tuning
-    >>> from nissl.recording import as_recording
-    >>> rec = as_recording(np.ones((99, 2)), quantity="spikes", attrs={"bin": 0.1},
-    ...                    samples={"place": np.arange(99) % 9})
-    >>> tuning(rec, "place", test=None).plot().axes[0].get_title()
-    'unit[0]: 0.00 bits per spike'
-    """
+    """Draw one panel a cell, in Hz, over the band of the null; `tuned` is a Tuning."""
     import matplotlib.pyplot as plt
 
     table = tuned.finding.table.set_index("unit")
