@@ -1,3 +1,4 @@
+from .bayesian_decoder import BayesianDecoding as BayesianDecoding
 from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
 from .decode import Decoding as Decoding

@@ -18,7 +18,7 @@ from nissl.statistics import CircularShift, Finding, Test, against_null
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Decoded", "decoded", "posterior"]
+__all__ = ["BayesianDecoding", "bayesian_decoding", "posterior"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -26,7 +26,7 @@ WINDOWS = 8192  # whose posteriors are computed at a time
 
 
 @dataclass(frozen=True, repr=False)
-class Decoded:
+class BayesianDecoding:
     """Coordinates read from spikes.
 
     Parameters
@@ -50,8 +50,9 @@ class Decoded:
 
     Examples
     --------
-    >>> Decoded(np.zeros(1), np.ones((1, 1)), None, None, np.ones((1, 2)), ("x",), (), None)
-    Decoded x of 1 windows
+    >>> nothing = np.zeros((1, 1))
+    >>> BayesianDecoding(nothing[0], nothing, None, None, nothing, ("x",), (), None)
+    Bayesian decoding of x in 1 windows
     """
 
     time: Array
@@ -64,7 +65,7 @@ class Decoded:
     finding: Finding | None
 
     def __repr__(self) -> str:
-        return f"Decoded {', '.join(self.to)} of {len(self.value):,} windows"
+        return f"Bayesian decoding of {', '.join(self.to)} in {len(self.value):,} windows"
 
     def plot(self, start: float | None = None, stop: float | None = None) -> Figure:
         """Draw the posterior in time, and the true coordinates over it.
@@ -123,7 +124,9 @@ def posterior(
     return found
 
 
-def decoded(tuned: Any, rec: Recording, *, window: float | None, prior: str, test: Test) -> Decoded:
+def bayesian_decoding(
+    tuned: Any, rec: Recording, *, window: float | None, prior: str, test: Test
+) -> BayesianDecoding:
     """Read coordinates from a recording by a Tuning; its `decode` says how."""
     require_known("prior", prior, ("uniform", "occupancy"))
     seconds = seconds_of(rec)
@@ -176,7 +179,7 @@ def decoded(tuned: Any, rec: Recording, *, window: float | None, prior: str, tes
         error = _distance(value, truth, tuned.period)
         finding = _by_chance(value, truth, tuned, test)
     shaped = found.reshape(-1, *tuned.curves.shape[1:])
-    return Decoded(middle, value, truth, error, shaped, tuned.to, tuned.bins, finding)
+    return BayesianDecoding(middle, value, truth, error, shaped, tuned.to, tuned.bins, finding)
 
 
 def _windows(n: int, k: int, times: Array | None, seconds: float) -> NDArray[np.int64]:

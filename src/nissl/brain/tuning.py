@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from nissl.brain.bayesian_decoder import Decoded
+    from nissl.brain.bayesian_decoder import BayesianDecoding
 
 __all__ = ["Tuning", "tuning"]
 
@@ -111,7 +111,7 @@ class Tuning:
         window: float | None = None,
         prior: str = "occupancy",
         test: Test = Test(),
-    ) -> Decoded:
+    ) -> BayesianDecoding:
         """Read the coordinates from spikes, by Bayes' rule.
 
         Parameters
@@ -130,7 +130,7 @@ class Tuning:
 
         Returns
         -------
-        Decoded
+        BayesianDecoding
             Values, posterior, and the error where the true coordinates are there.
 
         Raises
@@ -152,9 +152,9 @@ class Tuning:
         are taken as Poisson and cells as independent. A cell that never fired in a bin of the
         coordinate counts as half a spike there.
         """
-        from nissl.brain.bayesian_decoder import decoded
+        from nissl.brain.bayesian_decoder import bayesian_decoding
 
-        return decoded(self, rec, window=window, prior=prior, test=test)
+        return bayesian_decoding(self, rec, window=window, prior=prior, test=test)
 
 
 def tuning(
