@@ -11,7 +11,7 @@ from torch.nn import functional
 from nissl import NisslError
 from nissl.alignment import StraightThrough, barrier, rebasin, symmetries
 from nissl.training import Batches
-from permutable import MODELS, changed, made, mlp
+from permutable import MODELS, made, mlp
 
 
 def loss(model, batch):
@@ -30,11 +30,7 @@ def planted(name):
     model, x = made(name)
     found = symmetries(model, x)
     drawn = found.random(seed=5)
-    orders = {
-        key: {d: axis.order(drawn) for d, axis in enumerate(axes)}
-        for key, axes in found.axes.items()
-    }
-    return model, changed(model, orders), x, drawn
+    return model, found.permute(model, drawn), x, drawn
 
 
 @pytest.mark.parametrize("name", MODELS)

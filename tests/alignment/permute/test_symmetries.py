@@ -84,7 +84,10 @@ def test_every_group_leaves_the_output(name):
             name: {d: axis.order(one) for d, axis in enumerate(axes)}
             for name, axes in found.axes.items()
         }
-        assert torch.allclose(changed(model, orders)(x), before, atol=1e-5)
+        other = changed(model, orders)
+        assert torch.allclose(other(x), before, atol=1e-5)
+        mine = found.permute(model, {group: drawn[group]}).state_dict()
+        assert all(torch.equal(v, mine[k]) for k, v in other.state_dict().items())
         assert any(
             not np.array_equal(o, np.sort(o)) for axes in orders.values() for o in axes.values()
         )
@@ -236,3 +239,8 @@ def test_bad_input_is_refused():
         symmetries(mlp(), torch.randn(2, 7))
     with pytest.raises(NisslError, match="is no module of torch"):
         symmetries("mlp", torch.randn(2, 7))
+    model, x = made("mlp")
+    with pytest.raises(NisslError, match="no permutation of 12 units"):
+        symmetries(model, x).permute(model, {"0.weight[0]": np.zeros(12, int)})
+    with pytest.raises(NisslError, match=r"no group is called '0.weight'"):
+        symmetries(model, x).permute(model, {"0.weight": np.arange(12)})

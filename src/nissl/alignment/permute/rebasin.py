@@ -20,7 +20,6 @@ from nissl.alignment.permute.symmetries import (
     Symmetries,
     found_in,
     permuted,
-    rewritten,
 )
 from nissl.alignment.permute.trace import Trace, weights_of
 from nissl.errors import NisslError, UnknownName
@@ -153,7 +152,7 @@ def rebasin(
         found = _match(_activations(one, two), groups, rng, progress=progress)
     else:
         found = _match(_parameters(a, mine, other, groups), groups, rng, progress=progress)
-    return Rebasin(rewritten(b, permuted(other, groups, found)), found, groups)
+    return Rebasin(groups.permute(b, found), found, groups)
 
 
 def comparable(a: nn.Module, b: nn.Module) -> None:
