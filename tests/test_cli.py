@@ -16,9 +16,14 @@ import pytest
 from nissl._version import __version__
 from nissl.cli import app, main
 from nissl.cli.printing import markdown
+from nissl.recording import as_recording, save
 
 COMMANDS = [
     "atlas",
+    "brain connectivity",
+    "brain decode",
+    "brain encode",
+    "brain tuning",
     "check",
     "cite",
     "claims",
@@ -42,17 +47,19 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capsys.readouterr().out
     registered = [
-        c for part in app.registered_groups for c in part.typer_instance.registered_commands
+        f"{part.name or ''} {c.name}".strip()
+        for part in app.registered_groups
+        for c in part.typer_instance.registered_commands
     ]
-    assert sorted(c.name or "" for c in registered) == COMMANDS
-    assert all(f" {name} " in text for name in COMMANDS)
+    assert sorted(registered) == COMMANDS
+    assert all(f" {name.split()[0]} " in text for name in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(command, "--help") == 0
+    assert run(*command.split(), "--help") == 0
     text = capsys.readouterr().out
     assert "For example:" in text
     assert f"nissl {command} " in text.split("For example:")[1]
@@ -466,3 +473,26 @@ def test_a_network_that_is_not_there_is_told_from_a_name_misspelled(
 ) -> None:
     assert run("sites", name) == 1
     assert said in capsys.readouterr().err
+
+
+def test_brain_commands_write_a_figure_and_a_table(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    label = np.tile(["a", "b", "rest"], 40)
+    x = rng.standard_normal((120, 4)) + 2 * (label == "b")[:, None] * np.eye(4)[0]
+    names = [f"s{i}" for i in range(120)]
+    samples = {"stimulus": names, "label": label, "run": np.repeat(range(4), 30)}
+    save(as_recording(x, samples=samples), tmp_path / "rec.zarr")
+    features = as_recording(x[:, :2] + rng.standard_normal((120, 2)), samples={"stimulus": names})
+    save(features, tmp_path / "features.zarr")
+    rec, out = str(tmp_path / "rec.zarr"), tmp_path / "out"
+    few = ["--draws", "19", "--out", str(out), "--quiet", "--json"]
+    left = ["--label", "label", "--folds", "run", "--leave", "label=rest"]
+    assert run("brain", "decode", rec, *left, *few) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert run("brain", "encode", str(tmp_path / "features.zarr"), rec, *few) == 0
+    assert run("brain", "connectivity", rec, "--measure", "correlation", *few) == 0
+    for name in ("decode", "encode", "connectivity"):
+        assert (out / f"{name}.png").exists()
+        assert len(pd.read_csv(out / f"{name}.csv"))
+    assert run("brain", "decode", rec, *left[:-1], "label=none", *few) == 1
+    assert "none" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from nissl.cli import have, learn, literature, see
+from nissl.cli import brain, have, learn, literature, see
 from nissl.cli.printing import escaped, fenced
 
 __all__ = ["app", "main"]
@@ -32,6 +32,9 @@ for part in (see, learn, have, literature):
     for command in part.commands.registered_commands:
         command.help = fenced(command.callback.__doc__ or "")
     app.add_typer(part.commands)
+for command in brain.commands.registered_commands:
+    command.help = fenced(command.callback.__doc__ or "")
+app.add_typer(brain.commands, name="brain", rich_help_panel="See a network or a brain")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
