@@ -252,6 +252,8 @@ def test_what_cannot_be_done_is_said():
         tuning(slow, "a", n_bins=2)
     with pytest.raises(UnknownName, match="unit"):
         tuning(rec, "a", test=None).plot(units=["cell"])
+    with pytest.raises(NisslError, match="no cell"):
+        tuning(rec, "a", test=None).plot(0)
 
 
 def test_the_width_of_a_bin_is_told_by_the_times_where_nothing_else_does():

@@ -19,5 +19,5 @@ from .shared_glm import SharedGlm as SharedGlm
 from .states import Past as Past
 from .states import States as States
 from .states import states as states
-from .tuning import Tuning as Tuning
 from .tuning import tuning as tuning
+from .tuning_curve import Tuning as Tuning

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.brain.coordinate_bins import CoordinateBins, coordinate_bins, seconds_of, stretches
-from nissl.brain.tuning_curve import information_per_spike, mean_vector_length
+from nissl.brain.tuning_curve import Tuning, information_per_spike, mean_vector_length
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.recording import Recording, units_table
@@ -21,140 +21,14 @@ from nissl.statistics.nulls import LabelNull
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from nissl.brain.bayesian_decoder import BayesianDecoding
-
-__all__ = ["Tuning", "tuning"]
+__all__ = ["tuning"]
 
 Array = NDArray[np.floating[Any]]
 
 BAND = (2.5, 97.5)  # percentiles of the null's curves
 BYTES = 2**28  # that the activity of a batch of cells, or its curves under the null, may take
 SCORE = "bits_per_spike"
-
-
-@dataclass(frozen=True, repr=False)
-class Tuning:
-    """Tuning curves of cells, which of them are tuned, and the decoder that the curves make.
-
-    Parameters
-    ----------
-    finding : Finding
-        One row a cell; the columns are described at `tuning`.
-    curves : array, shape (n_cells, n_bins) or (n_cells, n_bins_x, n_bins_y)
-        Rates in Hz; NaN where too little time was spent.
-    null_band : array, shape (2, n_cells, n_bins, ...), or None
-        The 2.5th and 97.5th percentile of the curves under the null, at each bin by itself.
-    occupancy : array, shape (n_bins, ...)
-        Seconds spent in each bin.
-    to : tuple of str
-        The coordinates.
-    bins : tuple of arrays
-        The centres of the bins along each coordinate.
-    period : tuple of float
-        The whole circle along each coordinate; 0 where it is none.
-    times : array, shape (n_samples,)
-        When the samples were taken that the curves were made of; empty where it is not known.
-
-    Examples
-    --------
-    >>> from nissl.recording import as_recording
-    >>> rec = as_recording(np.tile([[3], [0], [0]], (50, 1)), quantity="spikes",
-    ...     samples={"track": np.tile([0.0, 1.0, 2.0], 50)}, attrs={"bin": 0.5})
-    >>> tuning(rec, "track", test=None).curves.tolist()
-    [[6.0, 0.0, 0.0]]
-    """
-
-    finding: Finding
-    curves: Array
-    null_band: Array | None
-    occupancy: Array
-    to: tuple[str, ...]
-    bins: tuple[Array, ...]
-    period: tuple[float, ...]
-    times: Array
-
-    def __repr__(self) -> str:
-        return f"Tuning to {', '.join(self.to)}: {self.finding!r}"
-
-    def plot(self, n: int = 6, units: Sequence[str] | None = None) -> Figure:
-        """Draw the curves of the best cells: polar, lines, or maps.
-
-        Parameters
-        ----------
-        n : int
-            How many, those first whose rank is highest.
-        units : sequence of str, optional
-            These cells instead.
-
-        Returns
-        -------
-        matplotlib Figure
-            One panel a cell: Hz over the band of the null, with bits per spike in the title, and
-            the corrected p where there is one.
-
-        Raises
-        ------
-        UnknownName
-            There is no such cell.
-        """
-        from nissl.brain.tuning_figure import tuning_figure
-
-        found = self.finding.top(n).units if units is None else list(units)
-        return tuning_figure(self, found)
-
-    def decode(
-        self,
-        rec: Recording,
-        *,
-        window: float | None = None,
-        prior: str = "occupancy",
-        test: Test = Test(),
-    ) -> BayesianDecoding:
-        """Read the coordinates from spikes, by Bayes' rule.
-
-        Parameters
-        ----------
-        rec : Recording, shape (n_samples, n_units)
-            Counts of all cells that have a curve, at other times than those of the curves; further
-            units are left out.
-        window : float, optional
-            Seconds of spikes that each value is read from: a multiple of a bin, one by default.
-            Windows start a bin apart, and reach over no gap.
-        prior : {"occupancy", "uniform"}
-            What is expected before any spike: where time was spent when the curves were made, or
-            all bins alike.
-        test : Test
-            Draws and seed of the chance level, by `CircularShift` of the true coordinates.
-
-        Returns
-        -------
-        BayesianDecoding
-            Values, posterior, and the error where the true coordinates are there.
-
-        Raises
-        ------
-        UnknownName
-            A cell is missing, or there is no such prior.
-        NisslError
-            These are no counts of spikes, times do not increase, the window fits no bins, or a
-            cell has no curve.
-
-        Warns
-        -----
-        UserWarning
-            Some of the samples are those that the curves were made of.
-
-        Notes
-        -----
-        Source: Zhang, Ginzburg, McNaughton and Sejnowski 1998, J. Neurophysiology 79, 1017. Counts
-        are taken as Poisson and cells as independent. A cell that never fired in a bin of the
-        coordinate counts as half a spike there.
-        """
-        from nissl.brain.bayesian_decoder import bayesian_decoding
-
-        return bayesian_decoding(self, rec, window=window, prior=prior, test=test)
 
 
 def tuning(

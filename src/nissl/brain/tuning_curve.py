@@ -1,15 +1,183 @@
-"""Numbers that describe a tuning curve: the length of its mean vector, and bits per spike."""
+"""Tuning curves: numbers that describe them, their pictures, and the decoder that they make."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["information_per_spike", "mean_vector_length"]
+from nissl.errors import NisslError, UnknownName
+from nissl.recording import Recording
+from nissl.statistics import Finding, Test
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nissl.brain.bayesian_decoder import BayesianDecoding
+
+__all__ = ["Tuning", "information_per_spike", "mean_vector_length"]
 
 Array = NDArray[np.floating[Any]]
+BAND, LINE = "#e2e8f0", "#2f5d8a"
+
+
+@dataclass(frozen=True, repr=False)
+class Tuning:
+    """Tuning curves of cells, which of them are tuned, and the decoder that the curves make.
+
+    Parameters
+    ----------
+    finding : Finding
+        One row a cell; the columns are described at `tuning`.
+    curves : array, shape (n_cells, n_bins) or (n_cells, n_bins_x, n_bins_y)
+        Rates in Hz; NaN where too little time was spent.
+    null_band : array, shape (2, n_cells, n_bins, ...), or None
+        The 2.5th and 97.5th percentile of the curves under the null, at each bin by itself.
+    occupancy : array, shape (n_bins, ...)
+        Seconds spent in each bin.
+    to : tuple of str
+        The coordinates.
+    bins : tuple of arrays
+        The centres of the bins along each coordinate.
+    period : tuple of float
+        The whole circle along each coordinate; 0 where it is none.
+    times : array, shape (n_samples,)
+        When the samples were taken that the curves were made of; empty where it is not known.
+
+    Examples
+    --------
+    >>> from nissl.brain import tuning
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.tile([[3], [0], [0]], (50, 1)), quantity="spikes",
+    ...     samples={"track": np.tile([0.0, 1.0, 2.0], 50)}, attrs={"bin": 0.5})
+    >>> tuning(rec, "track", test=None).curves.tolist()
+    [[6.0, 0.0, 0.0]]
+    """
+
+    finding: Finding
+    curves: Array
+    null_band: Array | None
+    occupancy: Array
+    to: tuple[str, ...]
+    bins: tuple[Array, ...]
+    period: tuple[float, ...]
+    times: Array
+
+    def __repr__(self) -> str:
+        return f"Tuning to {', '.join(self.to)}: {self.finding!r}"
+
+    def plot(self, n: int = 6, units: Sequence[str] | None = None) -> Figure:
+        """Draw the curves of the best cells: polar, lines, or maps.
+
+        Parameters
+        ----------
+        n : int
+            How many, those of the largest effect first.
+        units : sequence of str, optional
+            These cells instead.
+
+        Returns
+        -------
+        matplotlib Figure
+            One panel a cell: Hz over the band of the null, with bits per spike in the title, and
+            the corrected p where there is one.
+
+        Raises
+        ------
+        UnknownName
+            There is no such cell.
+        NisslError
+            No cell is asked for.
+        """
+        import matplotlib.pyplot as plt
+
+        if units is None:
+            units = self.finding.top(n).units
+        if not len(units):
+            raise NisslError("no cell is asked for", do="give n= or units=")
+        table = self.finding.table.set_index("unit")
+        for name in units:
+            if name not in table.index:
+                raise UnknownName("unit", name, table.index.tolist())
+        polar = len(self.to) == 1 and bool(self.period[0])
+        n_columns = min(len(units), 3)
+        n_rows = -(-len(units) // n_columns)
+        figure, grid = plt.subplots(
+            n_rows,
+            n_columns,
+            figsize=(3.2 * n_columns, 3.2 * n_rows),
+            layout="constrained",
+            squeeze=False,
+            subplot_kw={"projection": "polar"} if polar else {},
+        )
+        for axes in grid.flat[len(units) :]:
+            axes.remove()
+        for axes, name in zip(grid.flat, units, strict=False):
+            row = table.index.get_loc(name)
+            band = None if self.null_band is None else self.null_band[:, row]
+            if len(self.to) == 2:
+                _map(axes, self, self.curves[row])
+            else:
+                _line(axes, self, self.curves[row], band, polar)
+            said = f"{name}: {table[self.finding.score].iloc[row]:.2f} bits per spike"
+            q = f"\nq = {table['q'].iloc[row]:.2g}" if "q" in table else ""
+            axes.set_title(said + q, fontsize=9)
+        return figure
+
+    def decode(
+        self,
+        rec: Recording,
+        *,
+        window: float | None = None,
+        prior: str = "occupancy",
+        test: Test = Test(),
+    ) -> BayesianDecoding:
+        """Read the coordinates from spikes, by Bayes' rule.
+
+        Parameters
+        ----------
+        rec : Recording, shape (n_samples, n_units)
+            Counts of all cells that have a curve, at other times than those of the curves; further
+            units are left out.
+        window : float, optional
+            Seconds of spikes that each value is read from: a multiple of a bin, one by default.
+            Windows start a bin apart, and reach over no gap.
+        prior : {"occupancy", "uniform"}
+            What is expected before any spike: where time was spent when the curves were made, or
+            all bins alike.
+        test : Test
+            Draws and seed of the chance level, by `CircularShift` of the true coordinates.
+
+        Returns
+        -------
+        BayesianDecoding
+            Values, posterior, and the error where the true coordinates are there.
+
+        Raises
+        ------
+        UnknownName
+            A cell is missing, or there is no such prior.
+        NisslError
+            These are no counts of spikes, times do not increase, the window fits no bins, or a
+            cell has no curve.
+
+        Warns
+        -----
+        UserWarning
+            Some of the samples are those that the curves were made of.
+
+        Notes
+        -----
+        Source: Zhang, Ginzburg, McNaughton and Sejnowski 1998, J. Neurophysiology 79, 1017. Counts
+        are taken as Poisson and cells as independent. A cell that never fired in a bin of the
+        coordinate counts as half a spike there.
+        """
+        from nissl.brain.bayesian_decoder import bayesian_decoding
+
+        return bayesian_decoding(self, rec, window=window, prior=prior, test=test)
 
 
 def mean_vector_length(curve: Array, levels: Array, period: float) -> Array:
@@ -75,3 +243,34 @@ def information_per_spike(curve: Array, number: NDArray[Any]) -> Array:
         ratio = rate / np.where(mean > 0, mean, np.nan)
         bits = ratio * np.log2(np.where(ratio == 0, 1.0, ratio))
     return np.asarray((share * bits).sum(axis=0))
+
+
+def _line(axes: Any, tuned: Tuning, curve: Any, band: Any, polar: bool) -> None:
+    """Draw a curve of one coordinate; around a circle it closes."""
+    at = tuned.bins[0]
+    if polar:
+        turn = np.r_[np.arange(len(at)), 0]
+        at, curve = at[turn] * 2 * np.pi / tuned.period[0], curve[turn]
+        band = None if band is None else band[:, turn]
+        axes.set_rlabel_position(90)
+        axes.yaxis.set_major_locator(_few())
+    else:
+        axes.set(xlabel=tuned.to[0], ylabel="Hz")
+        axes.spines[["top", "right"]].set_visible(False)
+    if band is not None:
+        axes.fill_between(at, *band, color=BAND, linewidth=0)
+    axes.plot(at, curve, color=LINE, linewidth=1.5)
+    axes.set_ylim(bottom=0)
+
+
+def _map(axes: Any, tuned: Tuning, curve: Any) -> None:
+    """Draw a map of two coordinates; what was not visited is left white."""
+    image = axes.pcolormesh(*tuned.bins, curve.T, shading="nearest", vmin=0, rasterized=True)
+    axes.set(xlabel=tuned.to[0], ylabel=tuned.to[1], aspect="equal")
+    axes.figure.colorbar(image, ax=axes, label="Hz")
+
+
+def _few() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(2)
