@@ -23,7 +23,7 @@ from nissl.alignment.permute.symmetries import (
 )
 from nissl.alignment.permute.trace import Trace, weights_of
 from nissl.errors import NisslError, UnknownName
-from nissl.methods import method as marked
+from nissl.methods import method
 from nissl.progress import progress_bar
 
 __all__ = ["Rebasin", "StraightThrough", "rebasin"]
@@ -80,7 +80,7 @@ class Rebasin:
         return f"Rebasin of {len(self.permutations)} groups: {moved} of {units} units moved"
 
 
-@marked(system=324)
+@method(system=324)
 def rebasin(
     a: nn.Module,
     b: nn.Module,
