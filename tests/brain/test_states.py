@@ -101,11 +101,12 @@ def test_numbers_of_states_are_told_by_held_out_data():
     run = np.repeat(np.arange(3), 200)
     rec = as_recording(counts, samples={"run": run})
     options = {"emission": "poisson", "n_starts": 2, **QUIET}
-    found = states(rec, [1, 2, 3], **options)
+    found = states(rec, [1, 2, 3], n_folds=3, **options)
     assert len(found.initial) == 2
     assert found.held_out.shape == (3, 3)
     assert found.starts.tolist() == [0, 200, 400]
     assert matched(found.states(), truth) > 0.9
+    assert states(rec, [1, 2], n_folds=4, **options).held_out.shape == (2, 4)
     one = rng.poisson([1.0, 4.0, 2.0], (600, 3))
     for n_folds in (3, 5):
         none = states(one, [1, 2], n_folds=n_folds, **options)

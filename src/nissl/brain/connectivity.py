@@ -399,15 +399,15 @@ def _draws(
     with progress_bar(f"Testing {made.name}", total=n, unit="draws", progress=progress) as advance:
         for a in range(0, n, batch):
             m = min(batch, n - a)
-            moved = np.empty((m, *x.shape))
+            moved = np.empty((m, *x.shape[::-1]))  # a unit lies along memory
             for u, column in enumerate(series.T):
                 how: Any = {"within": within, "seed": test.seed * len(series.T) + u, "start": a}
                 if isinstance(null, PhaseRandomised):
-                    moved[:, :, u] = null.draw_series(column, m, **how)
+                    moved[:, u] = null.draw_series(column, m, **how)
                 else:
-                    moved[:, :, u] = column[null.draw(labels, m, exchange=None, **how)]
+                    moved[:, u] = column[null.draw(labels, m, exchange=None, **how)]
             for d, one in enumerate(moved):
-                drawn[a + d] = measured(one).mean(axis=0)[pairs]
+                drawn[a + d] = measured(one.T).mean(axis=0)[pairs]
             advance(m)
     return drawn
 

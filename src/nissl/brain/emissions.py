@@ -22,7 +22,7 @@ PSEUDO = 1.0
 
 
 class Emission(Protocol):
-    """What a kind of emission can do.
+    """What a kind of emission can do; one that says ``settled`` is False is fitted on.
 
     Examples
     --------
@@ -198,7 +198,8 @@ class Glm:
         """Return weights, by Newton's method from those that are there."""
         made = self.begun(x, inputs, weights)
         penalty = np.append(np.full(inputs.shape[1], self.penalty), 1e-9)
-        for _ in range(4 if self.family == "poisson" else 1):
+        # From weights that are there one step is enough: the next expectation is another anyway.
+        for _ in range(1 if self.weights.size or self.family == "gaussian" else 4):
             b, h = made.quadratic(x, inputs, weights)
             made = made.put(np.linalg.solve(h + np.diag(penalty), b[..., None])[..., 0])
         return made.with_variance(x, inputs, weights)
@@ -228,7 +229,8 @@ class Glm:
             if self.family == "poisson":
                 rate = np.exp(np.clip(design @ w.T, -30, 15))
                 curve, slope = weights[:, k, None] * rate, weights[:, k, None] * (x - rate)
-                h[k] = np.einsum("tu,tp,tq->upq", curve, design, design, optimize=True)
+                for u, column in enumerate(curve.T):
+                    h[k, u] = (column[:, None] * design).T @ design
                 b[k] = slope.T @ design + np.einsum("upq,uq->up", h[k], w)
             else:
                 share = weights[:, k, None] * design

@@ -171,7 +171,7 @@ def states(
     *,
     emission: str | Emission = "gaussian",
     inputs: Inputs | None = None,
-    n_folds: int | None = None,
+    n_folds: int = 5,
     n_starts: int = 5,
     seed: int = 0,
     progress: bool = True,
@@ -189,9 +189,9 @@ def states(
         "gaussian", "poisson", "categorical", "glm"; or one with options, as ``Glm("gaussian")``.
     inputs : array, shape (n_samples, n_inputs), or callable, optional
         What a regression is on; `Past` makes it of recent activity.
-    n_folds : int, optional
-        Folds by which numbers of states are compared: by default every run is one, and five
-        stretches are where there is one run.
+    n_folds : int
+        Folds by which numbers of states are compared: of whole runs where there are as many, else
+        of stretches of neighbouring samples.
     n_starts : int
         Fits from different beginnings, of which the likeliest is kept.
     seed : int
@@ -240,7 +240,7 @@ def states(
     run = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(x)))
     parts = []
     if several:
-        parts = folds(run if len(starts) > 1 else None, n_samples=len(x), n=n_folds)
+        parts = folds(run if len(starts) >= n_folds else None, n_samples=len(x), n=n_folds)
     total = n_starts * len(numbers) * len(parts) + n_starts
     kept = inputs if callable(inputs) else None
     with progress_bar("Fitting states", total=total, unit="fits", progress=progress) as advance:
