@@ -248,6 +248,18 @@ def test_an_edge_given_the_others_is_tested_at_the_level_of_what_they_leave():
     assert rate(called).low <= 0.05
 
 
+def test_many_slow_regressors_do_not_make_edges():
+    """Of the residuals of many slow units little is slow: series are shifted, too."""
+    smallest = []
+    for seed in range(30):
+        x = autoregressive(np.eye(25) * 0.6, 300, seed=seed)
+        found = connectivity(
+            x, measure="partial_correlation", test=Test(n_permutations=39), progress=False
+        )
+        smallest.append(found.edges.table["q"].min())
+    assert rate(smallest).low <= 0.05
+
+
 # ---- runs, windows, and what is given back
 
 

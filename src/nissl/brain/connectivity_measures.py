@@ -35,9 +35,9 @@ class Measure:
         Whether the edge from a to b may differ from that from b to a.
     alternative : {"two-sided", "greater"}
         Which values are extreme.
-    shuffled : callable, optional
-        ``shuffled(x)`` makes the series that the null moves against each other: by default those
-        measured.
+    shuffled : callable
+        ``shuffled(x)`` lists the series that the null moves against each other, each in turn; p is
+        the largest. By default those measured.
     memory : float
         The longest memory of series, in lengths of a run, at which the null holds its level.
     """
@@ -45,7 +45,7 @@ class Measure:
     function: Function
     directed: bool = False
     alternative: str = "two-sided"
-    shuffled: Callable[[Array], Array] = lambda x: x
+    shuffled: Callable[[Array], list[Array]] = lambda x: [x]
     memory: float = 0.2
 
     @property
@@ -103,13 +103,17 @@ def covariance(x: Array, starts: Sequence[int] = (0,)) -> Array:
     return np.asarray(x.T @ x / (len(x) - len(starts)))
 
 
-def _residuals(x: Array) -> Array:
-    """Return what each unit has that the others do not tell: their correlation is -partial."""
+def _with_residuals(x: Array) -> list[Array]:
+    """Return series, and what each has that the others do not tell: their correlation is -partial.
+
+    Series alone make too narrow a null where what is left is slower than they are; residuals alone,
+    where many regressors of few samples have taken the slow part out of them.
+    """
     precision = np.linalg.inv(x.T @ x)
-    return np.asarray(x @ (precision / np.diag(precision)))
+    return [x, np.asarray(x @ (precision / np.diag(precision)))]
 
 
-@connectivity_measure(shuffled=_residuals, memory=0.02)
+@connectivity_measure(shuffled=_with_residuals, memory=0.02)
 def partial_correlation(x: Array, estimator: str = "empirical", penalty: float = 0.1) -> Array:
     """Return the correlation of two units less what all others tell of both, -1 to 1.
 
