@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 import nissl
 from nissl.alignment import StochasticShape
@@ -43,8 +43,7 @@ def learned(weight, seed):
 
     def loss(model, batch):
         z, mean, log_variance = model(batch[0])
-        made = model.decoder(z)
-        made = functional.binary_cross_entropy_with_logits(made, batch[0], reduction="sum")
+        made = cross_entropy(model.decoder(z), batch[0], reduction="sum")
         prior = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2
         return (made + weight * prior) / len(z)
 
@@ -96,7 +95,7 @@ figures, null, apart = read(responses)
 mean = responses[0].mean(1, keepdims=True)
 noise = rng.standard_normal((len(truth), *responses[0].shape))
 sizes = responses[0].std() / 4 * 2 ** (truth / 4)
-planted = [mean + size * x for size, x in zip(sizes, noise, strict=True)]
+planted = list(mean + sizes[:, None, None, None] * noise)
 power, _, _ = read(planted)
 
 figure, axes = panels(2)
@@ -116,6 +115,6 @@ nissl.claim(
     rule="r2 > r2_means and p < 0.05 and r2 > null.r2 + 0.3",
     power=power,
     data=f"MNIST: {len(truth)} variational autoencoders, weights of the prior from {WEIGHTS[0]:g} "
-    f"to {WEIGHTS[-1]:g}, {N_SHOWN} digits, {N_REPEATS} samples of {LATENT} latent units; r2 of the "
-    f"weight's logarithm, read from the {NEAREST} nearest networks; p: signs of gains flipped",
+    f"to {WEIGHTS[-1]:g}; {N_SHOWN} digits, {N_REPEATS} samples of {LATENT} latent units: r2 "
+    f"of the weight's log, read from the {NEAREST} nearest networks; p: signs of gains flipped",
 )

@@ -17,3 +17,8 @@ from .permute.rebasin import StraightThrough as StraightThrough
 from .permute.rebasin import rebasin as rebasin
 from .permute.symmetries import Symmetries as Symmetries
 from .permute.symmetries import symmetries as symmetries
+from .ricci import RicciCommunities as RicciCommunities
+from .ricci import RicciCurvature as RicciCurvature
+from .ricci import neighbour_graph as neighbour_graph
+from .ricci import ollivier_ricci as ollivier_ricci
+from .ricci import ricci_flow as ricci_flow
