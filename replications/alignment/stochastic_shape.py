@@ -21,7 +21,7 @@ from nissl.training import Batches, train
 
 SEED, WEIGHTS, N_SEEDS, LATENT, WIDTH, STEPS = 0, np.geomspace(0.25, 16, 8), 3, 8, 128, 600
 N_SHOWN, N_REPEATS, NEAREST, BATCH = 30, 20, 3, 128
-ALPHAS = {"both": 1.0, "means": 2.0, "noise": 0.0}
+ALPHAS = {"means and noise": 1.0, "means": 2.0, "noise": 0.0}
 
 
 class Autoencoder(nn.Module):
@@ -72,11 +72,11 @@ def read(responses):
     apart = {name: distances(responses, alpha) for name, alpha in ALPHAS.items()}
     missed = {name: errors(d, truth) for name, d in apart.items()}
     figures = {f"r2_{name}": 1 - m.mean() / truth.var() for name, m in missed.items()}
-    gain = missed["means"] - missed["both"]
+    gain = missed["means"] - missed["means and noise"]
     flipped = (rng.choice([-1, 1], (9999, len(gain))) * gain).mean(1)
     figures["p"] = (1 + (flipped >= gain.mean() - 1e-12).sum()) / 10_000
-    null = [errors(apart["both"], rng.permutation(truth)).mean() for _ in range(999)]
-    figures["r2"] = figures.pop("r2_both")
+    null = [errors(apart["means and noise"], rng.permutation(truth)).mean() for _ in range(999)]
+    figures["r2"] = figures.pop("r2_means and noise")
     return figures, {"r2": 1 - np.mean(null) / truth.var()}, apart
 
 
@@ -100,9 +100,9 @@ power, _, _ = read(planted)
 
 figure, axes = panels(2)
 names = [f"{2**w:.2g}" for w in truth]
-for ax, name in zip(axes, ("both", "means"), strict=True):
+for ax, name in zip(axes, ("means and noise", "means"), strict=True):
     np.fill_diagonal(apart[name], 0)
-    heatmap(pd.DataFrame(apart[name], names, names), axes=ax).set_title(f"distance of {name}")
+    heatmap(pd.DataFrame(apart[name], names, names), axes=ax).set_title(f"distance by {name}")
 save_figure(figure, "out/alignment/stochastic_shape.png")
 
 nissl.claim(
