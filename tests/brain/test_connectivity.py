@@ -209,7 +209,7 @@ def test_granger_finds_direction_and_nothing_along_a_chain():
 def test_nothing_is_found_in_independent_slow_series(measure, options):
     """Family-wise: in at most 5% of data sets is any edge found."""
     found_in = []
-    for seed in range(60):
+    for seed in range(40):
         x = autoregressive(np.diag([0.9, 0.8, 0.6]), 320, seed=100 + seed)
         found = connectivity(
             x, measure=measure, test=Test(n_permutations=39), progress=False, **options
@@ -238,8 +238,8 @@ def test_an_edge_given_the_others_is_tested_at_the_level_of_what_they_leave():
     Shifting the series themselves calls the pair significant in a third of these data sets.
     """
     called = []
-    for seed in range(60):
-        x = autoregressive(np.diag([0.9, 0.9, 0.0]), 1000, seed=seed)
+    for seed in range(40):
+        x = autoregressive(np.diag([0.9, 0.9, 0.0]), 800, seed=seed)
         x[:, :2] = x[:, :2] / 3 + 3 * x[:, 2:]
         found = connectivity(
             x, measure="partial_correlation", test=Test(n_permutations=39), progress=False
@@ -251,7 +251,7 @@ def test_an_edge_given_the_others_is_tested_at_the_level_of_what_they_leave():
 def test_many_slow_regressors_do_not_make_edges():
     """Of the residuals of many slow units little is slow: series are shifted, too."""
     smallest = []
-    for seed in range(30):
+    for seed in range(20):
         x = autoregressive(np.eye(25) * 0.6, 300, seed=seed)
         found = connectivity(
             x, measure="partial_correlation", test=Test(n_permutations=39), progress=False
