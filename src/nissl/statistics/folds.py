@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError, TooFewSamples
+from nissl.statistics.design import column_of
 from nissl.statistics.nulls import codes
 
 __all__ = ["Fold", "as_folds", "folds"]
@@ -31,12 +32,11 @@ def folds(
     n_samples : int, optional
         How many samples there are, where there are no groups.
     n : int, optional
-        How many folds. By default one a group, and five where there are no groups. Fewer folds
-        than groups: each tests neighbouring groups, in the order in which they first occur, so
-        that without groups folds are blocks of neighbouring samples.
+        How many folds, each of neighbouring groups in the order in which they first occur. By
+        default one a group, and five where there are no groups.
     gap : float
-        Samples at most this far from a tested one are not trained on: in samples, or in the unit of
-        `times`. For autocorrelated series; between runs recorded apart none is needed.
+        Samples at most this far from a tested one are not trained on, in samples or in the unit of
+        `times`: for autocorrelated series.
     times : array, shape (n_samples,), optional
         When each sample was taken, increasing.
     seed : int, optional
@@ -62,17 +62,19 @@ def folds(
     >>> train.tolist(), test.tolist()
     ([0, 5, 6, 7, 8, 9], [2, 3])
     """
-    group = np.arange(n_samples or 0) if groups is None else _codes(groups)
+    n_samples = n_samples or np.asarray(groups if groups is not None else ()).size
+    group = np.arange(n_samples)
+    if groups is not None:
+        column = column_of("groups", groups, n_samples, None)
+        if (column != column).any():
+            raise NisslError("a sample has no group", where="groups", do="leave it out")
+        group = codes(column)
     n_groups = int(group.max(initial=-1)) + 1
     count = n if n is not None else n_groups if groups is not None else 5
     if count < 2 or n_groups < count:
         raise TooFewSamples(
             f"{n_groups} groups cannot be divided into {count} folds",
             do="use more groups or samples, or fewer folds (two at least)",
-        )
-    if n_samples is not None and len(group) != n_samples:
-        raise NisslError(
-            f"{len(group)} groups do not fit {n_samples} samples", where="groups", do="one for each"
         )
     if not 0 <= gap < np.inf:
         raise NisslError(f"a gap of {gap} is no distance", where="gap", do="give 0 or more")
@@ -83,48 +85,39 @@ def folds(
             where="times",
             do="give one for each sample, sort samples by time, and count it through all runs",
         )
-    fold = np.empty(n_groups, dtype=np.int64)
-    if seed is None:
-        occurs = np.argsort(np.unique(group, return_index=True)[1])
-        for f, members in enumerate(np.array_split(occurs, count)):
-            fold[members] = f
-    else:
-        fold = np.random.default_rng(seed).permutation(n_groups) % count
+    parts = np.array_split(np.argsort(np.unique(group, return_index=True)[1]), count)
+    if seed is not None:
+        dealt = np.random.default_rng(seed).permutation(n_groups) % count
+        parts = [np.flatnonzero(dealt == f) for f in range(count)]
     made = []
-    for f in range(count):
-        test = np.flatnonzero(fold[group] == f)
+    for members in parts:
+        test = np.flatnonzero(np.isin(group, members))
         tested = when[test]
         near = np.searchsorted(tested, when - gap) < np.searchsorted(tested, when + gap, "right")
         made.append((np.flatnonzero(~near), test))
-        if near.all():
-            raise TooFewSamples(
-                f"a gap of {gap} leaves fold {f} no sample to train on",
-                where="gap",
-                do="use a smaller gap, or tested samples that lie together",
-            )
+    if not all(len(train) for train, _ in made):
+        raise TooFewSamples(
+            f"a gap of {gap} leaves a fold no sample to train on",
+            where="gap",
+            do="use a smaller gap, or tested samples that lie together",
+        )
     return made
 
 
 def as_folds(given: int | ArrayLike | list[Fold], n_samples: int) -> list[Fold]:
-    """Return folds from what a method's ``folds=`` may be.
+    """Return folds from a method's ``folds=``.
 
     Parameters
     ----------
     given : int, array of shape (n_samples,), or list of (train, test)
-        A number of blocks of neighbouring samples; the group of each sample, of which one at a time
-        is tested; or the folds.
+        A number of blocks of neighbouring samples, the group of each sample, or folds.
     n_samples : int
         How many samples there are.
 
     Returns
     -------
     list of (train, test)
-        Indices of samples.
-
-    Raises
-    ------
-    NisslError
-        A fold has an empty side, indices beyond the samples, or samples on both sides.
+        Indices of samples: no side is empty, no sample is on both.
 
     Examples
     --------
@@ -137,24 +130,12 @@ def as_folds(given: int | ArrayLike | list[Fold], n_samples: int) -> list[Fold]:
         return folds(given, n_samples=n_samples)
     made = [(np.asarray(train), np.asarray(test)) for train, test in given]
     for f, sides in enumerate(made):
-        for side in sides:
-            if side.ndim != 1 or side.dtype.kind not in "iu" or not len(side):
-                raise NisslError("a side is no list of samples", where=f"fold {f}", do="see folds")
-        both = np.concatenate(sides)
+        lists = all(s.ndim == 1 and s.dtype.kind in "iu" and len(s) for s in sides)
+        both = np.concatenate(sides) if lists else np.array([-1])
         if both.min() < 0 or both.max() >= n_samples or np.isin(*sides).any():
             raise NisslError(
-                "samples are on both sides, or beyond the data",
+                "a side is empty, holds other than samples, or some of the other side",
                 where=f"fold {f}",
                 do=f"give indices from 0 to {n_samples - 1}, each on one side",
             )
     return made
-
-
-def _codes(groups: ArrayLike) -> NDArray[np.int64]:
-    """Return groups as numbers; a sample without one is refused."""
-    from nissl.statistics.design import column_of
-
-    column = column_of("groups", groups, np.asarray(groups).size, None)
-    if column.dtype.kind in "fmM" and (column != column).any():
-        raise NisslError("a sample has no group", where="groups", do="leave it out")
-    return codes(column)

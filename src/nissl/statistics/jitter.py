@@ -13,8 +13,6 @@ from nissl.recording._times import interval_columns
 
 __all__ = ["JitteredSpikes"]
 
-Array = NDArray[np.floating[Any]]
-
 
 @dataclass(frozen=True)
 class JitteredSpikes:
@@ -23,8 +21,7 @@ class JitteredSpikes:
     Parameters
     ----------
     window : float, optional
-        Length of the windows in seconds: what is slower is kept, what is faster is destroyed. None:
-        the whole interval, of which only the count is kept.
+        Length of the windows in seconds: what is slower is kept. None: the whole interval.
 
     Notes
     -----
@@ -54,14 +51,8 @@ class JitteredSpikes:
         return f"JitteredSpikes(window={self.window})"
 
     def draw(
-        self,
-        times: ArrayLike,
-        n: int,
-        *,
-        intervals: Any = None,
-        seed: int = 0,
-        start: int = 0,
-    ) -> Array:
+        self, times: ArrayLike, n: int, *, intervals: Any = None, seed: int = 0, start: int = 0
+    ) -> NDArray[np.float64]:
         """Draw spike times.
 
         Parameters
@@ -71,8 +62,7 @@ class JitteredSpikes:
         n : int
             How many draws.
         intervals : table or array, shape (n_intervals, 2), optional
-            When was recorded, as `nissl.recording.bin_spikes` takes them; by default from the first
-            spike to the last.
+            When was recorded; by default from the first spike to the last.
         seed : int
             The seed.
         start : int
@@ -90,39 +80,32 @@ class JitteredSpikes:
         """
         t = np.asarray(times, dtype=np.float64)
         if t.ndim != 1 or not np.isfinite(t).all():
-            raise NisslError(
-                "times are not one finite number a spike", where="times", do="leave others out"
-            )
+            raise NisslError("times are not one finite number a spike", do="leave others out")
         if not len(t):
             return np.empty((n, 0))
-        bounds = [[t.min(), t.max()]] if intervals is None else interval_columns(intervals)[0]
-        low, high = self._reach(t, np.asarray(bounds, dtype=np.float64))
-        drawn = np.empty((n, len(t)))
-        for d in range(n):
-            drawn[d] = low + (high - low) * np.random.default_rng([seed, start + d]).random(len(t))
-        # Rounding must not carry a spike into the next window.
-        return np.clip(drawn, low, np.maximum(np.nextafter(high, -np.inf), low))
-
-    def _reach(self, t: Array, bounds: Array) -> tuple[Array, Array]:
-        """Return between what each spike may lie."""
+        bounds = np.array([[t.min(), t.max()]])
+        if intervals is not None:
+            bounds = interval_columns(intervals)[0]
         if bounds.ndim != 2 or bounds.shape[1] != 2 or not len(bounds):
             raise NisslError(f"intervals have shape {bounds.shape}", do="give starts and stops")
-        start, stop = bounds[np.argsort(bounds[:, 0], kind="stable")].T
-        if not (start <= stop).all() or (start[1:] < stop[:-1]).any():
-            raise NisslError(
-                "intervals overlap, or end before they start", where="intervals", do="join them"
-            )
-        own = np.searchsorted(start, t, side="right") - 1
-        outside = np.flatnonzero((own < 0) | (t > stop[own]))
+        begin, end = bounds[np.argsort(bounds[:, 0], kind="stable")].T
+        if not (begin <= end).all() or (begin[1:] < end[:-1]).any():
+            raise NisslError("intervals overlap, or end before they start", do="join them")
+        own = np.searchsorted(begin, t, side="right") - 1
+        outside = np.flatnonzero((own < 0) | (t > end[own]))
         if len(outside):
             raise NisslError(
                 f"{len(outside)} spikes lie outside of the intervals",
                 where=f"spike {outside[0]}, at {t[outside[0]]:g} s",
                 do="leave them out, or give the intervals in which they were recorded",
             )
-        start, stop = start[own], stop[own]
-        if self.window is None:
-            return start, stop
-        last = np.maximum(np.ceil((stop - start) / self.window) - 1, 0)
-        low = start + self.window * np.minimum(np.floor((t - start) / self.window), last)
-        return low, np.minimum(low + self.window, stop)
+        low, high = begin[own], end[own]
+        if self.window is not None:
+            last = np.maximum(np.ceil((high - low) / self.window) - 1, 0)
+            low = low + self.window * np.minimum(np.floor((t - low) / self.window), last)
+            high = np.minimum(low + self.window, high)
+        rngs = [np.random.default_rng([seed, d]) for d in range(start, start + n)]
+        drawn = [low + (high - low) * rng.random(len(t)) for rng in rngs]
+        # Rounding must not carry a spike into the next window.
+        below = np.maximum(np.nextafter(high, -np.inf), low)
+        return np.clip(np.reshape(drawn, (n, len(t))), low, below)
