@@ -15,6 +15,7 @@ from nissl.errors import NisslError
 from nissl.features.dictionary import TrainedDictionary
 from nissl.methods import method
 from nissl.network import LinearDictionary
+from nissl.network.edits.seen import Seen
 from nissl.network.gradients import AttentionRule, NormRule, StopGradient, gradients
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ def contributions(
     --------
     >>> contributions(net, text, to="logits[338]", dictionaries=[found])  # doctest: +SKIP
     """
-    given = list(dictionaries)
-    known = {net.find(one.site_out)[0].name: one for one in given}
-    if len(known) < len(given):
+    several = list(dictionaries)
+    known = {net.find(one.site_out)[0].name: one for one in several}
+    if len(known) < len(several):
         raise NisslError("two dictionaries decode to one site", do="ask once with each")
     site, wanted = _target(net, to, known)
     stops = sorted({s for s in net.named_sites if s.endswith(".mlp.out")} | set(known))
-    kept = _Kept([site, *(net.find(one.site_in)[0].name for one in known.values())])
+    into = {out: net.find(one.site_in)[0].name for out, one in known.items()}
+    kept = Seen([site, *into.values()], graph=True)
     rules = [AttentionRule(), NormRule(), StopGradient(stops)]
 
     def metric(_: Any) -> Tensor:
@@ -97,27 +99,21 @@ def contributions(
         found = gradients(net, inputs, sites=[*known, *others], metric=metric)
     rows = [_rest(name, found.values[name][0], found[name][0]) for name in others]
     for out, one in known.items():
-        x, slope = kept.values[net.find(one.site_in)[0].name][0].detach(), found[out][0].float()
+        x, slope = kept.values[into[out]][0].detach(), found[out][0].float()
         features = one.encode(x.float())
         at, which = (features != 0).nonzero().T
         weight = (slope[at] * one.directions.float()[which]).sum(-1)
         active = features[at, which]
-        table = pd.DataFrame(
-            {
-                "unit": [f"{out}.{one.name}[{i}]" for i in which.tolist()],
-                "position": at.cpu().numpy(),
-                "activation": active.cpu().numpy(),
-                "weight": weight.cpu().numpy(),
-                "contribution": (active * weight).cpu().numpy(),
-            }
-        )
+        said = {"position": at, "activation": active, "weight": weight}
+        said["contribution"] = active * weight
+        table = pd.DataFrame({name: x.cpu().numpy() for name, x in said.items()})
+        table.insert(0, "unit", [f"{out}.{one.name}[{i}]" for i in which.tolist()])
         bias = one.decode(torch.zeros_like(features[:1])).expand_as(slope)
         error = found.values[out][0].float() - one.decode(features)
         rows += [table, _rest(f"{out} bias", bias, slope), _rest(f"{out} error", error, slope)]
-    whole = pd.concat(rows, ignore_index=True)
-    whole = whole[whole["contribution"] != 0]
-    order = np.argsort(-np.abs(whole["contribution"].to_numpy()), kind="stable")
-    whole = whole.iloc[order].reset_index(drop=True)
+    table = pd.concat(rows, ignore_index=True)
+    how: Any = {"key": np.abs, "ascending": False, "kind": "stable", "ignore_index": True}
+    whole: pd.DataFrame = table[table["contribution"] != 0].sort_values("contribution", **how)
     whole.attrs["target"] = float(found.metric)
     return whole
 
@@ -175,7 +171,6 @@ def trace(
     >>> trace(net, text, to="logits[338]", dictionaries=found).plot()  # doctest: +SKIP
     """
     ids = net.tokenizer(inputs)["input_ids"] if isinstance(inputs, str) else list(inputs)
-    tokens = [net.tokenizer.decode([i]) if net.tokenizer else str(i) for i in ids]
     given, edges = list(dictionaries), []
     ends: list[tuple[str, int]] = [(to, position % len(ids))]
     done: set[tuple[str, int]] = set()
@@ -194,23 +189,7 @@ def trace(
         ends = following
     whole = pd.concat(edges, ignore_index=True)
     kinds = np.where(whole["contribution"] > 0, "adds", "takes away")
-    return Routes(whole.assign(kind=kinds)[EDGES], tokens)
-
-
-class _Kept:
-    """An edit that changes nothing and keeps what sites hold, with its graph."""
-
-    writes: tuple[str, ...] = ()
-
-    def __init__(self, sites: Iterable[str]) -> None:
-        self.reads, self.values = tuple(dict.fromkeys(sites)), dict[str, Tensor]()
-
-    def begin(self, batch: Any) -> None:
-        """Begin a prompt: nothing to do."""
-
-    def apply(self, site: str, x: Tensor, positions: Any, phase: Any) -> None:
-        """Keep the site's tensor."""
-        self.values[site] = x
+    return Routes(whole.assign(kind=kinds)[EDGES], net.tokens(ids))
 
 
 def _target(net: Network, to: Target, known: Mapping[str, Any]) -> tuple[str, Tensor | int]:

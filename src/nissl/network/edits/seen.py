@@ -20,17 +20,19 @@ class Seen:
     ----------
     sites : iterable of str
         Full names of sites.
+    graph : bool
+        Keep the tensors themselves, with their graph; else copies without it.
 
     Attributes
     ----------
     values : dict of str to Tensor
-        What each held in the last run, without its graph.
+        What each held in the last run.
     """
 
     writes: tuple[str, ...] = ()
 
-    def __init__(self, sites: Iterable[str]) -> None:
-        self.reads = tuple(sites)
+    def __init__(self, sites: Iterable[str], *, graph: bool = False) -> None:
+        self.reads, self.graph = tuple(dict.fromkeys(sites)), graph
         self.values: dict[str, Tensor] = {}
 
     def begin(self, batch: Batch) -> None:
@@ -38,4 +40,4 @@ class Seen:
 
     def apply(self, site: str, x: Tensor, positions: Tensor | None, phase: Phase) -> None:
         """Keep the site's tensor."""
-        self.values[site] = x.detach().clone()
+        self.values[site] = x if self.graph else x.detach().clone()
