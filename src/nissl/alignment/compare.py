@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["Comparison", "aligned", "compare", "sites_of"]
+__all__ = ["Comparison", "aligned", "compare", "moves", "sites_of"]
 
 Array = NDArray[np.floating[Any]]
 Side = Recording | ArrayLike | Mapping[str, Any]
@@ -214,12 +214,12 @@ def compare(
         return Comparison(Finding(about.assign(**{by.name: observed}), "compare", "none"), by)
     null = test.null_or(PermutedLabels(), LabelNull)
     x, y = next(iter(firsts.values())), next(iter(seconds.values()))
-    moves = _moves(x, y, null, exchange, test.draws(200), seed)
+    orders = moves(x, y, null, exchange, test.draws(200), seed)
     groups = np.array_split(np.random.default_rng(seed).permutation(len(x)), min(GROUPS, len(x)))
-    title, total = f"Comparing by {by.name}", len(moves) + len(groups)
+    title, total = f"Comparing by {by.name}", len(orders) + len(groups)
     draws, without = [], []
     with progress_bar(title, total=total, unit="draws", progress=progress) as advance:
-        for moved in moves:
+        for moved in orders:
             draws.append(values({name: _taken(by, x, moved) for name, x in one.items()}, two))
             advance(1)
         for group in groups:
@@ -350,6 +350,51 @@ def aligned(
     return firsts, seconds
 
 
+def moves(x: Any, y: Any, null: LabelNull, exchange: Any, n: int, seed: int) -> NDArray[np.int32]:
+    """Return the orders of stimuli that the null draws.
+
+    Parameters
+    ----------
+    x, y : Recording or array, shape (n_stimuli, n_units)
+        Both sides.
+    null : LabelNull
+        How stimuli may be moved.
+    exchange : str or array, shape (n_stimuli,), optional
+        Blocks that are moved together.
+    n, seed : int
+        Draws, and of which seed.
+
+    Returns
+    -------
+    array of int32, shape (n, n_stimuli)
+        Indices.
+
+    Raises
+    ------
+    NotExchangeable
+        Stimuli hang together in time on both sides, and no blocks were declared.
+    """
+    rec = x if isinstance(x, Recording) else None
+    given = getattr(null, "exchange", None) if exchange is None else exchange
+    inside = getattr(null, "within", None)
+    blocks, within = (
+        None if one is None else column_of(name, one, len(x), rec)
+        for name, one in (("exchange", given), ("within", inside))
+    )
+    if blocks is None and isinstance(null, PermutedLabels):
+        slow = [autocorrelation(np.asarray(getattr(z, "values", z))) for z in (x, y)]
+        if min(slow) > 0 and slow[0] * slow[1] > SLOW:
+            raise NotExchangeable(
+                f"stimuli that follow each other are alike on both sides (lag-1 autocorrelation "
+                f"{slow[0]:.2f} and {slow[1]:.2f})",
+                where="exchange",
+                do="of a time series declare blocks (runs, films) with exchange=, or use "
+                "Test(null=CircularShift()); where stimuli are only sorted by kind, "
+                "exchange=np.arange(n_stimuli)",
+            )
+    return null.draw(np.arange(len(x)), n, exchange=blocks, within=within, seed=seed, start=0)
+
+
 def _about(pairs: list[tuple[str, str]], halves: dict[str, Any], by: Measure) -> pd.DataFrame:
     """Return what is known of each pair: its sites, and the ceiling of the second."""
     import pandas as pd
@@ -397,29 +442,6 @@ def _taken(by: Measure, x: Array, rows: Any) -> Array:
     if rows is None:
         return x
     return x[np.ix_(rows, rows)] if by.pairs else x[rows]
-
-
-def _moves(x: Any, y: Any, null: LabelNull, exchange: Any, n: int, seed: int) -> NDArray[np.int32]:
-    """Return the orders of stimuli that the null draws, shape (n, n_stimuli)."""
-    rec = x if isinstance(x, Recording) else None
-    given = getattr(null, "exchange", None) if exchange is None else exchange
-    inside = getattr(null, "within", None)
-    blocks, within = (
-        None if one is None else column_of(name, one, len(x), rec)
-        for name, one in (("exchange", given), ("within", inside))
-    )
-    if blocks is None and isinstance(null, PermutedLabels):
-        slow = [autocorrelation(np.asarray(getattr(z, "values", z))) for z in (x, y)]
-        if min(slow) > 0 and slow[0] * slow[1] > SLOW:
-            raise NotExchangeable(
-                f"stimuli that follow each other are alike on both sides (lag-1 autocorrelation "
-                f"{slow[0]:.2f} and {slow[1]:.2f})",
-                where="exchange",
-                do="of a time series declare blocks (runs, films) with exchange=, or use "
-                "Test(null=CircularShift()); where stimuli are only sorted by kind, "
-                "exchange=np.arange(n_stimuli)",
-            )
-    return null.draw(np.arange(len(x)), n, exchange=blocks, within=within, seed=seed, start=0)
 
 
 def _jackknife(without: Array) -> Array:
