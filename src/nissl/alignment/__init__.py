@@ -1,7 +1,6 @@
 """Alignment: how alike two representations of the same stimuli are, and which units match.
 
-Each measure has a file in `nissl.alignment.measures`; `nissl.alignment.permute` brings the units of
-one network into the order of another's.
+Each measure has a file in `nissl.alignment.measures`.
 """
 
 import lazy_loader

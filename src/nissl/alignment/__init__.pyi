@@ -1,3 +1,5 @@
+from .barrier import Barrier as Barrier
+from .barrier import barrier as barrier
 from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .identify import Limits as Limits
@@ -11,13 +13,9 @@ from .measures.rsa import RSA as RSA
 from .measures.soft_matching import SoftMatching as SoftMatching
 from .measures.stochastic_shape import StochasticShape as StochasticShape
 from .measures.topological_rsa import TopologicalRSA as TopologicalRSA
-from .permute.barrier import Barrier as Barrier
-from .permute.barrier import barrier as barrier
-from .permute.rebasin import Rebasin as Rebasin
-from .permute.rebasin import StraightThrough as StraightThrough
-from .permute.rebasin import rebasin as rebasin
-from .permute.symmetries import Symmetries as Symmetries
-from .permute.symmetries import symmetries as symmetries
+from .rebasin import Rebasin as Rebasin
+from .rebasin import StraightThrough as StraightThrough
+from .rebasin import rebasin as rebasin
 from .ricci import RicciCommunities as RicciCommunities
 from .ricci import RicciCurvature as RicciCurvature
 from .ricci import neighbour_graph as neighbour_graph

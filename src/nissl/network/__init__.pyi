@@ -52,3 +52,5 @@ from .sites.dictionary import LinearDictionary as LinearDictionary
 from .sites.site import Part as Part
 from .sites.site import Site as Site
 from .sites.site import site_of_unit as site_of_unit
+from .symmetries.symmetries import Symmetries as Symmetries
+from .symmetries.symmetries import symmetries as symmetries

@@ -19,8 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from nissl.alignment.permute.axis import Axis, joined, regroup, unify
 from nissl.errors import NisslError, first_line
+from nissl.network.symmetries.axis import Axis, joined, regroup, unify
 
 __all__ = ["Trace", "call", "tensors_of", "weights_of"]
 

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nissl.alignment.permute.axis import Axis
-from nissl.alignment.permute.trace import Trace, call, tensors_of, weights_of
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
+from nissl.network.symmetries.axis import Axis
+from nissl.network.symmetries.trace import Trace, call, tensors_of, weights_of
 
 __all__ = ["Permutations", "Symmetries", "found_in", "permuted", "rewritten", "symmetries"]
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nissl import NisslError
-from nissl.alignment import symmetries
+from nissl.network import symmetries
 from permutable import MODELS, changed, made, mlp
 
 torch.manual_seed(0)

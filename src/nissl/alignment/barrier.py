@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from nissl.alignment.permute.rebasin import comparable
-from nissl.alignment.permute.trace import call, weights_of
+from nissl.alignment.rebasin import comparable
 from nissl.errors import NisslError
+from nissl.network.symmetries.trace import call, weights_of
 
 if TYPE_CHECKING:
     import pandas as pd

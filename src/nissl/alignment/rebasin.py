@@ -14,16 +14,16 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nissl.alignment.permute.axis import Axis
-from nissl.alignment.permute.symmetries import (
+from nissl.errors import NisslError, UnknownName
+from nissl.methods import method
+from nissl.network.symmetries.axis import Axis
+from nissl.network.symmetries.symmetries import (
     Permutations,
     Symmetries,
     found_in,
     permuted,
 )
-from nissl.alignment.permute.trace import Trace, weights_of
-from nissl.errors import NisslError, UnknownName
-from nissl.methods import method
+from nissl.network.symmetries.trace import Trace, weights_of
 from nissl.progress import progress_bar
 
 __all__ = ["Rebasin", "StraightThrough", "rebasin"]

@@ -1,1 +1,0 @@
-"""Permute: axes of weights that share a permutation, and networks brought into one order."""

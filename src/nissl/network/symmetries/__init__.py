@@ -1,0 +1,1 @@
+"""Symmetries: the axes of weights that may be permuted together, found by tracing a network."""
