@@ -13,7 +13,10 @@ from .encode import encode as encode
 from .generalise import Generalisation as Generalisation
 from .generalise import generalise as generalise
 from .raster import raster as raster
+from .readouts.attention import Attention as Attention
+from .readouts.factorised import Factorised as Factorised
 from .readouts.linear import Linear as Linear
+from .readouts.modulated import Modulated as Modulated
 from .readouts.readout import Readout as Readout
 from .shared_glm import SharedGlm as SharedGlm
 from .states import Past as Past

@@ -112,7 +112,7 @@ def encode(
     ----------
     features : Recording or array, shape (n_stimuli, n_features), or mapping of str to either
         One row a stimulus, or a sample of `rec`; several are bands, each with a weight of its own.
-        A readout that reads maps is given an array (n_stimuli, n_places, n_channels).
+        Or maps, each (n_stimuli, n_places, n_channels), which a linear readout takes flat.
     rec : Recording or array, shape (n_samples, n_units)
         Responses, in order of time.
     on : str
@@ -121,7 +121,7 @@ def encode(
     folds : int, str or array, shape (n_samples,)
         A number of folds; or a run, session or subject of each sample, left out one at a time.
     readout : Readout or str
-        "linear" (ridge), or one of `nissl.brain.readouts`.
+        "linear" (ridge); of maps "factorised", "attention", "modulated"; or one of your own.
     delays : tuple of int
         Lags of features, in samples, each with weights of its own: of a slow response (1, 2, 3, 4).
     test : Test or None
@@ -172,7 +172,9 @@ def encode(
     group = None if isinstance(folds, int) else column_of("folds", folds, len(y), named)
     parts = _folds(group, stimulus, folds, len(y))
     if delays:
-        x = delayed(x - x.mean(0), delays, groups=group)
+        centred = (x - x.mean(0)).reshape(len(x), -1)
+        lagged = delayed(centred, delays, groups=group).reshape(len(x), len(delays), *x.shape[1:])
+        x = np.moveaxis(lagged, 1, -2).reshape(*x.shape[:-1], -1)
         bands = None if bands is None else bands * len(delays)
     if bands is not None and isinstance(by, Linear) and by.bands is None:
         by = Linear(tuple(bands))
@@ -180,7 +182,8 @@ def encode(
     with progress_bar("Encoding", total=len(parts), unit="folds", progress=progress) as advance:
         for number, (train, rest) in enumerate(parts):
             inner = _inner(stimulus if group is None else group, train)
-            mean, spread = x[train].mean(0), x[train].std(0)
+            over = (0, 1) if by.places else 0  # places of a map are compared: they share a scale
+            mean, spread = x[train].mean(over), x[train].std(over)
             scaled = (x - mean) / np.where(spread > 0, spread, 1)
             seed = 0 if test is None else test.seed
             fitted = by.fit(scaled[train], y[train], groups=inner, seed=seed)
@@ -196,12 +199,16 @@ def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
         str(name): np.asarray(getattr(x, "values", x), dtype=np.float64)
         for name, x in several.items()
     }
-    shapes = {x.shape[:1] for x in arrays.values()}
-    if len(shapes) != 1 or {x.ndim for x in arrays.values()} != {3 if by.places else 2}:
+    shapes = {x.shape[: 2 if by.places else 1] for x in arrays.values()}
+    if len(shapes) != 1 or {x.ndim for x in arrays.values()} - ({3} if by.places else {2, 3}):
         raise NisslError(
             f"features have shapes {[x.shape for x in arrays.values()]}",
-            do="give (n_stimuli, n_features)" if not by.places else "give maps",
+            do="give maps, (n_stimuli, n_places, n_channels)"
+            if by.places
+            else "give (n_stimuli, n_features)",
         )
+    if not by.places:
+        arrays = {name: x.reshape(len(x), -1) for name, x in arrays.items()}
     x = np.concatenate([*arrays.values()], axis=-1)
     if not np.isfinite(x).all():
         raise NisslError("features are not finite", do="leave these stimuli or features out")

@@ -15,7 +15,7 @@ __all__ = ["Linear"]
 
 @dataclass(frozen=True)
 class Linear(Readout):
-    """Ridge regression from all features; maps are taken flat.
+    """Ridge regression from all features.
 
     Parameters
     ----------
@@ -29,15 +29,5 @@ class Linear(Readout):
     def fit(self, x: Array, y: Array, *, groups: Any, seed: int = 0) -> Fitted:
         """Return the regression: see `nissl.statistics.ridge`."""
         bands = None if self.bands is None else np.asarray(self.bands)
-        flat = x.reshape(len(x), -1)
-        made = ridge(flat, y, folds=groups, bands=bands, seed=seed, progress=False)
-        return made if x.ndim == 2 else _Flat(made)
-
-
-@dataclass(frozen=True)
-class _Flat:
-    inner: Fitted
-
-    def predict(self, x: Any) -> Array:
-        """Return responses to maps."""
-        return self.inner.predict(x.reshape(len(x), -1))
+        made: Fitted = ridge(x, y, folds=groups, bands=bands, seed=seed, progress=False)
+        return made

@@ -15,7 +15,7 @@ __all__ = ["READOUTS", "Fitted", "Readout", "readout_of"]
 
 Array = NDArray[np.floating[Any]]
 # The module of each readout, which has a class of that name in capitals: linear.Linear.
-READOUTS = {"linear": "Linear"}
+READOUTS = {name: name.capitalize() for name in ("linear", "factorised", "attention", "modulated")}
 
 
 class Fitted(Protocol):
