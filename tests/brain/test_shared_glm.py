@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import truncnorm
 
-from nissl.brain import Glm, Past, SharedGlm, states
-from nissl.statistics import average_precision
+from nissl.brain import SharedGlm
+from nissl.statistics import Glm, Past, average_precision, hidden_states
 
 N_UNITS, PAST = 10, Past(3, decay=0.5)
 
@@ -49,10 +49,10 @@ def test_connectome_and_states_are_better_than_by_the_plain_model():
         x, state, weights, sign = planted(seed)
         train, test = x[:1000], x[1000:]
         options = {"inputs": PAST, "n_starts": 2, "progress": False}
-        found = states(train, 2, emission=Glm("gaussian"), **options)
+        found = hidden_states(train, 2, emission=Glm("gaussian"), **options)
         strength = np.abs(found.emission.weights).mean(axis=0)
         plain.append(judged(found, state[:1000], weights, sign, strength))
-        one = states(train, 2, emission=SharedGlm("gaussian"), **options)
+        one = hidden_states(train, 2, emission=SharedGlm("gaussian"), **options)
         sure = np.abs(one.emission.connectome)
         shared.append(judged(one, state[:1000], weights, sign, sure))
         assert (np.sign(one.emission.connectome) == sign)[sure > 0.9].mean() > 0.95
@@ -72,7 +72,7 @@ def test_no_edges_and_no_states_where_there_are_none(family):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((600, 6)) if family == "gaussian" else rng.poisson(1.0, (600, 6))
     options = {"inputs": PAST, "n_starts": 1, "progress": False}
-    found = states(x, [1, 2], emission=SharedGlm(family), n_folds=3, **options)
+    found = hidden_states(x, [1, 2], emission=SharedGlm(family), n_folds=3, **options)
     assert len(found.initial) == 1
     assert np.abs(found.emission.connectome).max() < 0.95
 
@@ -80,8 +80,8 @@ def test_no_edges_and_no_states_where_there_are_none(family):
 def test_a_shared_mean_pulls_weights_of_states_together():
     x, *_ = planted(3, n=500)
     options = {"inputs": PAST, "n_starts": 1, "progress": False}
-    free = states(x, 2, emission=Glm("gaussian"), **options).emission.weights
-    tied = states(x, 2, emission=SharedGlm("gaussian", prior="gaussian"), **options).emission
+    free = hidden_states(x, 2, emission=Glm("gaussian"), **options).emission.weights
+    tied = hidden_states(x, 2, emission=SharedGlm("gaussian", prior="gaussian"), **options).emission
     assert np.std(tied.weights, axis=0).mean() < np.std(free, axis=0).mean()
     np.testing.assert_allclose(tied.centre, tied.weights.mean(axis=0), atol=0.05)
 

@@ -3,11 +3,6 @@ from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
 from .decode import Decoding as Decoding
 from .decode import decode as decode
-from .emissions import Categorical as Categorical
-from .emissions import Emission as Emission
-from .emissions import Gaussian as Gaussian
-from .emissions import Glm as Glm
-from .emissions import Poisson as Poisson
 from .encode import Encoding as Encoding
 from .encode import encode as encode
 from .generalise import Generalisation as Generalisation
@@ -19,8 +14,5 @@ from .readouts.linear import Linear as Linear
 from .readouts.modulated import Modulated as Modulated
 from .readouts.readout import Readout as Readout
 from .shared_glm import SharedGlm as SharedGlm
-from .states import Past as Past
-from .states import States as States
-from .states import states as states
 from .tuning import tuning as tuning
 from .tuning_curve import Tuning as Tuning

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.brain.connectivity_measures import MEASURES, Measure
-from nissl.brain.series import read_series, run_starts, some_units
 from nissl.errors import NisslError, TooFewSamples, UnknownName, require_known
 from nissl.progress import progress_bar
 from nissl.statistics import (
@@ -25,6 +24,7 @@ from nissl.statistics import (
 from nissl.statistics.exchangeability import autocorrelation, require_stationary
 from nissl.statistics.nulls import LabelNull, codes
 from nissl.statistics.pvalues import against_null
+from nissl.statistics.series import read_series, run_starts, some_units
 
 if TYPE_CHECKING:
     import pandas as pd

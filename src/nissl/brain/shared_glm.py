@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.brain.emissions import NOTHING, Glm
 from nissl.errors import require_known
 from nissl.methods import method
+from nissl.statistics.emissions import NOTHING, Glm
 
 __all__ = ["SharedGlm"]
 
@@ -54,9 +54,10 @@ class SharedGlm(Glm):
 
     Examples
     --------
-    >>> from nissl.brain import Past, states
+    >>> from nissl.statistics import Past, hidden_states
     >>> counts = np.random.default_rng(0).poisson(1.0, (200, 3))
-    >>> found = states(counts, 1, emission=SharedGlm(), inputs=Past(3, decay=0.5), progress=False)
+    >>> how = {"inputs": Past(3, decay=0.5), "progress": False}
+    >>> found = hidden_states(counts, 1, emission=SharedGlm(), **how)
     >>> bool((found.emission.graph[:, :, 1] > 0.5).all())
     True
     """

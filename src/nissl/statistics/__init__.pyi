@@ -16,6 +16,11 @@ from .effects import auroc as auroc
 from .effects import average_precision as average_precision
 from .effects import cohens_d as cohens_d
 from .effects import mutual_information as mutual_information
+from .emissions import Categorical as Categorical
+from .emissions import Emission as Emission
+from .emissions import Gaussian as Gaussian
+from .emissions import Glm as Glm
+from .emissions import Poisson as Poisson
 from .exchangeability import NotExchangeable as NotExchangeable
 from .exchangeability import autocorrelation as autocorrelation
 from .extremes import Extremes as Extremes
@@ -25,6 +30,9 @@ from .folds import folds as folds
 from .gram import dissimilarities as dissimilarities
 from .gram import gram as gram
 from .groups import GroupMeans as GroupMeans
+from .hidden_states import Past as Past
+from .hidden_states import States as States
+from .hidden_states import hidden_states as hidden_states
 from .histogram import Histogram as Histogram
 from .jitter import JitteredSpikes as JitteredSpikes
 from .matched import MatchedUnits as MatchedUnits

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.brain.emissions import EMISSIONS, NOTHING, Emission
-from nissl.brain.series import read_series, run_starts
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.progress import progress_bar
-from nissl.statistics import folds
+from nissl.statistics.emissions import EMISSIONS, NOTHING, Emission
+from nissl.statistics.folds import folds
+from nissl.statistics.series import read_series, run_starts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nissl.recording import Recording
 
-__all__ = ["Past", "States", "states"]
+__all__ = ["Past", "States", "hidden_states"]
 
 Array = NDArray[np.floating[Any]]
 Inputs = ArrayLike | Callable[[Array, NDArray[np.int64]], Array]
@@ -91,7 +91,7 @@ class States:
     Examples
     --------
     >>> x = np.repeat([0.0, 5.0, 0.0], 20)[:, None] + np.random.default_rng(0).normal(size=(60, 1))
-    >>> found = states(x, 2, progress=False)
+    >>> found = hidden_states(x, 2, progress=False)
     >>> found
     2 states of 60 samples: Gaussian
     >>> path = found.states()
@@ -111,7 +111,7 @@ class States:
 
     def states(self) -> NDArray[np.int64]:
         """Return the likeliest sequence of states (Viterbi), shape (n_samples,)."""
-        from nissl.brain._chain_kernel import best_path
+        from nissl.statistics._chain_kernel import best_path
 
         chain = _logs(self.initial, self.transition)
         parts = np.split(self.emitted, self.starts[1:])
@@ -165,7 +165,7 @@ class States:
         return f"{len(self.initial)} states of {len(self.posterior):,} samples: {name}"
 
 
-def states(
+def hidden_states(
     rec: Recording | ArrayLike,
     n_states: int | Sequence[int],
     *,
@@ -222,7 +222,7 @@ def states(
     --------
     >>> rng = np.random.default_rng(0)
     >>> counts = rng.poisson(np.repeat([[1.0], [9.0], [1.0], [9.0]], 50, axis=0))
-    >>> found = states(counts, [1, 2, 3], emission="poisson", n_starts=2, progress=False)
+    >>> found = hidden_states(counts, [1, 2, 3], emission="poisson", n_starts=2, progress=False)
     >>> len(found.initial), np.sort(found.emission.rate[:, 0]).round().tolist()
     (2, [1.0, 9.0])
     """
@@ -294,7 +294,7 @@ def _expect(
     given: States, x: Array, inputs: Array, starts: NDArray[np.int64]
 ) -> tuple[States, Array, Array]:
     """Return states of series under parameters, summed moves, and first states of runs."""
-    from nissl.brain._chain_kernel import forward_backward
+    from nissl.statistics._chain_kernel import forward_backward
 
     emitted = np.ascontiguousarray(given.emission.log_likelihood(x, inputs), dtype=np.float64)
     chain = _logs(given.initial, given.transition)
