@@ -8,17 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError, TooFewSamples, require_known
-from nissl.statistics.exchangeability import (
-    autocorrelation,
-    require_apart,
-    require_stationary,
-)
+from nissl.statistics.exchangeability import autocorrelation, require_apart, require_stationary
 from nissl.statistics.nulls import PermutedLabels, codes
 from nissl.statistics.shift import CircularShift
 
 __all__ = ["decoding_null"]
-
-KINDS = ("auto", "samples", "blocks", "shift")
 
 
 def decoding_null(
@@ -42,10 +36,9 @@ def decoding_null(
     n : int
         How many draws.
     kind : {"auto", "samples", "blocks", "shift"}
-        Permute samples, or blocks of samples of one label, or shift labels in time around the end
-        of each run. "auto": samples where labels that follow each other are as if drawn at random;
-        otherwise blocks of classes, and shifts of numbers and angles. Classes that the subject
-        changes itself (sleep, behaviour) want "shift".
+        Permute samples, or blocks of samples of one label, or shift labels around the end of each
+        run. "auto": samples where labels are as if drawn at random; otherwise blocks of classes,
+        shifts of numbers. Classes that the subject changes itself (sleep) want "shift".
     blocks : array, shape (n_samples,), optional
         The blocks (trials); by default samples of a run that follow each other with one label.
     values : array, shape (n_samples, n_units), optional
@@ -56,8 +49,7 @@ def decoding_null(
     Returns
     -------
     index : array of int32, shape (n_draws, n_samples)
-        The sample whose label each sample is given: ``labels[index[d]]`` is the d-th labelling.
-        Where there are no more than `n`, each once.
+        ``labels[index[d]]`` is the d-th labelling; where there are no more than `n`, each once.
     name : str
         How the null is called in a Finding.
 
@@ -72,10 +64,8 @@ def decoding_null(
     -----
     Decoders are to be fitted to each labelling anew. Measured at p <= 0.05 on classes in blocks of
     9, activity that forgets with 0.9 a sample, decoded by run: false positives 0.057 by blocks,
-    0.055 by shifts, and 0.21 by samples.
-
-    Source: Winkler et al. 2014, NeuroImage 92, 381 (blocks); Harris 2020, bioRxiv
-    2020.08.13.249235 (shifts).
+    0.055 by shifts, and 0.21 by samples. Source: Winkler et al. 2014, NeuroImage 92, 381 (blocks);
+    Harris 2020, bioRxiv 2020.08.13.249235 (shifts).
 
     Examples
     --------
@@ -84,11 +74,9 @@ def decoding_null(
     >>> index.shape, name
     ((99, 18), "PermutedLabels(exchange='block', within='run', how='whole')")
     """
-    require_known("kind", kind, KINDS)
+    require_known("kind", kind, ("auto", "samples", "blocks", "shift"))
     y = np.asarray(labels)
-    run = np.zeros(len(y), np.int64) if runs is None else np.asarray(runs)
-    block = None if blocks is None else np.asarray(blocks)
-    for what, column in (("runs", run), ("blocks", block), ("values", values)):
+    for what, column in (("runs", runs), ("blocks", blocks), ("values", values)):
         if column is not None and len(np.asarray(column)) != len(y):
             raise NisslError(
                 f"{what} are {len(np.asarray(column))}, and labels {len(y)}",
@@ -97,26 +85,27 @@ def decoding_null(
             )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise NisslError("labels hold NaN or infinity", do="leave those samples out")
+    run = np.zeros(len(y), np.int64) if runs is None else codes(runs)
     code = np.unique(y, axis=0, return_inverse=True)[1].ravel()
     numbers = y.ndim > 1 or (y.dtype.kind in "fiu" and code.max() > len(y) // 4)
     if kind == "auto":
-        kind = "samples" if block is None else "blocks"
-        if block is None and _together(y, run, numbers=numbers):
+        kind = "samples" if blocks is None else "blocks"
+        if blocks is None and _together(y if numbers else code, run, numbers=numbers):
             kind = "shift" if numbers else "blocks"
-    if kind == "blocks" and block is None:
-        block = np.concatenate([[0], np.cumsum((np.diff(code) != 0) | (np.diff(codes(run)) != 0))])
-    block = block if kind == "blocks" else None
+    block, within = None, None if runs is None else "run"
+    null: PermutedLabels | CircularShift = PermutedLabels(within=within)
+    if kind == "blocks":
+        changes = (np.diff(code) != 0) | (np.diff(run) != 0)
+        block = np.cumsum(np.r_[False, changes]) if blocks is None else np.asarray(blocks)
+        null = PermutedLabels(exchange="block", within=within, how="whole")
+    elif kind == "shift":
+        null = CircularShift(within=within)
     for column in y.reshape(len(y), -1).T if values is not None else ():
         x = np.asarray(values, dtype=float)
         if kind == "shift":
             require_stationary(x, column, exchange=run, where="kind='shift'")
         else:
             require_apart(x, column, np.arange(len(y)) if block is None else block, name="labels")
-    within = None if runs is None else "run"
-    permuted = PermutedLabels(within=within)
-    if block is not None:
-        permuted = PermutedLabels(exchange="block", within=within, how="whole")
-    null = CircularShift(within=within) if kind == "shift" else permuted
     count = np.exp(min(null.log_arrangements(code, exchange=block, within=run), 50.0))
     if count < 19.5:
         raise TooFewSamples(
@@ -124,25 +113,23 @@ def decoding_null(
             where="runs",
             do="record more runs, blocks or trials, or longer runs",
         )
-    if count > n + 1.5:
-        return null.draw(code, n, exchange=block, within=run, seed=seed), null.name
-    if null is permuted:
-        return permuted.every(code, exchange=block, within=run), null.name
-    return null.draw(code, round(count) - 1, exchange=block, within=run, seed=seed), null.name
+    if count <= n + 1.5 and isinstance(null, PermutedLabels):
+        return null.every(code, exchange=block, within=run), null.name
+    n = min(n, round(count) - 1)
+    return null.draw(code, n, exchange=block, within=run, seed=seed), null.name
 
 
-def _together(y: NDArray[Any], run: NDArray[Any], *, numbers: bool) -> bool:
+def _together(y: NDArray[Any], run: NDArray[np.int64], *, numbers: bool) -> bool:
     """Say whether labels that follow each other in a run are alike."""
-    pair = codes(run)[1:] == codes(run)[:-1]
+    pair = run[1:] == run[:-1]
+    n_pairs = max(pair.sum(), 1)
     if numbers:
         x = y.reshape(len(y), -1).astype(float)
-        return bool(autocorrelation(x, exchange=run) > max(0.1, 3 / max(pair.sum(), 1) ** 0.5))
-    alike = float((codes(y)[1:] == codes(y)[:-1])[pair].mean()) if pair.any() else 0.0
-    chance = 0.0
-    for name in np.unique(run):
-        _, counts = np.unique(y[run == name], return_counts=True)
-        n = counts.sum()
-        chance += (counts * (counts - 1)).sum() / max(n, 1)
-    chance /= max(pair.sum(), 1)
-    error = (chance * (1 - chance) / max(pair.sum(), 1)) ** 0.5
+        return bool(autocorrelation(x, exchange=run) > max(0.1, 3 / n_pairs**0.5))
+    alike = (y[1:] == y[:-1])[pair].sum() / n_pairs
+    counts = np.zeros((run.max() + 1, y.max() + 1))
+    np.add.at(counts, (run, y), 1)
+    # Of labels of a run in any order.
+    chance = ((counts * (counts - 1)).sum(axis=1) / counts.sum(axis=1)).sum() / n_pairs
+    error = (chance * (1 - chance) / n_pairs) ** 0.5
     return bool(alike > chance + 3 * error + 1e-9)
