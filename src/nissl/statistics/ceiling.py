@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ceiling"]
 
 Array = NDArray[np.floating[Any]]
+Index = NDArray[np.int64]
 UNITS = 256  # at a time
 
 
@@ -45,16 +46,14 @@ def ceiling(
     on : str
         Sample coordinate of a Recording that names the stimulus.
     repeat : str, optional
-        Sample coordinate of a Recording that names the repeat; by default the first sample of every
-        stimulus is its first repeat, and so on.
+        That which names the repeat; by default samples of a stimulus are its repeats in order.
     level : float
         Nominal coverage of the interval, by bootstrap (BCa) over stimuli.
     n_resamples : int
         Resamples of the bootstrap.
     test : Test or None
-        Draws (1,000), tail, correction over units, seed, and the null: stimuli permuted within each
-        repeat (`PermutedLabels`), or shifted where they are bins of time (`CircularShift`).
-        None: no p-values.
+        Draws (1,000), tail, correction, seed, and the null: stimuli permuted within each repeat
+        (`PermutedLabels`), or shifted where they are bins of time (`CircularShift`).
     progress : bool
         Show a bar.
 
@@ -62,9 +61,8 @@ def ceiling(
     -------
     Finding
         One row for each unit: ``ceiling``, the largest R2 between a model's predictions and the
-        mean over repeats; its interval ``low`` to ``high``; ``single``, the largest R2 for one
-        response; effect, null mean, p, q. Below 0 where repeats agree less than by chance; 0 with a
-        note where a unit does not vary.
+        mean over repeats, below 0 where these agree less than by chance; its interval ``low`` to
+        ``high``; ``single``, the largest R2 for one response; effect, null mean, p, q.
 
     Raises
     ------
@@ -77,10 +75,9 @@ def ceiling(
 
     Notes
     -----
-    With R repeats of n stimuli, V the variance of the mean over repeats and T the mean variance of
-    a repeat (both over stimuli, dividing by n - 1), the signal power is S = (R V - T) / (R - 1)
-    (Sahani and Linden 2003, NeurIPS), the noise power N = T - S, and S / V the share of signal in
-    the mean. That ratio is biased where stimuli are few; returned is
+    With R repeats of n stimuli, V the variance over stimuli of the mean over repeats and T the mean
+    variance of a repeat, the signal power is S = (R V - T) / (R - 1) (Sahani and Linden 2003,
+    NeurIPS), the noise power N = T - S. S / V is biased where stimuli are few; returned is
     ``ceiling = 1 - (n - 3) / (n - 1) * (N / R) / V``, whose mean is exactly S / (S + N / R) where
     signal and noise are normal: 0 for noise alone. By Spearman and Brown,
     ``single = ceiling / (R - (R - 1) * ceiling)``. The largest correlation of a model with the mean
@@ -98,55 +95,48 @@ def ceiling(
     n_repeats, n, n_units = x.shape
     still = (np.ptp(x, axis=1) == 0).all(axis=0)
     centred = np.where(still, 0.0, x - x.mean(axis=1, keepdims=True))
-    seed, rows = 0 if test is None else test.seed, []
+    # Labels of a null: the stimulus of each response, one repeat after the other.
+    stimulus, within = np.tile(np.arange(n), n_repeats), np.repeat(np.arange(n_repeats), n)
+    seed, n_draws, rows = 0, 0, []
     if test is not None:
         null: Any = test.null_or(PermutedLabels(), (PermutedLabels, CircularShift))
-        least = _require(null, centred, test)
-    starts = range(0, n_units, UNITS)
+        least = _require(null, centred, stimulus, within, test)
+        seed, n_draws = test.seed, test.draws(1000)
     with progress_bar("Ceiling", total=n_units, unit="units", progress=progress) as advance:
-        for part in (centred[:, :, a : a + UNITS] for a in starts):
-            power = (part**2).sum(axis=(0, 1)) / (n - 1) / n_repeats
-            made = [_share(power, part.mean(axis=0).var(axis=0, ddof=1), n_repeats, n)]
-            # Sums over stimuli, so that a resample is one product.
-            mean = part.mean(axis=0)
-            sums = np.concatenate([*part, (part**2).sum(axis=0), mean**2], axis=1)
+        for part in (centred[:, :, a : a + UNITS] for a in range(0, n_units, UNITS)):
+            mean, square = part.mean(axis=0), (part**2).sum(axis=0)
+            sums = np.concatenate([*part, square, mean**2], axis=1)
 
             def of(chosen: NDArray[np.int64], sums: Array = sums) -> Array:
+                """Return the ceiling over some stimuli, from sums: a resample is one product."""
                 k = len(chosen)
                 total = np.bincount(chosen, minlength=n) @ sums
-                *first, square, mean_square = total.reshape(n_repeats + 2, -1)
+                *first, square, of_mean = total.reshape(n_repeats + 2, -1)
                 means = np.asarray(first) / k
-                t = (square - k * (means**2).sum(axis=0)) / (k - 1) / n_repeats
-                v = (mean_square - k * means.mean(axis=0) ** 2) / (k - 1)
-                return _share(t, v, n_repeats, k)
+                power = (square - k * (means**2).sum(axis=0)) / (k - 1) / n_repeats
+                v = (of_mean - k * means.mean(axis=0) ** 2) / (k - 1)
+                return _share(power, v, n_repeats, k)
 
-            every = np.arange(n)
-            ends = bootstrap_interval(
-                every, statistic=of, level=level, n_resamples=n_resamples, seed=seed
+            found = bootstrap_interval(
+                np.arange(n), statistic=of, level=level, n_resamples=n_resamples, seed=seed
             )
-            made += [ends.low, ends.high]
-            if test is not None:
-                for a in range(0, test.draws(1000), 100):
-                    m = min(100, test.draws(1000) - a)
-                    for order in _orders(null, n_repeats, n, m, seed, a):
-                        shuffled = sum(p[o] for p, o in zip(part, order, strict=True)) / n_repeats
-                        v = (shuffled**2).sum(axis=0) / (n - 1)
-                        made.append(_share(power, v, n_repeats, n))
+            made = [found.estimate, found.low, found.high]
+            power, flat = square.sum(axis=0) / (n - 1) / n_repeats, part.reshape(n_repeats * n, -1)
+            for d in range(n_draws):
+                how: Any = {"exchange": None, "within": within, "seed": seed, "start": d}
+                order = null.draw(stimulus, 1, **how)[0]
+                shuffled = flat[order].reshape(part.shape).mean(axis=0)
+                made.append(_share(power, (shuffled**2).sum(axis=0) / (n - 1), n_repeats, n))
             rows.append(np.stack(made))
             advance(part.shape[2])
     score, low, high, *draws = np.concatenate(rows, axis=1)
-    columns = {
-        "low": low,
-        "high": high,
-        "single": score / (n_repeats - (n_repeats - 1) * score),
-        "n_repeats": n_repeats,
-    }
+    single = score / (n_repeats - (n_repeats - 1) * score)
+    columns = {"low": low, "high": high, "single": single, "n_repeats": n_repeats}
     said = {"seed": seed, "n_stimuli": n, "n_repeats": n_repeats, "level": level}
     if test is None:
-        note = np.where(still, "does not vary", "")
-        table = about.assign(ceiling=score, **columns, note=note)
+        table = about.assign(ceiling=score, **columns, note=np.where(still, "does not vary", ""))
         return Finding(table, "ceiling", "none", said, "ceiling")
-    found = against_null(
+    return against_null(
         score,
         np.asarray(draws),
         units=about,
@@ -156,8 +146,7 @@ def ceiling(
         alternative="greater",
         least_p=least,
         test=test,
-    )
-    return found.assign(said, **columns)
+    ).assign(said, **columns)
 
 
 def _share(power: Array, of_mean: Array, n_repeats: int, n: int) -> Array:
@@ -168,39 +157,28 @@ def _share(power: Array, of_mean: Array, n_repeats: int, n: int) -> Array:
     return np.asarray(np.where(power > 0, share, 0.0))
 
 
-def _orders(null: Any, n_repeats: int, n: int, m: int, seed: int, start: int) -> NDArray[Any]:
-    """Return m orders of the stimuli of each repeat, shape (m, n_repeats, n)."""
-    within = np.repeat(np.arange(n_repeats), n)
-    stimulus = np.tile(np.arange(n), n_repeats)
-    drawn = null.draw(stimulus, m, exchange=None, within=within, seed=seed, start=start)
-    return np.asarray(drawn.reshape(m, n_repeats, n) - np.arange(n_repeats)[:, None] * n)
-
-
-def _require(null: Any, centred: Array, test: Test) -> float:
+def _require(null: Any, centred: Array, stimulus: Index, within: Index, test: Test) -> float:
     """Refuse a null that does not hold its level; return the least p that it can reach."""
     n_repeats, n, _ = centred.shape
     rest = (centred - centred.mean(axis=0))[:, :, :UNITS].reshape(n_repeats * n, -1)
-    within = np.repeat(np.arange(n_repeats), n)
     rho = max(autocorrelation(rest, exchange=within), 0.0)
-    shifted = isinstance(null, CircularShift)
+    if not isinstance(null, CircularShift):
+        if rho > max(0.2, 3 / np.sqrt(n_repeats * n)):
+            raise NotExchangeable(
+                f"the noise of neighbouring stimuli is correlated: {rho:.2f} at lag 1",
+                where=null.name,
+                do="give test=Test(null=CircularShift()) where stimuli are bins of time; where "
+                "they are not, put them into an order of their own",
+            )
     # Two series that forget by rho agree by chance as if they were this much shorter.
-    if not shifted and rho > max(0.2, 3 / np.sqrt(n_repeats * n)):
-        raise NotExchangeable(
-            f"the noise of neighbouring stimuli is correlated: {rho:.2f} at lag 1",
-            where=null.name,
-            do="where stimuli are bins of time, give test=Test(null=CircularShift()); where they "
-            "are not, put them into an order of their own",
-        )
-    if shifted and 2 * rho**2 / max(1 - rho**2, 1e-9) > 0.15 * n:
+    elif 2 * rho**2 / max(1 - rho**2, 1e-9) > 0.15 * n:
         raise NotExchangeable(
             f"{n} bins are few for noise with a lag-1 autocorrelation of {rho:.2f}",
             where=null.name,
             do="record longer, or take slow trends out of each repeat",
         )
-    arrangements = null.log_arrangements(
-        np.tile(np.arange(n), n_repeats), exchange=None, within=within
-    )
-    least = float(np.exp(-arrangements * (n_repeats - 1) / n_repeats))
+    count = null.log_arrangements(stimulus, exchange=None, within=within)
+    least = float(np.exp(-count * (n_repeats - 1) / n_repeats))  # one repeat may stay as it is
     if least > test.smallest_p:
         raise TooFewSamples(
             f"{n} stimuli have too few shifts: p is at least {least:.2g}", do="use more stimuli"
@@ -217,11 +195,8 @@ def _read(repeats: Any, on: str, repeat: str | None) -> tuple[Any, Array]:
         from nissl.recording.recording import units_table
 
         about = units_table(repeats)
-        x = _gathered(
-            np.asarray(repeats.values),
-            coordinate(repeats, on),
-            None if repeat is None else coordinate(repeats, repeat),
-        )
+        which = None if repeat is None else codes(coordinate(repeats, repeat))
+        x = _gathered(np.asarray(repeats.values), coordinate(repeats, on), which)
     else:
         x = np.asarray(repeats)
         if x.ndim != 3 or x.dtype.kind not in "biuf" or not x.shape[-1]:
@@ -237,26 +212,23 @@ def _read(repeats: Any, on: str, repeat: str | None) -> tuple[Any, Array]:
         )
     if not np.isfinite(x).all():
         raise NisslError("responses hold NaN or infinity", do="leave those units or stimuli out")
-    return about, x.astype(float)
+    return about, x.astype(float, order="C")
 
 
-def _gathered(values: Array, stimulus: NDArray[Any], repeat: NDArray[Any] | None) -> Array:
+def _gathered(values: Array, stimulus: NDArray[Any], which: Index | None) -> Array:
     """Return samples as repeats of stimuli, these in the order in which they first appear."""
-    names, first, code = np.unique(stimulus, return_index=True, return_inverse=True)
-    order = np.argsort(np.argsort(first))[code]  # of the stimulus of each sample
-    count = np.bincount(order)
-    if repeat is None:
-        which = np.argsort(order, kind="stable")
-        place = np.empty_like(which)
-        place[which] = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
-    else:
-        place = codes(repeat)
-    n_repeats, short = int(place.max()) + 1, np.bincount(code).argmin()
-    cells = order * n_repeats + place
-    if len(np.unique(cells)) < len(cells) or len(cells) < len(count) * n_repeats:
+    import pandas as pd
+
+    order, names = pd.factorize(stimulus, use_na_sentinel=False)
+    if which is None:
+        which = np.asarray(pd.Series(order).groupby(order).cumcount())
+    cells = np.zeros((len(names), which.max(initial=-1) + 1), np.int64)
+    np.add.at(cells, (order, which), 1)
+    if (cells != 1).any():
+        count = cells.sum(axis=1)
         raise NisslError(
-            f"not every stimulus has one sample in each of {n_repeats} repeats: "
-            f"'{names[short]}' has {count.min()}, another {count.max()}",
+            f"not every stimulus has one sample in each of {cells.shape[1]} repeats: "
+            f"'{names[count.argmin()]}' has {count.min()}, another {count.max()}",
             do="aggregate samples of a presentation first, and select equally many repeats of each",
         )
-    return np.asarray(values[np.argsort(cells)].reshape(len(count), n_repeats, -1).swapaxes(0, 1))
+    return np.asarray(values[np.lexsort((order, which))].reshape(*cells.T.shape, -1))
