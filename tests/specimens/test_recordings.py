@@ -51,6 +51,7 @@ def test_trials_of_other_shapes_are_refused(scp_folder):
     ("load", "file"),
     [
         (loaders.head_direction, "neurosuite/pynapplenwb/A2929-200711.nwb"),
+        (loaders.calcium, "suite2p/pynapplenwb/2022_08_08.nwb"),
         (loaders.haxby, "mvpa2/data/mask.nii.gz"),
         (loaders.hcp, "hcp/subjects/1/functional/TC_rsfMRI_REST1_LR.mat"),
         (loaders.worm, "data/funatlas.h5"),
@@ -211,6 +212,15 @@ def test_labelled_trials(load, shape, label):
     assert rec.shape == shape
     assert rec[label].dims == ("sample",)
     assert len(np.unique(rec[label].values)) == (4 if label == "direction" else 2)
+
+
+@pytest.mark.real
+def test_calcium_is_fluorescence_less_neuropil():
+    rec = check(loaders.calcium())
+    assert rec.shape == (2000, 219)
+    assert rec["accepted"].values.sum() == 20
+    assert rec.attrs["quantity"] == "calcium"
+    np.testing.assert_allclose(np.diff(rec["time"].values), 0.1)
 
 
 @pytest.mark.real

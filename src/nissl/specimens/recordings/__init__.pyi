@@ -1,5 +1,6 @@
 from .absence_eeg import absence_eeg as absence_eeg
 from .absence_eeg import absence_eeg_annotations as absence_eeg_annotations
+from .calcium import calcium as calcium
 from .eeg import eyes as eyes
 from .eeg import finger_movements as finger_movements
 from .eeg import hand_direction as hand_direction

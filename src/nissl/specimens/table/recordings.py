@@ -24,6 +24,24 @@ TABLE = (
         ),
     ),
     Specimen(
+        name="calcium",
+        kind="recording",
+        about="Calcium: traces of 219 regions of interest, 20 accepted as cells, 2,000 frames",
+        licence="MIT",
+        loader="nissl.specimens.recordings:calcium",
+        sources=(
+            Source(
+                "pip",
+                "pynapple",
+                "0.11.4",
+                "pynapple-0.11.4.tar.gz",
+                "c46a7f98585417a60df59b023823aeb4f18a1672bb33a9c21cd380578f94d79f",
+                89_506_875,
+                ("*/suite2p/pynapplenwb/2022_08_08.nwb",),
+            ),
+        ),
+    ),
+    Specimen(
         name="haxby",
         kind="recording",
         about="fMRI: faces, houses and six other categories, 1452 volumes x 530 voxels",

@@ -1,0 +1,192 @@
+"""Dynamic connectome: communities of units, and when each of them is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nissl.brain.connectivity import connectivity
+from nissl.brain.series import read_series
+from nissl.methods import method
+from nissl.progress import progress_bar
+from nissl.statistics import CircularShift, Finding, Test, against_null
+from nissl.statistics.exchangeability import require_stationary
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from nissl.recording import Recording
+
+__all__ = ["DynamicConnectome", "dynamic_connectome"]
+
+Array = NDArray[np.floating[Any]]
+STEPS, STARTS, BASE = 150, 3, 10  # of the factorisation; its beginnings; draws of no community
+
+
+@dataclass(frozen=True)
+class DynamicConnectome:
+    """Communities of units over time, the strongest first.
+
+    Parameters
+    ----------
+    finding : Finding
+        A row for each: ``affinity``, the root mean square of what it adds to that of two units;
+        p against the strongest of each draw; ``variation``: deviation of its course over the mean.
+    membership : array, shape (n_units, n_communities)
+        How much each unit belongs, at most 1.
+    course : array, shape (n_windows, n_communities)
+        What is added to the affinity of its foremost members in each window.
+    windows : DataFrame
+        Where each begins and ends.
+    held_out : Series
+        Share of the squared affinity of edges left out that is not explained, by number.
+    """
+
+    finding: Finding
+    membership: Array
+    course: Array
+    windows: pd.DataFrame
+    held_out: pd.Series[float]
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return each unit's strongest community in each window, (n_windows, n_units), or -1.
+
+        Of those of which it is a member, and which are there, by half or more of the largest.
+        """
+        there = self.course >= self.course.max(axis=0) / 2
+        strength = np.where(there, self.course, 0)[:, None] * self.membership
+        strength *= self.membership >= 0.5
+        return np.where(strength.max(axis=2) > 0, strength.argmax(axis=2), -1)
+
+    def plot(self) -> Figure:
+        """Draw memberships, units in order of community, and courses over windows."""
+        from nissl.statistics.figure import curve, heatmap, panels
+
+        figure, axes = panels(2)
+        order = np.argsort(self.membership.argmax(axis=1), kind="stable")
+        heatmap(self.membership[order], label="membership", axes=axes[0])
+        curve(dict(zip(self.finding.units, self.course.T, strict=True)), axes=axes[1])
+        return figure
+
+
+@method(system=15)
+def dynamic_connectome(
+    rec: Recording | ArrayLike,
+    window: float,
+    *,
+    n_communities: Sequence[int] = (1, 2, 3, 4, 5, 6),
+    test: Test = Test(),
+    progress: bool = True,
+) -> DynamicConnectome:
+    """Find communities of units by non-negative factorisation of their affinities over time.
+
+    Affinity, less that of series shifted against each other, is course x membership x membership.
+
+    Parameters
+    ----------
+    rec : Recording or array, shape (n_samples, n_units)
+        Activity in the order of time.
+    window : float
+        Length of windows, which do not overlap, in seconds, or samples where there is no time.
+    n_communities : sequence of int
+        How many; the least that predicts a tenth of edges, left out, as well as any (within a
+        standard error).
+    test : Test
+        `CircularShift` of each unit by itself, inside runs; 39 draws.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    DynamicConnectome
+        Finding, memberships, courses.
+
+    Raises
+    ------
+    NisslError
+        As in `connectivity`; or runs are too short for how slow series are.
+
+    Source: Dyballa et al. 2023 (system 15); communities are the factors, not of a block model.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).standard_normal((400, 6))
+    >>> x[:200, :3] += 2 * x[:200, :1]
+    >>> found = dynamic_connectome(x, 100, n_communities=[1], test=Test(19), progress=False)
+    >>> found.labels()[[0, -1]].tolist()
+    [[0, 0, 0, -1, -1, -1], [-1, -1, -1, -1, -1, -1]]
+    """
+    import pandas as pd
+
+    x, _, stretch, _ = read_series(rec)
+    null, n, places = test.null_or(CircularShift()), test.draws(39), np.arange(len(x))
+    require_stationary(x, x[:, 0], exchange=stretch, where=null.name)
+
+    def measured(d: int = -1) -> Any:
+        series, given = np.array(x), cast(Any, rec)
+        for u in range(x.shape[1] if d >= 0 else 0):
+            how: Any = {"within": stretch, "seed": test.seed * x.shape[1] + u, "start": d}
+            series[:, u] = x[null.draw(places, 1, **how)[0], u]
+        given = given.copy(data=series) if hasattr(rec, "dims") else series
+        return connectivity(given, measure="affinity", window=window, step=window, test=None)
+
+    found, off = measured(), ~np.eye(x.shape[1], dtype=bool)
+    out = np.triu(np.random.default_rng(test.seed).random(found.values.shape) < 0.1, 1)
+    kept = off & ~(out | out.swapaxes(1, 2))
+    total = BASE + n + len(n_communities)
+    with progress_bar("Factorising", total=total, unit="fits", progress=progress) as advance:
+        base = np.mean([measured(n + d).values for d in range(BASE)], axis=(0, 1))
+        a, errors = found.values - base, {}
+        for k in n_communities:
+            t, u = _factors(a, k, kept, test.seed)
+            errors[k] = ((a - (t[:, None] * u) @ u.T)[out]) ** 2
+            advance(1)
+        least = min(errors.values(), key=np.mean)
+        apart = {k: one - least for k, one in errors.items()}
+        k = min(k for k, d in apart.items() if d.mean() <= d.std() / len(d) ** 0.5)
+        t, u = _factors(a, k, off, test.seed)
+        drawn = np.empty((n, 1))
+        for d in range(n):
+            drawn[d] = _affinity(*_factors(measured(d).values - base, k, off, test.seed)).max()
+            advance(1)
+    order = np.argsort(-_affinity(t, u))
+    t, u = t[:, order], u[:, order]
+    about: Any = {"score": "affinity", "method": "dynamic_connectome", "null": null.name}
+    about["units"] = [f"community[{i}]" for i in range(k)]
+    finding = against_null(_affinity(t, u), drawn, alternative="greater", test=test, **about)
+    finding = finding.assign(variation=t.std(axis=0) / np.maximum(t.mean(axis=0), 1e-12))
+    share = {k: one.sum() / (a[out] ** 2).sum() for k, one in errors.items()}
+    return DynamicConnectome(finding, u, t, found.matrices, pd.Series(share))
+
+
+def _affinity(t: Array, u: Array) -> Array:
+    """Return the root mean square of what each community adds to two units' affinity."""
+    pairs = (u**2).sum(axis=0) ** 2 - (u**4).sum(axis=0)
+    return np.asarray(np.sqrt((t**2).mean(axis=0) * pairs / (len(u) * (len(u) - 1))))
+
+
+def _factors(a: Array, k: int, mask: Any, seed: int) -> tuple[Array, Array]:
+    """Return courses and memberships: least squares over the mask, the best of some starts.
+
+    Multiplicative updates; negative entries are on the other side (Ding et al. 2010, semi-NMF).
+    """
+    plus, minus = np.maximum(a, 0) * mask, np.maximum(-a, 0) * mask
+    fits = []
+    for start in range(STARTS):
+        rng = np.random.default_rng([seed, k, start])
+        t, u = rng.random((len(a), k)), rng.random((a.shape[1], k))
+        for step in range(2 * STEPS):
+            below = minus + (t[:, None] * u) @ u.T * mask
+            changed, other, axis = (t, u, 1) if step % 2 else (u, t[:, None], 0)
+            up, down = ((side @ u * other).sum(axis=axis) for side in (plus, below))
+            changed *= np.sqrt(up / (down + 1e-12))
+        largest = np.maximum(u.max(axis=0), 1e-12)
+        fits.append(
+            ((((a - (t[:, None] * u) @ u.T) * mask) ** 2).sum(), t * largest**2, u / largest)
+        )
+    return min(fits, key=lambda fit: fit[0])[1:]
