@@ -5,11 +5,6 @@ from .decode import Decoding as Decoding
 from .decode import decode as decode
 from .dynamic_connectome import DynamicConnectome as DynamicConnectome
 from .dynamic_connectome import dynamic_connectome as dynamic_connectome
-from .emissions import Categorical as Categorical
-from .emissions import Emission as Emission
-from .emissions import Gaussian as Gaussian
-from .emissions import Glm as Glm
-from .emissions import Poisson as Poisson
 from .encode import Encoding as Encoding
 from .encode import encode as encode
 from .generalise import Generalisation as Generalisation

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.brain.connectivity import connectivity
-from nissl.brain.series import read_series
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.statistics import CircularShift, Finding, Test, against_null
 from nissl.statistics.exchangeability import require_stationary
+from nissl.statistics.series import read_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,9 @@ class DynamicConnectome:
     held_out: pd.Series[float]
 
     def labels(self) -> NDArray[np.int64]:
-        """Return each unit's strongest community in each window, (n_windows, n_units), or -1.
+        """Return each unit's community in each window, (n_windows, n_units), or -1.
 
-        Of those of which it is a member, and which are there, by half or more of the largest.
+        The strongest of those where membership and course are half of their largest or more.
         """
         there = self.course >= self.course.max(axis=0) / 2
         strength = np.where(there, self.course, 0)[:, None] * self.membership
@@ -94,8 +94,7 @@ def dynamic_connectome(
     window : float
         Length of windows, which do not overlap, in seconds, or samples where there is no time.
     n_communities : sequence of int
-        How many; the least that predicts a tenth of edges, left out, as well as any (within a
-        standard error).
+        Of these, the least that predicts a tenth of edges, left out, within an error of the best.
     test : Test
         `CircularShift` of each unit by itself, inside runs; 39 draws.
     progress : bool
@@ -104,12 +103,7 @@ def dynamic_connectome(
     Returns
     -------
     DynamicConnectome
-        Finding, memberships, courses.
-
-    Raises
-    ------
-    NisslError
-        As in `connectivity`; or runs are too short for how slow series are.
+        Finding, memberships, courses. Errors are those of `connectivity`.
 
     Source: Dyballa et al. 2023 (system 15); communities are the factors, not of a block model.
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.brain.series import read_series, run_starts
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, JitteredSpikes, Test, against_null, folds
+from nissl.statistics.series import read_series, run_starts
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
