@@ -4,6 +4,7 @@ from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .identify import Limits as Limits
 from .identify import identify as identify
+from .kernel_analysis import kernel_analysis as kernel_analysis
 from .match import match as match
 from .measures.cca import CCA as CCA
 from .measures.cka import CKA as CKA
