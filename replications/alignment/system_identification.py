@@ -59,13 +59,12 @@ confusion = {name: found.confusion(name) for name in MEASURES}
 alike = pd.Series({name: np.diag(m.loc[ALIKE, ALIKE]).mean() for name, m in confusion.items()})
 best, worst = accuracy.idxmax(), accuracy.idxmin()
 
-figure, axes = panels(3, 2)
+figure, axes = panels(3, 2, size=5)
 for ax, name in zip(np.ravel(axes), MEASURES, strict=True):
     heatmap(confusion[name].round(2), axes=ax)
     ax.set_title(f"{name}: {accuracy[name]:.0%}")
     ax.tick_params(axis="x", rotation=90)
     print(f"\n{name}, {accuracy[name]:.0%} right:\n{confusion[name].round(2).to_string()}")
-figure.tight_layout()
 save_figure(figure, "out/alignment/system_identification.png")
 print("\n", settings.round(2).to_string())
 
