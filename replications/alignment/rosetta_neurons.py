@@ -22,8 +22,8 @@ from nissl.statistics.rotated import rotation
 SEED, N_IMAGES, PIXELS, GRID = 0, 120, 128, 8
 SITES = {
     "resnet50": ["layer2", "layer3"],
-    "efficientnet-lite0": ["blocks.4", "blocks.10", "head"],
-    "vgg16": ["22", "29"],
+    "efficientnet-lite0": [*(f"blocks.{i}.depthwise" for i in (4, 7, 10)), "head"],
+    "vgg16": ["15", "22", "29"],
 }
 N_SHOWN, N_PHOTOGRAPHS = 6, 4
 
@@ -53,7 +53,7 @@ def shared(layers):
             one = table.iloc[units[-1]]
             found.append(one["correlation"] * one["sign"] * one["mutual"])
             units.append(int(one["partner"].strip("unit[]") or -1))
-        if units[0] == units.pop():
+        if units[0] == units.pop() and min(found) > 0:
             rows.append((min(found), *units))
     return np.array(sorted(rows, reverse=True)).reshape(-1, 1 + len(layers))
 
