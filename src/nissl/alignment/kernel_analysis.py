@@ -109,4 +109,5 @@ def _losses(
     vectors = np.linalg.eigh(k)[1][:, :0:-1]  # the last is constant, of eigenvalue zero
     y = hot - hot.mean(0)
     explained = np.array([((vectors.T @ y[order]) ** 2).sum(1) for order in orders])
-    return 1 - np.cumsum(np.pad(explained, ((0, 0), (1, 0))), axis=1) / (y**2).sum()
+    left = 1 - np.cumsum(np.pad(explained, ((0, 0), (1, 0))), axis=1) / (y**2).sum()
+    return np.asarray(left)
