@@ -104,7 +104,8 @@ class Decoding:
         if "null_mean" in row:
             left.axhline(row["null_mean"], color=NULL, linestyle=":", label="chance")
             left.legend(frameon=False, fontsize=7)
-        left.set(ylabel=self.finding.score, title=repr(self), xlabel="fold")
+        left.set(ylabel=self.finding.score, xlabel="fold")
+        left.set_title(repr(self), fontsize=8)
         if self.kind == "classes":
             heatmap(self.confusion, label="share", axes=right)
             right.set(xlabel="predicted", ylabel="label")

@@ -81,7 +81,7 @@ class Encoding:
             axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
             values, at = table["correlation"].to_numpy(), table[["x", "y", "z"]].to_numpy()
             plotting.plot_markers(values, at, node_size=12, node_cmap="magma", axes=axes)
-            axes.set(title=repr(self))
+            axes.set_title(repr(self), fontsize=8)
             return axes
         from nissl.statistics.figure import ranked
 
@@ -91,7 +91,8 @@ class Encoding:
             limit = np.sqrt(table["ceiling"].clip(lower=0)).to_numpy()[order]
             axes.plot(np.arange(len(limit)), limit, ".", color="C3", markersize=2, label="ceiling")
             axes.legend(frameon=False, fontsize=7)
-        axes.set(ylabel="correlation", title=repr(self))
+        axes.set(ylabel="correlation")
+        axes.set_title(repr(self), fontsize=8)
         return axes
 
 
