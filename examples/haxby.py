@@ -59,8 +59,8 @@ plt.show()
 
 # %% [markdown]
 # **Against a network.** The photographs of this experiment are not to be had, so this last part is
-# planted: sixty photographs of CIFAR-10, a hundred voxels that are made of the features of ResNet-50
-# and noise, and eight repeats. Encoding finds how much of each is there to be explained.
+# planted: sixty photographs of CIFAR-10, a hundred voxels of which sixty are made of features of
+# ResNet-50, noise, and eight repeats. Encoding finds how much of each is there to be explained.
 
 # %%
 net, images = nissl.load("resnet50"), nissl.read("cifar10").values[:60]
@@ -70,9 +70,8 @@ rng = np.random.default_rng(0)
 truth = x @ rng.standard_normal((x.shape[1], 100)) * (np.arange(100) < 60)
 truth /= np.maximum(truth.std(0), 1e-9)
 shown = np.tile(np.arange(60), 8)
-voxels = as_recording(
-    truth[shown] + 2 * rng.standard_normal((480, 100)), samples={"stimulus": shown}
-)
+noisy = truth[shown] + 2 * rng.standard_normal((480, 100))
+voxels = as_recording(noisy, samples={"stimulus": shown})
 stimuli = as_recording(x, samples={"stimulus": np.arange(60)})
 planted = encode(stimuli, voxels)
 print(planted)

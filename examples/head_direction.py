@@ -46,7 +46,7 @@ read.plot()
 plt.show()
 
 # %% [markdown]
-# **Asleep.** The head does not move, and the eyes are closed. If the cells were driven by the senses
+# **Asleep.** The head does not move, and the eyes are closed. Were the cells driven by the senses
 # alone, nothing would hold them together; a ring of cells that drive each other would keep pairs
 # that prefer like directions together.
 
