@@ -13,7 +13,7 @@ from nissl.brain.connectivity import connectivity
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.statistics import CircularShift, Finding, Test, against_null
-from nissl.statistics.exchangeability import require_stationary
+from nissl.statistics.exchangeability import autocorrelation, require_stationary
 from nissl.statistics.series import read_series
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ def dynamic_connectome(
 
     x, _, stretch, _ = read_series(rec)
     null, n, places = test.null_or(CircularShift()), test.draws(39), np.arange(len(x))
-    require_stationary(x, x[:, 0], exchange=stretch, where=null.name)
+    slow = np.argsort([autocorrelation(column[:, None], exchange=stretch) for column in x.T])
+    require_stationary(x, x[:, slow[len(slow) // 2]], exchange=stretch, where=null.name)
 
     def measured(d: int = -1) -> Any:
         series, given = np.array(x), cast(Any, rec)
