@@ -83,7 +83,7 @@ nissl.claim(
         "variation": np.mean([one.finding.table["variation"].mean() for one in still]),
     },
     power={**figures["planted"], **found},
-    rule="affinity > 2 * null.affinity and p < 0.05 and planted_ari > 0.7",
+    rule="affinity > 2 * null.affinity and p < 0.05",
     data=f"calcium: {traces.sizes['unit']} of 219 regions of interest (suite2p: probability of a "
     f"cell {LIKELY} or more; it accepted {int(traces['accepted'].sum())}), {WINDOW:.0f} s windows "
     f"of 200 s, slower than {SLOW} Hz filtered out. Affinity: of two cells, added by the strongest "
