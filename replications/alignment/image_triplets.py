@@ -44,11 +44,11 @@ def correlation(pair, triplets):
 def balanced(pair, triplets):
     """Return as many triplets of each cell of low- and high-level differences."""
     edges = np.linspace(-2, 2, N_CELLS + 1)
-    cells = np.array([np.digitize(differences(of, triplets), edges) for of in pair])
-    kept = []
-    for i in range(1, N_CELLS + 1):
-        for j in range(1, N_CELLS + 1):
-            kept.append(np.flatnonzero((cells == [[i], [j]]).all(0))[:N_KEPT])
+    cells = np.array([np.digitize(differences(of, triplets), edges) - 1 for of in pair])
+    kept = [
+        np.flatnonzero((cells == np.reshape(cell, (2, 1))).all(0))[:N_KEPT]
+        for cell in np.ndindex(N_CELLS, N_CELLS)
+    ]
     return triplets[np.concatenate(kept)], min(len(some) for some in kept)
 
 
