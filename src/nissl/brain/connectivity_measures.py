@@ -20,33 +20,20 @@ __all__ = ["MEASURES", "Measure", "connectivity_measure"]
 
 Array = NDArray[np.floating[Any]]
 Function = Callable[..., Array]
+Band = tuple[float, float]
 MEASURES: dict[str, Measure] = {}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What a measure declares.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(x, **options)``; row a, column b of what it returns is the edge from a to b.
-    directed : bool
-        Whether the edge from a to b may differ from that from b to a.
-    alternative : {"two-sided", "greater"}
-        Which values are extreme.
-    shuffled : callable
-        ``shuffled(x)`` lists the series that the null moves against each other, each in turn; p is
-        the largest. By default those measured.
-    memory : float
-        The longest memory of series, in lengths of a run, at which the null holds its level.
-    """
+    """What a measure declares; options are the further parameters of its function."""
 
     function: Function
-    directed: bool = False
+    directed: bool = False  # whether the edge from a to b may differ from that from b to a
     alternative: str = "two-sided"
+    #: Series that the null moves against each other, each in turn; p is the largest.
     shuffled: Callable[[Array], list[Array]] = lambda x: [x]
-    memory: float = 0.2
+    memory: float = 0.2  # the longest of series, in lengths of a run, at which the null holds
 
     @property
     def name(self) -> str:
@@ -97,12 +84,6 @@ def correlation(x: Array) -> Array:
     return np.asarray(np.clip(z.T @ z, -1, 1))
 
 
-@connectivity_measure()
-def covariance(x: Array, starts: Sequence[int] = (0,)) -> Array:
-    """Return the covariance within runs."""
-    return np.asarray(x.T @ x / (len(x) - len(starts)))
-
-
 def _with_residuals(x: Array) -> list[Array]:
     """Return series, and what each has that the others do not tell: their correlation is -partial.
 
@@ -114,25 +95,20 @@ def _with_residuals(x: Array) -> list[Array]:
 
 
 @connectivity_measure(shuffled=_with_residuals, memory=0.02)
-def partial_correlation(x: Array, estimator: str = "empirical", penalty: float = 0.1) -> Array:
+def partial_correlation(x: Array, estimator: str = "empirical") -> Array:
     """Return the correlation of two units less what all others tell of both, -1 to 1.
 
-    ``estimator``: "empirical", "ledoit_wolf" (shrunk) or "lasso" (few edges, more of them for a
-    smaller ``penalty``). Both of the latter are biased, and have no null.
+    ``estimator``: "empirical", or "ledoit_wolf" (shrunk), which is biased and has no null.
     """
-    require_known("estimator", estimator, ("empirical", "ledoit_wolf", "lasso"))
+    require_known("estimator", estimator, ("empirical", "ledoit_wolf"))
     z = x / x.std(axis=0)
     if estimator == "empirical":
-        require_samples(x, x.shape[1], "estimator='ledoit_wolf' with test=None")
+        _require_samples(x, x.shape[1], "estimator='ledoit_wolf' with test=None")
         precision = np.linalg.inv(z.T @ z)
-    elif estimator == "ledoit_wolf":
+    else:
         from sklearn.covariance import ledoit_wolf
 
         precision = np.linalg.inv(ledoit_wolf(z, assume_centered=True)[0])
-    else:
-        from sklearn.covariance import graphical_lasso
-
-        precision = graphical_lasso(z.T @ z / len(z), alpha=penalty)[1]
     scale = np.sqrt(np.diag(precision))
     partial = -precision / np.outer(scale, scale)
     np.fill_diagonal(partial, 1.0)
@@ -158,7 +134,7 @@ def granger(x: Array, starts: Sequence[int] = (0,), order: int = 1) -> Array:
     *past, now = _lags(x, starts, order)
     n_units = x.shape[1]
     design = np.concatenate(past, axis=1)  # all units at one lag, then at the next
-    require_samples(design, design.shape[1], "fewer units, or a smaller order")
+    _require_samples(design, design.shape[1], "fewer units, or a smaller order")
     inverse = np.linalg.inv(design.T @ design)
     weights = inverse @ (design.T @ now)
     error = ((now - design @ weights) ** 2).sum(axis=0)
@@ -186,11 +162,7 @@ def mutual_information(x: Array, bins: int | None = None) -> Array:
 
 @connectivity_measure(alternative="greater")
 def coherence(
-    x: Array,
-    rate: float,
-    band: tuple[float, float],
-    starts: Sequence[int] = (0,),
-    segment: int = 256,
+    x: Array, rate: float, band: Band, starts: Sequence[int] = (0,), segment: int = 256
 ) -> Array:
     """Return the squared coherence, 0 to 1, averaged over a band in Hz (Welch's method).
 
@@ -198,16 +170,13 @@ def coherence(
     """
     from scipy.signal import get_window
 
+    inside = _inside(np.fft.rfftfreq(segment, 1 / rate), band)
+    windows = np.lib.stride_tricks.sliding_window_view
     runs = [run for run in np.split(x, starts[1:]) if len(run) >= segment]
-    frequency = np.fft.rfftfreq(segment, 1 / rate)
-    inside = _inside(frequency, band)
-    cut = [np.lib.stride_tricks.sliding_window_view(r, segment, axis=0) for r in runs]
-    pieces = [c[:: segment - segment // 2] for c in cut]
+    pieces = [windows(run, segment, axis=0)[:: segment - segment // 2] for run in runs]
     if sum(map(len, pieces)) < 3:
         raise TooFewSamples(
-            f"runs hold fewer than three segments of {segment} samples",
-            where="segment",
-            do="give a shorter segment=, or longer runs",
+            f"runs hold fewer than three segments of {segment} samples", do="give a shorter one"
         )
     waves = np.concatenate(pieces)
     waves = (waves - waves.mean(axis=2, keepdims=True)) * get_window("hann", segment)
@@ -218,9 +187,7 @@ def coherence(
 
 
 @connectivity_measure(alternative="greater")
-def phase_locking(
-    x: Array, rate: float, band: tuple[float, float], starts: Sequence[int] = (0,)
-) -> Array:
+def phase_locking(x: Array, rate: float, band: Band, starts: Sequence[int] = (0,)) -> Array:
     """Return the length of the mean phase difference in a band in Hz, 0 to 1."""
     from scipy.signal import butter, hilbert, sosfiltfilt
 
@@ -239,7 +206,7 @@ def affinity(x: Array, width: float = 1.0) -> Array:
     return np.stack([np.exp(-((z - c[:, None]) ** 2) / (2 * width**2)).mean(axis=0) for c in z.T])
 
 
-def require_samples(x: Array, n: int, do: str) -> None:
+def _require_samples(x: Array, n: int, do: str) -> None:
     """Refuse regressions on as many columns as there are samples."""
     if len(x) < n + 10:
         raise TooFewSamples(f"{len(x)} samples are too few for {n} regressors", do=f"give {do}")
@@ -247,23 +214,22 @@ def require_samples(x: Array, n: int, do: str) -> None:
 
 def _lags(x: Array, starts: Sequence[int], order: int) -> list[Array]:
     """Return samples at times 0, 1, ..., order of every stretch of order + 1 samples of a run."""
-    if not 0 < order < len(x):
-        raise NisslError(f"a lag of {order} samples is none of {len(x)}", do="give 1 or more")
     runs = [run for run in np.split(x, starts[1:]) if len(run) > order]
-    if not runs:
-        raise TooFewSamples(f"no run is longer than {order} samples", do="give a shorter lag")
-    return [
-        np.concatenate([run[k : len(run) - order + k] for run in runs]) for k in range(order + 1)
-    ]
+    if order < 1 or not runs:
+        raise TooFewSamples(
+            f"no run is longer than a lag of {order} samples", do="give another, 1 or more"
+        )
+    cut = [[run[k : len(run) - order + k] for run in runs] for k in range(order + 1)]
+    return list(map(np.concatenate, cut))
 
 
-def _inside(frequency: Array, band: tuple[float, float], *, least: int = 1) -> NDArray[np.bool_]:
+def _inside(frequency: Array, band: Band, *, least: int = 1) -> NDArray[np.bool_]:
+    """Return which frequencies lie in a band."""
     low, high = band
     inside = (frequency >= low) & (frequency <= high)
     if not 0 < low < high < frequency[-1] or inside.sum() < least:
         raise NisslError(
             f"the band from {low} to {high} Hz holds no frequency between 0 and {frequency[-1]:g}",
-            where="band",
             do="give another band, or longer segments",
         )
     return inside
