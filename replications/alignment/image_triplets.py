@@ -58,39 +58,40 @@ def agreement(pair, triplets):
     return (low == high).mean()
 
 
-rng, cifar = np.random.default_rng(SEED), nissl.read("cifar10")
-photographs = cifar.values[cifar.test][rng.permutation(10000)[:N_IMAGES]]
-design, others = ([similarity(*layer) for layer in pair] for pair in ((LOW, HIGH), OTHERS))
-drawn = rng.integers(0, N_IMAGES, (N_DRAWN, 3))
-drawn = drawn[[len(set(row)) == 3 for row in drawn.tolist()]]
-chosen, fewest = balanced(design, drawn)
-random = [drawn[rng.permutation(len(drawn))[: len(chosen)]] for _ in range(N_NULLS)]
-by_chance = np.array([correlation(others, some) for some in random])
+if __name__ == "__main__":
+    rng, cifar = np.random.default_rng(SEED), nissl.read("cifar10")
+    photographs = cifar.values[cifar.test][rng.permutation(10000)[:N_IMAGES]]
+    design, others = ([similarity(*layer) for layer in pair] for pair in ((LOW, HIGH), OTHERS))
+    drawn = rng.integers(0, N_IMAGES, (N_DRAWN, 3))
+    drawn = drawn[[len(set(row)) == 3 for row in drawn.tolist()]]
+    chosen, fewest = balanced(design, drawn)
+    random = [drawn[rng.permutation(len(drawn))[: len(chosen)]] for _ in range(N_NULLS)]
+    by_chance = np.array([correlation(others, some) for some in random])
 
-figure, axes = panels(2, 2)
-for row, pair, where in zip(axes, (design, others), ("design", "other networks"), strict=True):
-    for ax, some, name in zip(row, (random[0], chosen), ("random", "chosen"), strict=True):
-        ax.scatter(*(differences(of, some) for of in pair), s=5)
-        title = f"{name}, {where}: r {correlation(pair, some):.2f}"
-        ax.set(title=title, xlabel="low-level difference", ylabel="high-level difference")
-save_figure(figure, "out/alignment/image_triplets.png")
+    figure, axes = panels(2, 2)
+    for row, pair, where in zip(axes, (design, others), ("design", "other networks"), strict=True):
+        for ax, some, name in zip(row, (random[0], chosen), ("random", "chosen"), strict=True):
+            ax.scatter(*(differences(of, some) for of in pair), s=5)
+            title = f"{name}, {where}: r {correlation(pair, some):.2f}"
+            ax.set(title=title, xlabel="low-level difference", ylabel="high-level difference")
+    save_figure(figure, "out/alignment/image_triplets.png")
 
-nissl.claim(
-    "image_triplets",
-    system=337,
-    says="Triplets can be chosen in which low- and high-level similarity do not go together.",
-    measured={
-        "correlation": correlation(others, chosen),
-        "correlation_in_design": correlation(design, chosen),
-        "random_in_design": np.mean([correlation(design, some) for some in random]),
-        "observers_agree": agreement(others, chosen),
-        "observers_agree_at_random": np.mean([agreement(others, some) for some in random]),
-        "p": (1 + (by_chance <= correlation(others, chosen)).sum()) / (1 + N_NULLS),
-        "n_triplets": len(chosen),
-        "fewest_in_cell": fewest,
-    },
-    null={"correlation": by_chance.mean()},
-    rule="abs(correlation) < abs(null.correlation) - 0.05",
-    data=f"{N_IMAGES} photographs of CIFAR-10 at {PIXELS} pixels; designed on VGG-16 and "
-    "ResNet-50, measured on AlexNet and EfficientNet-Lite0; observers are planted",
-)
+    nissl.claim(
+        "image_triplets",
+        system=337,
+        says="Triplets can be chosen in which low- and high-level similarity do not go together.",
+        measured={
+            "correlation": correlation(others, chosen),
+            "correlation_in_design": correlation(design, chosen),
+            "random_in_design": np.mean([correlation(design, some) for some in random]),
+            "observers_agree": agreement(others, chosen),
+            "observers_agree_at_random": np.mean([agreement(others, some) for some in random]),
+            "p": (1 + (by_chance <= correlation(others, chosen)).sum()) / (1 + N_NULLS),
+            "n_triplets": len(chosen),
+            "fewest_in_cell": fewest,
+        },
+        null={"correlation": by_chance.mean()},
+        rule="abs(correlation) < abs(null.correlation) - 0.05",
+        data=f"{N_IMAGES} photographs of CIFAR-10 at {PIXELS} pixels; designed on VGG-16 and "
+        "ResNet-50, measured on AlexNet and EfficientNet-Lite0; observers are planted",
+    )

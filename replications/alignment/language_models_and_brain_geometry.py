@@ -63,47 +63,48 @@ def retrieval(x, y):
     return np.concatenate(right).mean()
 
 
-rng = np.random.default_rng(SEED)
-sentences = list(nissl.read("reader")["text"].str[:N_CHARACTERS][:N_SENTENCES])
-found = {key: x for name in MODELS for key, x in layers(name).items()}
-voxels = rng.standard_normal((found[PLANTED].shape[1], N_VOXELS))
-brains = {str(strength): responses(found[PLANTED], strength) for strength in STRENGTHS}
-test = Test(n_permutations=100, seed=SEED)
-compared = compare(found, brains, repeats="repeat", test=test, progress=False)
-means = {key: aggregate(rec, by="stimulus").values for key, rec in brains.items()}
-retrieved = pd.DataFrame(
-    {key: {name: retrieval(x, y) for name, x in found.items()} for key, y in means.items()}
-)
-rsa, table = compared.matrix, compared.table.set_index(["first", "second"])
-ceiling = table["ceiling"].xs(PLANTED)[rsa.columns]
-by_model = rsa.groupby(lambda name: name.split()[0]).max().loc[list(MODELS)]
+if __name__ == "__main__":
+    rng = np.random.default_rng(SEED)
+    sentences = list(nissl.read("reader")["text"].str[:N_CHARACTERS][:N_SENTENCES])
+    found = {key: x for name in MODELS for key, x in layers(name).items()}
+    voxels = rng.standard_normal((found[PLANTED].shape[1], N_VOXELS))
+    brains = {str(strength): responses(found[PLANTED], strength) for strength in STRENGTHS}
+    test = Test(n_permutations=100, seed=SEED)
+    compared = compare(found, brains, repeats="repeat", test=test, progress=False)
+    means = {key: aggregate(rec, by="stimulus").values for key, rec in brains.items()}
+    retrieved = pd.DataFrame(
+        {key: {name: retrieval(x, y) for name, x in found.items()} for key, y in means.items()}
+    )
+    rsa, table = compared.matrix, compared.table.set_index(["first", "second"])
+    ceiling = table["ceiling"].xs(PLANTED)[rsa.columns]
+    by_model = rsa.groupby(lambda name: name.split()[0]).max().loc[list(MODELS)]
 
-figure, (left, middle, right) = panels(3)
-curve(by_model.T.assign(ceiling=ceiling).rename_axis("planted strength"), axes=left)
-left.set(ylabel="RSA, best layer")
-for ax, matrix, title in ((middle, rsa, "RSA"), (right, retrieved, "retrieval")):
-    heatmap(matrix.round(2), numbers=True, axes=ax).set(title=title, xlabel="planted strength")
-save_figure(figure, "out/alignment/language_models_and_brain_geometry.png")
-print(rsa.round(3).to_string(), retrieved.round(3).to_string(), sep="\n")
+    figure, (left, middle, right) = panels(3)
+    curve(by_model.T.assign(ceiling=ceiling).rename_axis("planted strength"), axes=left)
+    left.set(ylabel="RSA, best layer")
+    for ax, matrix, title in ((middle, rsa, "RSA"), (right, retrieved, "retrieval")):
+        heatmap(matrix.round(2), numbers=True, axes=ax).set(title=title, xlabel="planted strength")
+    save_figure(figure, "out/alignment/language_models_and_brain_geometry.png")
+    print(rsa.round(3).to_string(), retrieved.round(3).to_string(), sep="\n")
 
-strongest, weak, none = rsa.columns[-1], rsa.columns[2], rsa.columns[0]
-nissl.claim(
-    "language_models_and_brain_geometry",
-    system=187,
-    says="Similarity to responses grows with what they share with a model, and is largest for it.",
-    measured={
-        "rsa": rsa[strongest][PLANTED],
-        "rsa_weak": rsa[weak][PLANTED],
-        "rsa_none": rsa[none][PLANTED],
-        "rsa_of_others": by_model[strongest].drop(PLANTED.split()[0]).max(),
-        "rsa_by_strength": rsa.loc[PLANTED].tolist(),
-        "ceiling_by_strength": ceiling.tolist(),
-        "best_layer": rsa[strongest].idxmax(),
-        "retrieval_by_strength": retrieved.loc[PLANTED].tolist(),
-        "p": table["p"][PLANTED, strongest],
-    },
-    null={"rsa": table["null_mean"][PLANTED, strongest]},
-    rule="rsa > null.rsa + 0.2 and rsa > rsa_weak + 0.1 and rsa > rsa_of_others",
-    data=f"{N_SENTENCES} beginnings of texts of {N_CHARACTERS} characters; responses PLANTED: "
-    f"{N_VOXELS} voxels, {N_REPEATS} repeats, noise of variance one, mixtures of {PLANTED}",
-)
+    strongest, weak, none = rsa.columns[-1], rsa.columns[2], rsa.columns[0]
+    nissl.claim(
+        "language_models_and_brain_geometry",
+        system=187,
+        says="Similarity to responses grows with what they share with a model, largest for it.",
+        measured={
+            "rsa": rsa[strongest][PLANTED],
+            "rsa_weak": rsa[weak][PLANTED],
+            "rsa_none": rsa[none][PLANTED],
+            "rsa_of_others": by_model[strongest].drop(PLANTED.split()[0]).max(),
+            "rsa_by_strength": rsa.loc[PLANTED].tolist(),
+            "ceiling_by_strength": ceiling.tolist(),
+            "best_layer": rsa[strongest].idxmax(),
+            "retrieval_by_strength": retrieved.loc[PLANTED].tolist(),
+            "p": table["p"][PLANTED, strongest],
+        },
+        null={"rsa": table["null_mean"][PLANTED, strongest]},
+        rule="rsa > null.rsa + 0.2 and rsa > rsa_weak + 0.1 and rsa > rsa_of_others",
+        data=f"{N_SENTENCES} beginnings of texts of {N_CHARACTERS} characters; responses PLANTED: "
+        f"{N_VOXELS} voxels, {N_REPEATS} repeats, noise of variance one, mixtures of {PLANTED}",
+    )

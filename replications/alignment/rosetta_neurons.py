@@ -73,43 +73,44 @@ def moved(x):
     return rng.permutation(x.reshape(N_IMAGES, GRID**2, -1)).reshape(x.shape)
 
 
-rng, cifar = np.random.default_rng(SEED), nissl.read("cifar10")
-photographs = cifar.values[cifar.test][rng.permutation(10000)[:N_IMAGES]]
-sites = {name: [maps(name, site) for site in SITES[name]] for name in SITES}
-layers, turned = joined(lambda x: x), joined(turn)
-units, by_rotation = shared(layers), shared(turned)
-by_order = shared(joined(moved))
-least = by_order[:, 0].max(initial=0)
+if __name__ == "__main__":
+    rng, cifar = np.random.default_rng(SEED), nissl.read("cifar10")
+    photographs = cifar.values[cifar.test][rng.permutation(10000)[:N_IMAGES]]
+    sites = {name: [maps(name, site) for site in SITES[name]] for name in SITES}
+    layers, turned = joined(lambda x: x), joined(turn)
+    units, by_rotation = shared(layers), shared(turned)
+    by_order = shared(joined(moved))
+    least = by_order[:, 0].max(initial=0)
 
-figure, (axes,) = panels(1, size=7)
-rows = []
-for _, *members in units[:N_SHOWN]:
-    row = []
-    for unit, x in zip(members, layers.values(), strict=True):
-        answer = x[:, int(unit)].reshape(N_IMAGES, GRID, GRID)
-        for i in np.argsort(-answer.max((1, 2)))[:N_PHOTOGRAPHS]:
-            light = np.kron(np.maximum(answer[i], 0) / answer[i].max(), np.ones((4, 4)))
-            row.append(photographs[i] * (0.25 + 0.75 * light[..., None]) / 255)
-    rows.append(np.concatenate(row, axis=1))
-axes.imshow(np.concatenate(rows))
-axes.set_xticks(32 * N_PHOTOGRAPHS * (np.arange(len(layers)) + 0.5), list(layers))
-axes.set_yticks(32 * (np.arange(len(rows)) + 0.5), [f"{r:.2f}" for r in units[:N_SHOWN, 0]])
-axes.set(title="Photographs that shared units answer most to, lit where", ylabel="smallest r")
-save_figure(figure, "out/alignment/rosetta_neurons.png")
+    figure, (axes,) = panels(1, size=5)
+    rows = []
+    for _, *members in units[:N_SHOWN]:
+        row = []
+        for unit, x in zip(members, layers.values(), strict=True):
+            answer = x[:, int(unit)].reshape(N_IMAGES, GRID, GRID)
+            for i in np.argsort(-answer.max((1, 2)))[:N_PHOTOGRAPHS]:
+                light = np.kron(np.maximum(answer[i], 0) / answer[i].max(), np.ones((4, 4)))
+                row.append(photographs[i] * (0.35 + 0.65 * light[..., None]) / 255)
+        rows.append(np.concatenate(row, axis=1))
+    axes.imshow(np.concatenate(rows))
+    axes.set_xticks(32 * N_PHOTOGRAPHS * (np.arange(len(layers)) + 0.5), list(layers))
+    axes.set_yticks(32 * (np.arange(len(rows)) + 0.5), [f"{r:.2f}" for r in units[:N_SHOWN, 0]])
+    axes.set(title="Photographs that shared units answer most to, lit where", ylabel="smallest r")
+    save_figure(figure, "out/alignment/rosetta_neurons.png")
 
-nissl.claim(
-    "rosetta_neurons",
-    system=220,
-    says="Networks of other architectures share units that answer to the same places in images.",
-    measured={
-        "shared": int((units[:, 0] > least).sum()),
-        "mutual": len(units),
-        "largest_r": units[:10, 0].tolist(),
-        "least_r": least,
-    },
-    null={"shared": int((by_rotation[:, 0] > least).sum()), "mutual": len(by_rotation)},
-    rule="shared > 20 and shared > 2 * null.shared",
-    data=f"{N_IMAGES} photographs of CIFAR-10 at {PIXELS} pixels, maps of ResNet-50, "
-    f"EfficientNet-Lite0 and VGG-16 on a grid of {GRID} x {GRID}; null: each layer in a rotated "
-    "basis; least_r: the largest with photographs in another order",
-)
+    nissl.claim(
+        "rosetta_neurons",
+        system=220,
+        says="Networks of other architectures share units that answer to the same places.",
+        measured={
+            "shared": int((units[:, 0] > least).sum()),
+            "mutual": len(units),
+            "largest_r": units[:10, 0].tolist(),
+            "least_r": least,
+        },
+        null={"shared": int((by_rotation[:, 0] > least).sum()), "mutual": len(by_rotation)},
+        rule="shared > 20 and shared > 2 * null.shared",
+        data=f"{N_IMAGES} photographs of CIFAR-10 at {PIXELS} pixels, maps of ResNet-50, "
+        f"EfficientNet-Lite0 and VGG-16 on a grid of {GRID} x {GRID}; null: each layer in a "
+        "rotated basis; least_r: the largest with photographs in another order",
+    )
