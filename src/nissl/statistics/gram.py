@@ -71,7 +71,7 @@ def gram(
     """
     require_known("kernel", kernel, ("linear", "rbf"))
     made = _products(unit_blocks(sliceable(x)), progress=progress)
-    k = made.about(0.0) if centre or kernel == "rbf" else made.about(1.0)
+    k = made.of(0.0, made.mean) if centre or kernel == "rbf" else made.of(1.0, made.constant)
     if kernel == "rbf":
         squares = _squares(k)
         pairs = np.sqrt(squares[np.triu_indices(len(k), 1)])
@@ -137,9 +137,8 @@ def dissimilarities(
     Notes
     -----
     Squares and their division by the number of units are rsatoolbox's. float32 in memory or on disk
-    is multiplied in float32, less the smallest pattern and the mean of each, and summed in float64:
-    right to 1e-6. All is done once more in float64 where a distance is below a thousandth of what
-    was summed. The shrunk covariance is never made: products of patterns and residuals are enough.
+    is multiplied in float32, less what patterns share, and summed in float64: right to 1e-6; all
+    is done once more in float64 where digits were lost. The covariance is never made.
 
     Source: Walther et al. 2016, NeuroImage 137, 188 (whitening by run, crossnobis); Diedrichsen et
     al. 2016, arXiv 1607.01371; Ledoit and Wolf 2004, J. Multivariate Analysis 88, 365.
@@ -167,7 +166,7 @@ def dissimilarities(
     x = sliceable(x)
     made = _products(unit_blocks(x), single=hasattr(x, "shape"), progress=progress)
     found, scale = _distances(made, measure)
-    if made.single and made.lost(found, scale):
+    if made.single and _lost(made, found, scale):
         found, _ = _distances(_products(unit_blocks(x), progress=progress), measure)
     return found
 
@@ -175,11 +174,11 @@ def dissimilarities(
 @QUIET
 def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
     """Return distances, and what squares of each pattern were divided by."""
-    if len(made.d) < 2:
+    if len(made.mean) < 2:
         raise TooFewSamples("one pattern differs from nothing", where="x", do="give two or more")
     if measure == "euclidean":
-        return _squares(made.about(0.0) / made.n_units), made.n_units
-    k = made.about(1.0, centred=measure == "correlation")
+        return _squares(made.of(0.0, made.mean) / made.n_units), made.n_units
+    k = made.of(1.0, made.centring if measure == "correlation" else made.constant)
     scale = k.diagonal().copy()
     # Of a pattern that hardly varies, rounding may leave nothing.
     tiny = TINY if made.single else 1e-290
@@ -201,107 +200,94 @@ def _distances(made: _Products, measure: str) -> tuple[Array, Any]:
     return np.clip(k, 0, 2, out=k), scale
 
 
-def _squares(k: Array) -> Array:
+@QUIET
+def _lost(made: _Products, found: Array, scale: Any) -> bool:
+    """Say whether float32 has lost digits: distances below a thousandth of what was summed."""
+    squares = made.total.diagonal()[:-2]
+    # Nor was anything lost to underflow, nor to rounding where a row's mean was taken off.
+    least = np.maximum(1e-6 * made.n_units * made.mean.astype(float) ** 2, TINY)
+    if not np.min(scale) > TINY or not np.delete(squares > least, made.least).all():
+        return True
+    part = 1e-3 * squares / scale
+    enough = found >= np.maximum.outer(part, part)
+    np.fill_diagonal(enough, True)
+    return not enough.all()
+
+
+def _squares(k: Array, least: float = 0.0) -> Array:
     """Return squared distances in the place of a linear kernel."""
     norm = k.diagonal().copy()
     k *= -2
     k += norm[:, None] + norm
     np.fill_diagonal(k, 0)
-    return np.maximum(k, 0, out=k)
+    return np.maximum(k, least, out=k)
 
 
 class _Products:
-    """Products of rows over units, x being level + mean of its row + unit + what is left, d."""
+    """Sums over units of products of rows: of d, of what all rows share, and of ones.
 
-    def __init__(self, least: int, level: float, mean: Array, first: Array) -> None:
-        n = len(mean)
-        self.least, self.level, self.mean, self.first = least, level, mean, first
-        self.d = np.zeros((n, n), order="F")
-        self.sums = np.zeros((n, 2))  # of d, and of d times unit
-        self.units = np.zeros(2)  # sums of unit and of its squares
-        self.n_units = 0
-        self.flat = np.arange(n)  # rows that have not varied
+    A value is d + shared + the constant of its row: so no large numbers are multiplied. What is
+    shared is the smallest pattern, since of others as small no digits may be lost.
+    """
+
+    def __init__(self, b: Array) -> None:
+        self.least = int(np.einsum("nu,nu->n", b, b, dtype=np.float64).argmin())
+        self.level = float(b[self.least].mean())
+        self.mean = (b - b[self.least]).mean(axis=1)
+        self.constant = self.level + self.mean.astype(np.float64)
+        self.total = np.zeros((len(b) + 2, len(b) + 2))
+        self.first, self.flat = b[:, 0].copy(), np.arange(len(b))  # rows that have not varied
         self.single = False  # some of it in float32
 
-    def about(self, unit: float, *, centred: bool = False) -> Array:
-        """Return products of rows: of 0 without what all share; centred, about their means."""
-        total, squared = unit * self.units
-        if centred:
-            one, mean = self.sums[:, 1], (self.sums[:, 0] + total) / np.sqrt(self.n_units)
-            k = self.d - np.outer(mean, mean)
-        else:
-            row = np.float64(self.level) * unit + self.mean
-            one = unit * self.sums[:, 1] + row * total
-            cross = np.outer(row, self.sums[:, 0] + self.n_units / 2 * row)
-            k = self.d + cross
-            k += cross.T
-        if unit:
-            one = one + squared / 2
-            k += one[:, None] + one
-        return np.asarray(k)
+    def add(self, b: Array) -> None:
+        """Add the products of a block of units."""
+        rows = np.empty((len(b) + 2, b.shape[1]), b.dtype)
+        shared = b[self.least]
+        np.subtract(b, shared, out=rows[:-2])
+        rows[:-2] -= self.mean.astype(b.dtype)[:, None]
+        rows[-2], rows[-1] = shared - self.level, 1
+        made = rows @ rows.T
+        if not np.isfinite(made[-1]).all() and len(bad := np.argwhere(~np.isfinite(b))):
+            raise NisslError(
+                "activity holds NaN or infinity",
+                where=f"sample {bad[0, 0]}, unit {self.n_units + bad[0, 1]}",
+                do="leave those samples or units out",
+            )
+        self.total += made
+        self.single |= b.dtype == np.float32
+        # Only rows that have not varied yet are looked at.
+        self.flat = self.flat[b[self.flat, -1] == self.first[self.flat]]
+        self.flat = self.flat[(b[self.flat] == self.first[self.flat, None]).all(axis=1)]
 
-    @QUIET
-    def lost(self, found: Array, scale: Any) -> bool:
-        """Say whether float32 has lost digits: distances below a thousandth of what was summed."""
-        squares = self.d.diagonal()
-        # Nor was anything lost to underflow, nor to rounding where a row's mean was taken off.
-        least = np.maximum(1e-6 * self.n_units * self.mean.astype(float) ** 2, TINY)
-        if not np.min(scale) > TINY or not np.delete(squares > least, self.least).all():
-            return True
-        part = 1e-3 * squares / scale
-        np.fill_diagonal(found, np.inf)
-        enough = found.min() >= part.max() or (found >= np.maximum.outer(part, part)).all()
-        np.fill_diagonal(found, 0)
-        return bool(not enough)
+    @property
+    def n_units(self) -> int:
+        """How many units were added."""
+        return int(self.total[-1, -1])
+
+    @property
+    def centring(self) -> Array:
+        """The constants that make the mean of each row 0."""
+        return np.asarray(-(self.total[:-2, -1] + self.total[-2, -1]) / self.n_units)
+
+    def of(self, shared: float, constant: Array) -> Array:
+        """Return products of d, plus so much of what is shared, plus a constant a row."""
+        added = np.stack([np.full(len(constant), shared), constant], axis=1)
+        cross = added @ (self.total[:-2, -2:] + added @ self.total[-2:, -2:] / 2).T
+        return np.asarray(self.total[:-2, :-2] + (cross + cross.T))
 
 
 @QUIET
 def _products(blocks: Iterable[Array], *, single: bool = False, progress: bool = True) -> _Products:
     """Sum products of rows over blocks of units, those of float32 in float32 where `single`."""
-    from scipy.linalg import blas
-
     made: _Products | None = None
-    ssyrk: Any = blas.ssyrk
-    dsyrk: Any = blas.dsyrk
     with progress_bar("Products", total=None, unit="units", progress=progress) as advance:
         for block in blocks:
             b = block if single else block.astype(np.float64, copy=False)
-            if made is None:
-                least = int(np.einsum("nu,nu->n", b, b, dtype=np.float64).argmin())
-                level, mean = float(b[least].mean()), (b - b[least]).mean(axis=1)
-                made = _Products(least, level, mean, block[:, 0].copy())
-            # The smallest pattern: what all share goes, and of others as small no digits are lost.
-            unit = b[made.least]
-            d = b - unit
-            d -= made.mean.astype(b.dtype)[:, None]
-            # The level is of the same precision, and the difference exact where it matters.
-            unit = unit - made.level
-            sums = d @ np.stack([np.ones_like(unit), unit], axis=1)
-            if not np.isfinite(sums).all() and len(bad := np.argwhere(~np.isfinite(block))):
-                raise NisslError(
-                    "activity holds NaN or infinity",
-                    where=f"sample {bad[0, 0]}, unit {made.n_units + bad[0, 1]}",
-                    do="leave those samples or units out",
-                )
-            # Only rows that have not varied yet are looked at.
-            made.flat = made.flat[block[made.flat, -1] == made.first[made.flat]]
-            made.flat = made.flat[(block[made.flat] == made.first[made.flat, None]).all(axis=1)]
-            if b.dtype == np.float32:
-                made.d += ssyrk(1.0, d.T, trans=1, lower=1)
-                made.single = True
-            else:
-                made.d = dsyrk(1.0, d.T, beta=1.0, c=made.d, trans=1, lower=1, overwrite_c=1)
-            made.sums += sums
-            unit = unit.astype(np.float64)
-            made.units += (unit.sum(), unit @ unit)
-            made.n_units += len(unit)
-            advance(len(unit))
+            made = made or _Products(b)
+            made.add(b)
+            advance(b.shape[1])
     if made is None:
         raise NisslError("there are no units", where="x", do="give activity of one unit or more")
-    for a in range(0, len(made.d), 256):  # the other triangle, as much as the cache holds
-        rows = slice(a, a + 256)
-        made.d[:a, rows] = made.d[rows, :a].T
-        made.d[rows, rows] = np.tril(made.d[rows, rows]) + np.tril(made.d[rows, rows], -1).T
     return made
 
 
@@ -329,7 +315,7 @@ def _whitened(
         )
     whitening = Whitening(run, names, noise, covariance)
     made = _products(whitening.stacked(chain([first], blocks)), progress=progress)
-    k = made.about(1.0)
+    k = made.of(1.0, made.constant)
     # Repeats of a stimulus in a run are averaged.
     cell = codes(run * n + stimulus)
     mean = (np.arange(cell.max() + 1)[:, None] == cell) / np.bincount(cell)[:, None]
@@ -339,8 +325,7 @@ def _whitened(
         n_runs, n = len(names), stimulus.max() + 1
         k = k.reshape(n_runs, n, n_runs, n)
         k = (k.sum(axis=(0, 2)) - np.einsum("rsrt->st", k)) / (n_runs * (n_runs - 1))
-    squares = k.diagonal()[:, None] + k.diagonal() - k - k.T
-    return np.asarray(squares if measure == "crossnobis" else np.maximum(squares, 0)) / made.n_units
+    return _squares(k, -np.inf if measure == "crossnobis" else 0.0) / made.n_units
 
 
 def _crossed(
