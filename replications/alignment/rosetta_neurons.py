@@ -83,6 +83,7 @@ if __name__ == "__main__":
     least = by_order[:, 0].max(initial=0)
 
     figure, (axes,) = panels(1, size=5)
+    figure.set_size_inches(10, 5.5)
     rows = []
     for _, *members in units[:N_SHOWN]:
         row = []
