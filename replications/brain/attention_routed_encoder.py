@@ -1,8 +1,8 @@
 """Transformer brain encoders (system 43): units that read an object wherever it is. Planted units.
 
 EfficientNet sees canvases of nine photographs of CIFAR-10, of which one each is of four categories.
-A planted unit is a sum of channels of a late layer, at the place of its category: routed. Others
-read a place that stays: fixed. Which readout of the maps predicts them on canvases left out?
+A planted unit is a sum of channels of a late layer at the photograph that is most like its category
+by these channels: routed. Others read a place that stays: fixed. Which readout of the maps predicts them on canvases left out?
 """
 
 import numpy as np
@@ -51,7 +51,8 @@ def planted(maps, places, rng):
     x = (x - x.mean((0, 1))) / x.std((0, 1))
     x = x @ np.linalg.svd(x.reshape(9 * N, -1), full_matrices=False)[2][:PARTS].T
     x /= x.std((0, 1))  # principal components of what a photograph does to the channels
-    where = [places[:, u % len(CATEGORIES)] for u in range(UNITS)]
+    like = [x[range(N), at].mean(0) - x.mean((0, 1)) for at in places.T]
+    where = [(x @ like[u % len(like)]).argmax(1) for u in range(UNITS)]
     where += [np.full(N, rng.integers(9)) for _ in range(UNITS)]
     y = np.stack([x[range(N), at] @ rng.standard_normal(PARTS) for at in where], axis=1)
     return y / y.std(0) + NOISE * rng.standard_normal(y.shape)
@@ -68,7 +69,7 @@ r = {
     for name in READOUTS
 }
 routed, fixed = (
-    {k: v[part].mean() for k, v in r.items()} for part in np.split(range(2 * UNITS), 2)
+    {k: v[part].mean() for k, v in r.items()} for part in np.split(np.arange(2 * UNITS), 2)
 )
 gains = [x["attention"] - max(x["linear"], x["factorised"]) for x in (routed, fixed)]
 
@@ -85,6 +86,6 @@ nissl.claim(
     null={"gain": gains[1], **fixed},
     rule="gain > 0.05 and gain > null.gain + 0.05",
     data=f"PLANTED responses of {UNITS} units to {N} canvases of nine photographs (CIFAR-10), from "
-    f"{SITE} of efficientnet-lite0, at the place of an object (measured) or at a place that stays "
-    "(null); correlations on canvases left out; gain: of attention over the better of the others",
+    f"{SITE} of efficientnet-lite0, at the photograph most like a category (measured) or at a "
+    "place that stays (null); correlations on canvases left out; gain: of attention over the better of the others",
 )

@@ -53,7 +53,9 @@ r = {
     .to_numpy()
     for name in READOUTS
 }
-high, low = ({k: v[part].mean() for k, v in r.items()} for part in np.split(range(2 * UNITS), 2))
+high, low = (
+    {k: v[part].mean() for k, v in r.items()} for part in np.split(np.arange(2 * UNITS), 2)
+)
 gains = [x["modulated"] - max(x["linear"], x["factorised"]) for x in (high, low)]
 
 kinds = {"high": high, "low": low}

@@ -19,15 +19,16 @@ WIDTH = 16  # of queries and keys
 class _Attention(nn.Module):
     def __init__(self, n_places: int, n_channels: int, n_units: int) -> None:
         super().__init__()
-        self.content = nn.Linear(n_channels, WIDTH, bias=False)
-        self.place = nn.Parameter(torch.randn(n_places, WIDTH) / 2)
+        self.content = nn.Parameter(torch.zeros(n_channels, WIDTH))
+        self.place = nn.Parameter(torch.zeros(n_places, WIDTH))
         self.queries = nn.Parameter(torch.randn(n_units, WIDTH) / 2)
         self.weights = nn.Parameter(torch.zeros(n_units, n_channels))
         self.bias = nn.Parameter(torch.zeros(n_units))
 
     def routing(self, x: Tensor) -> Tensor:
         """Return how much of each place goes to each unit, (n_samples, n_units, n_places)."""
-        keys = self.content(x) + self.place
+        # Divided, so that a step moves keys alike whatever the number of channels.
+        keys = x @ self.content / x.shape[-1] ** 0.5 + self.place
         return torch.einsum("npd,ud->nup", keys, self.queries).softmax(-1)
 
     def forward(self, x: Tensor) -> Tensor:
