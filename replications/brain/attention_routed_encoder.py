@@ -2,7 +2,8 @@
 
 EfficientNet sees canvases of nine photographs of CIFAR-10, of which one each is of four categories.
 A planted unit is a sum of channels of a late layer at the photograph that is most like its category
-by these channels: routed. Others read a place that stays: fixed. Which readout of the maps predicts them on canvases left out?
+by these channels: routed. Others read a place that stays: fixed. Which readout of the maps predicts
+them on canvases left out? (Where the place was that of the label, all readouts were below 0.12.)
 """
 
 import numpy as np
@@ -87,5 +88,5 @@ nissl.claim(
     rule="gain > 0.05 and gain > null.gain + 0.05",
     data=f"PLANTED responses of {UNITS} units to {N} canvases of nine photographs (CIFAR-10), from "
     f"{SITE} of efficientnet-lite0, at the photograph most like a category (measured) or at a "
-    "place that stays (null); correlations on canvases left out; gain: of attention over the better of the others",
+    "place that stays (null); correlations on canvases left out; gain: over the best other readout",
 )

@@ -27,8 +27,7 @@ class _Attention(nn.Module):
 
     def routing(self, x: Tensor) -> Tensor:
         """Return how much of each place goes to each unit, (n_samples, n_units, n_places)."""
-        # Divided, so that a step moves keys alike whatever the number of channels.
-        keys = x @ self.content / x.shape[-1] ** 0.5 + self.place
+        keys = x @ self.content / x.shape[-1] ** 0.5 + self.place  # steps alike for any channels
         return torch.einsum("npd,ud->nup", keys, self.queries).softmax(-1)
 
     def forward(self, x: Tensor) -> Tensor:

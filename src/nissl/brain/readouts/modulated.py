@@ -23,7 +23,7 @@ class _Modulated(FactorisedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return responses, shape (n_samples, n_units)."""
-        whole = x.mean(1) / x.shape[-1]  # a step moves scales alike whatever the number of channels
+        whole = x.mean(1) / x.shape[-1]  # steps alike for any channels
         scale = (1 + whole @ self.channels)[:, None] * (1 + whole @ self.places)[:, :, None]
         return super().forward(x * scale)
 
