@@ -130,69 +130,48 @@ def bayesian_decoding(
     """Read coordinates from a recording by a Tuning; its `decode` says how."""
     require_known("prior", prior, ("uniform", "occupancy"))
     seconds = seconds_of(rec)
-    names = tuned.finding.units
-    known = rec["unit"].values.tolist()
-    for name in names:
+    names, known = tuned.finding.units, rec["unit"].values.tolist()
+    for name, curve in zip(names, tuned.curves, strict=True):
         if name not in known:
             raise UnknownName("unit", name, known, do="decode from the cells that have a curve")
-    curves, occupancy = tuned.curves.reshape(len(names), -1), tuned.occupancy.ravel()
-    unknown = np.flatnonzero(np.isnan(curves).all(axis=1))
-    if len(unknown):
-        raise NisslError(
-            "a cell has no curve: its counts were not finite",
-            where=names[unknown[0]],
-            do="make the curves of the other cells: tuning(rec[:, chosen], ...)",
-        )
+        if np.isnan(curve).all():
+            raise NisslError("a cell has no curve", where=name, do="leave it out before tuning")
     k = 1 if window is None else max(1, round(window / seconds))
     if window is not None and abs(k * seconds - window) > 1e-6 * seconds:
         raise NisslError(
             f"a window of {window:g} s is no multiple of a bin of {seconds:g} s",
-            where="window",
             do=f"give {k * seconds:g}",
         )
-    times = np.asarray(rec["time"].values, float) if "time" in rec.coords else None
-    if times is not None and np.isin(times, tuned.times).any():
-        warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
-    starts = _windows(rec.sizes["sample"], k, times, seconds)
+    starts = np.arange(rec.sizes["sample"] - k + 1)
+    middle = starts + (k - 1) / 2
+    if "time" in rec.coords:
+        times = np.asarray(rec["time"].values, float)
+        if np.isin(times, tuned.times).any():
+            warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
+        span = times[starts + k - 1] - times[starts]
+        starts = starts[np.abs(span - (k - 1) * seconds) < seconds / 2]
+        middle = (times[starts] + times[starts + k - 1]) / 2
+    if not len(starts):
+        raise NisslError(f"no {k} bins follow each other without a gap", do="give a shorter window")
     counts = rec.values[:, [known.index(name) for name in names]].astype(float)
     if not np.isfinite(counts).all():
-        raise NisslError(
-            "some counts are not finite",
-            where=f"sample {np.argmin(np.isfinite(counts).all(axis=1))}",
-            do="decode the samples in which every cell was observed",
-        )
+        raise NisslError("some counts are not finite", do="leave those samples out")
     total = np.vstack([np.zeros(len(names)), np.cumsum(counts, axis=0)])
-    found = posterior(
-        total[starts + k] - total[starts],
-        curves,
-        k * seconds,
-        occupancy,
-        prior=occupancy / occupancy.sum() if prior == "occupancy" else None,
-    )
-    best = np.unravel_index(found.argmax(axis=1), tuned.curves.shape[1:])
+    spikes, occupancy = total[starts + k] - total[starts], tuned.occupancy.ravel()
+    expected = occupancy / occupancy.sum() if prior == "occupancy" else None
+    curves = tuned.curves.reshape(len(names), -1)
+    found = posterior(spikes, curves, k * seconds, occupancy, prior=expected)
+    shape = tuned.curves.shape[1:]
+    best = np.unravel_index(found.argmax(axis=1), shape)
     value = np.stack([c[b] for c, b in zip(tuned.bins, best, strict=True)], axis=1)
-    middle = starts + (k - 1) / 2 if times is None else (times[starts] + times[starts + k - 1]) / 2
     truth = error = finding = None
     if all(name in rec.coords for name in tuned.to):
         columns = zip(tuned.to, tuned.period, strict=True)
         truth = np.stack([_means(coordinate(rec, n), p, starts, k) for n, p in columns], axis=1)
         error = _distance(value, truth, tuned.period)
         finding = _by_chance(value, truth, tuned, test)
-    shaped = found.reshape(-1, *tuned.curves.shape[1:])
-    return BayesianDecoding(middle, value, truth, error, shaped, tuned.to, tuned.bins, finding)
-
-
-def _windows(n: int, k: int, times: Array | None, seconds: float) -> NDArray[np.int64]:
-    """Return the first sample of every window of k bins that follow each other without a gap."""
-    starts = np.arange(n - k + 1)
-    if times is not None:
-        span = times[starts + k - 1] - times[starts]
-        starts = starts[np.abs(span - (k - 1) * seconds) < seconds / 2]
-    if not len(starts):
-        raise NisslError(
-            f"no {k} bins follow each other without a gap", where="window", do="give a shorter one"
-        )
-    return starts
+    found = found.reshape(-1, *shape)
+    return BayesianDecoding(middle, value, truth, error, found, tuned.to, tuned.bins, finding)
 
 
 def _means(column: Array, period: float, starts: NDArray[np.int64], k: int) -> Array:
@@ -222,14 +201,6 @@ def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | 
     for d in range(n):
         (index,) = null.draw(np.arange(len(truth)), 1, seed=test.seed, start=d)
         medians.append(np.median(_distance(value, truth[index], tuned.period)))
-    return against_null(
-        medians[:1],
-        np.array(medians[1:])[:, None],
-        units=[f"{len(tuned.finding)} cells"],
-        score="median_error",
-        method="Bayesian decoder",
-        null=null.name,
-        alternative="less",
-        least_p=1 / len(truth),
-        test=test,
-    )
+    how: Any = {"score": "median_error", "method": "Bayesian decoder", "null": null.name}
+    how |= {"units": [f"{len(tuned.finding)} cells"], "alternative": "less", "test": test}
+    return against_null(medians[:1], np.c_[medians[1:]], least_p=1 / len(truth), **how)

@@ -44,16 +44,16 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
     edges = sorted(graph.edges(data="weight"), key=lambda edge: -abs(edge[2]))[:MOST]
     weight = np.array([w for *_, w in edges])
     region = codes(units["region"].astype(str)) if "region" in units else np.zeros(len(units), int)
+    place = networkx.circular_layout(list(units["unit"]))
     figure, (axes,) = panels(1, size=6)
     networkx.draw_networkx(
         graph,
-        networkx.circular_layout(list(units["unit"])),
+        place,
         ax=axes,
         nodelist=list(units["unit"]),
         node_size=30,
         node_color=[COLOURS[k % len(COLOURS)] for k in region],
-        with_labels=len(units) <= 120,
-        font_size=6,
+        with_labels=False,
         edgelist=[edge[:2] for edge in edges],
         edge_color=np.where(weight < 0, "#2166ac", "#b2182b"),  # as in heatmaps
         width=0.2 + 3 * np.abs(weight) / np.abs(weight).max(initial=1e-300),
@@ -61,6 +61,9 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
         arrows=True,
         connectionstyle="arc3,rad=0.15",
     )
+    if len(units) <= 120:
+        beside = {name: 1.1 * xy for name, xy in place.items()}
+        networkx.draw_networkx_labels(graph, beside, ax=axes, font_size=6)
     axes.axis("off")
     shown = f"{len(edges)} of " if len(edges) < graph.size() else ""
     axes.set_title(f"{found!r}; {shown}{graph.size()} edges", fontsize=9)

@@ -84,38 +84,23 @@ class Tuning:
         matplotlib Figure
             One panel a cell: Hz over the band of the null, with bits per spike in the title, and
             the corrected p where there is one.
-
-        Raises
-        ------
-        UnknownName
-            There is no such cell.
-        NisslError
-            No cell is asked for.
         """
         import matplotlib.pyplot as plt
 
-        if units is None:
-            units = self.finding.top(n).units
-        if not len(units):
+        units = self.finding.top(n).units if units is None else list(units)
+        if not units:
             raise NisslError("no cell is asked for", do="give n= or units=")
         table = self.finding.table.set_index("unit")
         for name in units:
             if name not in table.index:
                 raise UnknownName("unit", name, table.index.tolist())
         polar = len(self.to) == 1 and bool(self.period[0])
-        n_columns = min(len(units), 3)
-        n_rows = -(-len(units) // n_columns)
-        figure, grid = plt.subplots(
-            n_rows,
-            n_columns,
-            figsize=(3.2 * n_columns, 3.2 * n_rows),
-            layout="constrained",
-            squeeze=False,
-            subplot_kw={"projection": "polar"} if polar else {},
-        )
-        for axes in grid.flat[len(units) :]:
-            axes.remove()
-        for axes, name in zip(grid.flat, units, strict=False):
+        shape = -(-len(units) // 3), min(len(units), 3)
+        figure = plt.figure(figsize=(3.2 * shape[1], 3.2 * shape[0]), layout="constrained")
+        projection: Any = "polar" if polar else None
+        places = range(1, len(units) + 1)
+        grid = [figure.add_subplot(*shape, k, projection=projection) for k in places]
+        for axes, name in zip(grid, units, strict=True):
             row = table.index.get_loc(name)
             band = None if self.null_band is None else self.null_band[:, row]
             if len(self.to) == 2:
@@ -154,20 +139,8 @@ class Tuning:
         Returns
         -------
         BayesianDecoding
-            Values, posterior, and the error where the true coordinates are there.
-
-        Raises
-        ------
-        UnknownName
-            A cell is missing, or there is no such prior.
-        NisslError
-            These are no counts of spikes, times do not increase, the window fits no bins, or a
-            cell has no curve.
-
-        Warns
-        -----
-        UserWarning
-            Some of the samples are those that the curves were made of.
+            Values, posterior, and the error where the true coordinates are there. A warning says
+            where samples are those that the curves were made of.
 
         Notes
         -----
@@ -181,22 +154,9 @@ class Tuning:
 
 
 def mean_vector_length(curve: Array, levels: Array, period: float) -> Array:
-    """Return how concentrated the curve of an angle is.
+    """Return how concentrated the curves of an angle are: 0 flat, 1 in one direction, NaN silent.
 
-    Parameters
-    ----------
-    curve : array, shape (n_levels, n_units)
-        Mean activity, not negative.
-    levels : array, shape (n_levels,)
-        The angle of each level.
-    period : float
-        The whole circle: 2 pi or 360.
-
-    Returns
-    -------
-    array, shape (n_units,)
-        Length of the mean vector of the curve: 0 for a flat one, 1 for a single direction. Each
-        level counts alike, however often it was visited; NaN for a unit that is silent.
+    Curves have shape (n_levels, n_units). Each level counts alike, however often it was visited.
 
     Examples
     --------
@@ -213,23 +173,10 @@ def mean_vector_length(curve: Array, levels: Array, period: float) -> Array:
 
 
 def information_per_spike(curve: Array, number: NDArray[Any]) -> Array:
-    """Return how much a spike tells about the level, in bits.
+    """Return how many bits a spike tells about the level: Skaggs et al. 1993, NIPS 5.
 
-    Parameters
-    ----------
-    curve : array, shape (n_levels, n_units)
-        Mean counts, or rates.
-    number : array, shape (n_levels, n_units or 1)
-        Observations at each level; a level without any is left out.
-
-    Returns
-    -------
-    array, shape (n_units,)
-        Bits per spike, biased upwards where observations are few; NaN for a unit that is silent.
-
-    Notes
-    -----
-    Source: Skaggs, McNaughton, Gothard and Markus 1993, NIPS 5.
+    Curves are mean counts or rates, shape (n_levels, n_units); `number` is how many observations
+    each is of. Biased upwards where those are few; NaN for a unit that is silent.
 
     Examples
     --------
@@ -247,13 +194,15 @@ def information_per_spike(curve: Array, number: NDArray[Any]) -> Array:
 
 def _line(axes: Any, tuned: Tuning, curve: Any, band: Any, polar: bool) -> None:
     """Draw a curve of one coordinate; around a circle it closes."""
+    from matplotlib.ticker import MaxNLocator
+
     at = tuned.bins[0]
     if polar:
         turn = np.r_[np.arange(len(at)), 0]
         at, curve = at[turn] * 2 * np.pi / tuned.period[0], curve[turn]
         band = None if band is None else band[:, turn]
         axes.set_rlabel_position(90)
-        axes.yaxis.set_major_locator(_few())
+        axes.yaxis.set_major_locator(MaxNLocator(2))
     else:
         axes.set(xlabel=tuned.to[0], ylabel="Hz")
         axes.spines[["top", "right"]].set_visible(False)
@@ -268,9 +217,3 @@ def _map(axes: Any, tuned: Tuning, curve: Any) -> None:
     image = axes.pcolormesh(*tuned.bins, curve.T, shading="nearest", vmin=0, rasterized=True)
     axes.set(xlabel=tuned.to[0], ylabel=tuned.to[1], aspect="equal")
     axes.figure.colorbar(image, ax=axes, label="Hz")
-
-
-def _few() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(2)
