@@ -36,8 +36,7 @@ class BayesianDecoding:
     value : array, shape (n_windows, n_coordinates)
         The centre of the most probable bin.
     truth : array, shape (n_windows, n_coordinates), or None
-        The mean of the true coordinates in the window, on the circle of an angle; NaN where they
-        are not known.
+        The mean of the true coordinates in the window; NaN where they are not known.
     error : array, shape (n_windows,), or None
         Distance of the two in the coordinate's unit, of two coordinates the straight line.
     posterior : array of float32, shape (n_windows, n_bins, ...)
@@ -45,8 +44,7 @@ class BayesianDecoding:
     to, bins : tuple
         The coordinates, and the centres of their bins.
     finding : Finding or None
-        One row: ``median_error``, its mean and deviation by chance (``null_mean``, ``null_sd``),
-        from true coordinates shifted in time, and p.
+        One row: ``median_error`` against true coordinates shifted in time.
 
     Examples
     --------
@@ -80,19 +78,19 @@ class BayesianDecoding:
         matplotlib Figure
             One panel a coordinate.
         """
-        import matplotlib.pyplot as plt
+        from nissl.statistics.figure import FOUND, panels
 
         start = float(self.time[0]) if start is None else start
         here = (self.time >= start) & (self.time <= (start + 60 if stop is None else stop))
-        n = len(self.to)
-        figure, axes = plt.subplots(n, figsize=(9, 2.6 * n), layout="constrained", squeeze=False)
-        for k, (name, centres) in enumerate(zip(self.to, self.bins, strict=True)):
+        figure, grid = panels(1, len(self.to), size=2.6)
+        figure.set_figwidth(9)
+        for k, axis in enumerate(np.ravel(grid)):
+            name, centres = self.to[k], self.bins[k]
             others = tuple(1 + i for i in range(len(self.to)) if i != k)
-            axis = axes[k, 0]
             shown = self.posterior[here].sum(axis=others).T
             axis.pcolormesh(self.time[here], centres, shown, cmap="Greys", shading="nearest")
             if self.truth is not None:
-                axis.plot(self.time[here], self.truth[here, k], ".", ms=1.5, color="#c2410c")
+                axis.plot(self.time[here], self.truth[here, k], ".", ms=1.5, color=FOUND)
             axis.set(xlabel="seconds", ylabel=name)
         if self.finding is not None:
             row = self.finding.table.iloc[0]

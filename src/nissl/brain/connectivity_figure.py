@@ -64,6 +64,7 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
     if len(units) <= 120:
         beside = {name: 1.1 * xy for name, xy in place.items()}
         networkx.draw_networkx_labels(graph, beside, ax=axes, font_size=6)
+    axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
     axes.axis("off")
     shown = f"{len(edges)} of " if len(edges) < graph.size() else ""
     axes.set_title(f"{found!r}; {shown}{graph.size()} edges", fontsize=9)

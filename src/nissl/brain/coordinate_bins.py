@@ -62,28 +62,20 @@ def coordinate_bins(
             f"no tuning curve has {len(names)} coordinates in {n} bins each",
             do="give one coordinate, or a pair of them, and a whole number of bins, at least two",
         )
-    columns = [coordinate(rec, name) for name in names]
+    columns, circles = [coordinate(rec, name) for name in names], []
     for name, column in zip(names, columns, strict=True):
-        if is_words(column):
-            raise NisslError(
-                f"'{name}' holds words",
-                where=name,
-                do="give numbers; labels are tested by nissl.statistics.permutation_test",
-            )
+        circles.append(float(rec[name].attrs.get("period", 0.0) if period is None else period))
+        if is_words(column) or not 0 <= circles[-1] < np.inf:
+            words = "holds words" if is_words(column) else f"is a circle of {circles[-1]:g}"
+            raise NisslError(f"'{name}' {words}", do="give numbers, and 2 pi, 360 or 0 for a line")
     has = np.all([np.isfinite(column) for column in columns], axis=0)
     if not has.any():
         raise NisslError("no sample has a value", where=", ".join(names), do="check the reader")
-    code, centres, circles = np.zeros(has.sum(), np.int64), [], []
-    for name, column in zip(names, columns, strict=True):
-        circle = float(rec[name].attrs.get("period", 0.0) if period is None else period)
-        if not 0 <= circle < np.inf:
-            raise NisslError(
-                f"a circle of {circle:g}", where=name, do="give 2 pi, 360, or 0 for a line"
-            )
-        own, centre = _along(column[has].astype(float), n, circle)
+    code, centres = np.zeros(has.sum(), np.int64), []
+    for column, circle in zip(columns, circles, strict=True):
+        own, centre = _along(column[has].astype(float), int(n), circle)
         code = code * len(centre) + own
         centres.append(centre)
-        circles.append(circle)
     return CoordinateBins(names, tuple(centres), tuple(circles), np.flatnonzero(has), code)
 
 
@@ -112,10 +104,10 @@ def stretches(rec: Recording) -> dict[str, NDArray[np.int64]]:
 
 def seconds_of(rec: Recording) -> float:
     """Return the width of a bin of spikes in seconds, and refuse what is no count in time."""
-    check(rec)
-    if rec.attrs.get("quantity") != "spikes":
+    quantity = check(rec).attrs.get("quantity")
+    if quantity != "spikes":
         raise NisslError(
-            f"these are {rec.attrs.get('quantity')}, not counts of spikes",
+            f"these are {quantity}, not counts of spikes",
             do="give what bin_spikes or a reader returns, or assign_attrs(quantity='spikes')",
         )
     width = rec.attrs.get("bin")
@@ -126,15 +118,11 @@ def seconds_of(rec: Recording) -> float:
             same &= column[1:] == column[:-1]
         bad = np.flatnonzero(~(steps > 0) & (same | ~np.isfinite(steps))) + 1
         if len(bad):
-            raise NisslError(
-                "the times do not increase",
-                where=f"sample {bad[0]}",
-                do="put samples in order: rec[np.argsort(rec['time'].values)]",
-            )
+            where = f"sample {bad[0]}"
+            raise NisslError("the times do not increase", where=where, do="put samples in order")
         width = width or (float(np.median(steps)) if len(steps) else None)
     if not isinstance(width, (int, float)) or not width > 0:
         raise NisslError(
-            "nothing says how long a bin is",
-            do="rec.assign_attrs(bin=seconds), or a sample coordinate 'time' in seconds",
+            "nothing says how long a bin is", do="rec.assign_attrs(bin=seconds), or give 'time'"
         )
     return float(width)

@@ -10,6 +10,7 @@ import numpy as np
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, check
 from nissl.recording.labels import coordinate
+from nissl.statistics.figure import FOUND, REST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +35,12 @@ def raster(
     Parameters
     ----------
     spikes : Recording, mapping or DataFrame
-        A table of spikes with ``time`` in seconds and ``unit``, as `nissl.recording.bin_spikes`
-        takes; or a Recording of counts with ``time``, whose spikes are drawn at the middles of
-        their bins (1 to 10 ms look like spikes).
+        A table of spikes with ``time`` in seconds and ``unit``; or a Recording of counts with
+        ``time``, whose spikes are drawn at the middles of their bins.
     around : array, mapping or DataFrame, optional
         Times of events in seconds, or a table with a column ``time``, ``onset`` or ``start``.
     start, stop : float, optional
-        What is drawn, in seconds; from an event on where there are any. By default all, and half a
+        What is drawn, in seconds, from an event on where there are any; by default all, and half a
         second before to a second after an event.
     units : sequence, optional
         The cells, in this order; by default all, and the first six around events.
@@ -52,13 +52,6 @@ def raster(
     matplotlib Figure
         The rate of a cell above in Hz (of all cells their mean; around events the peri-stimulus
         time histogram), spikes below.
-
-    Raises
-    ------
-    UnknownName
-        There is no such unit or column.
-    NisslError
-        There is no finite event, no cell, or nothing between start and stop.
 
     Examples
     --------
@@ -73,51 +66,43 @@ def raster(
     for name in wanted:
         if name not in known:
             raise UnknownName("unit", name, known)
-    where = [times[cell == known.index(name)] for name in wanted]
+    own = [times[cell == known.index(name)] for name in wanted]
     if around is None:
-        low = start if start is not None else float(times.min(initial=np.inf))
-        high = stop if stop is not None else float(times.max(initial=-np.inf))
-        panels = [("", "cell", where)]
+        ends, panels = (times.min(initial=np.inf), times.max(initial=-np.inf)), [("", own)]
     else:
-        low, high = -0.5 if start is None else start, 1.0 if stop is None else stop
-        zero = _onsets(around)
-        panels = [
-            (name, "trial", [own - t for t in zero])
-            for name, own in zip(wanted, where, strict=True)
-        ]
+        ends, onsets = (-0.5, 1.0), _onsets(around)
+        panels = [(n, [t - zero for zero in onsets]) for n, t in zip(wanted, own, strict=True)]
+    low, high = (
+        e if given is None else given for e, given in zip(ends, (start, stop), strict=True)
+    )
     width = (high - low) / 100 if bin is None else bin
     if not (low < high and 0 < width <= high - low and wanted):
         raise NisslError(
             f"nothing of {len(wanted)} cells lies from {low} to {high} s in bins of {width} s",
             do="name cells, let start be below stop, and bin= between 0 and what is drawn",
         )
-    edges = np.arange(low, high + 1e-9, width)
+    edges, n = np.arange(low, high + 1e-9, width), len(panels)
+    size = (9 if around is None else max(4, 3 * n), 4.5)
+    how: Any = {"squeeze": False, "sharex": "col", "height_ratios": [1, 3]}
     figure: Figure
-    figure, grid = plt.subplots(
-        2,
-        len(panels),
-        figsize=(9 if around is None else max(4, 3 * len(panels)), 4.5),
-        layout="constrained",
-        squeeze=False,
-        sharex="col",
-        gridspec_kw={"height_ratios": [1, 3]},
-    )
-    for k, (title, row, rows) in enumerate(panels):
-        above, below = grid[:, k]
+    figure, grid = plt.subplots(2, n, figsize=size, layout="constrained", **how)
+    for (above, below), (title, rows) in zip(grid.T, panels, strict=True):
         shown = [t[(t >= low) & (t <= high)] for t in rows]
         rate = np.histogram(np.concatenate(shown), edges)[0] / np.diff(edges) / len(rows)
-        above.stairs(rate, edges, fill=True, color="#94a3b8")
-        above.set(title=title, ylabel="Hz" if k == 0 else "")
+        above.stairs(rate, edges, fill=True, color=REST)
+        above.set_title(title)
         tall = max(0.9, len(rows) / 100)  # of hundreds of trials a tick would be no pixel high
         below.eventplot(shown, colors="black", linelengths=tall, linewidths=0.6, rasterized=True)
-        below.set(xlabel="seconds", ylabel=row if k == 0 else "", xlim=(low, high))
+        below.set(xlabel="seconds", xlim=(low, high))
         below.invert_yaxis()
-        if row == "cell":
+        if around is None:
             below.set_yticks(range(len(wanted)), wanted, fontsize=7)
         else:
-            below.axvline(0, color="#c2410c", linewidth=0.8)
+            below.axvline(0, color=FOUND, linewidth=0.8)
         for axes in (above, below):
             axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("Hz")
+    grid[1, 0].set_ylabel("cell" if around is None else "trial")
     return figure
 
 
