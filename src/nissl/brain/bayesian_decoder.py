@@ -107,13 +107,10 @@ def posterior(
     Curves are in Hz, (n_cells, n_bins); bins where one is NaN have probability 0. No rate is taken
     to be below half a spike in the time that was spent in a bin.
     """
-    usable = np.isfinite(curves).all(axis=0)
-    if prior is not None:
-        usable &= prior > 0
+    prior = np.ones(len(occupancy)) if prior is None else prior
+    usable = np.isfinite(curves).all(axis=0) & (prior > 0)
     rate = np.maximum(curves[:, usable], 0.5 / occupancy[usable])
-    expected = -seconds * rate.sum(axis=0)
-    if prior is not None:
-        expected = expected + np.log(prior[usable])
+    expected = np.log(prior[usable]) - seconds * rate.sum(axis=0)
     found = np.zeros((len(counts), curves.shape[1]), np.float32)
     for a in range(0, len(counts), WINDOWS):
         score = counts[a : a + WINDOWS] @ np.log(rate) + expected
@@ -195,10 +192,9 @@ def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | 
     if n < 19:
         return None
     null = test.null_or(CircularShift())
-    medians = [np.median(_distance(value, truth, tuned.period))]
-    for d in range(n):
-        (index,) = null.draw(np.arange(len(truth)), 1, seed=test.seed, start=d)
-        medians.append(np.median(_distance(value, truth[index], tuned.period)))
+    same = np.arange(len(truth))
+    orders = [same, *(null.draw(same, 1, seed=test.seed, start=d)[0] for d in range(n))]
+    medians = [np.median(_distance(value, truth[order], tuned.period)) for order in orders]
     how: Any = {"score": "median_error", "method": "Bayesian decoder", "null": null.name}
     how |= {"units": [f"{len(tuned.finding)} cells"], "alternative": "less", "test": test}
     return against_null(medians[:1], np.c_[medians[1:]], least_p=1 / len(truth), **how)

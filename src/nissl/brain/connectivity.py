@@ -53,10 +53,8 @@ class Connectivity:
         ``unit`` and what else is known of each.
     matrices : DataFrame, n_matrices rows
         The run of each matrix, or where its window begins, ends and has its middle.
-    measure : str
-        What was measured.
-    directed : bool
-        Whether the edge from a to b may differ from that from b to a.
+    measure, directed : str, bool
+        What was measured, and whether the edge from b to a may be another.
     edges : Finding
         One row for each edge ``a -> b``; where the measure is not directed, for each pair. Of
         several matrices their mean, and the spread beside it.
@@ -120,11 +118,10 @@ class Connectivity:
         Parameters
         ----------
         kind : {"matrix", "graph"}
-            A matrix; of pairs that were tested, the lower half holds only what was found. Or units
-            on a circle, joined by the edges that were found, the largest 150 of them.
+            A matrix; of tested pairs the lower half holds only what was found. Or units on a
+            circle, joined by the largest 150 of the edges that were found.
         order : str, optional
-            The column of units that they are put in order of; by default ``region`` where there are
-            regions, else clusters of units whose edges are alike.
+            The column that units are sorted by: ``region``, else clusters of alike edges.
         q : float
             The largest corrected p of an edge.
 
@@ -178,8 +175,8 @@ def connectivity(
     progress : bool
         Show a bar.
     **options
-        Of the measure: ``lag``, ``order``, ``band``, ``rate``, ``segment``, ``bins``, ``width``,
-        ``estimator``; ``rate`` in Hz is that of ``time`` where it is not given.
+        Of the measure: ``lag``, ``order``, ``band``, ``rate`` (by default of ``time``, Hz),
+        ``segment``, ``bins``, ``width``, ``estimator``.
 
     Returns
     -------
@@ -221,8 +218,8 @@ def connectivity(
     if "rate" in made.takes and options.setdefault("rate", rate) is None:
         raise NisslError("samples have no time", where=made.name, do="give rate= in Hz")
     for k, rows in enumerate(parts):
-        power, level = (_centred(x[rows], stretch[rows]) ** 2).mean(0), (x[rows] ** 2).mean(0)
-        flat = power <= 1e-24 * level
+        power = (_centred(x[rows], stretch[rows]) ** 2).mean(axis=0)
+        flat = power <= 1e-24 * (x[rows] ** 2).mean(axis=0)
         if flat.any():
             raise NisslError(
                 f"{flat.sum()} units do not vary within runs",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording
 from nissl.statistics import Finding, Test
+from nissl.statistics.figure import BAND, COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Tuning", "information_per_spike", "mean_vector_length"]
 
 Array = NDArray[np.floating[Any]]
-BAND, LINE = "#e2e8f0", "#2f5d8a"
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,15 +35,11 @@ class Tuning:
     curves : array, shape (n_cells, n_bins) or (n_cells, n_bins_x, n_bins_y)
         Rates in Hz; NaN where too little time was spent.
     null_band : array, shape (2, n_cells, n_bins, ...), or None
-        The 2.5th and 97.5th percentile of the curves under the null, at each bin by itself.
+        The 2.5th and 97.5th percentile of the curves under the null.
     occupancy : array, shape (n_bins, ...)
         Seconds spent in each bin.
-    to : tuple of str
-        The coordinates.
-    bins : tuple of arrays
-        The centres of the bins along each coordinate.
-    period : tuple of float
-        The whole circle along each coordinate; 0 where it is none.
+    to, bins, period : tuple
+        Of each coordinate the name, the centres of the bins, and the whole circle or 0.
     times : array, shape (n_samples,)
         When the samples were taken that the curves were made of; empty where it is not known.
 
@@ -125,14 +121,12 @@ class Tuning:
         Parameters
         ----------
         rec : Recording, shape (n_samples, n_units)
-            Counts of all cells that have a curve, at other times than those of the curves; further
-            units are left out.
+            Counts of all cells that have a curve, at other times than those of the curves.
         window : float, optional
-            Seconds of spikes that each value is read from: a multiple of a bin, one by default.
-            Windows start a bin apart, and reach over no gap.
+            Seconds that each value is read from: a multiple of a bin, one by default. Windows start
+            a bin apart.
         prior : {"occupancy", "uniform"}
-            What is expected before any spike: where time was spent when the curves were made, or
-            all bins alike.
+            What is expected before any spike: where time was spent, or all bins alike.
         test : Test
             Draws and seed of the chance level, by `CircularShift` of the true coordinates.
 
@@ -208,7 +202,7 @@ def _line(axes: Any, tuned: Tuning, curve: Any, band: Any, polar: bool) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     if band is not None:
         axes.fill_between(at, *band, color=BAND, linewidth=0)
-    axes.plot(at, curve, color=LINE, linewidth=1.5)
+    axes.plot(at, curve, color=COLOURS[0], linewidth=1.5)
     axes.set_ylim(bottom=0)
 
 
