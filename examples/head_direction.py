@@ -12,7 +12,6 @@ import numpy as np
 
 import nissl
 from nissl.brain import connectivity, raster, tuning
-from nissl.statistics.figure import NULL
 
 cells = nissl.read("head-direction", bin=0.02)
 awake = cells[np.isfinite(cells["head_direction"].values)]
@@ -58,7 +57,7 @@ for epoch in ("wake", "sleep"):
 upper = np.triu_indices(int(adn.sum()), 1)
 x, y = pairs["wake"][upper], pairs["sleep"][upper]
 axes = plt.subplots(figsize=(4, 4))[1]
-axes.axline((0, 0), slope=1, color=NULL, linestyle=":")
+axes.axline((0, 0), slope=1, color="grey", linestyle=":")
 axes.plot(x, y, "o")
 axes.set(xlabel="correlation of two cells awake", ylabel="asleep")
 axes.set_title(f"r = {np.corrcoef(x, y)[0, 1]:.2f} over {len(x)} pairs")

@@ -95,6 +95,18 @@ def test_trials_are_items_of_units_by_times():
         decode(rec[:-1], "label", items="trial", progress=False)
 
 
+def test_classes_that_come_sorted_are_in_every_fold():
+    rng = np.random.default_rng(0)
+    label = np.repeat(["a", "b"], 30)
+    none = [
+        decode(rng.standard_normal((60, 4)), label, test=None, progress=False).score
+        for _ in range(40)
+    ]
+    assert abs(np.mean(none) - 0.5) < 0.05
+    x = rng.standard_normal((60, 4)) + 2 * (label == "b")[:, None]
+    assert decode(x, label, test=None, progress=False).score > 0.9
+
+
 def test_what_cannot_be_is_said():
     x, label = activity()
     for bad, why in (

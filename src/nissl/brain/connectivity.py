@@ -53,10 +53,8 @@ class Connectivity:
         ``unit`` and what else is known of each.
     matrices : DataFrame, n_matrices rows
         The run of each matrix, or where its window begins, ends and has its middle.
-    measure : str
-        What was measured.
-    directed : bool
-        Whether the edge from a to b may differ from that from b to a.
+    measure, directed : str, bool
+        What was measured, and whether the edge from b to a may be another.
     edges : Finding
         One row for each edge ``a -> b``; where the measure is not directed, for each pair. Of
         several matrices their mean, and the spread beside it.

@@ -41,17 +41,16 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
     import networkx  # type: ignore[import-untyped]
 
     units, graph = found.units.iloc[_places(found, order)], found.graph(q)
-    names = list(units["unit"])
-    place = networkx.circular_layout(names)
     edges = sorted(graph.edges(data="weight"), key=lambda edge: -abs(edge[2]))[:MOST]
     weight = np.array([w for *_, w in edges])
     region = codes(units["region"].astype(str)) if "region" in units else np.zeros(len(units), int)
+    place = networkx.circular_layout(list(units["unit"]))
     figure, (axes,) = panels(1, size=6)
     networkx.draw_networkx(
         graph,
         place,
         ax=axes,
-        nodelist=names,
+        nodelist=list(units["unit"]),
         node_size=30,
         node_color=[COLOURS[k % len(COLOURS)] for k in region],
         with_labels=False,
@@ -62,7 +61,7 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
         arrows=True,
         connectionstyle="arc3,rad=0.15",
     )
-    if len(names) <= 120:
+    if len(units) <= 120:
         beside = {name: 1.1 * xy for name, xy in place.items()}
         networkx.draw_networkx_labels(graph, beside, ax=axes, font_size=6)
     axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")

@@ -139,8 +139,8 @@ def decode(
         A sample coordinate, or the labels: vectors, such as a network's features of the stimulus,
         are retrieved.
     folds : int, str or array, shape (n_samples,)
-        Blocks of neighbouring samples; or a run, subject or session of each sample, one of which is
-        left out at a time, and within which labels are moved under the null.
+        Blocks of neighbouring samples, of each class by itself; or a run, subject or session of
+        each sample, one of which is left out at a time. Under the null labels move inside them.
     model : "ridge", or estimator
         Ridge regression onto the labels, its penalty chosen inside the training runs; or anything
         with ``fit`` and ``predict`` of scikit-learn or pyriemann, which is cloned.
@@ -189,7 +189,7 @@ def decode(
     require_known("kind", kind, list(KINDS))
     if (kind == "vectors") != (y.ndim == 2) or (kind != "classes" and y.dtype.kind not in "fiu"):
         raise NisslError(f"labels {y.shape} of type {y.dtype} are no {kind}", where="kind")
-    parts, fold = folds_of(run, folds, len(x))
+    parts, fold = folds_of(run, folds, y, kind)
     orders, null = np.arange(len(y))[None], "none"
     if test is not None:
         n = test.draws(100 if model == "ridge" else 19)
@@ -200,7 +200,7 @@ def decode(
     title = f"Decoding {kind}"
     with progress_bar(title, total=len(parts), unit="folds", progress=progress) as advance:
         for train, rest in parts:
-            inner = 5 if run is None else run[train]
+            inner = folds_of(None, 5, y[train], kind)[1] if run is None else run[train]
             predicted[:, rest] = fitted(model, x, y[orders], train, rest, kind, inner)
             advance(1)
     pairs = zip(orders, predicted, strict=True)

@@ -70,14 +70,25 @@ def kind_of(y: NDArray[Any]) -> str:
     return "numbers" if y.dtype.kind == "f" and (y != np.round(y)).any() else "classes"
 
 
-def folds_of(run: NDArray[Any] | None, given: Any, n: int) -> tuple[list[Fold], NDArray[np.int64]]:
-    """Return folds by run, or as many blocks of samples as were asked for; and that of each sample.
+def folds_of(
+    run: NDArray[Any] | None, given: Any, y: NDArray[Any], kind: str
+) -> tuple[list[Fold], NDArray[np.int64]]:
+    """Return folds by run, or as many blocks as were asked for; and that of each item.
 
-    Labels are to be moved inside folds: moved across them, classes become unequal in what is
-    fitted, and rarer there where they are frequent in what is tested, so that chance is too low.
+    Blocks are neighbours among the items of one class, so that classes that come sorted are in
+    every fold. Labels are to be moved inside folds: moved across them, classes become unequal in
+    what is fitted, and rarer there where they are frequent in what is tested: chance is too low.
     """
-    parts = folds(n_samples=n, n=int(given)) if run is None else folds(run)
-    fold = np.empty(n, dtype=np.int64)
+    if run is None and kind == "classes":
+        code = codes(y)
+        place = np.empty(len(y), dtype=np.int64)
+        for name in range(code.max() + 1):
+            place[code == name] = (
+                np.arange((code == name).sum()) * int(given) // (code == name).sum()
+            )
+        run = place
+    parts = folds(n_samples=len(y), n=int(given)) if run is None else folds(run)
+    fold = np.empty(len(y), dtype=np.int64)
     for number, (_, rest) in enumerate(parts):
         fold[rest] = number
     return parts, fold

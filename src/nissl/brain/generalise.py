@@ -132,7 +132,7 @@ def generalise(
     x = np.stack([x[:, :, part].mean(2) for part in parts], axis=2)
     clock = np.asarray(rec["time"].values[:length]) if "time" in rec.coords else np.arange(length)
     times = [float(clock[part].mean()) for part in parts]
-    divided, fold = folds_of(run, folds, len(x))
+    divided, fold = folds_of(run, folds, y, kind)
     flat = x.reshape(len(x), -1)
     moved, null = decoding_null(y, fold, test.draws(100), values=flat, seed=test.seed)
     orders = np.concatenate([np.arange(len(y))[None], moved])
@@ -145,8 +145,9 @@ def generalise(
                 rows = np.concatenate([x[train, :, t], *np.moveaxis(x[rest], 2, 0)])
                 told = np.concatenate([train, *[rest] * n_times])
                 fit, read = np.split(np.arange(len(rows)), [len(train)])
-                inner = 5 if run is None else run[train]
-                made = ridge_decoded("ridge", rows, y[orders][:, told], fit, read, kind, inner)
+                made = ridge_decoded(
+                    "ridge", rows, y[orders][:, told], fit, read, kind, fold[train]
+                )
                 predicted[t][:, :, rest] = made.reshape(len(orders), n_times, -1).swapaxes(0, 1)
                 advance(1)
     pairs = [(t, u) for t in range(n_times) for u in range(n_times)]

@@ -72,7 +72,9 @@ def raster(
     else:
         ends, onsets = (-0.5, 1.0), _onsets(around)
         panels = [(n, [t - zero for zero in onsets]) for n, t in zip(wanted, own, strict=True)]
-    low, high = ends[0] if start is None else start, ends[1] if stop is None else stop
+    low, high = (
+        e if given is None else given for e, given in zip(ends, (start, stop), strict=True)
+    )
     width = (high - low) / 100 if bin is None else bin
     if not (low < high and 0 < width <= high - low and wanted):
         raise NisslError(
@@ -124,10 +126,10 @@ def _events(spikes: Any) -> tuple[Array, Array, list[str]]:
 def _onsets(around: Any) -> Array:
     """Return the times of events that have one."""
     if isinstance(around, Mapping) or hasattr(around, "columns"):
-        columns = [n for n in ("time", "onset", "start") if n in around]
-        if not columns:
+        column = next((n for n in ("time", "onset", "start") if n in around), None)
+        if column is None:
             raise UnknownName("column of events", "time", [str(n) for n in around])
-        around = around[columns[0]]
+        around = around[column]
     times = np.asarray(around, float).ravel()
     times = np.asarray(times[np.isfinite(times)])
     if not len(times):
