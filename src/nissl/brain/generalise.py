@@ -140,14 +140,13 @@ def generalise(
     total = len(divided) * n_times
     with progress_bar("Decoding over time", total=total, unit="fits", progress=progress) as advance:
         for train, rest in divided:
+            inner = folds_of(None, 5, y[train], kind)[1] if run is None else run[train]
             for t in range(n_times):
                 # Rows of one array, since the decoder takes indices: what is fitted, what is read.
                 rows = np.concatenate([x[train, :, t], *np.moveaxis(x[rest], 2, 0)])
                 told = np.concatenate([train, *[rest] * n_times])
                 fit, read = np.split(np.arange(len(rows)), [len(train)])
-                made = ridge_decoded(
-                    "ridge", rows, y[orders][:, told], fit, read, kind, fold[train]
-                )
+                made = ridge_decoded("ridge", rows, y[orders][:, told], fit, read, kind, inner)
                 predicted[t][:, :, rest] = made.reshape(len(orders), n_times, -1).swapaxes(0, 1)
                 advance(1)
     pairs = [(t, u) for t in range(n_times) for u in range(n_times)]
