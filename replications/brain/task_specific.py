@@ -2,7 +2,7 @@
 
 SmolLM2 reads captions of photographs of CIFAR-10 (label, light, colours above and below), each
 followed by the beginning of an answer: to what is seen, to its colours, to where it is. It was not
-trained on instructions, nor sees pictures. Regions are PLANTED: voxels follow one task's last token,
+trained on instructions, nor sees pictures. Regions are PLANTED: voxels follow a task's last token,
 or noise. How much of the variance does a task's embedding explain beyond those of other tasks?
 """
 
