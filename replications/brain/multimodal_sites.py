@@ -84,7 +84,7 @@ nissl.claim(
     measured={"gain": of["trained"]["integration"], "gain_elsewhere": rest["trained"]},
     null={"gain": of["fresh"]["integration"], "gain_elsewhere": rest["fresh"]},
     rule="gain > 0.05 and gain > null.gain + 0.05 and gain > gain_elsewhere + 0.05",
-    data=f"PLANTED responses, {SITES} sites a kind, to {N} pairs of a photograph and a caption, "
-    "a third noise; gain: R2 in pairs left out, the network's less the best of pictures, captions, "
-    f"both; null: the best of {DRAWS} networks with fresh weights",
+    data=f"PLANTED responses, {SITES} sites a kind, to {N} pairs of a photograph and a caption, a "
+    "third noise, of the network's own hidden units (gain) or without it (elsewhere): R2 in pairs "
+    f"left out, less the best of pictures, captions, both; null: best of {DRAWS} fresh networks",
 )
