@@ -1,0 +1,176 @@
+"""Pseudo-online decoding: a continuous recording read window by window, idle a class of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nissl.brain.decoders import estimated, score_of
+from nissl.errors import NisslError
+from nissl.methods import method
+from nissl.progress import progress_bar
+from nissl.statistics import (
+    CircularShift,
+    Finding,
+    PermutedLabels,
+    Test,
+    against_null,
+    decoding_null,
+)
+from nissl.statistics import folds as divide
+from nissl.statistics.design import column_of
+from nissl.statistics.nulls import codes
+from nissl.statistics.series import read_series, run_starts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from nissl.recording import Recording
+
+__all__ = ["PseudoOnline", "pseudo_online"]
+
+
+@dataclass(frozen=True)
+class PseudoOnline:
+    """What was read from the windows of a recording.
+
+    Parameters
+    ----------
+    finding : Finding
+        One row: ``nmcc``, its null mean, p; ``accuracy``, a mean over classes; ``bits_per_minute``.
+    windows : DataFrame
+        Of each window ``fold``, ``start``, ``end`` (when it can be read), ``label``, ``predicted``.
+    """
+
+    finding: Finding
+    windows: pd.DataFrame
+
+    def plot(self) -> Figure:
+        """Draw the true class of each window, and the one that was read, over time."""
+        from nissl.statistics.figure import panels
+
+        figure, (axes,) = panels(1)
+        names, place = np.unique(self.windows[["label", "predicted"]], return_inverse=True)
+        axes.plot(self.windows["end"], place.reshape(-1, 2), label=["label", "predicted"])
+        axes.set_yticks(range(len(names)), names.astype(str))
+        axes.set(xlabel="end of the window", ylabel="class")
+        axes.legend(frameon=False)
+        return figure
+
+
+@method(system=114)
+def pseudo_online(
+    rec: Recording | ArrayLike,
+    labels: str | ArrayLike,
+    window: tuple[float, float],
+    *,
+    idle: Any = 0,
+    folds: int | str | ArrayLike = 5,
+    model: Any = None,
+    test: Test = Test(),
+    progress: bool = True,
+) -> PseudoOnline:
+    """Read the class of overlapping windows, idle among them, by models fitted to other runs.
+
+    Parameters
+    ----------
+    rec : Recording or array, shape (n_samples, n_units)
+        Continuous activity in the order of time.
+    labels : str or array, shape (n_samples,)
+        The class of each sample; a window has that which fills most of it, of equals idle.
+    window : tuple of two floats
+        Length and step, in seconds, or samples where there is no time.
+    idle : value
+        The label of no task.
+    folds : int, str or array, shape (n_samples,)
+        Blocks of windows, or the run of each sample. One is left out at a time, and with it what
+        is less than a window away.
+    model : estimator, optional
+        Of scikit-learn or pyriemann, given windows (n_windows, n_units, n_times). By default linear
+        discriminant analysis of the logarithm of variances.
+    test : Test
+        `CircularShift` of windows' labels inside folds (by default), or `PermutedLabels` of
+        stretches of one label; 99 draws, of a given model 19.
+    progress : bool
+        Show a bar.
+
+    Returns
+    -------
+    PseudoOnline
+        Normalised Matthews correlation, (MCC + 1) / 2, and bits a minute by Wolpaw's formula: an
+        upper bound, since windows that overlap are not independent.
+
+    Source: Carrara and Papadopoulo 2024 (system 114).
+
+    Examples
+    --------
+    >>> pseudo_online(rec, "seizure", (2.0, 0.5)).plot()  # doctest: +SKIP
+    """
+    import pandas as pd
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.metrics import matthews_corrcoef
+
+    x, _, stretch, rate = read_series(rec, least_units=1)
+    named: Any = rec if hasattr(rec, "coords") else None
+    label = column_of("labels", labels, len(x), named)
+    names = np.unique(label)
+    names = names[np.argsort(names != idle, kind="stable")]  # of equals the first
+    if names[0] != idle:
+        raise NisslError(f"no sample is idle ({idle!r})", where="labels", do="give idle=")
+    whole = isinstance(folds, (int, np.integer))
+    run = np.zeros(len(x), int) if whole else codes(column_of("folds", folds, len(x), named))
+    ends = np.r_[run_starts(stretch * (run.max() + 1) + run), len(x)]
+    length, step = (round(w * (rate or 1)) for w in window)
+    if not (1 < length <= np.diff(ends).min() and step > 0):
+        said = f"windows of {length} samples every {step}, runs of {np.diff(ends).min()} or more"
+        raise NisslError(said, where="window", do="give two samples or more that fit, and a step")
+    start = np.concatenate([np.arange(a, b - length + 1, step) for a, b in pairwise(ends)])
+    share = np.cumsum(np.r_[np.zeros((1, len(names))), label[:, None] == names], axis=0)
+    y = names[(share[start + length] - share[start]).argmax(axis=1)]
+    fold = np.arange(len(y)) * np.asarray(folds) // len(y) if whole else run[start]
+    if few := [str(name) for name in names if len(np.unique(fold[y == name])) < 2]:
+        said = f"{', '.join(few)}: the class of windows in fewer than two folds"
+        raise NisslError(said, where="labels", do="shorten windows, or leave the class out")
+    power = np.log([np.maximum(x[s : s + length].var(axis=0), 1e-300) for s in start])
+    given, fitted = power, LinearDiscriminantAnalysis()
+    if model is not None:
+        view = np.lib.stride_tricks.sliding_window_view(x, length, axis=0)
+        given, fitted = view[start], model
+    asked: Any = test.null_or(CircularShift(), (CircularShift, PermutedLabels))
+    kind = "shift" if isinstance(asked, CircularShift) else "blocks"
+    n = test.draws(99 if model is None else 19)
+    moved, null = decoding_null(y, fold, n, kind=kind, values=power, seed=test.seed)
+    drawn = y[np.r_[np.arange(len(y))[None], moved]]
+    made = np.empty_like(drawn)
+    # From the end of a fitted window to the beginning of one that is read is a length or more.
+    parts = divide(fold, gap=2 * length - 1, times=start)
+    with progress_bar("Reading", total=len(parts), unit="folds", progress=progress) as advance:
+        for train, rest in parts:
+            for row, read in zip(drawn, made, strict=True):
+                read[rest] = row[train[0]]  # where a draw left one class only to be fitted
+                if (row[train] != row[train[0]]).any():
+                    how = (train, rest, "classes", None)
+                    read[rest] = estimated(fitted, given, row[None], *how)[0]
+            advance(1)
+    scores = [(matthews_corrcoef(*pair) + 1) / 2 for pair in zip(drawn, made, strict=True)]
+    about: Any = {"score": "nmcc", "method": "pseudo_online", "null": null, "units": ["all"]}
+    draws = np.array(scores[1:])[:, None]
+    finding = against_null(scores[:1], draws, alternative="greater", test=test, **about)
+    accuracy = score_of(y, made[0], "classes")
+    bits = _bits(accuracy, len(names)) * 60 * (rate or 1) / step
+    clock = named["time"].values if rate else np.arange(len(x))
+    told = {"start": clock[start], "end": clock[start] + length / (rate or 1)}
+    windows = pd.DataFrame({"fold": fold, **told, "label": y, "predicted": made[0]})
+    return PseudoOnline(finding.assign(accuracy=accuracy, bits_per_minute=bits), windows)
+
+
+def _bits(p: float, n: int) -> float:
+    """Return the bits of a reading of n classes of which a share p is right; 0 at chance."""
+    p = max(p, 1 / n)
+    wrong = (1 - p) * np.log2((1 - p) / (n - 1)) if p < 1 else 0.0
+    return float(np.log2(n) + p * np.log2(p) + wrong)
