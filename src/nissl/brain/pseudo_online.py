@@ -13,14 +13,7 @@ from nissl.brain.decoders import estimated, score_of
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
-from nissl.statistics import (
-    CircularShift,
-    Finding,
-    PermutedLabels,
-    Test,
-    against_null,
-    decoding_null,
-)
+from nissl.statistics import CircularShift, Finding, Test, against_null, decoding_null
 from nissl.statistics import folds as divide
 from nissl.statistics.design import column_of
 from nissl.statistics.nulls import codes
