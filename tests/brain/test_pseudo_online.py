@@ -49,7 +49,7 @@ def test_planted_bursts_are_read(folds):
     for start, label in windows[["start", "label"]].iloc[::40].to_numpy():
         inside = rec["task"].values[round(start * RATE) :][:20]
         assert (inside == label).sum() == max((inside == name).sum() for name in np.unique(inside))
-    assert len(found.plot().axes) == 1
+    assert len(found.plot().axes) == 2
     plt.close("all")
 
 
