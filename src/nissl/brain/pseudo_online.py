@@ -94,13 +94,13 @@ def pseudo_online(
     Returns
     -------
     PseudoOnline
-        Normalised Matthews correlation, (MCC + 1) / 2, and bits a minute by Wolpaw's formula: an
-        upper bound, since windows that overlap are not independent.
+        Normalised Matthews correlation, (MCC + 1) / 2, and bits a minute by Wolpaw's formula: too
+        many, since it takes windows as independent and classes as equally frequent.
 
     Notes
     -----
-    Stretches of one label are not permuted: idle ones are longer. Measured in white noise, p <= 0.05
-    and 0.2: 0.08 and 0.27, and of shifts 0.04 and 0.16. Source: Carrara and Papadopoulo 2024.
+    Stretches of one label are not permuted: idle ones are longer. In white noise p <= 0.05 and 0.2
+    in 0.08 and 0.27, and of shifts 0.04 and 0.16. Source: Carrara and Papadopoulo 2024.
 
     Examples
     --------
