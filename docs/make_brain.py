@@ -46,9 +46,11 @@ connectivity PATH`.
 | read a coordinate from cells | `tuning(...).decode`: Bayes' rule |
 | read labels from anything | `decode`: classes, numbers, angles, vectors; any estimator |
 | see when a code is there, and stays | `generalise` over times of a trial |
+| read a recording that goes on, with an idle class | `pseudo_online`: sliding windows |
 | predict responses | `encode`, with `delays`, bands of features, ceiling, map |
 | let place matter | `readout="factorised"`, `"attention"`, `"modulated"` |
 | say which units go together | `connectivity`: measures over runs and windows |
+| find motifs of spikes; communities that change | `motifs`, `dynamic_connectome` |
 | follow states | `nissl.statistics.hidden_states`; `SharedGlm`: one graph of edges for all states |
 
 **Nulls.** Labels are moved inside folds, in whole blocks where they come in blocks, shifted where
