@@ -32,7 +32,7 @@ nissl.brain.decode(bold, "category", folds="run").plot()  # by run, confusion, p
 cells = nissl.read("head-direction")
 nissl.brain.tuning(cells, to="head_direction").plot()  # polar, Hz, null band, bits per spike
 nissl.brain.encode(features, bold, on="stimulus", folds="run").plot()  # a map
-nissl.brain.connectivity(bold, measure="partial_correlation", by="run").plot()
+nissl.brain.connectivity(bold, measure="correlation", by="run").plot()
 nissl.statistics.hidden_states(cells, [1, 2, 3], emission="poisson").plot()
 ```
 
