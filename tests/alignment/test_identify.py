@@ -69,3 +69,12 @@ def test_targets_of_another_seed_and_fewer_units():
         identify(made, {"unknown": other["0"]}, progress=False)
     with pytest.raises(NisslError, match="two candidates"):
         identify({"0": made["0"]}, progress=False)
+
+
+def test_one_measure_by_name_and_limits_beyond_the_data():
+    made = networks()
+    found = identify(made, measures="cka", limits=Limits(n_draws=1), progress=False)
+    assert set(found.table["measure"]) == {"cka"}
+    for limits in (Limits(n_units=(21,)), Limits(n_stimuli=(61,)), Limits(n_units=(0,))):
+        with pytest.raises(NisslError, match="there are"):
+            identify(made, limits=limits, progress=False)

@@ -132,3 +132,17 @@ def test_haxby_is_read_by_run():
     found = decode(bold, "category", folds="run", test=QUICK, progress=False)
     assert found.score > 0.65
     assert found.finding.table["p"][0] == 0.05
+
+
+def test_folds_models_and_words_that_cannot_be_are_said():
+    x, label = activity()
+    for how, why in (
+        ({"folds": 31}, "31 folds"),
+        ({"folds": 1}, "1 folds"),
+        ({"model": "svm"}, "no model"),
+        ({"items": np.repeat(np.arange(60), 2)}, "several labels"),
+    ):
+        with pytest.raises(NisslError, match=why):
+            decode(x, label, progress=False, **how)
+    with pytest.raises(NisslError, match="finite"):
+        decode(x.astype(str), label, progress=False)

@@ -149,7 +149,7 @@ def test_what_cannot_be_is_said():
     x, y = planted()
     for bad, why in (
         ((x[:-1], y), "rows of features"),
-        ((np.where(x > 2, np.nan, x), y), "features are not finite"),
+        ((np.where(x > 2, np.nan, x), y), "features: not all finite"),
         ((x, np.where(y > 2, np.inf, y)), "finite"),
         ((x[:, 0], y), "shapes"),
     ):

@@ -138,7 +138,7 @@ def identify(
         whose units a random half is the target, the other half the candidate.
     on : str
         The sample coordinate that says which stimulus a sample is.
-    measures : "all", or iterable of Measure or str
+    measures : "all", str, or iterable of Measure or str
         By which; all are those that need no repeats.
     limits : Limits
         Numbers of stimuli and units, noise, draws.
@@ -174,7 +174,8 @@ def identify(
     """
     import pandas as pd
 
-    by = [measure_of(m) for m in (MEASURES if measures == "all" else measures)]
+    chosen = MEASURES if measures == "all" else measures
+    by = [measure_of(m) for m in ([chosen] if isinstance(chosen, str) else chosen)]
     by = [one for one in by if measures != "all" or not one.repeats]
     known, given = _read(candidates, targets, on, any(one.repeats for one in by))
     if len(known) < 2 or (given is not None and not set(given) <= set(known)):
@@ -182,6 +183,11 @@ def identify(
             f"candidates {list(known)}, targets {list(given or known)}",
             do="give two candidates or more, and targets under their names",
         )
+    width = min(x.shape[-1] // (1 if given else 2) for x in (given or known).values())
+    most = {"n_stimuli": len(next(iter(known.values()))), "n_units": width}
+    for name, n in most.items():
+        if any(v is not None and not 0 < v <= n for v in getattr(limits, name)):
+            raise NisslError(f"{name}={getattr(limits, name)}, and there are {n}", where="limits")
     rng, rows = np.random.default_rng(seed), []
     settings = [*product(limits.n_stimuli, limits.n_units, limits.noise, range(limits.n_draws))]
     with progress_bar(

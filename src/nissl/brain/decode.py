@@ -12,6 +12,7 @@ from nissl.brain.decoders import (
     KINDS,
     estimated,
     folds_of,
+    inner_folds,
     items_of,
     kind_of,
     ranks,
@@ -184,6 +185,8 @@ def decode(
     """
     import pandas as pd
 
+    if isinstance(model, str):
+        require_known("model", model, ["ridge"])
     x, y, run = items_of(rec, labels, folds, items)
     kind = kind or kind_of(y)
     require_known("kind", kind, list(KINDS))
@@ -200,7 +203,7 @@ def decode(
     title = f"Decoding {kind}"
     with progress_bar(title, total=len(parts), unit="folds", progress=progress) as advance:
         for train, rest in parts:
-            inner = folds_of(None, 5, y[train], kind)[1] if run is None else run[train]
+            inner = inner_folds(run, y, train, kind)
             predicted[:, rest] = fitted(model, x, y[orders], train, rest, kind, inner)
             advance(1)
     pairs = zip(orders, predicted, strict=True)

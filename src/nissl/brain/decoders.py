@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.statistics import folds, ridge
 from nissl.statistics.design import column_of
 from nissl.statistics.folds import Fold
@@ -16,7 +16,9 @@ from nissl.statistics.nulls import codes
 __all__ = [
     "KINDS",
     "estimated",
+    "finite",
     "folds_of",
+    "inner_folds",
     "items_of",
     "kind_of",
     "ranks",
@@ -34,11 +36,9 @@ def items_of(
 ) -> tuple[Array, NDArray[Any], NDArray[Any] | None]:
     """Return activity, the label and the run of each item."""
     named = rec if hasattr(rec, "coords") else None
-    x = np.asarray(getattr(rec, "values", rec), dtype=np.float64)
-    if x.ndim != 2 or not np.isfinite(x).all():
-        raise NisslError(
-            f"activity has shape {x.shape}, or is not finite", do="give (n_samples, n_units)"
-        )
+    x = finite(rec, "activity")
+    if x.ndim != 2:
+        raise NisslError(f"activity has shape {x.shape}", do="give (n_samples, n_units)")
     y = labels if isinstance(labels, str) else np.asarray(labels)
     if isinstance(y, str) or y.ndim != 2:
         y = column_of("labels", y, len(x), named)
@@ -51,10 +51,10 @@ def items_of(
         order = np.argsort(codes(item), kind="stable")
         length = np.bincount(codes(item))
         if np.ptp(length):
-            raise NisslError(f"items have {length.min()} to {length.max()} samples", where=items)
+            raise NisslError(f"items have {length.min()} to {length.max()} samples", where="items")
         first = order.reshape(-1, length[0])
         if not all((c[first] == c[first][:, :1]).all() for c in (y, run) if c is not None):
-            raise NisslError("an item has several labels or runs", where=items)
+            raise NisslError("an item has several labels or runs", where="items")
         first = first[np.argsort(first[:, 0])]
         x, y = x[first].transpose(0, 2, 1), y[first[:, 0]]
         run = None if run is None else run[first[:, 0]]
@@ -70,6 +70,14 @@ def kind_of(y: NDArray[Any]) -> str:
     return "numbers" if y.dtype.kind == "f" and (y != np.round(y)).any() else "classes"
 
 
+def finite(given: Any, name: str) -> Array:
+    """Return numbers in float64; words, and what is not finite, are refused."""
+    values = np.asarray(getattr(given, "values", given))
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+        raise NisslError(f"{name}: not all finite numbers", do="leave these samples out")
+    return values.astype(np.float64)
+
+
 def folds_of(
     run: NDArray[Any] | None, given: Any, y: NDArray[Any], kind: str
 ) -> tuple[list[Fold], NDArray[np.int64]]:
@@ -81,6 +89,12 @@ def folds_of(
     """
     if run is None and kind == "classes":
         code = codes(y)
+        if not 2 <= int(given) <= np.bincount(code).min():
+            raise TooFewSamples(
+                f"{int(given)} folds of a class of {np.bincount(code).min()} samples",
+                where="folds",
+                do="give two folds or more, and no more than the rarest class has samples",
+            )
         place = np.empty(len(y), dtype=np.int64)
         for name in range(code.max() + 1):
             place[code == name] = (
@@ -92,6 +106,14 @@ def folds_of(
     for number, (_, rest) in enumerate(parts):
         fold[rest] = number
     return parts, fold
+
+
+def inner_folds(run: NDArray[Any] | None, y: NDArray[Any], train: Any, kind: str) -> Any:
+    """Return the folds of what is fitted, by which its penalty is chosen."""
+    if run is not None:
+        return run[train]
+    n = 5 if kind != "classes" else min(5, int(np.bincount(codes(y[train])).min()))
+    return folds_of(None, n, y[train], kind)[1] if n > 1 else 5
 
 
 def ridge_decoded(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.brain.decoders import finite
 from nissl.brain.readouts.linear import Linear
 from nissl.brain.readouts.readout import Readout, readout_of
 from nissl.errors import NisslError
@@ -170,7 +171,9 @@ def encode(
             f"{len(x)} rows of features, {len(y)} samples of responses",
             do=f"give one row a sample, or both the coordinate '{on}'",
         )
-    group = None if isinstance(folds, int) else column_of("folds", folds, len(y), named)
+    group = (
+        None if isinstance(folds, (int, np.integer)) else column_of("folds", folds, len(y), named)
+    )
     parts = _folds(group, stimulus, folds, len(y))
     if delays:
         centred = (x - x.mean(0)).reshape(len(x), -1)
@@ -196,10 +199,7 @@ def encode(
 def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
     """Return features as one array, and the band of each where there are several."""
     several = given if isinstance(given, Mapping) else {"": given}
-    arrays = {
-        str(name): np.asarray(getattr(x, "values", x), dtype=np.float64)
-        for name, x in several.items()
-    }
+    arrays = {str(name): finite(x, "features") for name, x in several.items()}
     shapes = {x.shape[: 2 if by.places else 1] for x in arrays.values()}
     if len(shapes) != 1 or {x.ndim for x in arrays.values()} - ({3} if by.places else {2, 3}):
         raise NisslError(
@@ -211,18 +211,14 @@ def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
     if not by.places:
         arrays = {name: x.reshape(len(x), -1) for name, x in arrays.items()}
     x = np.concatenate([*arrays.values()], axis=-1)
-    if not np.isfinite(x).all():
-        raise NisslError("features are not finite", do="leave these stimuli or features out")
     bands = [name for name, one in arrays.items() for _ in range(one.shape[-1])]
     return x, bands if len(arrays) > 1 else None
 
 
 def _responses(rec: Any) -> Array:
-    y = np.asarray(getattr(rec, "values", rec), dtype=np.float64)
-    if y.ndim != 2 or not np.isfinite(y).all():
-        raise NisslError(
-            f"responses have shape {y.shape}, or are not finite", do="give (n_samples, n_units)"
-        )
+    y = finite(rec, "responses")
+    if y.ndim != 2:
+        raise NisslError(f"responses have shape {y.shape}", do="give (n_samples, n_units)")
     return y
 
 

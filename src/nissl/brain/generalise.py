@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nissl.brain.decoders import KINDS, folds_of, items_of, kind_of, ridge_decoded, score_of
+from nissl.brain.decoders import (
+    KINDS,
+    folds_of,
+    inner_folds,
+    items_of,
+    kind_of,
+    ridge_decoded,
+    score_of,
+)
 from nissl.errors import NisslError, require_known
 from nissl.progress import progress_bar
 from nissl.statistics import Finding, Test, against_null, decoding_null
@@ -140,7 +148,7 @@ def generalise(
     total = len(divided) * n_times
     with progress_bar("Decoding over time", total=total, unit="fits", progress=progress) as advance:
         for train, rest in divided:
-            inner = folds_of(None, 5, y[train], kind)[1] if run is None else run[train]
+            inner = inner_folds(run, y, train, kind)
             for t in range(n_times):
                 # Rows of one array, since the decoder takes indices: what is fitted, what is read.
                 rows = np.concatenate([x[train, :, t], *np.moveaxis(x[rest], 2, 0)])
