@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,18 @@ and the share of voxels with q <= 0.05 (199 draws), each run left out.
 """
 LEVEL = """
 
-## False positives
+## False positives and power
 
-The share of data sets without anything in them that have p <= 0.05: decoders of 60 samples in six
-runs (200 sets, 19 draws); connectivity of two independent series of 300 samples that forget by 0.8
-a sample (200 sets, 39 draws); tuning of a cell that fires at random while an angle drifts (200
-sets, 39 draws). 0.05 of 200 is between 0.02 and 0.08.
+The share of data sets with p <= 0.05. False positives: nothing is in them (200 sets; 0.05 of 200 is
+between 0.02 and 0.08). Power: something small or large is (100 sets). Decoders have 60 samples of
+five units in six runs (19 draws); one unit follows the label by 0.3 or 0.6 of its own spread.
+Connectivity has two series of 300 samples that forget by 0.8 a sample (39 draws); 0.1 or 0.3 of the
+first is added to the second a sample later. Tuning has a cell that fires once a bin while an angle
+drifts, 1,000 bins (39 draws); its rate rises and falls by 0.1 or 0.2.
 
 """
 BANDS = ("coherence", "phase_locking")  # measures of a band of frequencies
+KINDS = ("classes", "numbers", "angles")
 
 
 def power(x: Any) -> Any:
@@ -182,52 +186,69 @@ def series(n: int, width: int, seed: int) -> Any:
     return x[50:]
 
 
+def decoded(kind: str, size: float, seed: int) -> float:
+    """Return p of a decoder of 60 samples, whose first unit follows the label by ``size``."""
+    run, rng = np.repeat(np.arange(6), 10), np.random.default_rng(seed)
+    label = np.concatenate([rng.permutation(10) % 2 for _ in range(6)])
+    label = label if kind == "classes" else rng.uniform(-3, 3, 60)
+    x = rng.standard_normal((60, 5))
+    follows = np.cos(label) if kind == "angles" else label
+    x[:, 0] += size * (follows - follows.mean()) / follows.std()
+    quick = Test(n_permutations=19)
+    found = decode(x, label, folds=run, kind=kind, test=quick, progress=False)
+    return float(found.finding.table["p"][0])
+
+
+def connected(name: str, size: float, seed: int) -> float:
+    """Return p of an edge from a series to another, which follows it a step later."""
+    band: dict[str, Any] = {"band": (0.5, 2.0)} if name in BANDS else {}
+    if name == "coherence":
+        band["segment"] = 64
+    x = series(300, 2, seed)
+    x[1:, 1] += size * x[:-1, 0]
+    rec = nissl.recording.as_recording(x, samples={"time": np.arange(300) * 0.1})
+    quick = Test(n_permutations=39, seed=seed)
+    found = connectivity(rec, measure=name, test=quick, progress=False, **band)
+    return float(found.edges.table["p"][0])
+
+
+def tuned(size: float, seed: int) -> float:
+    """Return p of a cell whose rate, one a bin, goes up and down by ``size`` with an angle."""
+    rng = np.random.default_rng(seed)
+    angle = np.cumsum(rng.standard_normal(1000) * 0.3) % (2 * np.pi)
+    rate = 1 + size * np.cos(angle - 1)
+    cell = nissl.recording.as_recording(
+        rng.poisson(rate[:, None]),
+        samples={"time": np.arange(1000) * 0.1, "angle": angle},
+        quantity="spikes",
+        attrs={"bin": 0.1},
+    )
+    quick = Test(n_permutations=39, seed=seed)
+    found = tuning(cell, "angle", period=2 * np.pi, test=quick, progress=False)
+    return float(found.finding.table["p"][0])
+
+
 def level() -> list[dict[str, str]]:
-    """Return false positives of each decoder, measure of connectivity, and of tuning."""
-    run, rows = np.repeat(np.arange(6), 10), []
-    for kind in ("classes", "numbers", "angles"):
-        p = []
-        for seed in range(200):
-            rng = np.random.default_rng(seed)
-            label = np.concatenate([rng.permutation(10) % 2 for _ in range(6)])
-            label = label if kind == "classes" else rng.uniform(-3, 3, 60)
-            x = rng.standard_normal((60, 5))
-            found = decode(
-                x, label, folds=run, kind=kind, test=Test(n_permutations=19), progress=False
-            )
-            p.append(found.finding.table["p"][0])
-        rows.append(said(f"`decode`, {kind}", p))
-    for name in MEASURES:
-        p: list[float] = []
-        band: dict[str, Any] = {"band": (0.5, 2.0)} if name in BANDS else {}
-        if name == "coherence":
-            band["segment"] = 64
-        for seed in range(200):
-            quick = Test(n_permutations=39, seed=seed)
-            when = {"time": np.arange(300) * 0.1}
-            x = nissl.recording.as_recording(series(300, 2, seed), samples=when)
-            found = connectivity(x, measure=name, test=quick, progress=False, **band)
-            p.append(found.edges.table["p"][0])
-        rows.append(said(f"`connectivity`, {name}", p))
-    p = []
-    for seed in range(200):
-        rng = np.random.default_rng(seed)
-        angle = np.cumsum(rng.standard_normal(1000) * 0.3) % (2 * np.pi)
-        samples = {"time": np.arange(1000) * 0.1, "angle": angle}
-        cell = nissl.recording.as_recording(
-            rng.poisson(1.0, (1000, 1)), samples=samples, quantity="spikes", attrs={"bin": 0.1}
-        )
-        quick = Test(n_permutations=39, seed=seed)
-        found = tuning(cell, "angle", period=2 * np.pi, test=quick, progress=False)
-        p.append(found.finding.table["p"][0])
-    rows.append(said("`tuning`", p))
+    """Return false positives and power of decoders, measures of connectivity and tuning."""
+    methods: dict[str, tuple[Any, tuple[float, float]]] = {
+        **{f"`decode`, {kind}": (partial(decoded, kind), (0.3, 0.6)) for kind in KINDS},
+        **{f"`connectivity`, {name}": (partial(connected, name), (0.1, 0.3)) for name in MEASURES},
+        "`tuning`": (tuned, (0.1, 0.2)),
+    }
+    rows = []
+    for name, (p_of, sizes) in methods.items():
+        row = {"method": name}
+        for said, size, sets in zip(
+            ("false positives", "power, small", "power, large"),
+            (0.0, *sizes),
+            (200, 100, 100),
+            strict=True,
+        ):
+            p = np.array([p_of(size, seed) for seed in range(sets)])
+            row[said] = f"{np.mean(p <= 0.05):.3f}" if size == 0 else f"{np.mean(p <= 0.05):.2f}"
+        rows.append(row)
+        print(row, flush=True)
     return rows
-
-
-def said(name: str, p: list[float]) -> dict[str, str]:
-    """Return a row of the table."""
-    print(name, np.mean(np.array(p) <= 0.05), flush=True)
-    return {"method": name, "false positives": f"{np.mean(np.array(p) <= 0.05):.3f}"}
 
 
 def page() -> str:
