@@ -353,12 +353,14 @@ def test_a_network_is_recorded_and_described(
             "-q",
             "-s",
             "blocks.0.mlp.neurons",
+            "--tokens",
+            "1000",
             "--store",
             store,
         )
         == 0
     )
-    capsys.readouterr()
+    assert "the text has 7 tokens: all are read" in capsys.readouterr().err
     assert run("info", store, "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["units"] == 1536

@@ -31,6 +31,15 @@ def test_the_reader_is_varied(reader_texts: pd.DataFrame) -> None:
 
 
 @pytest.mark.real
+def test_the_library_has_all_of_which_the_reader_has_a_part(reader_texts: pd.DataFrame) -> None:
+    needs("library")
+    table = load("library")
+    assert set(reader_texts["text"]) <= set(table["text"])
+    assert table["text"].str.len().sum() > 5 * reader_texts["text"].str.len().sum()
+    assert not table["text"].duplicated().any()
+
+
+@pytest.mark.real
 def test_the_reader_has_150_000_to_250_000_tokens(
     reader_texts: pd.DataFrame, smollm2_folder: object
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -153,6 +154,8 @@ def _record(
     texts = _texts(text)
     net = load(network, progress=not quiet, **given(device=device, dtype=dtype))
     plan = plan_of(net, texts, **options)
+    if tokens and plan.n_samples < tokens:
+        print(f"the text has {plan.n_samples:,} tokens: all are read", file=sys.stderr)
     record(net, plan, sites=sites or ["mlp.neurons"], store=store, progress=not quiet)
     emit(info(store), json=json)
 

