@@ -108,3 +108,16 @@ def test_one_edge_is_weighed_as_by_integration():
     assert made.weights.item() == pytest.approx(
         np.trapezoid(density * grid, grid) / mass.sum(), rel=1e-3
     )
+
+
+@pytest.mark.parametrize("n_states", [2, 4])
+def test_a_state_that_has_lost_its_samples_has_weights_nonetheless(n_states):
+    rng = np.random.default_rng(3)
+    x, drive, shares = rng.poisson(1.0, (80, 3)), rng.random((80, 3)), np.zeros((80, n_states))
+    shares[:, 0] = 1
+    made = SharedGlm().fitted(x, drive, shares)
+    for _ in range(60):
+        made = made.fitted(x, drive, shares)
+    assert made.settled
+    assert np.isfinite(made.log_likelihood(x, drive)).all()
+    assert (made.graph[..., 1] > 0.5).all()

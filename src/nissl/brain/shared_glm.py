@@ -17,6 +17,7 @@ __all__ = ["SharedGlm"]
 Array = NDArray[np.floating[Any]]
 N_SWEEPS = 3  # over the inputs, at each step
 LEAST = 4  # strength of edges, in standard errors of a weight
+NONE = 1e-9  # curvature of a state that has lost its samples
 
 
 @method(system=31)
@@ -97,7 +98,7 @@ class SharedGlm(Glm):
         from scipy.special import log_ndtr, softmax
 
         # The bias is integrated out, from which an input whose mean is not nought is hard to tell.
-        cross, own = h[..., :-1, -1], h[..., -1:, -1]
+        cross, own = h[..., :-1, -1], np.maximum(h[..., -1:, -1], NONE)
         b, rest, last = b[..., :-1] - cross * b[..., -1:] / own, h[..., :-1, :-1], b[..., -1:]
         rest = rest - cross[..., None] * cross[..., None, :] / own[..., None]
         mean, n_inputs = self.weights.copy(), self.weights.shape[2]
@@ -124,7 +125,8 @@ class SharedGlm(Glm):
                 square[:, :, p] = np.einsum("uc,cku->ku", graph[:, p], squares)
         scale = np.sqrt(square.sum() / len(b) / np.maximum(graph[..., ::2].sum(), 1e-9))
         # Edges no stronger than errors cannot be told from none, and would all be called edges.
-        error = np.sqrt(1 / np.median(np.einsum("kupp->kup", rest), axis=0)).mean()
+        curves = np.median(np.einsum("kupp->kup", rest), axis=0)
+        error = np.sqrt(1 / np.maximum(curves, NONE)).mean()
         scale = max(scale, LEAST * error)
         share = (graph.sum(axis=(0, 1)) + 1) / (graph.shape[0] * n_inputs + 3)
         bias = (last - (cross * mean).sum(axis=2, keepdims=True)) / own
