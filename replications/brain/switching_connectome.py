@@ -107,7 +107,7 @@ nissl.claim(
     "switching_connectome",
     system=31,
     says="A state-switching regression whose states share one learned graph predicts spikes better "
-    "than one of weights by themselves, and its states can be told what they are.",
+    "than one whose states have weights by themselves.",
     measured=own | {f"planted_{k}": power[0][k] for k in ("edges", "awake")},
     null=plain | {f"planted_{k}": power[1][k] for k in ("edges", "awake")},
     power=power[0] | {f"null.{k}": v for k, v in power[1].items()},
