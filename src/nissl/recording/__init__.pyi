@@ -15,6 +15,7 @@ from .recording import as_recording as as_recording
 from .recording import check as check
 from .recording import samples_table as samples_table
 from .recording import units_table as units_table
+from .resample import resample as resample
 from .select import select as select
 from .spikes import bin_spikes as bin_spikes
 from .store.manifest import StoreMismatch as StoreMismatch

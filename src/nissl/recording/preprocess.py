@@ -13,7 +13,7 @@ from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import coordinate, is_words, word_codes
 from nissl.recording.recording import Recording, check
 
-__all__ = ["clean", "rates", "smooth"]
+__all__ = ["clean", "rates", "run_ends", "smooth"]
 
 Array = np.ndarray[Any, Any]
 
@@ -228,6 +228,33 @@ def clean(
     return check(rec.copy(data=values))
 
 
+def run_ends(rec: Recording) -> Array:
+    """Return whether a run ends between each sample and the next, whatever the times say.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        Its values and times are not read.
+
+    Returns
+    -------
+    array of bool, shape (n_samples - 1,)
+        Whether ``subject``, ``session``, ``run``, ``trial`` or the like changes there.
+
+    Examples
+    --------
+    >>> from nissl.recording import as_recording
+    >>> run_ends(as_recording(np.zeros((3, 1)), samples={"run": [0, 0, 1]})).tolist()
+    [False, True]
+    """
+    ends = np.zeros(max(rec.sizes["sample"] - 1, 0), bool)
+    for name in ENDS:
+        if name in rec.coords and rec[name].dims == ("sample",):
+            column = word_codes(coordinate(rec, name))
+            ends |= column[1:] != column[:-1]
+    return ends
+
+
 def _floats(rec: Recording) -> Array:
     """Return a copy of the values, float32 where they are, else float64."""
     dtype = np.float32 if rec.dtype == np.float32 else np.float64
@@ -245,9 +272,5 @@ def _stretches(rec: Recording) -> tuple[float, Array]:
     step = float(np.median(apart[apart > 0])) if (apart > 0).any() else np.nan
     if not np.isfinite(step):
         raise NisslError("the times do not increase", where="time", do="give times in seconds")
-    ends = ~(np.abs(apart - step) <= step / 2)
-    for name in ENDS:
-        if name in rec.coords and rec[name].dims == ("sample",):
-            column = word_codes(coordinate(rec, name))
-            ends |= column[1:] != column[:-1]
+    ends = ~(np.abs(apart - step) <= step / 2) | run_ends(rec)
     return step, np.flatnonzero(ends) + 1
