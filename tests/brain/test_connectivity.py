@@ -405,11 +405,14 @@ def test_structure_goes_with_function_in_every_subject(hcp):
 
 @pytest.mark.real
 def test_signals_of_the_worm_go_where_its_synapses_go(worm):
-    from nissl.specimens.recordings import worm_connectome
+    from nissl.specimens.recordings import worm_connectomes, worm_neurons
 
-    wiring = worm_connectome()
-    source, target = worm["stimulus"].values, worm["unit"].values
-    joined = (wiring["chemical"] + wiring["gap"]).sel(source=source, target=target).values > 0
+    wiring = worm_connectomes()
+    source, target = worm_neurons(worm["stimulus"].values), worm_neurons(worm["unit"].values)
+    joined = (wiring["chemical"] + wiring["gap"]).sel(source=source, target=target).max(
+        "dataset"
+    ) > 0
+    joined = joined.values
     answer = np.abs(worm.values)
     measured = np.isfinite(answer)
     rng = np.random.default_rng(0)

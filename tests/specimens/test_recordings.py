@@ -188,12 +188,15 @@ def test_worm_pairs_and_responses(worm):
 
 
 @pytest.mark.real
-def test_worm_connectome_joins_the_neurons_of_the_atlas(worm):
-    wiring = loaders.worm_connectome()
-    assert set(worm["unit"].values) <= set(wiring["source"].values)
-    assert float(wiring["chemical"].sel(source="ADAL", target="AIBL")) == 3
-    assert float(wiring["chemical"].sel(source="AIBL", target="ADAL")) == 0
-    assert np.array_equal(wiring["gap"].values, wiring["gap"].values.T)
+def test_worm_connectomes_join_the_neurons_of_the_atlas(worm):
+    wiring = loaders.worm_connectomes(datasets=["white-1986", "witvliet-2021-8"])
+    there = set(loaders.worm_neurons(worm["unit"].values))
+    assert there <= set(wiring["source"].values)
+    white = wiring.sel(dataset="white-1986")
+    assert float(white["chemical"].sel(source="ADAL", target="AIBL")) == 1
+    assert float(white["chemical"].sel(source="AIBL", target="ADAL")) == 0
+    gap = wiring["gap"].values
+    assert np.array_equal(gap, gap.swapaxes(1, 2), equal_nan=True)
 
 
 @pytest.mark.real

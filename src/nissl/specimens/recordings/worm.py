@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import xarray as xr
 
 from nissl.errors import UnknownName
 from nissl.recording import Recording, as_recording
@@ -16,7 +15,7 @@ from nissl.specimens.recordings.source import folder_of, read_errors, source_fil
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["worm", "worm_connectome", "worm_pairs"]
+__all__ = ["atlas", "worm", "worm_pairs"]
 
 UNLISTED = "unlisted"
 #: Groups of ganglia, which hold the same neurons a second time.
@@ -74,8 +73,8 @@ def worm(
     Source: Randi et al. 2023, Nature 623:406; wormneuroatlas 0.0.7.3 (GPL-3 or later).
     """
     folder = folder_of("worm", folder, progress=progress)
-    names, atlas = _atlas(folder, strain)
-    response, measured = atlas["dFF"].T, atlas["occ1"].T > 0  # the file has (observed, stimulated)
+    names, held = atlas(folder, strain)
+    response, measured = held["dFF"].T, held["occ1"].T > 0  # the file has (observed, stimulated)
     response = np.where(measured, response, np.nan)
     if not autoresponse:
         np.fill_diagonal(response, np.nan)
@@ -139,67 +138,50 @@ def worm_pairs(
     import pandas as pd
 
     folder = folder_of("worm", folder, progress=progress)
-    names, atlas = _atlas(folder, strain)
-    observed, stimulated = np.nonzero(atlas["occ1"] > 0)
+    names, held = atlas(folder, strain)
+    observed, stimulated = np.nonzero(held["occ1"] > 0)
     return pd.DataFrame(
         {
             "stimulated": names[stimulated],
             "observed": names[observed],
-            "trials": atlas["occ1"][observed, stimulated],
-            "response": atlas["dFF"][observed, stimulated],
-            "q": atlas["q"][observed, stimulated],
-            "q_equivalence": atlas["q_eq"][observed, stimulated],
+            "trials": held["occ1"][observed, stimulated],
+            "response": held["dFF"][observed, stimulated],
+            "q": held["q"][observed, stimulated],
+            "q_equivalence": held["q_eq"][observed, stimulated],
         }
     )
 
 
-def worm_connectome(folder: str | Path | None = None, *, progress: bool = True) -> xr.Dataset:
-    """Return the worm's wiring: counts of chemical synapses and of gap junctions.
+def atlas(
+    folder: Path, strain: str
+) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Read the names of the 300 neurons and the matrices (observed, stimulated) of a strain.
 
     Parameters
     ----------
-    folder : path, optional
-        As for `worm`.
-    progress : bool
-        As for `worm`.
+    folder : Path
+        Where the file lies, in any depth.
+    strain : {"wt", "unc31"}
+        Wild type or mutant.
 
     Returns
     -------
-    Dataset, dims (source: 300, target: 300)
-        ``chemical``, synapses from source on to target; ``gap``, junctions between them
-        (symmetric); both summed over the reconstructions that the package merges.
+    names : array of str, shape (n_neurons,)
+        As the file has them, but for AWCOFF, which it cuts off.
+    matrices : dict of array, shape (n_neurons, n_neurons)
+        ``dFF``, ``occ1``, ``q`` and ``q_eq``.
 
     Raises
     ------
+    UnknownName
+        No such strain.
     NisslError
-        A file cannot be read.
+        The file cannot be read.
 
     Examples
     --------
-    >>> worm_connectome()["gap"].shape  # doctest: +SKIP
-    (300, 300)
-
-    Source: White et al. 1986 and Witvliet et al. 2021, merged by wormneuroatlas.
+    >>> names, matrices = atlas(Path("data"), "wt")  # doctest: +SKIP
     """
-    folder = folder_of("worm", folder, progress=progress)
-    names, _ = _atlas(folder, "wt")
-    (path, *_) = source_files(folder, "data/aconnectome_default.h5")
-    with read_errors(path):
-        import h5py
-
-        with h5py.File(path) as file:
-            chemical, gap = file["chem"][:].T, file["gap"][:].T  # the file has (target, source)
-    dims = ("source", "target")
-    return xr.Dataset(
-        {"chemical": (dims, chemical), "gap": (dims, gap)},
-        coords={"source": names, "target": names},
-    )
-
-
-def _atlas(
-    folder: Path, strain: str
-) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Read the names of the 300 neurons and the matrices (observed, stimulated) of a strain."""
     if strain not in ("wt", "unc31"):
         raise UnknownName("strain", strain, ["wt", "unc31"], do="give wt or unc31")
     (path, *_) = source_files(folder, "data/funatlas.h5")
@@ -207,7 +189,8 @@ def _atlas(
         import h5py
 
         with h5py.File(path) as file:
-            names = file["neuron_ids"][:].astype(str)
+            names = file["neuron_ids"][:].astype("U6")
+            names[names == "AWCOF"] = "AWCOFF"
             group = file[strain]
             return names, {name: group[name][:] for name in ("dFF", "occ1", "q", "q_eq")}
 

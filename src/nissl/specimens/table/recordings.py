@@ -87,7 +87,7 @@ TABLE = (
     Specimen(
         name="worm",
         kind="recording",
-        about="C. elegans: signal propagation between 300 neurons, and connectomes",
+        about="C. elegans: signal propagation between 300 neurons",
         licence="GPL-3.0-or-later",
         loader="nissl.specimens.recordings:worm",
         sources=(
@@ -103,6 +103,38 @@ TABLE = (
                     "*/data/aconnectome*",
                     "*/data/anatlas_neuron_positions.txt",
                     "*/data/*.txt",
+                ),
+            ),
+        ),
+    ),
+    Specimen(
+        name="worm-connectomes",
+        kind="other",
+        about="C. elegans: 13 connectomes and signal propagation in one order of 302 neurons",
+        licence="GPL-3.0-or-later; MIT",
+        loader="nissl.specimens.recordings:worm_connectomes",
+        sources=(
+            Source(
+                "pip",
+                "wormneuroatlas",
+                "0.0.7.3",
+                "wormneuroatlas-0.0.7.3-py3-none-any.whl",
+                "166289031784c9565f6b9205e30dc718bafbc092db3b46f1aef73d93dc4d1325",
+                37_760_635,
+                ("*/data/funatlas.h5", "*/data/aconnectome_w*.csv"),
+            ),
+            Source(
+                "pip",
+                "cect",
+                "0.3.5",
+                "cect-0.3.5-py3-none-any.whl",
+                "ea47f7a6b0d69a8d0bd3b0ade4037b7cc32d31ad0449f823d7ec153d6fd25057",
+                13_634_816,
+                (
+                    "*/cache/Cook2019HermReader.json",
+                    "*/cache/VarshneyDataReader.json",
+                    "*/cache/WitvlietDataReader?.json",
+                    "*/cache/White_whole.json",
                 ),
             ),
         ),
