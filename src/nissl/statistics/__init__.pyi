@@ -58,3 +58,4 @@ from .sparse_probing import sparse_probing as sparse_probing
 from .stratified import stratified_auroc as stratified_auroc
 from .summary import Summary as Summary
 from .test import Test as Test
+from .topography import topography as topography

@@ -242,11 +242,11 @@ class Finding:
 
         Parameters
         ----------
-        kind : {"effects", "layers", "bars", "curve", "heatmap"}
+        kind : {"effects", "layers", "bars", "curve", "heatmap", "topography"}
             Ranked effects over the band of the null, with a second panel by layer where a column or
             the addresses say layers; effects by layer alone; a bar for each row, beside the mean
-            and two deviations of its null; the mean score over layers or positions; or a matrix in
-            colours, where what is found has a frame.
+            and two deviations of its null; the mean score over layers or positions; a matrix in
+            colours, where what is found has a frame; or a map of EEG or MEG sensors on the head.
         by : str or tuple of str, optional
             Columns: whose values bars stand for, and those side by side; what a curve goes over,
             and its lines; rows and columns of a heatmap. By default units and labels; layers (or

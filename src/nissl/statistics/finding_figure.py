@@ -9,6 +9,7 @@ import numpy as np
 from nissl.address import read
 from nissl.errors import NisslError, UnknownName, require_known
 from nissl.statistics import figure as draw
+from nissl.statistics.topography import topography
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "finding_figure"]
 
-KINDS = ("effects", "layers", "bars", "curve", "heatmap")
+KINDS = ("effects", "layers", "bars", "curve", "heatmap", "topography")
 # What a heatmap is over where nothing is said: the first pair of which both are there.
 PAIRS = (("head", "layer"), ("layer", "position"), ("unit", "label"), ("index", "layer"))
 
@@ -179,7 +180,17 @@ def _heatmap(
     draw.heatmap(matrix, label=label, numbers=matrix.size <= 64, found=marks, axes=axes)
 
 
-_DRAWN = dict(zip(KINDS, (_effects, _layers, _bars, _curve, _heatmap), strict=True))
+def _topography(
+    table: pd.DataFrame, score: str, by: tuple[str, ...], value: str | None, q: float, axes: Axes
+) -> None:
+    if table["unit"].duplicated().any():
+        raise NisslError("sensors have several rows", do="take those of one label")
+    name = value or _effect(table, score)
+    label = f"{score}, above its null" if name == "effect" else name
+    topography(table[name], table, found=_found(table, q), label=label, axes=axes)
+
+
+_DRAWN = dict(zip(KINDS, (_effects, _layers, _bars, _curve, _heatmap, _topography), strict=True))
 
 
 def _effect(table: pd.DataFrame, score: str) -> str:

@@ -124,7 +124,8 @@ def dissimilarities(
     Returns
     -------
     array of float64, shape (n_stimuli, n_stimuli)
-        Symmetric, 0 on the diagonal; crossnobis in sorted order of `stimuli`.
+        Symmetric, 0 on the diagonal; crossnobis in sorted order of `stimuli`. Drawn by
+        `nissl.statistics.figure.dissimilarity_matrix`.
 
     Raises
     ------
