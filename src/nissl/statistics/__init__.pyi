@@ -12,6 +12,7 @@ from .correlation import Correlation as Correlation
 from .coverage import Coverage as Coverage
 from .dead_salmon import dead_salmon as dead_salmon
 from .decoding_null import decoding_null as decoding_null
+from .dissimilarity_matrix import dissimilarity_matrix as dissimilarity_matrix
 from .effects import auroc as auroc
 from .effects import average_precision as average_precision
 from .effects import cohens_d as cohens_d

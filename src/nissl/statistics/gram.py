@@ -125,7 +125,7 @@ def dissimilarities(
     -------
     array of float64, shape (n_stimuli, n_stimuli)
         Symmetric, 0 on the diagonal; crossnobis in sorted order of `stimuli`. Drawn by
-        `nissl.statistics.figure.dissimilarity_matrix`.
+        `nissl.statistics.dissimilarity_matrix`.
 
     Raises
     ------

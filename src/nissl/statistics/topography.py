@@ -110,7 +110,7 @@ def topography(
         axes=axes,
         show=False,
     )
-    axes.get_figure().colorbar(image, ax=axes, label=label, shrink=0.7)
+    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.7)
     return axes
 
 
