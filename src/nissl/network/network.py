@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nissl.network.edits.edit import EditsLike
+    from nissl.network.gradients.synthesise import Synthesis
     from nissl.network.record.unit_examples import UnitExamples
     from nissl.network.run.logit_lens import LogitLens
     from nissl.network.sites.dictionary import Dictionary
@@ -164,6 +165,27 @@ class Network(BaseNetwork):
         from nissl.network.record.unit_examples import unit_examples
 
         return unit_examples(self, unit, inputs, **options)
+
+    def synthesise(self, objective: Any, *, start: Any, **options: Any) -> Synthesis:
+        """Synthesise inputs that drive units most, by gradient ascent.
+
+        Parameters
+        ----------
+        objective : str, pair, or list of them
+            Addresses of units; or (site, direction or function).
+        start : tuple of int, or array, shape (n, ...)
+            The shape of one input, or where to begin.
+        **options
+            Of `nissl.network.gradients.synthesise`: ``generator``, ``ascent``, ``natural``, ...
+
+        Returns
+        -------
+        Synthesis
+            Stimuli, the activity that they reach, and ``plot``.
+        """
+        from nissl.network.gradients.synthesise import synthesise
+
+        return synthesise(self, objective, start=start, **options)
 
     def edit(self, *edits: Any) -> AbstractContextManager[Any]:
         """Apply edits to every run of the model inside a ``with`` block.

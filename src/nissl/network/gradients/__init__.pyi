@@ -1,3 +1,4 @@
+from .ascent import Ascent as Ascent
 from .at_sites import Gradients as Gradients
 from .at_sites import gradients as gradients
 from .backward_rules import AttentionRule as AttentionRule
@@ -8,3 +9,5 @@ from .backward_rules import StopGradient as StopGradient
 from .gradient_times_activation import gradient_times_activation as gradient_times_activation
 from .integrated import IntegratedGradients as IntegratedGradients
 from .integrated import integrated_gradients as integrated_gradients
+from .synthesise import Synthesis as Synthesis
+from .synthesise import synthesise as synthesise
