@@ -28,7 +28,7 @@ nissl.alignment.compare(net_sites, rec, measure="cka", repeats="trial")  # a mat
 nissl.alignment.identify({"resnet": a, "vgg": b}, limits=Limits(noise=(0.0, 1.0))).confusion("cka")
 nissl.alignment.match(rec_a, rec_b)  # the unit most alike, and whether each is the other's
 ordered = nissl.alignment.rebasin(a, b, images)  # b with its units in a's order
-nissl.alignment.barrier(a, ordered.model, loss).plot()
+nissl.behaviour.barrier(a, ordered.model, loss).plot()
 ```
 
 Stimuli are aligned by name, or refused: missing ones, another order, one that occurs twice. What is
@@ -45,7 +45,7 @@ jackknife's over groups of stimuli.
 | compare noise, too | `StochasticShape`, of repeats |
 | compare graphs of neighbours | `RicciCurvature`, `RicciCommunities` |
 | say which measure to trust | `identify` |
-| put networks into one order | `nissl.network.symmetries`, `rebasin`, `barrier` |
+| put networks into one order | `nissl.network.symmetries`, `rebasin`, `nissl.behaviour.barrier` |
 | say how labels lie in a representation | `kernel_analysis` |
 
 **Bias.** Linear CKA as first published is 0.91 for independent noise of 50 stimuli and 500 units,

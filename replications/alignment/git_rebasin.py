@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn import functional
 
 import nissl
-from nissl.alignment import StraightThrough, barrier, rebasin
+from nissl.alignment import StraightThrough, rebasin
+from nissl.behaviour import barrier
 from nissl.network import symmetries
 from nissl.statistics.figure import curve, panels, save_figure
 from nissl.training import Batches, small_image_model, train

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from nissl import NisslError
-from nissl.alignment import StraightThrough, barrier, rebasin
+from nissl.alignment import StraightThrough, rebasin
+from nissl.behaviour import barrier
 from nissl.network import symmetries
 from nissl.training import Batches
 from permutable import MODELS, made, mlp

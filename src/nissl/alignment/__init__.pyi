@@ -1,5 +1,3 @@
-from .barrier import Barrier as Barrier
-from .barrier import barrier as barrier
 from .compare import Comparison as Comparison
 from .compare import compare as compare
 from .identify import Limits as Limits

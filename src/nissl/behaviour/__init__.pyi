@@ -1,5 +1,7 @@
 from .ablation_effect import ablation_effect as ablation_effect
 from .ablation_effect import effect_matrix as effect_matrix
+from .barrier import Barrier as Barrier
+from .barrier import barrier as barrier
 from .behaviour import Behaviour as Behaviour
 from .candidates import candidates as candidates
 from .choices import choice_attributions as choice_attributions

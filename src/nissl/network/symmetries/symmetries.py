@@ -18,7 +18,15 @@ from nissl.methods import method
 from nissl.network.symmetries.axis import Axis
 from nissl.network.symmetries.trace import Trace, call, tensors_of, weights_of
 
-__all__ = ["Permutations", "Symmetries", "found_in", "permuted", "rewritten", "symmetries"]
+__all__ = [
+    "Permutations",
+    "Symmetries",
+    "found_in",
+    "permuted",
+    "reordered",
+    "rewritten",
+    "symmetries",
+]
 
 Permutations = Mapping[str, NDArray[np.intp]]
 
@@ -243,12 +251,36 @@ def permuted(
     dict of str to Tensor
         New tensors, where they take part.
     """
-    made = dict(weights)
-    for name, axes in groups.axes.items():
-        for d, axis in enumerate(axes):
-            order = torch.from_numpy(axis.order(permutations)).to(made[name].device)
-            made[name] = made[name].index_select(d, order)
-    return made
+    moved = {name: reordered(weights[name], x, permutations) for name, x in groups.axes.items()}
+    return {**weights, **moved}
+
+
+def reordered(
+    x: Tensor, axes: Iterable[Axis], permutations: Permutations, *, keep: tuple[int, str] = (-1, "")
+) -> Tensor:
+    """Return a tensor with its axes in another order.
+
+    Parameters
+    ----------
+    x : Tensor
+        Any.
+    axes : iterable of Axis
+        What each of its axes is made of.
+    permutations : mapping of str to array
+        One of every group.
+    keep : tuple of int and str
+        An axis, and the group that keeps its order along it.
+
+    Returns
+    -------
+    Tensor
+        A new one, where it takes part.
+    """
+    for d, axis in enumerate(axes):
+        held = keep[1] if d == keep[0] else ""
+        if any(leaf.name and leaf.name != held for leaf in axis.leaves()):
+            x = x.index_select(d, torch.from_numpy(axis.order(permutations, held)).to(x.device))
+    return x
 
 
 def rewritten(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nissl.alignment.rebasin import comparable
 from nissl.errors import NisslError
+from nissl.network.symmetries.one_architecture import require_same_weights
 from nissl.network.symmetries.trace import call, weights_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def barrier(
 
     if n < 3:
         raise NisslError(f"{n} networks hold none between two", do="give n=3 or more")
-    comparable(a, b)
+    require_same_weights(a, b)
     first, second = weights_of(a), weights_of(b)
     model = copy.deepcopy(a).eval()
     examples = None if statistics is None else list(statistics)

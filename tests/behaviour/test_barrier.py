@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nissl import NisslError
-from nissl.alignment import barrier
+from nissl.behaviour import barrier
 from permutable import made
 
 
