@@ -116,5 +116,5 @@ if __name__ == "__main__":
         data=f"noughts and crosses, {TESTED} games not learned from; share: of the fall of the "
         f"logit of 'over' without the {TOP} features of most effect by exact patching, what is "
         f"lost without the {TOP} of the largest contributions; rank: of contributions with exact "
-        "effects (Spearman), over all active features",
+        "effects (Spearman), of all active features; over_told: games that the model says are over",
     )

@@ -84,3 +84,16 @@ def test_features_are_chosen_as_in_the_slow_form(script, planted):
         assert torch.allclose(found[0, row], expected, atol=1e-5)
     none = script["Chosen"](made, torch.zeros(16, N)).apply(SITE, x, None, "prefill")
     assert torch.allclose(none, made(x), atol=1e-6)
+
+
+def test_dictionaries_are_compared_on_other_texts(script, planted, monkeypatch, tmp_path):
+    monkeypatch.setenv("NISSL_CACHE", str(tmp_path))
+    net, _, texts = planted
+    script["HOW"].update(n_features=N, k=1)
+    script["compared"].__globals__["BATCH"] = 128
+    found, chosen, n_tokens = script["compared"](net, SITE, texts[:30], texts[30:], (0,), 4096)
+    assert {"plain 0", "gradient 0", "random"} <= set(found.index)
+    assert n_tokens == 30 * 16
+    assert chosen.kind.name == "gradient_topk"
+    again = script["compared"](net, SITE, texts[:30], texts[30:], (0,), 4096)[0]
+    assert again.to_dict() == pytest.approx(found.to_dict())

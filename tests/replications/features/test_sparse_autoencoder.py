@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nissl
+from nissl.recording import as_recording
+from nissl.training import small_language_model, small_tokenizer
+
 SCRIPT = Path(__file__).parents[3] / "replications" / "features" / "sparse_autoencoder.py"
 TOPICS, TOKENS, EACH, WIDTH = 12, 3000, 10, 32
 
@@ -57,3 +61,21 @@ def test_units_that_are_active_in_too_few_texts_are_left_out(script, planted):
     _, document, values, _ = planted
     values = np.stack([values[:, 0], values[:, 1] * (document == 3)], axis=1)
     assert len(script["peaks"](values, document, np.random.default_rng(0))) == 1
+
+
+def test_texts_of_features_are_alike_and_any_texts_are_not(script, planted, monkeypatch, tmp_path):
+    monkeypatch.setenv("NISSL_CACHE", str(tmp_path))
+    topic, document, values, _ = planted
+    words = [chr(ord("a") + i) for i in range(TOPICS)]
+    tokenizer = small_tokenizer(words, vocabulary=257)
+    ids = np.array([tokenizer(words[i])["input_ids"][0] for i in topic])
+    sizes = {"vocabulary": 257, "d_model": 16, "n_layers": 6, "n_heads": 2, "d_mlp": 16}
+    reader = nissl.load(small_language_model(**sizes), tokenizer=tokenizer, progress=False)
+    samples = {"document": document, "token": ids, "position": np.full(TOKENS, 9)}
+    acts = as_recording(values.astype(np.float32), samples=samples)
+    script["likeness_at"].__globals__.update(PARTS=4, WORDS=0)
+    script["HOW"].update(n_features=TOPICS, k=1)
+    found = script["likeness_at"](reader, reader, acts, acts, 100_000)
+    assert sorted(found) == ["ICA", "PCA", "chance", "features", "random", "units"]
+    assert found["features"].mean() > found["chance"].mean() + 0.3
+    assert found["features"].mean() > 0.9
