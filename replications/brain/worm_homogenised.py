@@ -8,6 +8,7 @@ leaves every neuron as many synapses and as strong answers as it has.
 """
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
 import nissl
@@ -83,8 +84,8 @@ renamed = [alike(chemical[A][np.ix_(there, there)], inner[np.ix_(m, m)]) for m i
 same_degrees = [alike(chemical[A], rewired(chemical[B], rng)) for _ in range(REWIRED)]
 
 figure, (left, right) = panels(2)
-heatmap(np.array(agreement), label="correlation of chemical synapses", axes=left)
-left.set(xlabel="connectome", ylabel="connectome")
+table = pd.DataFrame(agreement, list(chemical), list(chemical))
+heatmap(table, label="correlation of chemical synapses", axes=left)
 bar(by_dataset, axes=right).set(ylabel="rank correlation with propagation")
 save_figure(figure, "out/brain/worm_homogenised.png")
 

@@ -12,6 +12,7 @@ from .generalise import generalise as generalise
 from .motifs import Motifs as Motifs
 from .motifs import motifs as motifs
 from .motifs import planted_motifs as planted_motifs
+from .network_features import network_features as network_features
 from .pseudo_online import PseudoOnline as PseudoOnline
 from .pseudo_online import pseudo_online as pseudo_online
 from .raster import raster as raster

@@ -36,9 +36,11 @@ from .hidden_states import States as States
 from .hidden_states import hidden_states as hidden_states
 from .histogram import Histogram as Histogram
 from .jitter import JitteredSpikes as JitteredSpikes
+from .masked_lda import masked_lda as masked_lda
 from .matched import MatchedUnits as MatchedUnits
 from .matched import RandomDirections as RandomDirections
 from .moments import Moments as Moments
+from .node_features import node_features as node_features
 from .nulls import PermutedLabels as PermutedLabels
 from .paired import paired_test as paired_test
 from .partners import best_partners as best_partners
