@@ -18,9 +18,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 import nissl
 from nissl import Test
 from nissl.brain import connectivity, decode, encode, tuning
-from nissl.brain.connectivity_measures import MEASURES
 from nissl.cli.printing import markdown
 from nissl.recording import clean
+from nissl.statistics.connectivity_measures import MEASURES
 
 HEAD = """# The brain
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -10,23 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.brain.connectivity_measures import MEASURES, Measure
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.progress import progress_bar
 from nissl.recording.free_memory import require_memory
 from nissl.statistics import (
     CircularShift,
     Finding,
-    NotExchangeable,
-    PermutedLabels,
     PhaseRandomised,
     Test,
     against_null,
 )
+from nissl.statistics.connectivity_measures import measure_of
 from nissl.statistics.design import column_of
-from nissl.statistics.exchangeability import autocorrelation, require_stationary
 from nissl.statistics.nulls import LabelNull, codes
-from nissl.statistics.series import read_series, run_starts, some_units
+from nissl.statistics.series import (
+    centred,
+    moved_series,
+    read_series,
+    require_movable,
+    require_varying,
+    run_starts,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +42,6 @@ __all__ = ["Connectivity", "connectivity"]
 
 Array = NDArray[np.floating[Any]]
 Index = NDArray[np.int64]
-BATCH_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,8 +59,8 @@ class Connectivity:
     measure, directed : str, bool
         What was measured, and whether the edge from b to a may be another.
     edges : Finding
-        One row for each edge ``a -> b``; where the measure is not directed, for each pair. Of
-        several matrices their mean, and the spread beside it.
+        A row for each edge ``a -> b``, or pair where edges have no direction. Of several matrices
+        their mean, and the spread beside it.
 
     Examples
     --------
@@ -105,9 +108,9 @@ class Connectivity:
         graph = networkx.DiGraph() if self.directed else networkx.Graph()
         graph.add_nodes_from(self.units.set_index("unit").to_dict("index").items())
         table = self.edges.table.rename(columns={self.measure: "weight"})
+        columns = ["weight"]
         if "q" in table:
-            table = table[table["q"] <= q]
-        columns = [name for name in ("weight", "q") if name in table]
+            table, columns = table[table["q"] <= q], ["weight", "q"]
         about = table[columns].to_dict("records")
         graph.add_edges_from(zip(table["source"], table["target"], about, strict=True))
         return graph
@@ -167,8 +170,8 @@ def connectivity(
     by : str, optional
         Sample coordinate: a matrix for each of its values.
     window, step : float, optional
-        A matrix for each window of this length, from step to step (by default half a window); in
-        seconds where samples have a ``time``, else in samples. Windows lie inside runs.
+        A matrix for each window of this length, from step to step (by default half a window), in
+        seconds, or samples where there is no ``time``. Windows lie inside runs.
     test : Test or None
         `CircularShift` of each unit by itself inside runs, `PhaseRandomised`, or `PermutedLabels`
         where samples are independent; 1,000 draws. Tested is the mean over matrices. None: no p.
@@ -208,37 +211,25 @@ def connectivity(
     """
     import pandas as pd
 
-    if isinstance(measure, str):
-        require_known("measure", measure, list(MEASURES))
-    made = MEASURES[measure] if isinstance(measure, str) else Measure(measure)
-    for name in options:
-        require_known(f"option of {made.name}", name, [n for n in made.takes if n != "starts"])
     x, units, stretch, rate = read_series(rec)
+    made = measure_of(measure, options, rate)
     parts, matrices = _parts(rec, stretch, by, window, step, rate)
-    if "rate" in made.takes and options.setdefault("rate", rate) is None:
-        raise NisslError("samples have no time", where=made.name, do="give rate= in Hz")
     for k, rows in enumerate(parts):
-        power = (_centred(x[rows], stretch[rows]) ** 2).mean(axis=0)
-        flat = power <= 1e-24 * (x[rows] ** 2).mean(axis=0)
-        if flat.any():
-            raise NisslError(
-                f"{flat.sum()} units do not vary within runs",
-                where=f"matrix {k} " * (len(parts) > 1) + some_units(units, flat),
-                do="leave them out, or give longer windows",
-            )
+        where = f"matrix {k} " * (len(parts) > 1)
+        require_varying(x[rows], stretch[rows], units, where=where)
+    if test is not None and options.get("estimator", "empirical") != "empirical":
+        raise NisslError(
+            "shrunk partial correlations are biased, and no null tells by how much",
+            where="estimator",
+            do="give test=None, or estimator='empirical' and more samples than units",
+        )
     pairs = _pairs(x.shape[1], made.directed)
 
     def measured(series: Array) -> Array:
-        """Return a matrix of each part, none of which joins two runs."""
-        found = []
-        for rows in parts:
-            if "starts" in made.takes:
-                options["starts"] = run_starts(stretch[rows])
-            found.append(made.function(_centred(series[rows], stretch[rows]), **options))
-        return np.stack(found)
+        return np.stack([made(series[rows], stretch[rows], **options) for rows in parts])
 
-    centred = _centred(x, stretch)
-    values = measured(centred)
+    x = centred(x, stretch)
+    values = measured(x)
     score = values.mean(axis=0)[pairs]
     source, target = (units["unit"].to_numpy()[side] for side in pairs)
     names = [f"{a} -> {b}" for a, b in zip(source, target, strict=True)]
@@ -246,31 +237,27 @@ def connectivity(
     if test is None:
         edges = Finding(table.assign(**{made.name: score}), "connectivity", "none", {}, made.name)
     else:
-        if options.get("estimator", "empirical") != "empirical":
-            raise NisslError(
-                "shrunk partial correlations are biased, and no null tells by how much",
-                where="estimator",
-                do="give test=None, or estimator='empirical' and more samples than units",
-            )
         null: Any = test.null_or(CircularShift(), (LabelNull, PhaseRandomised))
-        within = stretch
+        within, n = stretch, test.draws(1000)
         if getattr(null, "within", None):
             column = codes(column_of("within", null.within, len(x), rec))
             within = codes(column * (stretch.max() + 1) + stretch)
+        require_memory(40 * n * len(score), "draws of edges", do="give fewer units or draws")
         count = null.log_arrangements(np.arange(len(x)), exchange=None, within=within)
         how: Any = {"score": made.name, "method": "connectivity", "null": null.name, "test": test}
         how |= {"units": table, "alternative": made.alternative, "least_p": float(np.exp(-count))}
-        tested = []
-        for series in made.shuffled(centred):
-            _require_null(made, null, series, within)
-            n = test.draws(1000)
-            require_memory(40 * n * len(score), "draws of edges", do="give fewer units or draws")
+        found = []
+        for series in made.shuffled(x):
+            require_movable(series, null, within, memory=made.memory)
             drawn = np.empty((n, len(score)))
-            for d, one in enumerate(_moved(series, null, within, n, test.seed, progress)):
-                drawn[d] = measured(one).mean(axis=0)[pairs]
-            tested.append(against_null(score, drawn, **how))
+            moved = moved_series(series, null, within, n, seed=test.seed)
+            with progress_bar("Testing edges", total=n, unit="draws", progress=progress) as advance:
+                for d, one in enumerate(moved):
+                    drawn[d] = measured(one).mean(axis=0)[pairs]
+                    advance(1)
+            found.append(against_null(score, drawn, **how))
         about = {"seed": test.seed, "n_samples": len(x), "n_runs": int(stretch[-1]) + 1}
-        edges = reduce(_larger_p, tested).assign(about)
+        edges = reduce(_larger_p, found).assign(about)
     if len(parts) > 1:
         edges = edges.assign(spread=values.std(axis=0, ddof=1)[pairs])
     stacked = values[0] if by is None and window is None else values
@@ -304,56 +291,6 @@ def _parts(
     start, stop = time[first], time[last]
     middle = (start + stop) / 2
     return parts, matrices.assign(start=start, stop=stop, time=middle, run=stretch[first])
-
-
-def _centred(x: Array, stretch: Index) -> Array:
-    """Return series less the mean of each run."""
-    starts = run_starts(stretch)
-    lengths = np.diff(starts, append=len(x))
-    means = np.add.reduceat(x, starts, axis=0) / lengths[:, None]
-    return np.asarray(x - np.repeat(means, lengths, axis=0))
-
-
-def _require_null(made: Measure, null: Any, x: Array, within: Index) -> None:
-    """Say why a null may not move these series."""
-    if isinstance(null, PermutedLabels):
-        memory = autocorrelation(x, exchange=within)
-        if memory <= max(0.1, 3 / np.sqrt(len(x))):
-            return
-        raise NotExchangeable(
-            f"neighbouring samples are correlated: lag-1 autocorrelation {memory:.2f}",
-            where=null.name,
-            do="use CircularShift, which leaves each series as it is",
-        )
-    slow = (x[1:] * x[:-1]).mean(axis=0) / (x**2).mean(axis=0)
-    middle = int(np.argsort(slow)[len(slow) // 2])
-    share = require_stationary(x, x[:, middle], exchange=within, where=null.name)
-    if share > made.memory:
-        raise NotExchangeable(
-            f"runs are short for how slow series are: they remember over {share:.3f} of a run",
-            where=made.name,
-            do=f"record longer (at most {made.memory} holds the level), or give test=None",
-        )
-
-
-def _moved(
-    x: Array, null: Any, within: Index, n: int, seed: int, progress: bool
-) -> Iterator[Array]:
-    """Yield n draws of the series, each unit moved by itself."""
-    labels = np.arange(len(x))
-    batch = max(1, BATCH_BYTES // (8 * x.size))
-    with progress_bar("Testing edges", total=n, unit="draws", progress=progress) as advance:
-        for a in range(0, n, batch):
-            m = min(batch, n - a)
-            moved = np.empty((m, *x.shape[::-1]))  # a unit lies along memory
-            for u, column in enumerate(x.T):
-                how: Any = {"within": within, "seed": seed * x.shape[1] + u, "start": a}
-                if isinstance(null, PhaseRandomised):
-                    moved[:, u] = null.draw_series(column, m, **how)
-                else:
-                    moved[:, u] = column[null.draw(labels, m, exchange=None, **how)]
-            yield from moved.swapaxes(1, 2)
-            advance(m)
 
 
 def _larger_p(one: Finding, other: Finding) -> Finding:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.errors import UnknownName
+from nissl.columns import require_columns
 from nissl.statistics.figure import COLOURS, heatmap, panels
 from nissl.statistics.nulls import codes
 
@@ -32,7 +32,8 @@ def draw_matrix(found: Any, order: str | None, q: float) -> Figure:
     figure, (axes,) = panels(1, size=6)
     heatmap(pd.DataFrame(values, index=names, columns=names), label=found.measure, axes=axes)
     axes.set_title(f"{found!r}{f'; below the diagonal: q <= {q}' if half else ''}", fontsize=9)
-    axes.set(xlabel="to" if found.directed else "", ylabel="from" if found.directed else "")
+    if found.directed:
+        axes.set(xlabel="to", ylabel="from")
     return figure
 
 
@@ -41,33 +42,26 @@ def draw_graph(found: Any, order: str | None, q: float) -> Figure:
     import networkx  # type: ignore[import-untyped]
 
     units, graph = found.units.iloc[_places(found, order)], found.graph(q)
+    names = list(units["unit"])
     edges = sorted(graph.edges(data="weight"), key=lambda edge: -abs(edge[2]))[:MOST]
     weight = np.array([w for *_, w in edges])
     region = codes(units["region"].astype(str)) if "region" in units else np.zeros(len(units), int)
-    place = networkx.circular_layout(list(units["unit"]))
+    place = networkx.circular_layout(names)
+    nodes: dict[str, Any] = {"nodelist": names, "node_size": 30, "with_labels": False}
+    nodes["node_color"] = [COLOURS[k % len(COLOURS)] for k in region]
+    lines: dict[str, Any] = {"arrows": True, "connectionstyle": "arc3,rad=0.15", "alpha": 0.6}
+    lines["edge_color"] = np.where(weight < 0, "#2166ac", "#b2182b")  # as in heatmaps
+    lines["width"] = 0.2 + 3 * np.abs(weight) / np.abs(weight).max(initial=1e-300)
     figure, (axes,) = panels(1, size=6)
-    networkx.draw_networkx(
-        graph,
-        place,
-        ax=axes,
-        nodelist=list(units["unit"]),
-        node_size=30,
-        node_color=[COLOURS[k % len(COLOURS)] for k in region],
-        with_labels=False,
-        edgelist=[edge[:2] for edge in edges],
-        edge_color=np.where(weight < 0, "#2166ac", "#b2182b"),  # as in heatmaps
-        width=0.2 + 3 * np.abs(weight) / np.abs(weight).max(initial=1e-300),
-        alpha=0.6,
-        arrows=True,
-        connectionstyle="arc3,rad=0.15",
-    )
+    shown = [edge[:2] for edge in edges]
+    networkx.draw_networkx(graph, place, ax=axes, edgelist=shown, **nodes, **lines)
     if len(units) <= 120:
         beside = {name: 1.1 * xy for name, xy in place.items()}
         networkx.draw_networkx_labels(graph, beside, ax=axes, font_size=6)
     axes.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal")
     axes.axis("off")
-    shown = f"{len(edges)} of " if len(edges) < graph.size() else ""
-    axes.set_title(f"{found!r}; {shown}{graph.size()} edges", fontsize=9)
+    some = f"{len(edges)} of " if len(edges) < graph.size() else ""
+    axes.set_title(f"{found!r}; {some}{graph.size()} edges", fontsize=9)
     return figure
 
 
@@ -76,8 +70,8 @@ def _places(found: Any, order: str | None) -> Any:
     from scipy.cluster.hierarchy import leaves_list, linkage
 
     column = order or ("region" if "region" in found.units else None)
-    if column is not None and column not in found.units:
-        raise UnknownName("column of units", column, [str(c) for c in found.units])
-    if column is not None and found.units[column].nunique() > 1:
-        return np.argsort(codes(found.units[column].astype(str)), kind="stable")
+    if column is not None:
+        require_columns(found.units, [column])
+        if found.units[column].nunique() > 1:
+            return np.argsort(codes(found.units[column].astype(str)), kind="stable")
     return leaves_list(linkage(found.mean, "average", optimal_ordering=True))

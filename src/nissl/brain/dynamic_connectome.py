@@ -13,8 +13,7 @@ from nissl.brain.connectivity import connectivity
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.statistics import CircularShift, Finding, Test, against_null
-from nissl.statistics.exchangeability import autocorrelation, require_stationary
-from nissl.statistics.series import read_series
+from nissl.statistics.series import centred, moved_series, read_series, require_movable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,19 +57,18 @@ class DynamicConnectome:
 
         The strongest of those where membership and course are half of their largest or more.
         """
-        there = self.course >= self.course.max(axis=0) / 2
-        strength = np.where(there, self.course, 0)[:, None] * self.membership
-        strength *= self.membership >= 0.5
+        there = np.where(self.course >= self.course.max(axis=0) / 2, self.course, 0)
+        strength = there[:, None] * self.membership * (self.membership >= 0.5)
         return np.where(strength.max(axis=2) > 0, strength.argmax(axis=2), -1)
 
     def plot(self) -> Figure:
         """Draw memberships, units in order of community, and courses over windows."""
         from nissl.statistics.figure import curve, heatmap, panels
 
-        figure, axes = panels(2)
+        figure, (left, right) = panels(2)
         order = np.argsort(self.membership.argmax(axis=1), kind="stable")
-        heatmap(self.membership[order], label="membership", axes=axes[0])
-        curve(dict(zip(self.finding.units, self.course.T, strict=True)), axes=axes[1])
+        heatmap(self.membership[order], label="membership", axes=left)
+        curve(dict(zip(self.finding.units, self.course.T, strict=True)), axes=right)
         return figure
 
 
@@ -118,36 +116,32 @@ def dynamic_connectome(
     import pandas as pd
 
     x, _, stretch, _ = read_series(rec)
-    null, n, places = test.null_or(CircularShift()), test.draws(39), np.arange(len(x))
-    slow = np.argsort([autocorrelation(column[:, None], exchange=stretch) for column in x.T])
-    require_stationary(x, x[:, slow[len(slow) // 2]], exchange=stretch, where=null.name)
+    null, n = test.null_or(CircularShift()), test.draws(39)
+    require_movable(centred(x, stretch), null, stretch)
 
-    def measured(d: int = -1) -> Any:
-        series, given = np.array(x), cast(Any, rec)
-        for u in range(x.shape[1] if d >= 0 else 0):
-            how: Any = {"within": stretch, "seed": test.seed * x.shape[1] + u, "start": d}
-            series[:, u] = x[null.draw(places, 1, **how)[0], u]
-        given = given.copy(data=series) if hasattr(rec, "dims") else series
+    def measured(series: Array) -> Any:
+        given = cast(Any, rec).copy(data=series) if hasattr(rec, "dims") else series
         return connectivity(given, measure="affinity", window=window, step=window, test=None)
 
-    found, off = measured(), ~np.eye(x.shape[1], dtype=bool)
+    found, off = measured(x), ~np.eye(x.shape[1], dtype=bool)
     out = np.triu(np.random.default_rng(test.seed).random(found.values.shape) < 0.1, 1)
     kept = off & ~(out | out.swapaxes(1, 2))
-    total = BASE + n + len(n_communities)
+    calm = moved_series(x, null, stretch, BASE, seed=test.seed, start=n)
+    base = np.mean([measured(series).values for series in calm], axis=(0, 1))
+    a, errors, drawn = found.values - base, {}, np.empty((n, 1))
+    total = n + len(n_communities)
     with progress_bar("Factorising", total=total, unit="fits", progress=progress) as advance:
-        base = np.mean([measured(n + d).values for d in range(BASE)], axis=(0, 1))
-        a, errors = found.values - base, {}
         for k in n_communities:
             t, u = _factors(a, k, kept, test.seed)
             errors[k] = ((a - (t[:, None] * u) @ u.T)[out]) ** 2
             advance(1)
-        least = min(errors.values(), key=np.mean)
-        apart = {k: one - least for k, one in errors.items()}
-        k = min(k for k, d in apart.items() if d.mean() <= d.std() / len(d) ** 0.5)
+        best = min(errors.values(), key=np.mean)
+        more = {k: one - best for k, one in errors.items()}
+        k = min(k for k, d in more.items() if d.mean() <= d.std() / len(d) ** 0.5)
         t, u = _factors(a, k, off, test.seed)
-        drawn = np.empty((n, 1))
-        for d in range(n):
-            drawn[d] = _affinity(*_factors(measured(d).values - base, k, off, test.seed)).max()
+        for d, series in enumerate(moved_series(x, null, stretch, n, seed=test.seed)):
+            b = measured(series).values - base
+            drawn[d] = _affinity(*_factors(b, k, off, test.seed)).max()
             advance(1)
     order = np.argsort(-_affinity(t, u))
     t, u = t[:, order], u[:, order]
@@ -155,8 +149,8 @@ def dynamic_connectome(
     about["units"] = [f"community[{i}]" for i in range(k)]
     finding = against_null(_affinity(t, u), drawn, alternative="greater", test=test, **about)
     finding = finding.assign(variation=t.std(axis=0) / np.maximum(t.mean(axis=0), 1e-12))
-    share = {k: one.sum() / (a[out] ** 2).sum() for k, one in errors.items()}
-    return DynamicConnectome(finding, u, t, found.matrices, pd.Series(share))
+    held_out = pd.Series({k: one.sum() / (a[out] ** 2).sum() for k, one in errors.items()})
+    return DynamicConnectome(finding, u, t, found.matrices, held_out)
 
 
 def _affinity(t: Array, u: Array) -> Array:
@@ -170,8 +164,7 @@ def _factors(a: Array, k: int, mask: Any, seed: int) -> tuple[Array, Array]:
 
     Multiplicative updates; negative entries are on the other side (Ding et al. 2010, semi-NMF).
     """
-    plus, minus = np.maximum(a, 0) * mask, np.maximum(-a, 0) * mask
-    fits = []
+    plus, minus, fits = np.maximum(a, 0) * mask, np.maximum(-a, 0) * mask, []
     for start in range(STARTS):
         rng = np.random.default_rng([seed, k, start])
         t, u = rng.random((len(a), k)), rng.random((a.shape[1], k))
@@ -180,8 +173,6 @@ def _factors(a: Array, k: int, mask: Any, seed: int) -> tuple[Array, Array]:
             changed, other, axis = (t, u, 1) if step % 2 else (u, t[:, None], 0)
             up, down = ((side @ u * other).sum(axis=axis) for side in (plus, below))
             changed *= np.sqrt(up / (down + 1e-12))
-        largest = np.maximum(u.max(axis=0), 1e-12)
-        fits.append(
-            ((((a - (t[:, None] * u) @ u.T) * mask) ** 2).sum(), t * largest**2, u / largest)
-        )
+        largest, error = np.maximum(u.max(axis=0), 1e-12), (a - (t[:, None] * u) @ u.T) * mask
+        fits.append(((error**2).sum(), t * largest**2, u / largest))
     return min(fits, key=lambda fit: fit[0])[1:]

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.statistics.exchangeability import (
+    NotExchangeable,
+    require_exchangeable,
+    require_stationary,
+)
+from nissl.statistics.nulls import PermutedLabels, codes
+from nissl.statistics.phase_randomised import PhaseRandomised
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_series", "run_starts", "some_units"]
+__all__ = [
+    "bin_seconds",
+    "centred",
+    "moved_series",
+    "read_series",
+    "require_movable",
+    "require_varying",
+    "run_starts",
+    "some_units",
+    "stretches",
+]
 
 Array = NDArray[np.floating[Any]]
+Index = NDArray[np.int64]
+BATCH_BYTES = 64 * 2**20
 
 
 def read_series(
     rec: Any, *, least_units: int = 2
-) -> tuple[Array, pd.DataFrame, NDArray[np.int64], float | None]:
+) -> tuple[Array, pd.DataFrame, Index, float | None]:
     """Return series, units, the run of every sample (0, 1, ... in their order), and the rate."""
     import pandas as pd
 
     from nissl.recording import check, units_table
-    from nissl.recording.preprocess import ENDS
 
     x = np.array(getattr(rec, "values", rec), dtype=np.float64)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] < least_units:
@@ -34,12 +53,12 @@ def read_series(
     ends, rate = np.zeros(len(x), bool), None
     if hasattr(rec, "coords"):
         units = units_table(check(rec)).reset_index(drop=True)
-        coords = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if "sample" in c.dims}
-        for name in ENDS:
-            if name in coords and len(np.unique(coords[name])) < len(x):
-                ends[1:] |= coords[name][1:] != coords[name][:-1]
-        if "time" in coords and coords["time"].dtype.kind in "fiu":
-            apart = np.diff(coords["time"].astype(float))
+        for column in stretches(rec).values():
+            if column.max() < len(x) - 1:
+                ends[1:] |= column[1:] != column[:-1]
+        time = rec.coords.get("time")
+        if time is not None and time.dims == ("sample",) and time.dtype.kind in "fiu":
+            apart = np.diff(time.values.astype(float))
             inside = apart[~ends[1:]]
             if not len(inside) or not (inside > 0).all():
                 raise NisslError("times do not increase", where="time", do="sort samples by time")
@@ -57,9 +76,106 @@ def read_series(
     return x, units, np.cumsum(ends), rate
 
 
-def run_starts(stretch: NDArray[np.int64]) -> NDArray[np.int64]:
+def stretches(rec: Any) -> dict[str, Index]:
+    """Return the sample coordinates that tell trials, runs and intervals apart, as codes."""
+    from nissl.recording.preprocess import ENDS
+
+    there = [n for n in ENDS if n in rec.coords and rec[n].dims == ("sample",)]
+    return {name: codes(rec[name].values) for name in there}
+
+
+def bin_seconds(rec: Any) -> float:
+    """Return the width of a bin of spikes in seconds, and refuse what is no count in time."""
+    from nissl.recording import check
+    from nissl.recording.labels import coordinate
+
+    quantity = check(rec).attrs.get("quantity")
+    if quantity != "spikes":
+        raise NisslError(
+            f"these are {quantity}, not counts of spikes",
+            do="give what bin_spikes or a reader returns, or assign_attrs(quantity='spikes')",
+        )
+    width = rec.attrs.get("bin")
+    if "time" in rec.coords:
+        steps = np.diff(np.asarray(coordinate(rec, "time"), float))
+        same = np.ones(len(steps), bool)  # another trial may begin before the last one ended
+        for column in stretches(rec).values():
+            same &= column[1:] == column[:-1]
+        bad = np.flatnonzero(~(steps > 0) & (same | ~np.isfinite(steps))) + 1
+        if len(bad):
+            where = f"sample {bad[0]}"
+            raise NisslError("the times do not increase", where=where, do="put samples in order")
+        width = width or (float(np.median(steps)) if len(steps) else None)
+    if not isinstance(width, (int, float)) or not width > 0:
+        raise NisslError(
+            "nothing says how long a bin is", do="rec.assign_attrs(bin=seconds), or give 'time'"
+        )
+    return float(width)
+
+
+def run_starts(stretch: Index) -> Index:
     """Return the first sample of every run."""
     return np.flatnonzero(np.diff(stretch, prepend=-1) != 0)
+
+
+def centred(x: Array, stretch: Index) -> Array:
+    """Return series less the mean of each run."""
+    starts = run_starts(stretch)
+    lengths = np.diff(starts, append=len(x))
+    means = np.add.reduceat(x, starts, axis=0) / lengths[:, None]
+    return np.asarray(x - np.repeat(means, lengths, axis=0))
+
+
+def require_varying(x: Array, stretch: Index, units: pd.DataFrame, *, where: str = "") -> None:
+    """Refuse units that are constant inside every run."""
+    flat = (centred(x, stretch) ** 2).mean(axis=0) <= 1e-24 * (x**2).mean(axis=0)
+    if flat.any():
+        raise NisslError(
+            f"{flat.sum()} units do not vary within runs",
+            where=where + some_units(units, flat),
+            do="leave them out, or give longer windows",
+        )
+
+
+def require_movable(x: Array, null: Any, within: Index, *, memory: float = 0.2) -> None:
+    """Refuse a null that may not move these series, centred inside runs, against each other.
+
+    Shifts and random phases may where series remember together over at most `memory` of a run.
+    """
+    if isinstance(null, PermutedLabels):
+        labels = np.zeros(len(x))
+        require_exchangeable(x, labels, coords={}, exchange=None, within=within)
+        return
+    slow = (x[1:] * x[:-1]).mean(axis=0) / (x**2).mean(axis=0)
+    middle = int(np.argsort(slow)[len(slow) // 2])
+    share = require_stationary(x, x[:, middle], exchange=within, where=null.name)
+    if share > memory:
+        raise NotExchangeable(
+            f"runs are short for how slow series are: they remember over {share:.3f} of a run",
+            where=null.name,
+            do=f"record longer (at most {memory} holds the level), or give test=None",
+        )
+
+
+def moved_series(
+    x: Array, null: Any, within: Index, n: int, *, seed: int, start: int = 0
+) -> Iterator[Array]:
+    """Yield n draws of the series, each unit moved in time by itself.
+
+    The null is `CircularShift`, `PermutedLabels` or `PhaseRandomised`.
+    """
+    labels = np.arange(len(x))
+    batch = max(1, BATCH_BYTES // (8 * x.size))
+    for a in range(start, start + n, batch):
+        m = min(batch, start + n - a)
+        moved = np.empty((m, *x.shape[::-1]))  # a unit lies along memory
+        for u, column in enumerate(x.T):
+            how: Any = {"within": within, "seed": seed * x.shape[1] + u, "start": a}
+            if isinstance(null, PhaseRandomised):
+                moved[:, u] = null.draw_series(column, m, **how)
+            else:
+                moved[:, u] = column[null.draw(labels, m, exchange=None, **how)]
+        yield from moved.swapaxes(1, 2)
 
 
 def some_units(units: pd.DataFrame, which: NDArray[np.bool_]) -> str:

@@ -2,6 +2,7 @@
 
 A new one is a function under `connectivity_measure`. It is given series less the mean of each run;
 one that looks along time takes ``starts``, the first sample of every run, and ``rate`` in Hz.
+`nissl.brain.connectivity` tests the edges.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.statistics.effects import mutual_information as information
+from nissl.statistics.scores import ranks
+from nissl.statistics.series import centred, run_starts
 
-__all__ = ["MEASURES", "Measure", "connectivity_measure"]
+__all__ = ["MEASURES", "Measure", "connectivity_measure", "measure_of"]
 
 Array = NDArray[np.floating[Any]]
 Function = Callable[..., Array]
@@ -44,6 +48,28 @@ class Measure:
     def takes(self) -> list[str]:
         """Its options, with ``starts`` and ``rate`` among them where it needs them."""
         return list(inspect.signature(self.function).parameters)[1:]
+
+    def __call__(self, x: Array, stretch: NDArray[np.int64] | None = None, **options: Any) -> Array:
+        """Return the matrix of series, shape (n_samples, n_units), given the run of each sample."""
+        stretch = np.zeros(len(x), np.int64) if stretch is None else stretch
+        if "starts" in self.takes:
+            options["starts"] = run_starts(stretch)
+        return self.function(centred(x, stretch), **options)
+
+
+def measure_of(given: str | Function, options: dict[str, Any], rate: float | None) -> Measure:
+    """Return a measure by its name, or of a function; options must be its own.
+
+    Where it takes a ``rate`` in Hz and options have none, they get that of the series.
+    """
+    if isinstance(given, str):
+        require_known("measure", given, list(MEASURES))
+    made = MEASURES[given] if isinstance(given, str) else Measure(given)
+    for name in options:
+        require_known(f"option of {made.name}", name, [n for n in made.takes if n != "starts"])
+    if "rate" in made.takes and options.setdefault("rate", rate) is None:
+        raise NisslError("samples have no time", where=made.name, do="give rate= in Hz")
+    return made
 
 
 def connectivity_measure(**declared: Any) -> Callable[[Function], Function]:
@@ -153,9 +179,6 @@ def mutual_information(x: Array, bins: int | None = None) -> Array:
     """
     if bins is None:
         return np.asarray(-0.5 * np.log2(np.maximum(1 - correlation(x) ** 2, 1e-15)))
-    from nissl.statistics.effects import mutual_information as information
-    from nissl.statistics.scores import ranks
-
     label = np.minimum((ranks(x) - 0.5) * bins / len(x), bins - 1).astype(np.int64)
     return np.stack([information(x, column, bins=bins) for column in label.T])
 
