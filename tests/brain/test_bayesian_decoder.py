@@ -1,12 +1,10 @@
-"""The Bayesian decoder against a plain loop, planted places, and the mouse's head direction."""
+"""The Bayesian decoder: planted places, chance, and the mouse's head direction."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from scipy import stats
 
 from nissl.brain import tuning
-from nissl.brain.bayesian_decoder import posterior
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording
 from nissl.statistics import Test, folds
@@ -26,24 +24,6 @@ def population(rng, n=3000, cells=12):
         quantity="spikes",
         attrs={"bin": BIN},
     )
-
-
-def test_posterior_is_that_of_a_loop_over_bins_and_cells():
-    rng = np.random.default_rng(0)
-    counts, curves = rng.poisson(1.0, (6, 4)), rng.gamma(1.0, 4.0, (4, 9))
-    curves[2, 5], curves[:, 7] = 0.0, np.nan
-    occupancy, seconds = rng.uniform(3, 9, 9), 0.25
-    prior = occupancy / occupancy.sum()
-    for given in (None, prior):
-        found = posterior(counts, curves, seconds, occupancy, prior=given)
-        for window in range(6):
-            expected = np.zeros(9)
-            for b in (0, 1, 2, 3, 4, 5, 6, 8):
-                expected[b] = 1.0 if given is None else given[b]
-                for cell in range(4):
-                    rate = max(curves[cell, b], 0.5 / occupancy[b])
-                    expected[b] *= stats.poisson.pmf(counts[window, cell], seconds * rate)
-            assert found[window] == pytest.approx(expected / expected.sum(), rel=1e-5)
 
 
 def test_directions_are_read_at_other_times_and_at_chance_from_shuffled_cells():

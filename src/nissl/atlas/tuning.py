@@ -246,7 +246,7 @@ def _table(
     import pandas as pd
 
     from nissl.atlas.tuning_curve import preferred_auroc, preferred_level
-    from nissl.brain.tuning_curve import information_per_spike, mean_vector_length
+    from nissl.statistics.tuning_curve import information_per_spike, mean_vector_length
 
     level, name = preferred_level(scores.curve, plan)
     note = _notes(scores, compared)

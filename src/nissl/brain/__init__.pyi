@@ -22,5 +22,5 @@ from .readouts.linear import Linear as Linear
 from .readouts.modulated import Modulated as Modulated
 from .readouts.readout import Readout as Readout
 from .shared_glm import SharedGlm as SharedGlm
+from .tuning import Tuning as Tuning
 from .tuning import tuning as tuning
-from .tuning_curve import Tuning as Tuning

@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.brain.coordinate_bins import apart, seconds_of
 from nissl.errors import NisslError, UnknownName, require_known
 from nissl.recording import Recording
 from nissl.recording.labels import coordinate
 from nissl.statistics import CircularShift, Finding, Test, against_null
+from nissl.statistics.series import bin_seconds
+from nissl.statistics.tuning_curve import distance, posterior
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BayesianDecoding", "bayesian_decoding", "posterior"]
+__all__ = ["BayesianDecoding", "bayesian_decoding"]
 
 Array = NDArray[np.floating[Any]]
-
-WINDOWS = 8192  # whose posteriors are computed at a time
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,14 +83,13 @@ class BayesianDecoding:
         here = (self.time >= start) & (self.time <= (start + 60 if stop is None else stop))
         figure, grid = panels(1, len(self.to), size=2.6)
         figure.set_figwidth(9)
-        for k, axis in enumerate(np.ravel(grid)):
-            name, centres = self.to[k], self.bins[k]
+        for k, axes in enumerate(np.ravel(grid)):
             others = tuple(1 + i for i in range(len(self.to)) if i != k)
             shown = self.posterior[here].sum(axis=others).T
-            axis.pcolormesh(self.time[here], centres, shown, cmap="Greys", shading="nearest")
+            axes.pcolormesh(self.time[here], self.bins[k], shown, cmap="Greys", shading="nearest")
             if self.truth is not None:
-                axis.plot(self.time[here], self.truth[here, k], ".", ms=1.5, color=FOUND)
-            axis.set(xlabel="seconds", ylabel=name)
+                axes.plot(self.time[here], self.truth[here, k], ".", ms=1.5, color=FOUND)
+            axes.set(xlabel="seconds", ylabel=self.to[k])
         if self.finding is not None:
             row = self.finding.table.iloc[0]
             said = f"median error {row['median_error']:.3g}, by chance {row['null_mean']:.3g}"
@@ -99,32 +97,12 @@ class BayesianDecoding:
         return figure
 
 
-def posterior(
-    counts: Array, curves: Array, seconds: float, occupancy: Array, *, prior: Array | None = None
-) -> Array:
-    """Return the probability of each bin, shape (n_windows, n_bins), from the spikes of windows.
-
-    Curves are in Hz, (n_cells, n_bins); bins where one is NaN have probability 0. No rate is taken
-    to be below half a spike in the time that was spent in a bin.
-    """
-    prior = np.ones(len(occupancy)) if prior is None else prior
-    usable = np.isfinite(curves).all(axis=0) & (prior > 0)
-    rate = np.maximum(curves[:, usable], 0.5 / occupancy[usable])
-    expected = np.log(prior[usable]) - seconds * rate.sum(axis=0)
-    found = np.zeros((len(counts), curves.shape[1]), np.float32)
-    for a in range(0, len(counts), WINDOWS):
-        score = counts[a : a + WINDOWS] @ np.log(rate) + expected
-        score = np.exp(score - score.max(axis=1, keepdims=True))
-        found[a : a + WINDOWS, usable] = score / score.sum(axis=1, keepdims=True)
-    return found
-
-
 def bayesian_decoding(
     tuned: Any, rec: Recording, *, window: float | None, prior: str, test: Test
 ) -> BayesianDecoding:
     """Read coordinates from a recording by a Tuning; its `decode` says how."""
     require_known("prior", prior, ("uniform", "occupancy"))
-    seconds = seconds_of(rec)
+    seconds = bin_seconds(rec)
     names, known = tuned.finding.units, rec["unit"].values.tolist()
     for name, curve in zip(names, tuned.curves, strict=True):
         if name not in known:
@@ -154,16 +132,15 @@ def bayesian_decoding(
     total = np.vstack([np.zeros(len(names)), np.cumsum(counts, axis=0)])
     spikes, occupancy = total[starts + k] - total[starts], tuned.occupancy.ravel()
     expected = occupancy / occupancy.sum() if prior == "occupancy" else None
-    curves = tuned.curves.reshape(len(names), -1)
+    curves, shape = tuned.curves.reshape(len(names), -1), tuned.curves.shape[1:]
     found = posterior(spikes, curves, k * seconds, occupancy, prior=expected)
-    shape = tuned.curves.shape[1:]
     best = np.unravel_index(found.argmax(axis=1), shape)
     value = np.stack([c[b] for c, b in zip(tuned.bins, best, strict=True)], axis=1)
     truth = error = finding = None
     if all(name in rec.coords for name in tuned.to):
         columns = zip(tuned.to, tuned.period, strict=True)
         truth = np.stack([_means(coordinate(rec, n), p, starts, k) for n, p in columns], axis=1)
-        error = _distance(value, truth, tuned.period)
+        error = distance(value, truth, tuned.period)
         finding = _by_chance(value, truth, tuned, test)
     found = found.reshape(-1, *shape)
     return BayesianDecoding(middle, value, truth, error, found, tuned.to, tuned.bins, finding)
@@ -178,12 +155,6 @@ def _means(column: Array, period: float, starts: NDArray[np.int64], k: int) -> A
     return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
 
 
-def _distance(a: Array, b: Array, period: tuple[float, ...]) -> Array:
-    """Return how far two places are from each other, the shorter way around a circle."""
-    steps = [apart(a[:, i], b[:, i], p) for i, p in enumerate(period)]
-    return np.asarray(np.linalg.norm(steps, axis=0))
-
-
 def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | None:
     """Compare the median error with that to true coordinates shifted in time."""
     known = np.isfinite(truth).all(axis=1)
@@ -191,10 +162,9 @@ def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | 
     n = min(test.draws(1000), len(truth) - 1)
     if n < 19:
         return None
-    null = test.null_or(CircularShift())
-    same = np.arange(len(truth))
+    null, same = test.null_or(CircularShift()), np.arange(len(truth))
     orders = [same, *(null.draw(same, 1, seed=test.seed, start=d)[0] for d in range(n))]
-    medians = [np.median(_distance(value, truth[order], tuned.period)) for order in orders]
+    medians = [np.median(distance(value, truth[order], tuned.period)) for order in orders]
     how: Any = {"score": "median_error", "method": "Bayesian decoder", "null": null.name}
     how |= {"units": [f"{len(tuned.finding)} cells"], "alternative": "less", "test": test}
     return against_null(medians[:1], np.c_[medians[1:]], least_p=1 / len(truth), **how)

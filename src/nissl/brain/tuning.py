@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.brain.coordinate_bins import CoordinateBins, coordinate_bins, seconds_of, stretches
-from nissl.brain.tuning_curve import Tuning, information_per_spike, mean_vector_length
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.recording import Recording, units_table
-from nissl.statistics import CircularShift, Finding, PermutedLabels, Test, against_null
+from nissl.recording.labels import coordinate
+from nissl.statistics import (
+    CircularShift,
+    Finding,
+    NotExchangeable,
+    PermutedLabels,
+    Test,
+    against_null,
+)
 from nissl.statistics.design import NOT_FINITE, Design
-from nissl.statistics.exchangeability import NotExchangeable
 from nissl.statistics.nulls import LabelNull
+from nissl.statistics.series import bin_seconds, stretches
+from nissl.statistics.tuning_curve import coordinate_bins, information_per_spike
 
-__all__ = ["tuning"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nissl.brain.bayesian_decoder import BayesianDecoding
+
+__all__ = ["Tuning", "tuning"]
 
 Array = NDArray[np.floating[Any]]
 Codes = NDArray[np.int64]
@@ -26,6 +39,109 @@ Codes = NDArray[np.int64]
 BAND = (2.5, 97.5)  # percentiles of the null's curves
 BYTES = 2**28  # that the activity of a batch of cells, or its curves under the null, may take
 SCORE = "bits_per_spike"
+
+
+@dataclass(frozen=True, repr=False)
+class Tuning:
+    """Tuning curves of cells, which of them are tuned, and the decoder that the curves make.
+
+    Parameters
+    ----------
+    finding : Finding
+        One row a cell; the columns are described at `tuning`.
+    curves : array, shape (n_cells, n_bins) or (n_cells, n_bins_x, n_bins_y)
+        Rates in Hz; NaN where too little time was spent.
+    null_band : array, shape (2, n_cells, n_bins, ...), or None
+        The 2.5th and 97.5th percentile of the curves under the null.
+    occupancy : array, shape (n_bins, ...)
+        Seconds spent in each bin.
+    to, bins, period : tuple
+        Of each coordinate the name, the centres of the bins, and the whole circle or 0.
+    times : array, shape (n_samples,)
+        When the samples were taken that the curves were made of; empty where it is not known.
+
+    Examples
+    --------
+    >>> from nissl.brain import tuning
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.tile([[3], [0], [0]], (50, 1)), quantity="spikes",
+    ...     samples={"track": np.tile([0.0, 1.0, 2.0], 50)}, attrs={"bin": 0.5})
+    >>> tuning(rec, "track", test=None).curves.tolist()
+    [[6.0, 0.0, 0.0]]
+    """
+
+    finding: Finding
+    curves: Array
+    null_band: Array | None
+    occupancy: Array
+    to: tuple[str, ...]
+    bins: tuple[Array, ...]
+    period: tuple[float, ...]
+    times: Array
+
+    def __repr__(self) -> str:
+        return f"Tuning to {', '.join(self.to)}: {self.finding!r}"
+
+    def plot(self, n: int = 6, units: Sequence[str] | None = None) -> Figure:
+        """Draw the curves of the best cells: polar, lines, or maps.
+
+        Parameters
+        ----------
+        n : int
+            How many, those of the largest effect first.
+        units : sequence of str, optional
+            These cells instead.
+
+        Returns
+        -------
+        matplotlib Figure
+            One panel a cell: Hz over the band of the null, with bits per spike in the title, and
+            the corrected p where there is one.
+        """
+        from nissl.brain.tuning_figure import draw_curves
+
+        units = self.finding.top(n).units if units is None else list(units)
+        if not units:
+            raise NisslError("no cell is asked for", do="give n= or units=")
+        return draw_curves(self, units)
+
+    def decode(
+        self,
+        rec: Recording,
+        *,
+        window: float | None = None,
+        prior: str = "occupancy",
+        test: Test = Test(),
+    ) -> BayesianDecoding:
+        """Read the coordinates from spikes, by Bayes' rule.
+
+        Parameters
+        ----------
+        rec : Recording, shape (n_samples, n_units)
+            Counts of all cells that have a curve, at other times than those of the curves.
+        window : float, optional
+            Seconds that each value is read from: a multiple of a bin, one by default. Windows start
+            a bin apart.
+        prior : {"occupancy", "uniform"}
+            What is expected before any spike: where time was spent, or all bins alike.
+        test : Test
+            Draws and seed of the chance level, by `CircularShift` of the true coordinates.
+
+        Returns
+        -------
+        BayesianDecoding
+            Values, posterior, and the error where the true coordinates are there. A warning says
+            where samples are those that the curves were made of.
+
+        Notes
+        -----
+        Source: Zhang, Ginzburg, McNaughton and Sejnowski 1998, J. Neurophysiology 79, 1017. Counts
+        are taken as Poisson and cells as independent. A cell that never fired in a bin of the
+        coordinate counts as half a spike there.
+        """
+        from nissl.brain.bayesian_decoder import bayesian_decoding
+
+        return bayesian_decoding(self, rec, window=window, prior=prior, test=test)
 
 
 def tuning(
@@ -102,34 +218,32 @@ def tuning(
     >>> tuned.finding.significant().units, tuned.finding.table["preferred"][0].round(1)
     (['unit[0]'], np.float64(1.0))
     """
-    from scipy.sparse import csc_array
-
-    seconds = seconds_of(rec)
-    bins = coordinate_bins(rec, to, n_bins, period)
+    seconds = bin_seconds(rec)
+    names = (to,) if isinstance(to, str) else tuple(to)
+    columns = [coordinate(rec, name) for name in names]
+    circles = [rec[n].attrs.get("period", 0.0) if period is None else period for n in names]
+    bins = coordinate_bins(columns, names, n_bins=n_bins, period=circles)
     if not (0 <= smooth < np.inf and rec.sizes["unit"]):
         raise NisslError(
             f"{rec.sizes['unit']} cells cannot be smoothed by {smooth}",
             do="give a recording with cells, and smooth= 0 or more",
         )
     n_given, n, rec = rec.sizes["sample"], len(bins.code), rec[bins.rows]
-    occupancy = np.bincount(bins.code, minlength=bins.n_bins) * seconds
-    least = min_occupancy * (1 - 1e-9)  # ten tenths are one second
+    occupancy, least = bins.occupancy * seconds, min_occupancy * (1 - 1e-9)  # ten tenths are one
     enough = int((occupancy >= least).sum())
     if enough < 2:
         raise NisslError(
             f"{enough} of {bins.n_bins} bins have at least {min_occupancy:g} s",
-            where=", ".join(bins.to),
+            where=", ".join(names),
             do="give fewer bins with n_bins=, a smaller min_occupancy= in seconds, or more time",
         )
     n_draws, drawn, null = _null(rec, bins.code, test)
+    where: Any = {"seconds": seconds, "smooth": smooth, "least": least}
 
     def curve(x: Array, code: Codes) -> tuple[Array, Array]:
         """Return rates, shape (n_bins, n_cells), and the bits of a spike of each cell."""
-        spikes = csc_array((np.ones(n), code, np.arange(n + 1)), (bins.n_bins, n))
-        spent = np.bincount(code, minlength=bins.n_bins)[:, None] * seconds
-        weight = np.where(spent >= least, bins.smoothed(spent, smooth), np.nan)
-        rates = bins.smoothed(spikes @ x, smooth) / weight
-        return rates, information_per_spike(rates, np.nan_to_num(weight / seconds))
+        rates, spent = bins.curves(x, code, **where)
+        return rates, information_per_spike(rates, np.nan_to_num(spent / seconds))
 
     parts = []
     step = max(16, BYTES // (8 * n + 4 * n_draws * bins.n_bins))
@@ -151,16 +265,11 @@ def tuning(
             advance(x.shape[1])
     total, bits, curves, band = (np.concatenate(c, axis=-1) for c in zip(*parts, strict=True))
     table = units_table(rec).reset_index(drop=True).assign(n_spikes=total)
-    table = table.assign(mean_rate=total / n / seconds, **_described(curves, bins))
+    table = table.assign(mean_rate=total / n / seconds, **bins.described(curves))
     note = np.where(np.isfinite(total), "", NOT_FINITE)
     note = np.where(total == 0, "not tested: no spikes", note)
-    about: dict[str, str | int | float] = {
-        "to": ", ".join(bins.to),
-        "n_bins": bins.n_bins,
-        "seconds": n * seconds,
-        "n_samples": n,
-        "n_without_coordinate": n_given - n,
-    }
+    about: dict[str, Any] = {"to": ", ".join(names), "n_bins": bins.n_bins, "n_samples": n}
+    about |= {"seconds": n * seconds, "n_without_coordinate": n_given - n}
     if test is None:
         table = table.assign(**{SCORE: bits[0]}, note=note)
         finding = Finding(table, "tuning", "none", about, SCORE)
@@ -174,7 +283,7 @@ def tuning(
         curves=curves.T.reshape(-1, *bins.shape),
         null_band=band.swapaxes(1, 2).reshape(2, -1, *bins.shape) if n_draws else None,
         occupancy=occupancy.reshape(bins.shape),
-        to=bins.to,
+        to=names,
         bins=bins.centres,
         period=bins.period,
         times=np.asarray(rec["time"].values, float) if "time" in rec.coords else np.zeros(0),
@@ -213,21 +322,3 @@ def _null(
             yield from code[null.draw(code, min(step, n - start), seed=seed, start=start, **where)]
 
     return n, drawn, {"null": data.null_name(null), "least_p": 1 / count}
-
-
-def _described(curves: Array, bins: CoordinateBins) -> dict[str, Array]:
-    """Return peak rate, preferred value, and how concentrated the curve of an angle is."""
-    lowest = np.where(np.isfinite(curves), curves, -np.inf)
-    peak, best = lowest.max(axis=0), lowest.argmax(axis=0)
-    told = {"peak_rate": np.where(np.isfinite(peak), peak, np.nan)}
-    places = np.unravel_index(best, bins.shape)
-    for name, centres, place in zip(bins.to, bins.centres, places, strict=True):
-        column = "preferred" if len(bins.to) == 1 else f"preferred_{name}"
-        told[column] = np.where(peak > 0, centres[place], np.nan)
-    if len(bins.to) == 1 and bins.period[0]:
-        (centres,), (period,) = bins.centres, bins.period
-        turn = np.exp(2j * np.pi * centres / period)
-        angle = np.angle(np.nan_to_num(curves).T @ turn) % (2 * np.pi)
-        told["preferred"] = np.where(peak > 0, angle * period / (2 * np.pi), np.nan)
-        told["vector_length"] = mean_vector_length(curves, centres, period)
-    return told
