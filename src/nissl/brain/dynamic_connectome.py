@@ -117,13 +117,13 @@ def dynamic_connectome(
 
     x, _, stretch, _ = read_series(rec)
     null, n = test.null_or(CircularShift()), test.draws(39)
-    require_movable(centred(x, stretch), null, stretch)
 
     def measured(series: Array) -> Any:
         given = cast(Any, rec).copy(data=series) if hasattr(rec, "dims") else series
         return connectivity(given, measure="affinity", window=window, step=window, test=None)
 
     found, off = measured(x), ~np.eye(x.shape[1], dtype=bool)
+    require_movable(centred(x, stretch), null, stretch)
     out = np.triu(np.random.default_rng(test.seed).random(found.values.shape) < 0.1, 1)
     kept = off & ~(out | out.swapaxes(1, 2))
     calm = moved_series(x, null, stretch, BASE, seed=test.seed, start=n)
