@@ -6,6 +6,7 @@ from .kernel_analysis import kernel_analysis as kernel_analysis
 from .match import match as match
 from .measures.cca import CCA as CCA
 from .measures.cka import CKA as CKA
+from .measures.linear_predictivity import LinearPredictivity as LinearPredictivity
 from .measures.measure import Measure as Measure
 from .measures.procrustes import Procrustes as Procrustes
 from .measures.rsa import RSA as RSA

@@ -22,6 +22,7 @@ MEASURES = {
     "cka": "CKA",
     "cca": "CCA",
     "procrustes": "Procrustes",
+    "linear_predictivity": "LinearPredictivity",
     "soft_matching": "SoftMatching",
     "stochastic_shape": "StochasticShape",
 }
