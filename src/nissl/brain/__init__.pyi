@@ -1,3 +1,4 @@
+from .augmented_covariance import AugmentedCovariance as AugmentedCovariance
 from .bayesian_decoder import BayesianDecoding as BayesianDecoding
 from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
