@@ -1,10 +1,11 @@
-"""Augmented covariance (system 12): does the past of channels tell more than their covariance?
+"""Augmented covariance (system 12): the past of channels tells more than their covariance.
 
 Slow potentials and the half second before a key is pressed (EEG), directions of the hand (MEG).
-Trials are centred and averaged over neighbouring samples; covariances with and without delayed
-copies go through the same shrinkage, tangent space, logistic regression and folds. Order and lag
-are chosen in the trials that are fitted. Null: labels moved inside folds, for both. Power: labels
-at random, and a source that one channel follows and another goes before, or the other way around.
+Trials are centred, averaged over neighbouring samples and put into a random order (the files come
+sorted by class). Covariances with and without delayed copies go through the same shrinkage, tangent
+space, logistic regression and folds; order and lag are chosen in the trials that are fitted. Null:
+labels moved inside folds, for both. Power: labels at random, and a source that one channel follows
+and another goes before, or the other way around.
 """
 
 import numpy as np
@@ -34,7 +35,8 @@ def trials(name):
         rec = rec[:, np.isin(rec["channel"].values, channels)]
     x = rec.values.reshape(n, -1, step, rec.sizes["unit"]).mean(2)
     codes = np.unique(rec[label].values.reshape(n, -1)[:, 0], return_inverse=True)[1]
-    return x - x.mean(1, keepdims=True), codes
+    order = np.random.default_rng(SEED).permutation(n)
+    return (x - x.mean(1, keepdims=True))[order], codes[order]
 
 
 def planted(x, y, rng):
@@ -93,7 +95,7 @@ nissl.claim(
     power={"gain": gain(power), "gain_error": gain_error(power)},
     rule="gain > null.gain + 0.02 and gain > 2 * gain_error",
     data=f"{', '.join(SETS)}: {[x.shape for x, _ in data.values()]} trials, times and channels; "
-    f"accuracies (means over classes) in {FOLDS} folds of neighbouring trials; order 1 to 3 and lag "
+    f"accuracies (means over classes) in {FOLDS} folds of trials in random order; order 1 to 3, lag "
     f"1 or {LATE} samples by three inner folds. Null: the means of {DRAWS} labellings. Power: a "
     f"source of {SIZE} standard deviations in two channels, {LATE} samples later in one",
 )
