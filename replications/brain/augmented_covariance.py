@@ -16,7 +16,7 @@ from nissl.recording import as_recording
 from nissl.statistics import Test
 from nissl.statistics.figure import bar, save_figure
 
-SEED, FOLDS, DRAWS, LATE, SIZE = 0, 4, 9, 4, 0.5
+SEED, FOLDS, DRAWS, LATE, SIZE = 0, 4, 5, 4, 0.3
 HAND = ["FC3", "FC4", "C5", "C3", "C1", "C2", "C4", "C6", "CP3", "CP4"]
 SETS = {  # the label, the channels, how many samples are averaged
     "scp1": ("polarity", None, 4),
@@ -40,14 +40,15 @@ def trials(name):
 
 
 def planted(x, y, rng):
-    """Return trials with a source in two channels that is later in one of them, and labels."""
+    """Return trials with another trial's channel in two, later in one of them, and labels."""
     y = rng.permutation(y)
-    source = rng.standard_normal((len(x), x.shape[1] + LATE))
-    early, late = source[:, LATE:], source[:, :-LATE]
-    other = (y % 2 == 1)[:, None]
-    added = [np.where(other, late, early), np.where(other, early, late)]
+    # Of a random sign, since trials have a time course in common.
+    source = x[rng.permutation(len(x)), :, 2:3] * rng.choice([-1, 1], (len(x), 1, 1))
+    pair = [source, np.roll(source, LATE, axis=1)]
+    added = np.where((y % 2 == 1)[:, None, None], np.dstack(pair), np.dstack(pair[::-1]))
+    spread = x.std(1, keepdims=True)
     x = x.copy()
-    x[:, :, :2] += SIZE * x.std(1, keepdims=True)[:, :, :2] * np.stack(added, -1)
+    x[:, :, :2] += SIZE * spread[:, :, :2] * added / added.std(1, keepdims=True)
     return x, y
 
 
@@ -95,7 +96,7 @@ nissl.claim(
     power={"gain": gain(power), "gain_error": gain_error(power)},
     rule="gain > null.gain + 0.02 and gain > 2 * gain_error",
     data=f"{', '.join(SETS)}: {[x.shape for x, _ in data.values()]} trials, times and channels; "
-    f"accuracies (means over classes) in {FOLDS} folds of trials in random order; order 1 to 3, lag "
-    f"1 or {LATE} samples by three inner folds. Null: the means of {DRAWS} labellings. Power: a "
-    f"source of {SIZE} standard deviations in two channels, {LATE} samples later in one",
+    f"accuracies (means over classes) in {FOLDS} folds of trials in random order; order 1 to 3, "
+    f"lag 1 or {LATE} samples by three inner folds. Null: {DRAWS} labellings. Power: another "
+    f"trial's channel at {SIZE} standard deviations in two channels, {LATE} samples later in one",
 )
