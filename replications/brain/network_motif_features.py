@@ -89,15 +89,15 @@ for seed in SEEDS:
     rows["cycles only"].append(every(only, group, subject))
     for strength in STRENGTHS:
         made = graphs_of(with_drive(rec, windows, group, regions, strength, rng))
-        rows["planted"].append({"strength": strength} | every(made, group, subject))
+        rows["planted"].append({"drive": strength} | every(made, group, subject))
 means = {name: pd.DataFrame(found).mean() for name, found in rows.items()}
-table = pd.DataFrame(means).drop(index="strength")
+table = pd.DataFrame(means).drop(index="drive")
 whose = every(plain, subject, quarter)
 
 figure, (left, right) = panels(2)
 bar(table["planted"], axes=left).set(ylabel="accuracy", title="planted drive; chance 0.5")
-by_strength = pd.DataFrame(rows["planted"]).groupby("strength").mean().T
-heatmap(by_strength, label="accuracy", numbers=True, axes=right).set(xlabel="strength")
+by_strength = pd.DataFrame(rows["planted"]).groupby("drive").mean().T
+heatmap(by_strength, label="accuracy", numbers=True, axes=right).set(xlabel="drive, sd")
 save_figure(figure, "out/brain/network_motif_features.png")
 
 figures = {
@@ -116,5 +116,5 @@ nissl.claim(
     "and accuracy > unmasked + 0.02",
     data=f"hcp: {len(windows)} windows of {WINDOW:.0f} s, 7 subjects, 94 regions; PLANTED: a drive "
     f"in {REGIONS} regions, strengths {STRENGTHS} sd, {len(SEEDS)} sets of regions and windows; "
-    f"mask of {MASK}. Power: 3-cycles at the same degrees, {FLIPPED} of groups flipped (paper: 0.7)",
+    f"mask of {MASK}. Power: 3-cycles at the same degrees, {FLIPPED} of groups flipped (paper 0.7)",
 )
