@@ -4,6 +4,8 @@ from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
 from .decode import Decoding as Decoding
 from .decode import decode as decode
+from .discriminative_stimuli import DiscriminativeStimuli as DiscriminativeStimuli
+from .discriminative_stimuli import discriminative_stimuli as discriminative_stimuli
 from .dynamic_connectome import DynamicConnectome as DynamicConnectome
 from .dynamic_connectome import dynamic_connectome as dynamic_connectome
 from .encode import Encoding as Encoding
