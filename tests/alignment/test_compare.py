@@ -123,3 +123,10 @@ def test_a_distance_is_small_where_alike():
     )
     assert near["procrustes"][0] < far["procrustes"][0]
     assert near["p"][0] < 0.05 < far["p"][0]
+
+
+@pytest.mark.parametrize(("name", "n", "least"), [("rsa", 3, "four"), ("cka", 4, "five")])
+def test_of_too_few_stimuli_it_is_said_how_many_are_needed(name, n, least):
+    with pytest.raises(NisslError, match=f"give {least} stimuli|{least} for an interval"):
+        compare(*sides(n=n), measure=name, test=QUICK, progress=False)
+    compare(*sides(n=n + 1), measure=name, test=QUICK, progress=False)

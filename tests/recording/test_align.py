@@ -5,6 +5,7 @@ import pytest
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import align, as_recording
+from nissl.recording.align import require_aligned
 
 
 def of(*stimuli, n_units=2):
@@ -93,3 +94,16 @@ def test_token_ids_of_other_tokenizers_do_not_align():
     a["token"].attrs["names_from"] = "gpt2"
     with pytest.raises(NisslError, match="do not mean the same"):
         align(a, b, on="token")
+
+
+def test_sites_are_aligned_or_refused():
+    a, b = of("cat", "dog"), of("dog", "cat")
+    bare = np.ones((2, 3))
+    require_aligned({"a": a, "bare": bare}, {"again": a}, on="stimulus")
+    require_aligned({"bare": bare}, {}, on="stimulus")
+    with pytest.raises(NisslError, match="order"):
+        require_aligned({"a": a}, {"b": b}, on="stimulus")
+    with pytest.raises(NisslError, match=r"numbers of stimuli \(a: 2, bare: 3\)"):
+        require_aligned({"a": a}, {"bare": np.ones((3, 3))}, on="stimulus")
+    with pytest.raises(NisslError, match="'b' has no sample coordinate 'stimulus'"):
+        require_aligned({"a": a}, {"b": b.drop_vars("stimulus")}, on="stimulus")

@@ -3,6 +3,7 @@ import pytest
 
 from nissl.errors import NisslError
 from nissl.statistics import bootstrap_interval
+from nissl.statistics.bootstrap import jackknife_margin
 
 
 def mean(values):
@@ -79,3 +80,13 @@ def test_the_seed_decides():
 def test_bad_options_are_refused(options, says):
     with pytest.raises(NisslError, match=says):
         bootstrap_interval(np.zeros((20, 2)), statistic=mean, **options)
+
+
+def test_the_jackknife_of_a_mean_is_students_interval():
+    from scipy.stats import sem, t
+
+    values = np.random.default_rng(0).standard_normal((12, 3))
+    without = [np.delete(values, i, axis=0).mean(axis=0) for i in range(12)]
+    for level in (0.95, 0.5):
+        half = t.interval(level, 11, scale=sem(values))[1]
+        np.testing.assert_allclose(jackknife_margin(without, level=level), half)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from nissl.errors import NisslError
-from nissl.statistics.partners import best_partners
+from nissl.statistics import partners as module
+from nissl.statistics.partners import best_partners, mutual_partners, paired_units
 
 
 def activity(n, m, seed):
@@ -44,3 +46,25 @@ def test_constant_units_and_units_that_are_not_finite_stay_alone():
 def test_samples_must_match():
     with pytest.raises(NisslError, match="samples"):
         best_partners(np.zeros((4, 2)), np.zeros((5, 2)))
+
+
+def test_mutual_and_paired_units_are_those_of_the_whole_matrix(monkeypatch):
+    x, y = activity(60, 9, 0), activity(60, 12, 1)
+    x[:, 2] = 1.0
+    with np.errstate(invalid="ignore"):
+        whole = np.nan_to_num(np.corrcoef(x.T.astype(float), y.T.astype(float))[:9, 9:])
+    size = np.abs(whole)
+    alive = np.arange(9) != 2
+    partner, r, mutual = mutual_partners(x, y)
+    assert np.array_equal(partner[alive], size.argmax(1)[alive])
+    back = size.argmax(0)[size.argmax(1)]
+    assert np.array_equal(mutual, alive & (back == np.arange(9)))
+    np.testing.assert_allclose(r[alive], whole[np.arange(9), size.argmax(1)][alive], atol=1e-5)
+    partner, r, mutual = paired_units(x, y)
+    rows, columns = linear_sum_assignment(-size)
+    np.testing.assert_allclose(np.abs(r).sum(), size[rows, columns].sum(), atol=1e-4)
+    assert len(set(partner[alive])) == 8
+    assert (partner[2], r[2], mutual[2]) == (-1, 0, False)
+    monkeypatch.setattr(module, "PAIRS", 100)
+    with pytest.raises(NisslError, match="too many pairs"):
+        paired_units(x, y)

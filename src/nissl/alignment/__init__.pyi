@@ -1,5 +1,5 @@
-from .compare import Comparison as Comparison
 from .compare import compare as compare
+from .comparison import Comparison as Comparison
 from .identify import Limits as Limits
 from .identify import identify as identify
 from .kernel_analysis import kernel_analysis as kernel_analysis
@@ -9,6 +9,8 @@ from .measures.cka import CKA as CKA
 from .measures.linear_predictivity import LinearPredictivity as LinearPredictivity
 from .measures.measure import Measure as Measure
 from .measures.procrustes import Procrustes as Procrustes
+from .measures.ricci import RicciCommunities as RicciCommunities
+from .measures.ricci import RicciCurvature as RicciCurvature
 from .measures.rsa import RSA as RSA
 from .measures.soft_matching import SoftMatching as SoftMatching
 from .measures.stochastic_shape import StochasticShape as StochasticShape
@@ -16,8 +18,3 @@ from .measures.topological_rsa import TopologicalRSA as TopologicalRSA
 from .rebasin import Rebasin as Rebasin
 from .rebasin import StraightThrough as StraightThrough
 from .rebasin import rebasin as rebasin
-from .ricci import RicciCommunities as RicciCommunities
-from .ricci import RicciCurvature as RicciCurvature
-from .ricci import neighbour_graph as neighbour_graph
-from .ricci import ollivier_ricci as ollivier_ricci
-from .ricci import ricci_flow as ricci_flow

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.alignment.compare import aligned, repeats_of, sites_of
-from nissl.alignment.measures.measure import MEASURES, Measure, measure_of
+from nissl.alignment.measures.measure import MEASURES, Array, Measure, finite, measure_of
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
+from nissl.recording.align import require_aligned
+from nissl.recording.repeats import repeats_of
+from nissl.recording.units_by_site import sites_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
 __all__ = ["Identification", "Limits", "identify"]
-
-Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -177,15 +177,16 @@ def identify(
     chosen = MEASURES if measures == "all" else measures
     by = [measure_of(m) for m in ([chosen] if isinstance(chosen, str) else chosen)]
     by = [one for one in by if measures != "all" or not one.repeats]
-    known, given = _read(candidates, targets, on, any(one.repeats for one in by))
+    known, *others = _read([candidates, targets], on, any(one.repeats for one in by))
+    given = others[0] if others else None
     if len(known) < 2 or (given is not None and not set(given) <= set(known)):
         raise NisslError(
             f"candidates {list(known)}, targets {list(given or known)}",
             do="give two candidates or more, and targets under their names",
         )
+    total = len(next(iter(known.values())))
     width = min(x.shape[-1] // (1 if given else 2) for x in (given or known).values())
-    most = {"n_stimuli": len(next(iter(known.values()))), "n_units": width}
-    for name, n in most.items():
+    for name, n in {"n_stimuli": total, "n_units": width}.items():
         if any(v is not None and not 0 < v <= n for v in getattr(limits, name)):
             raise NisslError(f"{name}={getattr(limits, name)}, and there are {n}", where="limits")
     rng, rows = np.random.default_rng(seed), []
@@ -194,57 +195,60 @@ def identify(
         "Identifying", total=len(settings), unit="draws", progress=progress
     ) as advance:
         for n_stimuli, n_units, noise, draw in settings:
-            total = len(next(iter(known.values())))
             some = np.sort(rng.permutation(total)[: n_stimuli or total])
-            candidate, target = {}, dict(given or {})
-            for name, x in known.items():
-                units = rng.permutation(x.shape[-1])
-                candidate[name] = x[some] if given else x[some][..., units[x.shape[-1] // 2 :]]
-                if not given:
-                    target[name] = x[..., units[: x.shape[-1] // 2]]
-            for name, x in target.items():
-                x = x[some][..., rng.permutation(x.shape[-1])[:n_units]]
-                spread = x.std(axis=tuple(range(x.ndim - 1)))
-                target[name] = x + np.sqrt(noise) * spread * rng.standard_normal(x.shape)
-            setting = {
-                "n_stimuli": len(some),
-                "n_units": n_units or 0,
-                "noise": noise,
-                "draw": draw,
-            }
+            sides = _drawn(known, given, some, n_units, noise, rng)
+            case = {"n_stimuli": len(some), "n_units": n_units or 0, "noise": noise, "draw": draw}
             for one in by:
-                sides = [
-                    {name: one.normalise(one.prepare(_seen(one, x))) for name, x in side.items()}
-                    for side in (candidate, target)
-                ]
-                for name, x in sides[1].items():
-                    scores = {known: one.score(y, x) for known, y in sides[0].items()}
+                for target, scores in _scored(one, *sides).items():
                     named = max(scores, key=lambda n: scores[n] if one.similarity else -scores[n])
-                    said = {"measure": one.name, **setting, "target": name, "named": named}
+                    said = {"measure": one.name, **case, "target": target, "named": named}
                     rows.append({**said, **scores})
             advance(1)
     return Identification(pd.DataFrame(rows))
 
 
-def _read(
-    candidates: Mapping[str, Any], targets: Mapping[str, Any] | None, on: str, repeats: bool
-) -> tuple[dict[str, Array], dict[str, Array] | None]:
-    """Return both sides as numbers, checked, of the same stimuli; with repeats in three axes."""
-    sides = [sites_of(x, repeats=repeats) for x in (candidates, targets) if x is not None]
-    both = [repeats_of(x, on) if repeats else (x, x) for x in sides]
-    aligned(both[0][1], both[-1][1], on)
-    made = [{name: _values(x) for name, x in read.items()} for read, _ in both]
-    return made[0], None if targets is None else made[1]
+def _read(sides: list[Any], on: str, repeats: bool) -> list[dict[str, Array]]:
+    """Return the sides that there are as numbers, of the same stimuli; repeats in three axes."""
+    sites = [sites_of(x, repeats=repeats) for x in sides if x is not None]
+    both = [repeats_of(x, on) if repeats else (x, x) for x in sites]
+    require_aligned(*(means for _, means in both), on=on)
+    return [{name: finite(x) for name, x in read.items()} for read, _ in both]
 
 
-def _seen(by: Measure, x: Array) -> Array:
-    """Return what a measure reads: repeats, or their mean."""
-    return x if by.repeats or x.ndim == 2 else x.mean(1)
+def _drawn(
+    known: dict[str, Array],
+    given: dict[str, Array] | None,
+    some: NDArray[np.int64],
+    n_units: int | None,
+    noise: float,
+    rng: np.random.Generator,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return candidates of some stimuli, and targets of some units under noise."""
+    candidate, target = {}, dict(given or {})
+    for name, x in known.items():
+        units = rng.permutation(x.shape[-1])
+        candidate[name] = x[some] if given else x[some][..., units[x.shape[-1] // 2 :]]
+        if not given:
+            target[name] = x[..., units[: x.shape[-1] // 2]]
+    for name, x in target.items():
+        x = x[some][..., rng.permutation(x.shape[-1])[:n_units]]
+        spread = x.std(axis=tuple(range(x.ndim - 1)))
+        target[name] = x + np.sqrt(noise) * spread * rng.standard_normal(x.shape)
+    return candidate, target
 
 
-def _values(x: Any) -> Array:
-    """Return activity as numbers, checked."""
-    values = np.asarray(getattr(x, "values", x), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise NisslError("activity is not finite", do="leave these stimuli or units out")
-    return values
+def _scored(
+    by: Measure, candidates: dict[str, Array], targets: dict[str, Array]
+) -> dict[str, dict[str, float]]:
+    """Return the value of each target with every candidate."""
+    made = [
+        {
+            name: by.normalise(by.prepare(x if by.repeats or x.ndim == 2 else x.mean(1)))
+            for name, x in side.items()
+        }
+        for side in (candidates, targets)
+    ]
+    return {
+        target: {name: by.score(y, x) for name, y in made[0].items()}
+        for target, x in made[1].items()
+    }

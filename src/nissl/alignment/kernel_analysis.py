@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.alignment.compare import Side, aligned, moves, sites_of
+from nissl.alignment.compare import Side
 from nissl.errors import TooFewSamples
 from nissl.methods import method
 from nissl.recording import Recording
-from nissl.statistics import Finding, PermutedLabels, Test, against_null, gram
+from nissl.recording.align import require_aligned
+from nissl.recording.units_by_site import sites_of
+from nissl.statistics import Finding, Test, against_null, gram
 from nissl.statistics.design import column_of
-from nissl.statistics.nulls import LabelNull
+from nissl.statistics.sample_orders import sample_orders
 
 __all__ = ["kernel_analysis"]
 
@@ -71,7 +73,8 @@ def kernel_analysis(
     """
     import pandas as pd
 
-    sites, _ = aligned(sites_of(side), {}, "stimulus")
+    sites = sites_of(side)
+    require_aligned(sites, on="stimulus")
     first = next(iter(sites.values()))
     n, rec = len(first), first if isinstance(first, Recording) else None
     y = column_of("labels", labels, n, rec)
@@ -79,10 +82,9 @@ def kernel_analysis(
     if len(shown) < 2 or n < 4:
         raise TooFewSamples(f"{len(shown)} classes of {n} stimuli", do="give two classes or more")
     hot = (y[:, None] == shown).astype(float)
-    orders = np.arange(n)[None]
+    orders, null = np.arange(n)[None], "none"
     if test is not None:
-        null: Any = test.null_or(PermutedLabels(), LabelNull)
-        drawn = moves(first, hot, null, exchange, test.draws(200), test.seed)
+        drawn, null = sample_orders(first, hot, test, n=200, exchange=exchange)
         orders = np.concatenate([orders, drawn])
     dimensions = 2 ** np.arange(int(np.log2(n - 1)) + 1)
     areas, rows = [], []
@@ -96,8 +98,8 @@ def kernel_analysis(
     chance = {f"chance_{d}": 1 - d / (n - 1) for d in dimensions}
     table, (observed, *draws) = pd.DataFrame(rows).assign(**chance), np.transpose(areas)
     if test is None:
-        return Finding(table.assign(area=observed), "kernel_analysis", "none", score="area")
-    said: Any = {"score": "area", "method": "kernel_analysis", "null": null.name, "test": test}
+        return Finding(table.assign(area=observed), "kernel_analysis", null, score="area")
+    said: Any = {"score": "area", "method": "kernel_analysis", "null": null, "test": test}
     return against_null(observed, draws, units=table, alternative="less", **said)
 
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import ArrayLike
 
-from nissl.alignment.compare import aligned, moves, sites_of
-from nissl.errors import NisslError, require_known
+from nissl.errors import require_known
 from nissl.methods import method
 from nissl.progress import progress_bar
 from nissl.recording import Recording, units_table
-from nissl.statistics import Finding, PermutedLabels, Test, against_null, best_partners
-from nissl.statistics.nulls import LabelNull
-from nissl.statistics.standardised import standardised
-
-if TYPE_CHECKING:
-    import pandas as pd
+from nissl.recording.align import require_aligned
+from nissl.recording.units_by_site import sites_of
+from nissl.statistics import Finding, Test, against_null
+from nissl.statistics.partners import mutual_partners, paired_units
+from nissl.statistics.sample_orders import sample_orders
 
 __all__ = ["match"]
 
-Array = NDArray[np.floating[Any]]
-PAIRS = 10**8  # of units, of which all correlations may stand in memory
+PAIRS = {"mutual": mutual_partners, "one_to_one": paired_units}
 
 
 @method(system=220)
@@ -80,52 +76,21 @@ def match(
     >>> match(x, -x[:, ::-1], progress=False).table["partner"].tolist()[:2]
     ['unit[5]', 'unit[4]']
     """
-    require_known("pairs", pairs, ("mutual", "one_to_one"))
-    (x,), (y,) = (side.values() for side in aligned(sites_of(a), sites_of(b, "second"), on))
-    if pairs == "one_to_one" and x.shape[1] * y.shape[1] > PAIRS:
-        raise NisslError("there are too many pairs of units", do="give fewer, or pairs='mutual'")
-    find = _mutual if pairs == "mutual" else _one_to_one
-    partner, r, mutual = find(x, y)
-    others, there = _units(y)["unit"].to_numpy(), partner >= 0
-    named = np.where(there, others[partner], "")
-    table = _units(x).assign(partner=named, sign=np.sign(r).astype(int), mutual=mutual)
+    require_known("pairs", pairs, tuple(PAIRS))
+    firsts, seconds = sites_of(a), sites_of(b, "second")
+    require_aligned(firsts, seconds, on=on)
+    (x,), (y,) = firsts.values(), seconds.values()
+    partner, r, mutual = PAIRS[pairs](x, y)
+    named = np.where(partner >= 0, units_table(y)["unit"].to_numpy()[partner], "")
+    table = units_table(x).assign(partner=named, sign=np.sign(r).astype(int), mutual=mutual)
     if test is None:
         size = {"correlation": np.abs(r)}
         return Finding(table.assign(**size), "match", "none", score="correlation")
-    null = test.null_or(PermutedLabels(), LabelNull)
-    draws, orders = [], moves(x, y, null, exchange, test.draws(19), test.seed)
+    orders, null = sample_orders(x, y, test, n=19, exchange=exchange)
+    draws = []
     with progress_bar("Matching", total=len(orders), unit="draws", progress=progress) as advance:
         for order in orders:
-            draws.append(np.abs(find(x[order], y)[1]))
+            draws.append(np.abs(PAIRS[pairs](x[order], y)[1]))
             advance(1)
-    how: Any = {"score": "correlation", "method": "match", "null": null.name, "test": test}
+    how: Any = {"score": "correlation", "method": "match", "null": null, "test": test}
     return against_null(np.abs(r), draws, units=table, alternative="greater", **how)
-
-
-def _mutual(x: Any, y: Any) -> tuple[NDArray[np.int64], Array, NDArray[np.bool_]]:
-    """Return the best partner of each unit, their correlation, and whether each is the other's."""
-    (partner, r), (back, _) = (best_partners(*side, k=1) for side in ((x, y), (y, x)))
-    partner, back = partner[:, 0], back[:, 0]
-    mutual = (partner >= 0) & (back[partner] == np.arange(len(partner)))
-    return partner, np.nan_to_num(r[:, 0]), mutual
-
-
-def _one_to_one(x: Any, y: Any) -> tuple[NDArray[np.int64], Array, NDArray[np.bool_]]:
-    """Return a partner for each unit, or -1, so that correlations add up to most."""
-    (read_x, norm_x), (read_y, norm_y) = standardised(x), standardised(y)
-    whole = slice(None)
-    r = read_x(whole, whole).T @ read_y(whole, whole)
-    rows, columns = linear_sum_assignment(-np.abs(r))
-    kept = (norm_x[rows] > 0) & (norm_y[columns] > 0)
-    partner, size = np.full(x.shape[1], -1), np.zeros(x.shape[1])
-    partner[rows[kept]] = columns[kept]
-    size[rows[kept]] = r[rows, columns][kept]
-    return partner, size, partner >= 0
-
-
-def _units(x: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    if isinstance(x, Recording):
-        return units_table(x)
-    return pd.DataFrame({"unit": [f"unit[{i}]" for i in range(x.shape[1])]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import coordinate, is_words
 from nissl.recording.recording import Recording, check
 
-__all__ = ["align"]
+__all__ = ["align", "require_aligned"]
 
 Array = np.ndarray[Any, Any]
 
@@ -83,6 +84,33 @@ def align(
     if order == "refuse":
         _same_order(left[rows_a], right[np.sort(rows_b)], on)
     return check(_taken(a, rows_a)), check(_taken(b, rows_b))
+
+
+def require_aligned(*sides: Mapping[str, Any], on: str) -> None:
+    """Refuse sites whose stimuli are not the same, row by row, and say why they are not.
+
+    Parameters
+    ----------
+    *sides : mapping of str to Recording or array, shape (n_stimuli, n_units)
+        Sites by name, as `sites_of` returns them. Arrays must have as many rows as the others.
+    on : str
+        The sample coordinate that says which stimulus a sample is.
+    """
+    sites = [item for side in sides for item in side.items()]
+    recordings = [(name, x) for name, x in sites if isinstance(x, Recording)]
+    if len({len(x) for _, x in sites}) > 1 and len(recordings) < len(sites):
+        said = ", ".join(f"{name}: {len(x)}" for name, x in sites[:6])
+        raise NisslError(
+            f"the sides have other numbers of stimuli ({said})",
+            do="give one sample of each stimulus, in the same order",
+        )
+    for name, x in recordings:
+        if on not in x.coords:
+            raise NisslError(
+                f"'{name}' has no sample coordinate '{on}'",
+                do=f"give on= one of its own: {', '.join(map(str, x.coords))}",
+            )
+        align(recordings[0][1], x, on=on)
 
 
 def _labels(rec: Recording, on: str, which: str) -> Array:

@@ -51,6 +51,9 @@ from .probes import cross_validate as cross_validate
 from .probes import probe as probe
 from .pvalues import against_null as against_null
 from .reinitialise import ReinitialisedNetwork as ReinitialisedNetwork
+from .ricci import neighbour_graph as neighbour_graph
+from .ricci import ollivier_ricci as ollivier_ricci
+from .ricci import ricci_flow as ricci_flow
 from .ridge import Ridge as Ridge
 from .ridge import delayed as delayed
 from .ridge import ridge as ridge

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over groups of samples, percentile and BCa."""
+"""Intervals over groups of samples: bootstrap (percentile, BCa) and jackknife."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.statistics.nulls import codes
 
-__all__ = ["Interval", "bootstrap_interval"]
+__all__ = ["Interval", "bootstrap_interval", "jackknife_margin"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -150,3 +150,32 @@ def _bca(estimate: Array, draws: Array, without: Array, ends: Array) -> tuple[Ar
         upper = np.take_along_axis(ordered, floor[None] + 1, axis=0)[0]
         out.append(lower + (at - floor) * (upper - lower))
     return out[0], out[1]
+
+
+def jackknife_margin(without: ArrayLike, *, level: float = 0.95) -> Array:
+    """Return half the width of an interval, from the statistic without each group of samples.
+
+    Parameters
+    ----------
+    without : array, shape (n_groups, ...)
+        The statistic of all samples but those of each group.
+    level : float
+        Nominal coverage.
+
+    Returns
+    -------
+    array, shape of the statistic
+        By Student's t of one degree less than there are groups.
+
+    Examples
+    --------
+    >>> x = np.arange(6.0)
+    >>> jackknife_margin([np.delete(x, i).mean() for i in range(6)]).round(3).item()
+    1.963
+    """
+    from scipy.stats import t
+
+    values = np.asarray(without)
+    n = len(values)
+    error = np.sqrt((n - 1) / n * ((values - values.mean(0)) ** 2).sum(0))
+    return np.asarray(t.ppf((1 + level) / 2, n - 1) * error)

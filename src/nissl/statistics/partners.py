@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.statistics._chunk import Array
 from nissl.statistics.standardised import ROWS, standardised
 
-__all__ = ["best_partners"]
+__all__ = ["best_partners", "mutual_partners", "paired_units"]
+
+PAIRS = 10**8  # of units, of which all correlations may stand in memory
 
 
 def best_partners(
@@ -92,3 +95,57 @@ def best_partners(
             take_best(r, a, b, symmetric, symmetric and a != b, best, partners)
             advance(1)
     return partners, np.where(partners >= 0, best, np.nan)
+
+
+def mutual_partners(x: Any, y: Any) -> tuple[Array, Array, Array]:
+    """Return the best partner of each unit, their correlation, and whether each is the other's.
+
+    Parameters
+    ----------
+    x, y : array, shape (n_samples, n_units) and (n_samples, n_partners)
+        Activity, as in `best_partners`.
+
+    Returns
+    -------
+    partner : array of int, shape (n_units,)
+        A unit of `y`, or -1.
+    r : array, shape (n_units,)
+        Their correlation, with sign; 0 where there is no partner.
+    mutual : array of bool, shape (n_units,)
+        Whether the unit is its partner's best.
+    """
+    (partners, r), (backs, _) = best_partners(x, y, k=1), best_partners(y, x, k=1)
+    partner, back = partners[:, 0], backs[:, 0]
+    mutual = (partner >= 0) & (back[partner] == np.arange(len(partner)))
+    return partner, np.nan_to_num(r[:, 0]), mutual
+
+
+def paired_units(x: Any, y: Any) -> tuple[Array, Array, Array]:
+    """Return a partner of its own for each unit, so that absolute correlations add up to most.
+
+    Parameters
+    ----------
+    x, y : array, shape (n_samples, n_units) and (n_samples, n_partners)
+        Activity. All correlations stand in memory.
+
+    Returns
+    -------
+    partner, r, mutual : array, shape (n_units,)
+        As `mutual_partners` returns them; mutual where there is a partner.
+
+    Raises
+    ------
+    NisslError
+        There are more than 10^8 pairs of units.
+    """
+    if x.shape[1] * y.shape[1] > PAIRS:
+        raise NisslError("there are too many pairs of units", do="give fewer, or pairs='mutual'")
+    (read_x, norm_x), (read_y, norm_y) = standardised(x), standardised(y)
+    whole = slice(None)
+    r = read_x(whole, whole).T @ read_y(whole, whole)
+    rows, columns = linear_sum_assignment(-np.abs(r))
+    kept = (norm_x[rows] > 0) & (norm_y[columns] > 0)
+    partner, size = np.full(x.shape[1], -1), np.zeros(x.shape[1])
+    partner[rows[kept]] = columns[kept]
+    size[rows[kept]] = r[rows, columns][kept]
+    return partner, size, partner >= 0

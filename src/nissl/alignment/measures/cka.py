@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nissl.alignment.measures.measure import Array, Measure, cosine_of_pairs
-from nissl.errors import NisslError, TooFewSamples
+from nissl.alignment.measures.measure import Array, Measure, cosine_of_pairs, of_norm_one
+from nissl.errors import TooFewSamples
 from nissl.statistics import gram
 
 __all__ = ["CKA"]
@@ -45,7 +45,9 @@ class CKA(Measure):
         """Return the kernel, centred, its norm one."""
         n = len(prepared)
         if n < 4:
-            raise TooFewSamples(f"{n} stimuli are too few for CKA", do="give four or more")
+            raise TooFewSamples(
+                f"{n} stimuli are too few for CKA", do="give four or more, five for an interval"
+            )
         if self.biased:
             rows = prepared.mean(0)
             made = prepared - rows - rows[:, None] + rows.mean()
@@ -54,10 +56,7 @@ class CKA(Measure):
             rows = inner.sum(0) / (n - 2)
             made = inner - rows - rows[:, None] + rows.sum() / (n - 1)
             np.fill_diagonal(made, 0.0)
-        size = np.linalg.norm(made)
-        if not size > 1e-12 * np.linalg.norm(prepared):
-            raise NisslError("all stimuli have the same pattern", do="leave this site out")
-        return np.asarray(made / size)
+        return of_norm_one(made, least=1e-12 * float(np.linalg.norm(prepared)))
 
     def score(self, a: Array, b: Array) -> float:
         """Return the cosine."""

@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.errors import NisslError, TooFewSamples, require_known
 from nissl.statistics import gram
 
-__all__ = ["MEASURES", "Measure", "coordinates", "cosine_of_pairs", "measure_of"]
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "coordinates",
+    "cosine_of_pairs",
+    "finite",
+    "measure_of",
+    "of_norm_one",
+]
 
 Array = NDArray[np.floating[Any]]
 # The module of each measure, which has a class of that name in capitals: rsa.RSA.
@@ -49,11 +57,7 @@ class Measure:
 
     def normalise(self, prepared: Array) -> Array:
         """Return what the score is of; stimuli in another order give it in that order."""
-        x = prepared - prepared.mean(0)
-        size = np.linalg.norm(x)
-        if not size > 0:
-            raise NisslError("all stimuli have the same pattern", do="leave this site out")
-        return np.asarray(x / size)
+        return of_norm_one(prepared - prepared.mean(0))
 
     def score(self, a: Array, b: Array) -> float:
         """Return how alike, or how far, two normalised sides are."""
@@ -67,6 +71,22 @@ class Measure:
 def cosine_of_pairs(a: Array, b: Array) -> float:
     """Return the cosine of two (n, n) arrays whose norm is one: the score of measures of pairs."""
     return float(np.vdot(a, b))
+
+
+def of_norm_one(x: Array, least: float = 0.0) -> Array:
+    """Return an array divided by its norm, or refuse one whose norm is not above the least."""
+    size = np.linalg.norm(x)
+    if not size > least:
+        raise NisslError("all stimuli have the same pattern", do="leave this site out")
+    return np.asarray(x / size)
+
+
+def finite(x: Any) -> Array:
+    """Return the activity of a Recording or array in float64, or refuse NaN and infinity."""
+    values = np.asarray(getattr(x, "values", x), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise NisslError("activity is not finite", do="leave these stimuli or units out")
+    return values
 
 
 def coordinates(x: Any) -> Array:
@@ -84,11 +104,11 @@ def coordinates(x: Any) -> Array:
     """
     n, width = x.shape if hasattr(x, "shape") else np.shape(x)
     if n < 4:
-        raise TooFewSamples(f"{n} stimuli tell no two representations apart", do="give more")
+        raise TooFewSamples(
+            f"{n} stimuli tell no two representations apart", do="give four or more"
+        )
     if width < n:
-        values = np.asarray(getattr(x, "values", x), dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise NisslError("activity is not finite", do="leave these stimuli or units out")
+        values = finite(x)
         return np.asarray(values - values.mean(0))
     size, vectors = np.linalg.eigh(gram(x, centre=True, progress=False))
     kept = size > max(size[-1], 0) * n * np.finfo(float).eps

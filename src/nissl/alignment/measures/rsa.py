@@ -49,7 +49,7 @@ class RSA(Measure):
         values = values - values.mean()
         size = np.sqrt(2 * (values @ values))
         if not size > 0:
-            raise NisslError("all pairs of stimuli differ alike", do="give three stimuli or more")
+            raise NisslError("all pairs of stimuli differ alike", do="give four stimuli or more")
         made = np.zeros_like(prepared)
         made[rows, columns] = made[columns, rows] = values / size
         return made

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
-from nissl.alignment.measures.measure import Array, Measure
+from nissl.alignment.measures.measure import Array, Measure, finite
 from nissl.errors import NisslError
 
 __all__ = ["SoftMatching"]
@@ -34,10 +34,7 @@ class SoftMatching(Measure):
 
     def prepare(self, x: Any) -> Array:
         """Return the units."""
-        values = np.asarray(getattr(x, "values", x), dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise NisslError("activity is not finite", do="leave these stimuli or units out")
-        return values
+        return finite(x)
 
     def normalise(self, prepared: Array) -> Array:
         """Return units of mean zero and norm one; those that do not vary stay at zero."""
