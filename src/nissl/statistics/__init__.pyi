@@ -5,6 +5,8 @@ from .calibration import false_positive_rate as false_positive_rate
 from .calibration import power as power
 from .calibration import rate as rate
 from .ceiling import ceiling as ceiling
+from .chaos import correlation_dimension as correlation_dimension
+from .chaos import lyapunov_exponent as lyapunov_exponent
 from .confidence import calibration_error as calibration_error
 from .correction import benjamini_hochberg as benjamini_hochberg
 from .correction import bonferroni as bonferroni
