@@ -232,9 +232,9 @@ class _Products:
     """
 
     def __init__(self, b: Array) -> None:
-        self.least = int(np.einsum("nu,nu->n", b, b, dtype=np.float64).argmin())
+        self.least = int(np.einsum("nu,nu->n", b, b).argmin())
         self.level = float(b[self.least].mean())
-        self.mean = (b - b[self.least]).mean(axis=1)
+        self.mean = (b - b[self.least]) @ np.full(b.shape[1], 1 / b.shape[1], b.dtype)
         self.constant = self.level + self.mean.astype(np.float64)
         self.total = np.zeros((len(b) + 2, len(b) + 2))
         self.first, self.flat = b[:, 0].copy(), np.arange(len(b))  # rows that have not varied
