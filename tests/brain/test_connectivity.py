@@ -302,7 +302,7 @@ def test_structure_goes_with_function_in_every_subject(hcp):
 
 @pytest.mark.real
 def test_signals_of_the_worm_go_where_its_synapses_go(worm):
-    from nissl.specimens.recordings import worm_connectomes, worm_neurons
+    from nissl.specimens import worm_connectomes, worm_neurons
 
     wiring = worm_connectomes()
     source, target = worm_neurons(worm["stimulus"].values), worm_neurons(worm["unit"].values)

@@ -6,7 +6,7 @@ import pytest
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, check
 from nissl.specimens import recordings as loaders
-from nissl.specimens import specimens
+from nissl.specimens import specimens, worm_connectomes, worm_neurons
 from nissl.specimens.recordings.source import source_files
 from nissl.specimens.recordings.ts_file import read_ts
 
@@ -189,8 +189,8 @@ def test_worm_pairs_and_responses(worm):
 
 @pytest.mark.real
 def test_worm_connectomes_join_the_neurons_of_the_atlas(worm):
-    wiring = loaders.worm_connectomes(datasets=["white-1986", "witvliet-2021-8"])
-    there = set(loaders.worm_neurons(worm["unit"].values))
+    wiring = worm_connectomes(datasets=["white-1986", "witvliet-2021-8"])
+    there = set(worm_neurons(worm["unit"].values))
     assert there <= set(wiring["source"].values)
     white = wiring.sel(dataset="white-1986")
     assert float(white["chemical"].sel(source="ADAL", target="AIBL")) == 1

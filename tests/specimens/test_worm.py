@@ -8,7 +8,7 @@ import pytest
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import as_recording
-from nissl.specimens.recordings import worm_activity, worm_connectomes, worm_neurons
+from nissl.specimens import worm_activity, worm_connectomes, worm_neurons
 from nissl.specimens.recordings.worm_connectomes import _in_order, source_files
 
 TRUE = ["AVAL", "AWCL", "AWCR", "DD1", "VB1", "VB11"]

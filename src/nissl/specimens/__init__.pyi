@@ -4,6 +4,9 @@ from .fetch import fetch as fetch
 from .images import Images as Images
 from .load import load as load
 from .read import read as read
+from .recordings.worm_connectomes import worm_connectomes as worm_connectomes
+from .recordings.worm_neurons import worm_activity as worm_activity
+from .recordings.worm_neurons import worm_neurons as worm_neurons
 from .text_files import read_texts as read_texts
 from .vision_model import ImageTransform as ImageTransform
 from .vision_model import VisionModel as VisionModel

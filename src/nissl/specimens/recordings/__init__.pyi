@@ -13,6 +13,3 @@ from .hcp import hcp_structure as hcp_structure
 from .head_direction import head_direction as head_direction
 from .worm import worm as worm
 from .worm import worm_pairs as worm_pairs
-from .worm_connectomes import worm_connectomes as worm_connectomes
-from .worm_neurons import worm_activity as worm_activity
-from .worm_neurons import worm_neurons as worm_neurons

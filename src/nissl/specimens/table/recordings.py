@@ -112,7 +112,7 @@ TABLE = (
         kind="other",
         about="C. elegans: 13 connectomes and signal propagation in one order of 302 neurons",
         licence="GPL-3.0-or-later; MIT",
-        loader="nissl.specimens.recordings:worm_connectomes",
+        loader="nissl.specimens:worm_connectomes",
         sources=(
             Source(
                 "pip",
