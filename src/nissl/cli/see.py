@@ -1,4 +1,4 @@
-"""Commands that look: atlas, record, info, sites, check."""
+"""Commands that look: atlas, view, record, info, sites, check."""
 
 from __future__ import annotations
 
@@ -113,6 +113,28 @@ def _atlas(
         return
     emit(made.summary(), json=json)
     print(f"the page:   {made.page}\nthe tables: {made.path}")
+
+
+@commands.command("view", rich_help_panel=PANEL)
+def _view(
+    atlas: Annotated[Path, typer.Argument(help="The folder that `nissl atlas` wrote.")],
+    port: Annotated[
+        int | None, typer.Option(help="Of this machine; a free one by default.")
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Open the browser there.")] = True,
+) -> None:
+    """Explore an atlas in the browser: sort, filter, search and open its units.
+
+    The page is served on this machine alone, to whoever has the address that is printed.
+
+    For example:
+
+        nissl view out/smollm2
+        nissl view out/mouse --port 8080 --no-browser
+    """
+    from nissl.web import view
+
+    view(atlas, port=port, browser=browser)
 
 
 @commands.command("record", rich_help_panel=PANEL)

@@ -216,24 +216,28 @@ function openUnit(row) {
   if (!card) loadUnits(row, right);
 }
 
-// Units without a card are told in files beside the page: scripts, which a page from the disk may load.
+// Units without a card are told by the explorer, or in files beside the page: scripts, which a page from the disk may load.
 function loadUnits(row, box) {
   const { each, folder } = data.every || {};
+  const open = () => (cardOf.has(row) ? byId("unit").open && unitMap.chosen === row && openUnit(row) : failed());
   const failed = () => box.replaceChildren(el("p", { class: "none" }, data.every ?
     `The folder “${folder}” beside this page is missing: the places of this unit are there. They are in examples.parquet, too.` :
     "Nothing more is known of this unit."));
+  if (data.live) return asked(`api/unit/${row}`).then(({ card, strings }) => { keepCards([card], strings); open(); },
+    (error) => box.replaceChildren(el("p", { class: "none" }, error.message)));
   if (!data.every) return failed();
-  window.nisslUnits = (made) => {
-    const base = data.strings.length;
-    data.strings.push(...made.strings);
-    for (const card of made.cards) {
-      for (const place of [...(card.high || []), ...(card.low || [])]) if (place.t) place.t = place.t.map((t) => t + base);
-      if (!cardOf.has(card.row)) cardOf.set(card.row, card);
-    }
-  };
-  const script = el("script", { src: `${folder}/${Math.floor(row / each)}.js`, onerror: failed,
-    onload: () => (cardOf.has(row) ? byId("unit").open && unitMap.chosen === row && openUnit(row) : failed()) });
-  document.head.append(script);
+  window.nisslUnits = (made) => keepCards(made.cards, made.strings);
+  document.head.append(el("script", { src: `${folder}/${Math.floor(row / each)}.js`, onerror: failed, onload: open }));
+}
+
+// Cards that came later name their texts by numbers of their own.
+function keepCards(cards, strings) {
+  const base = data.strings.length;
+  data.strings.push(...strings);
+  for (const card of cards) {
+    for (const place of [...(card.high || []), ...(card.low || [])]) if (place.t) place.t = place.t.map((t) => t + base);
+    if (!cardOf.has(card.row)) cardOf.set(card.row, card);
+  }
 }
 
 function neighbours(card) {

@@ -23,7 +23,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["write_page"]
+__all__ = ["filled", "page_data", "write_page"]
 
 SCRIPTS = (
     "data.js",
@@ -35,11 +35,14 @@ SCRIPTS = (
     "unit.js",
     "main.js",
 )
+N_CARDS = 320
+FORMAT = 1  # of the data that the scripts read
+DATA = '<script type="application/json" id="data">'
 Q = 0.05  # at which a unit counts as tuned
 LEADS = 48  # cards that stand in the first list, from all kinds
 
 
-def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
+def write_page(atlas_dir: str | Path, *, n_cards: int = N_CARDS) -> Path:
     """Make ``index.html`` of an atlas from its tables.
 
     Parameters
@@ -84,7 +87,7 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
             where=str(folder / FOLDER),
             do="make room or choose a folder that you may write",
         ) from error
-    text = _filled(payload)
+    text = filled(payload)
     page = folder / "index.html"
     partial = page.with_suffix(".html.partial")
     try:
@@ -98,6 +101,37 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = 320) -> Path:
             do="make room or choose a folder that you may write",
         ) from error
     return page
+
+
+def page_data(atlas_dir: str | Path) -> dict[str, Any]:
+    """Return what the page shows: from the page if it is there and of this version, else made.
+
+    Parameters
+    ----------
+    atlas_dir : str or Path
+        The folder of an atlas.
+
+    Returns
+    -------
+    dict
+        What the scripts of the page read.
+
+    Raises
+    ------
+    NisslError
+        The folder is not an atlas.
+    """
+    folder = Path(atlas_dir)
+    page = folder / "index.html"
+    if page.exists():
+        _, _, rest = page.read_text(encoding="utf-8", errors="replace").partition(DATA)
+        try:
+            found: dict[str, Any] = json.loads(rest.partition("</script>")[0])
+        except ValueError:
+            found = {}
+        if found.get("format") == FORMAT:
+            return found
+    return _payload(folder, *_read(folder), N_CARDS)
 
 
 def _payload(
@@ -117,6 +151,7 @@ def _payload(
     sites = list(dict.fromkeys(units["site"].astype(str)))
     regular = [f"{s}[{i}]" for s, i in zip(units["site"], units["index"], strict=True)]
     return {
+        "format": FORMAT,
         "n": len(units),
         "columns": _columns(units, sites, strings),
         "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
@@ -243,8 +278,21 @@ def _sites(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
     ]
 
 
-def _filled(payload: dict[str, Any]) -> str:
-    """Put style, data and scripts into the template."""
+def filled(payload: dict[str, Any], *, more_script: str = "", more_style: str = "") -> str:
+    """Put style, data and scripts into the template.
+
+    Parameters
+    ----------
+    payload : dict
+        What `page_data` returns.
+    more_script, more_style : str
+        What the explorer adds to those of the page.
+
+    Returns
+    -------
+    str
+        The page as HTML.
+    """
     files = resources.files("nissl.atlas.page")
 
     def text(name: str) -> str:
@@ -266,7 +314,7 @@ def _filled(payload: dict[str, Any]) -> str:
         heading=escape(payload["title"]),
         intro=escape(payload["intro"]),
         facts=facts,
-        style=text("page.css"),
+        style=text("page.css") + more_style,
         data=data,
-        script=f'"use strict";\n(() => {{\n{scripts}}})();\n',
+        script=f'"use strict";\n(() => {{\n{scripts}{more_script}}})();\n',
     )

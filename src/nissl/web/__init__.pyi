@@ -1,0 +1,3 @@
+from .index import Index as Index
+from .server import server as server
+from .view import view as view

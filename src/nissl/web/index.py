@@ -1,0 +1,292 @@
+"""What the explorer asks of an atlas: lists of units, one unit, units found by a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from operator import eq, ge, gt, le, lt, ne
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nissl.atlas import Atlas
+from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.statistic import KNOWN
+from nissl.atlas.tables import NETWORK_UNITS, UNITS
+from nissl.errors import NisslError, UnknownName, require_known
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Index"]
+
+MOST = 1000  # rows of one answer
+SHOWN = ("unit", "kind", "density", "token", "token_effect", "language", "mean", "sd", "kurtosis")
+#: ``column operator value``, joined by ``and``.
+OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+TERM = re.compile(r"\s*(\w+)\s*(<=|>=|!=|=|<|>|~)\s*(.+?)\s*", re.DOTALL)
+
+
+class Index:
+    """Queries of an atlas, each answered with a bounded number of rows.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        What `nissl.atlas.open_atlas` opens. Columns of numbers and words are held; places and
+        evidence of a unit are read from their row groups when the unit is opened.
+
+    Examples
+    --------
+    >>> Index(open_atlas("out/smollm2")).units("density < 0.01", sort="kurtosis")  # doctest: +SKIP
+    """
+
+    def __init__(self, atlas: Atlas) -> None:
+        self.atlas = atlas
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns of ``units.parquet`` that hold one number or word a unit."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.atlas.path / "units.parquet"
+        try:
+            schema = pq.read_schema(path)
+            names = [field.name for field in schema if not pa.types.is_nested(field.type)]
+            table: pd.DataFrame = pq.read_table(path, columns=names, memory_map=True).to_pandas()
+        except (OSError, ValueError) as error:
+            raise NisslError(
+                f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
+            ) from error
+        return table.reset_index(drop=True)
+
+    def columns(self) -> list[dict[str, str]]:
+        """Name the columns, what each says, and whether it holds numbers or words.
+
+        Returns
+        -------
+        list of dict
+            ``name``, ``meaning`` and ``type``.
+        """
+        meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
+        meanings |= {s.name: s.meaning for s in KNOWN}
+        number = self.table.dtypes.map(lambda dtype: dtype.kind in "iufb")
+        return [
+            {
+                "name": str(name),
+                "meaning": meanings.get(str(name), ""),
+                "type": "number" if number[name] else "word",
+                "shown": str(name) in SHOWN,
+            }
+            for name in self.table
+        ]
+
+    def units(
+        self,
+        where: str = "",
+        *,
+        sort: str = "",
+        descending: bool = True,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """List units that meet a condition, sorted by a column.
+
+        Parameters
+        ----------
+        where : str
+            Conditions joined by ``and``, such as ``density < 0.01 and kind = token``: a column;
+            one of ``=  !=  <  <=  >  >=``, or ``~`` for words that contain the value; a value.
+            Empty for all.
+        sort : str
+            The column; the order of the atlas if empty. Missing values stand last.
+        descending : bool
+            The largest first.
+        offset, limit : int
+            Which of the rows; at most 1,000 at a time.
+
+        Returns
+        -------
+        dict
+            ``total``, the number of units that meet it, and ``rows``, each with its ``row``.
+
+        Raises
+        ------
+        NisslError
+            A column, operator or value is not understood.
+        """
+        if offset < 0 or limit < 0:
+            raise NisslError("offset and limit are not below zero")
+        found = self._listed(where, sort, descending)
+        rows = found[offset : offset + min(limit, MOST)]
+        return {"total": len(found), "rows": _records(self.table.iloc[rows], rows)}
+
+    def csv(self, where: str = "", *, sort: str = "", descending: bool = True) -> str:
+        """Return all units that meet a condition as comma-separated values.
+
+        Parameters
+        ----------
+        where, sort, descending
+            As in `units`.
+
+        Returns
+        -------
+        str
+            A line of names, and a line for each unit.
+
+        Raises
+        ------
+        NisslError
+            As `units`.
+        """
+        return str(self.table.iloc[self._listed(where, sort, descending)].to_csv(index=False))
+
+    def unit(self, row: int) -> dict[str, Any]:
+        """Return all that is known of one unit, as the page draws it.
+
+        Parameters
+        ----------
+        row : int
+            Its row in ``units.parquet``.
+
+        Returns
+        -------
+        dict
+            The ``card`` of the unit, and the ``strings`` that it names by number.
+
+        Raises
+        ------
+        UnknownName
+            There is no such row.
+        """
+        if not 0 <= row < len(self.table):
+            raise UnknownName("row", row, [], do=f"give 0 to {len(self.table) - 1}")
+        strings = Strings()
+        (card,) = cards(self.atlas.path, self.atlas.units, [row], strings)
+        return {"card": card, "strings": strings.texts}
+
+    def find(self, text: str, *, limit: int = 50) -> dict[str, Any]:
+        """Find units by a text at their extremes: the more of them have it, the earlier.
+
+        Parameters
+        ----------
+        text : str
+            A part of a word, or several words; small and large letters are one.
+        limit : int
+            How many units.
+
+        Returns
+        -------
+        dict
+            ``total`` and ``rows`` as `units`, each with ``share``, the part of its highest samples
+            at which the text ends.
+        """
+        import pandas as pd
+
+        inside = self._samples_of(text)
+        rows, samples = self._highest
+        shares = pd.Series(inside[samples]).groupby(rows).mean()
+        shares = shares[shares > 0].sort_values(ascending=False, kind="stable")
+        best = shares.iloc[:limit]
+        told = _records(self.table.iloc[best.index], best.index)
+        for line, share in zip(told, best, strict=True):
+            line["share"] = round(float(share), 3)
+        return {"total": len(shares), "rows": told}
+
+    def _listed(self, where: str, sort: str, descending: bool) -> np.ndarray[Any, Any]:
+        """Return the rows of the units that meet the conditions, sorted."""
+        found = np.flatnonzero(self._meeting(where))
+        if not sort:
+            return found
+        require_known("column", sort, list(self.table))
+        keys = self.table[sort].iloc[found].reset_index(drop=True)
+        return found[keys.sort_values(ascending=not descending, kind="stable").index]
+
+    def _meeting(self, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which units meet the conditions."""
+        kept = np.ones(len(self.table), dtype=bool)
+        for term in re.split(r"\s+and\s+", where.strip()) if where.strip() else ():
+            parts = TERM.fullmatch(term)
+            if parts is None:
+                raise NisslError(
+                    f"'{term}' is not a condition", where="filter", do="write: density < 0.01"
+                )
+            name, operator, value = parts.groups()
+            require_known("column", name, list(self.table))
+            kept &= _compared(self.table[name], operator, value)
+        return kept
+
+    @cached_property
+    def _text(self) -> tuple[str, np.ndarray[Any, Any]]:
+        """All that was read, in small letters, and where each sample's token ends in it."""
+        path = self.atlas.path / "vocabulary.json"
+        if not path.exists():
+            raise NisslError("this atlas has no texts", do="search for an address or a label")
+        words = json.loads(path.read_text(encoding="utf-8"))
+        texts = {int(number): str(word).lower() for number, word in words.items()}
+        told = [texts.get(int(token), "") for token in np.asarray(self.atlas.arrays["token"])]
+        return "".join(told), np.cumsum([len(word) for word in told])
+
+    @cached_property
+    def _highest(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The unit and the sample of every place at the upper end."""
+        import pyarrow.parquet as pq
+
+        path = self.atlas.path / "examples.parquet"
+        kept = [("sign", ">", 0)]
+        table = pq.read_table(path, columns=["row", "sample"], filters=kept, memory_map=True)
+        return table["row"].to_numpy(), table["sample"].to_numpy()
+
+    def _samples_of(self, text: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return at which samples the text ends."""
+        wanted = text.lower().strip()
+        if not wanted:
+            raise NisslError("there is nothing to look for", where="text")
+        whole, ends = self._text
+        found = [match.end() for match in re.finditer(re.escape(wanted), whole)]
+        inside = np.zeros(len(ends), dtype=bool)
+        inside[np.searchsorted(ends, np.array(found, dtype=int))] = True
+        return inside
+
+
+def _compared(column: pd.Series, operator: str, value: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return where a column stands to a value as the operator says."""
+    if operator == "~":
+        said = column.astype(str).str.contains(value, case=False, regex=False)
+        return said.to_numpy(dtype=bool)
+    numbers = column.dtype.kind in "iufb"
+    if not numbers and operator not in ("=", "!="):
+        raise NisslError(f"{column.name} holds words", where=operator, do="use =, != or ~")
+    held = column.to_numpy(dtype=float) if numbers else column.astype(str).to_numpy(dtype=object)
+    with np.errstate(invalid="ignore"):
+        compared = OPERATORS[operator](held, _number(column, value) if numbers else value)
+    return np.asarray(compared, dtype=bool)
+
+
+def _number(column: pd.Series, value: str) -> float:
+    said = {"true": "1", "false": "0"}.get(value.lower(), value)
+    try:
+        return float(said)
+    except ValueError:
+        raise NisslError(f"{column.name} holds numbers, and '{value}' is none") from None
+
+
+def _records(table: pd.DataFrame, rows: Any) -> list[dict[str, Any]]:
+    """Return rows as JSON knows them: what is not finite is None."""
+    told = []
+    for row, line in zip(rows, table.to_dict("records"), strict=True):
+        kept = {str(k): _plain(v) for k, v in line.items()}
+        told.append({"row": int(row), **kept})
+    return told
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    return None if value is None else value if isinstance(value, (int, str)) else str(value)

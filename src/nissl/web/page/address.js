@@ -1,0 +1,31 @@
+// The explorer: what is looked at stands in the address, and nowhere else.
+
+async function asked(address, options) {
+  const answer = await fetch(address, options).catch(() => { throw new Error("The explorer has stopped: start it again with nissl view."); });
+  if (answer.ok) return answer.json();
+  const told = await answer.json().catch(() => ({}));
+  throw new Error(told.error || `The explorer answered ${answer.status}.`);
+}
+
+// The parts of the view that are not at their first value.
+const view = new URLSearchParams(location.search);
+
+function keep(name, value, first = "") {
+  if (String(value) === String(first)) view.delete(name);
+  else view.set(name, value);
+  const query = view.toString();
+  history.replaceState(history.state, "", `${location.pathname}${query ? `?${query}` : ""}${location.hash}`);
+}
+
+function takeView() {
+  for (const id of ["statistic", "order"]) {
+    const select = byId(id), first = select.value, wanted = view.get(id);
+    if (wanted !== null && [...select.options].some((o) => o.value === wanted)) select.value = wanted;
+    select.addEventListener("change", () => keep(id, select.value, first));
+  }
+  if (data.kinds.some((k) => k.name === view.get("kind"))) list.kind = view.get("kind");
+  for (const id of ["kinds-legend", "tabs"]) byId(id).addEventListener("click", () => keep("kind", list.kind || ""));
+  byId("kinds-legend").addEventListener("keydown", () => keep("kind", list.kind || ""));
+  drawAll();
+  fillTabs();
+}

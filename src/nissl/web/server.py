@@ -1,0 +1,114 @@
+"""The explorer's server: the page of an atlas, and the answers to what it asks."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nissl.atlas import Atlas
+from nissl.atlas.page.write import filled, page_data
+from nissl.atlas.thumbnails import FOLDER as PICTURES
+from nissl.errors import NisslError
+from nissl.web.guard import Guard
+from nissl.web.index import Index
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+__all__ = ["server"]
+
+SCRIPTS = ("address.js", "table.js", "explorer.js")
+STYLES = ("explorer.css",)
+LONGEST = 100_000  # bytes of a question
+
+
+def server(atlas: Atlas, *, token: str) -> Guard:
+    """Return the explorer of an atlas as an ASGI application.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        What `nissl.atlas.open_atlas` opens.
+    token : str
+        What the first address must carry.
+
+    Returns
+    -------
+    ASGI application
+        It answers ``/``, ``/api/...`` and the pictures of the atlas, to this machine alone.
+
+    Raises
+    ------
+    NisslError
+        ``fastapi`` is not installed, or the atlas cannot be read.
+
+    Examples
+    --------
+    >>> app = server(open_atlas("out/smollm2"), token="secret")  # doctest: +SKIP
+    """
+    try:
+        from fastapi import FastAPI, Request
+        from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
+    except ImportError as error:
+        raise NisslError(
+            "the explorer needs fastapi and uvicorn", do="pip install 'nissl[web]'"
+        ) from error
+
+    app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
+    index = Index(atlas)
+    page = _page(atlas)
+
+    @app.exception_handler(NisslError)
+    def said(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, status_code=400)
+
+    @app.get("/", response_class=HTMLResponse)
+    def first() -> str:
+        return page
+
+    @app.get("/api/columns")
+    def columns() -> Any:
+        return index.columns()
+
+    @app.get("/api/units")
+    def units(
+        where: str = "", sort: str = "", descending: bool = True, offset: int = 0, limit: int = 50
+    ) -> Any:
+        return index.units(where, sort=sort, descending=descending, offset=offset, limit=limit)
+
+    @app.get("/api/units.csv")
+    def listed(where: str = "", sort: str = "", descending: bool = True) -> Response:
+        text = index.csv(where, sort=sort, descending=descending)
+        return PlainTextResponse(text, media_type="text/csv")
+
+    @app.get("/api/unit/{row}")
+    def unit(row: int) -> Any:
+        return index.unit(row)
+
+    @app.get("/api/find")
+    def find(text: str, limit: int = 50) -> Any:
+        return index.find(text, limit=limit)
+
+    @app.get(f"/{PICTURES}/{{name}}")
+    def picture(name: str) -> Response:
+        path = _inside(atlas.path / PICTURES, name)
+        return FileResponse(path) if path else JSONResponse({"error": "no such picture"}, 404)
+
+    return Guard(app, token=token)
+
+
+def _page(atlas: Atlas) -> str:
+    files = resources.files("nissl.web.page")
+
+    def text(names: tuple[str, ...]) -> str:
+        return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+    data = page_data(atlas.path) | {"live": True}
+    return filled(data, more_script=text(SCRIPTS), more_style=text(STYLES))
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """Return a file of a folder; None where there is none, or it lies elsewhere."""
+    path = (folder / name).resolve()
+    return path if path.parent == folder.resolve() and path.is_file() else None

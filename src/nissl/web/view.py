@@ -1,0 +1,75 @@
+"""Look at an atlas in the browser."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import webbrowser
+from pathlib import Path
+
+from nissl.atlas import Atlas, open_atlas
+from nissl.errors import NisslError
+from nissl.web.server import server
+
+__all__ = ["view"]
+
+PORT = 7007  # and the next free ones
+
+
+def view(atlas: Atlas | str | Path, *, port: int | None = None, browser: bool = True) -> None:
+    """Open the explorer of an atlas, until Ctrl-C.
+
+    Parameters
+    ----------
+    atlas : Atlas or path
+        The atlas, or its folder.
+    port : int, optional
+        Of this machine; the first free one from 7007 on if not given.
+    browser : bool
+        Open the browser there.
+
+    Raises
+    ------
+    NisslError
+        The folder is not an atlas, the port is in use, or the extra `web` is not installed.
+
+    Examples
+    --------
+    >>> view("out/smollm2")  # doctest: +SKIP
+    """
+    opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
+    token = secrets.token_urlsafe(24)
+    app = server(opened, token=token)
+    import uvicorn
+
+    with _listening(port) as listener:
+        host, found = listener.getsockname()
+        address = f"http://{host}:{found}/?token={token}"
+        print(f"the explorer: {address}\nstop it with Ctrl-C", flush=True)
+        if browser:
+            webbrowser.open(address)
+        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(port: int | None) -> socket.socket:
+    """Return a socket of 127.0.0.1 at the port, or at the first free one."""
+    if port is not None:
+        return _bound(port)
+    for tried in range(PORT, PORT + 100):
+        try:
+            return _bound(tried)
+        except NisslError:
+            continue
+    return _bound(0)
+
+
+def _bound(port: int) -> socket.socket:
+    made = socket.socket()
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        made.close()
+        raise NisslError(f"port {port} is in use", do="give another, or none") from error
+    return made
