@@ -14,7 +14,7 @@ from nissl.atlas import Atlas
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import KNOWN
 from nissl.atlas.tables import NETWORK_UNITS, UNITS
-from nissl.errors import NisslError, UnknownName, require_known
+from nissl.errors import NisslError, require_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,25 +62,27 @@ class Index:
             ) from error
         return table.reset_index(drop=True)
 
-    def columns(self) -> list[dict[str, str]]:
+    def columns(self) -> list[dict[str, Any]]:
         """Name the columns, what each says, and whether it holds numbers or words.
 
         Returns
         -------
         list of dict
-            ``name``, ``meaning`` and ``type``.
+            ``name``, ``meaning``, ``type``, and whether it is ``shown`` at first; those that are
+            come before the others.
         """
         meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
         meanings |= {s.name: s.meaning for s in KNOWN}
         number = self.table.dtypes.map(lambda dtype: dtype.kind in "iufb")
+        names = sorted(map(str, self.table), key=lambda n: SHOWN.index(n) if n in SHOWN else 99)
         return [
             {
-                "name": str(name),
-                "meaning": meanings.get(str(name), ""),
+                "name": name,
+                "meaning": meanings.get(name, ""),
                 "type": "number" if number[name] else "word",
-                "shown": str(name) in SHOWN,
+                "shown": name in SHOWN,
             }
-            for name in self.table
+            for name in names
         ]
 
     def units(
@@ -158,11 +160,11 @@ class Index:
 
         Raises
         ------
-        UnknownName
+        NisslError
             There is no such row.
         """
         if not 0 <= row < len(self.table):
-            raise UnknownName("row", row, [], do=f"give 0 to {len(self.table) - 1}")
+            raise NisslError(f"there is no row {row}", do=f"give 0 to {len(self.table) - 1}")
         strings = Strings()
         (card,) = cards(self.atlas.path, self.atlas.units, [row], strings)
         return {"card": card, "strings": strings.texts}
@@ -200,7 +202,7 @@ class Index:
         found = np.flatnonzero(self._meeting(where))
         if not sort:
             return found
-        require_known("column", sort, list(self.table))
+        require_known("column", sort, list(map(str, self.table)))
         keys = self.table[sort].iloc[found].reset_index(drop=True)
         return found[keys.sort_values(ascending=not descending, kind="stable").index]
 
@@ -214,7 +216,7 @@ class Index:
                     f"'{term}' is not a condition", where="filter", do="write: density < 0.01"
                 )
             name, operator, value = parts.groups()
-            require_known("column", name, list(self.table))
+            require_known("column", name, list(map(str, self.table)))
             kept &= _compared(self.table[name], operator, value)
         return kept
 

@@ -110,5 +110,7 @@ def _page(atlas: Atlas) -> str:
 
 def _inside(folder: Path, name: str) -> Path | None:
     """Return a file of a folder; None where there is none, or it lies elsewhere."""
+    if "\0" in name:
+        return None
     path = (folder / name).resolve()
     return path if path.parent == folder.resolve() and path.is_file() else None

@@ -1,0 +1,69 @@
+"""What a person does in the explorer, clicked through in a browser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def expect() -> Callable[..., Any]:
+    return pytest.importorskip("playwright.sync_api").expect
+
+
+def test_the_list_is_filtered_sorted_and_kept_in_the_address(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    say = page.locator("#table-say")
+    expect(say).to_have_text("96 of 96 units.")
+    assert "token=" not in page.url
+    page.fill("#where", "kind = token and layer = 1")
+    expect(say).not_to_have_text("96 of 96 units.")
+    page.get_by_role("button", name="density").click()
+    head = page.locator("#units-table th[aria-sort=descending]")
+    expect(head).to_contain_text("density")
+    kinds = page.locator("#units-table tbody tr td:nth-child(2)")
+    assert set(kinds.all_inner_texts()) == {"token"}
+    again = opened(f"&{page.url.partition('?')[2]}")  # the address holds the view
+    expect(again.locator("#table-say")).to_have_text(say.inner_text())
+    expect(again.locator("#units-table th[aria-sort=descending]")).to_contain_text("density")
+    assert again.locator("#units-table").inner_text() == page.locator("#units-table").inner_text()
+
+
+def test_what_is_not_understood_is_said_where_it_was_written(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    page.fill("#where", "density less than 1")
+    expect(page.locator("#table-say")).to_contain_text("is not a condition")
+
+
+def test_a_unit_opens_from_the_list_and_the_address(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    page.fill("#find", "Paris")
+    expect(page.locator("#table-say")).to_contain_text("high where the text ends")
+    first = page.locator("#units-table tbody .link").first
+    name = first.inner_text()
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#unit-title")).to_have_text(name)
+    expect(page.locator("#unit .contexts").first).to_contain_text("Paris")
+    assert page.locator("#unit b:text('bold')").count() == 0  # <b>bold</b> is a text
+    again = opened(f"&{page.url.partition('?')[2]}")
+    expect(again.locator("#unit-title")).to_have_text(name)
+    page.keyboard.press("Escape")
+    expect(page.locator("#unit")).not_to_be_visible()
+
+
+def test_the_colour_of_the_map_and_a_kind_are_in_the_address(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    page.select_option("#statistic", "kurtosis")
+    page.locator("#kinds-legend li").first.click()
+    again = opened(f"&{page.url.partition('?')[2]}")
+    expect(again.locator("#statistic")).to_have_value("kurtosis")
+    expect(again.locator("#kinds-legend li").first).to_have_attribute("aria-pressed", "true")
