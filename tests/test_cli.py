@@ -34,6 +34,7 @@ COMMANDS = [
     "sites",
     "specimens",
     "train-dictionary",
+    "view",
 ]
 
 

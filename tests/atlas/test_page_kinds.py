@@ -210,7 +210,7 @@ addEventListener("load", async () => {
     said.push([document.querySelectorAll("#found [role=option]").length,
       (document.querySelector("#found .count") || {}).textContent]);
   }
-  document.querySelectorAll("#kinds-legend li")[1].click();
+  document.querySelectorAll("#kinds-legend button")[1].click();
   said.push([...document.querySelectorAll("#tabs [aria-pressed=true]")].map((b) => b.textContent));
   document.querySelector(".card .address").click();
   said.push(unit.open);

@@ -63,7 +63,23 @@ def test_the_colour_of_the_map_and_a_kind_are_in_the_address(
 ) -> None:
     page = opened()
     page.select_option("#statistic", "kurtosis")
-    page.locator("#kinds-legend li").first.click()
+    page.locator("#kinds-legend button").first.click()
     again = opened(f"&{page.url.partition('?')[2]}")
     expect(again.locator("#statistic")).to_have_value("kurtosis")
-    expect(again.locator("#kinds-legend li").first).to_have_attribute("aria-pressed", "true")
+    expect(again.locator("#kinds-legend button").first).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible(browser: Any, served: str, expect: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(served)
+    expect(page.locator("#table-say")).to_contain_text("units.")
+    first = axe.run(page)
+    page.locator("#units-table .link").first.click()
+    expect(page.locator("#unit .contexts").first).to_be_visible()
+    unit = axe.run(page)
+    context.close()
+    assert not first.violations_count, first.generate_report()
+    assert not unit.violations_count, unit.generate_report()

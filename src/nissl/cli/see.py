@@ -122,6 +122,7 @@ def _view(
         int | None, typer.Option(help="Of this machine; a free one by default.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the browser there.")] = True,
+    json: Json = False,
 ) -> None:
     """Explore an atlas in the browser: sort, filter, search and open its units.
 
@@ -132,9 +133,14 @@ def _view(
         nissl view out/smollm2
         nissl view out/mouse --port 8080 --no-browser
     """
+    from json import dumps
+
     from nissl.web import view
 
-    view(atlas, port=port, browser=browser)
+    def tell(address: str) -> None:  # in one line: whoever reads it does not wait for an end
+        print(dumps({"address": address}), flush=True)
+
+    view(atlas, port=port, browser=browser, tell=tell if json else None)
 
 
 @commands.command("record", rich_help_panel=PANEL)

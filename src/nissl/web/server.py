@@ -67,6 +67,10 @@ def server(atlas: Atlas, *, token: str) -> Guard:
     def first() -> str:
         return page
 
+    @app.get("/favicon.ico")
+    def icon() -> Any:
+        return PlainTextResponse(status_code=204)
+
     @app.get("/api/columns")
     def columns() -> Any:
         return index.columns()

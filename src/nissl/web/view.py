@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 import socket
 import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from nissl.atlas import Atlas, open_atlas
@@ -16,7 +18,13 @@ __all__ = ["view"]
 PORT = 7007  # and the next free ones
 
 
-def view(atlas: Atlas | str | Path, *, port: int | None = None, browser: bool = True) -> None:
+def view(
+    atlas: Atlas | str | Path,
+    *,
+    port: int | None = None,
+    browser: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> None:
     """Open the explorer of an atlas, until Ctrl-C.
 
     Parameters
@@ -27,6 +35,8 @@ def view(atlas: Atlas | str | Path, *, port: int | None = None, browser: bool = 
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
         Open the browser there.
+    tell : callable, optional
+        Is given the address; prints it by default.
 
     Raises
     ------
@@ -45,11 +55,16 @@ def view(atlas: Atlas | str | Path, *, port: int | None = None, browser: bool = 
     with _listening(port) as listener:
         host, found = listener.getsockname()
         address = f"http://{host}:{found}/?token={token}"
-        print(f"the explorer: {address}\nstop it with Ctrl-C", flush=True)
+        (tell or _print)(address)
         if browser:
             webbrowser.open(address)
         config = uvicorn.Config(app, log_level="warning", access_log=False)
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _print(address: str) -> None:
+    print(f"the explorer: {address}\nstop it with Ctrl-C", flush=True)
 
 
 def _listening(port: int | None) -> socket.socket:
@@ -69,6 +84,7 @@ def _bound(port: int) -> socket.socket:
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(("127.0.0.1", port))
+        made.listen()  # a browser that is quicker than the server waits
     except (OSError, OverflowError) as error:
         made.close()
         raise NisslError(f"port {port} is in use", do="give another, or none") from error

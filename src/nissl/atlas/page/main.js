@@ -14,18 +14,20 @@ function drawKinds() {
   const present = data.kinds.filter((k) => k.count);
   byId("kinds-bar").replaceChildren(...present.map((k) => el("div", { title: `${k.name}: ${percent(k.count / units.n)}`,
     style: `background:var(--k-${k.name}, var(--accent));flex:${k.count}` })));
-  byId("kinds-legend").replaceChildren(...present.map((k) => el("li", { role: "button", tabindex: "0", "aria-pressed": String(list.kind === k.name),
-    title: `Show ${k.name} units alone`, onclick: () => choose(list.kind === k.name ? null : k.name),
-    onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(list.kind === k.name ? null : k.name); } } }, el("i", { style: `background:var(--k-${k.name}, var(--accent))` }),
-    el("span", {}, el("b", {}, k.name), ` ${k.count.toLocaleString("en")} · ${percent(k.count / units.n)}`), el("small", {}, k.meaning))));
+  byId("kinds-legend").replaceChildren(...present.map((k) => el("li", {}, el("button", { type: "button", "aria-pressed": String(list.kind === k.name),
+    title: `Show ${k.name} units alone`, onclick: () => choose(list.kind === k.name ? null : k.name) },
+  el("i", { style: `background:var(--k-${k.name}, var(--accent))` }),
+  el("span", {}, el("b", {}, k.name), ` ${k.count.toLocaleString("en")} · ${percent(k.count / units.n)}`), el("small", {}, k.meaning)))));
 }
 
 // One kind alone, in the map and in the list; all again with null.
 function choose(kind) {
+  const legend = byId("kinds-legend"), at = [...legend.children].findIndex((li) => li.contains(document.activeElement));
   list.kind = kind;
   list.shown = PAGE;
   fillTabs();
   drawKinds();
+  if (at >= 0) legend.children[at].firstChild.focus(); // it was drawn anew
   drawMap();
   drawCards();
 }

@@ -54,7 +54,7 @@ function passage(c, aligned) {
     // Activity in 127ths of the strongest; what is weak is left unshaded.
     const a = c.a ? c.a[i] / 127 : i === c.at ? Math.sign(c.v) : 0;
     const shade = Math.abs(a) < 0.06 ? null :
-      `background:color-mix(in srgb, var(${a < 0 ? "--low" : "--accent"}) ${Math.round(Math.abs(a) * 62)}%, transparent)`;
+      `background:color-mix(in srgb, var(${a < 0 ? "--low" : "--accent"}) calc(${Math.abs(a).toFixed(2)} * var(--shade)), transparent)`;
     return el("span", { class: i === c.at ? "peak" : null, style: shade }, visible(data.strings[token]));
   });
   const style = `--edge:var(${c.v < 0 ? "--low" : "--accent"})`, title = `document ${c.d}, position ${c.p}`;

@@ -25,7 +25,6 @@ function takeView() {
   }
   if (data.kinds.some((k) => k.name === view.get("kind"))) list.kind = view.get("kind");
   for (const id of ["kinds-legend", "tabs"]) byId(id).addEventListener("click", () => keep("kind", list.kind || ""));
-  byId("kinds-legend").addEventListener("keydown", () => keep("kind", list.kind || ""));
   drawAll();
   fillTabs();
 }

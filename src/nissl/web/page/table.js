@@ -15,7 +15,7 @@ function tableSection() {
         el("details", { class: "columns" }, el("summary", {}, "columns"), el("div", { id: "columns" })),
         el("a", { id: "export", download: "units.csv" }, "export"))),
     el("p", { class: "say", id: "table-say", role: "status" }, "Reading the list …"),
-    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "list-title" }, el("table", { class: "table", id: "units-table" }, el("thead"), el("tbody"))),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The list" }, el("table", { class: "table", id: "units-table" }, el("thead"), el("tbody"))),
     el("p", { class: "more" }, el("button", { id: "more-units", type: "button", hidden: "" }, "Show more")));
 }
 
