@@ -91,7 +91,7 @@ if __name__ == "__main__":
         before.append(compared(rest, untrained(x).detach())[0])
         ratio, *logits = compared(parts, first(x).detach())
         ratios.append(ratio)
-        losses += [float(nn.functional.cross_entropy(y, truth)) for y in (done.model(x), *logits)]
+        losses += [nn.functional.cross_entropy(y, truth).item() for y in (done.model(x), *logits)]
         accuracy.append(float((done.model(x).argmax(1) == truth).double().mean()))
         for part in parts[:2]:
             part[0].weight.data *= groups

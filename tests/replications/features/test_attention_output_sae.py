@@ -5,7 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.sparse import csr_matrix
+
+import nissl
+from nissl.network import LinearDictionary
+from nissl.training import small_language_model
 
 SCRIPT = Path(__file__).parents[3] / "replications" / "features" / "attention_output_sae.py"
 HEADS, EACH, ROLES = 8, 20, 80
@@ -50,3 +55,22 @@ def test_heads_of_one_role_are_not(script):
     found, related = script["polysemantic"](shares(0.9), profile, limit)
     assert found.tolist() == [False] + [True] * 7
     assert related[0] == 1
+
+
+def test_features_that_are_units_are_their_heads_own(script, monkeypatch, tmp_path):
+    def units(acts, **_):
+        site, eye = str(acts["site"].values[0]), torch.eye(32)
+        return LinearDictionary(site, eye, torch.zeros(32), eye, torch.zeros(32))
+
+    monkeypatch.setenv("NISSL_CACHE", str(tmp_path))
+    monkeypatch.setitem(script["learned"].__globals__, "sae", units)
+    sizes = {"vocabulary": 60, "d_model": 32, "n_heads": 4, "d_mlp": 16, "context": 256}
+    net, rng = nissl.load(small_language_model(**sizes), progress=False), np.random.default_rng(0)
+    texts = [rng.integers(0, 60, 40).tolist() for _ in range(60)]
+    for site in ("blocks.1.attn.z", "blocks.3.attn.z"):
+        shares, null, profile, other, _, n = script["learned"](net, texts, site, "", 10_000)
+        assert n == 60 * 40
+        assert len(null) == len(profile) == len(other) == 32
+        assert shares == pytest.approx(np.repeat(np.eye(4), 8, axis=0))
+        assert null.max(1) == pytest.approx(1)
+        assert (null.argmax(1) != shares.argmax(1)).any()
