@@ -16,7 +16,7 @@ from nissl.features import Schedule, gradient_sae, sae, worth
 from nissl.recording import open_store, save
 
 SITE, SEEDS, DOCUMENTS, HELD_OUT, WINDOW = "blocks.15.resid_post", (0, 1), 60, 24, 256
-SAMPLES, BATCH, FEW, FEW_DOCUMENTS, FEW_HELD_OUT = 300_000, 1024, 100_000, 20, 12
+SAMPLES, BATCH, FEW, FEW_DOCUMENTS, FEW_HELD_OUT = 300_000, 1024, 100_000, 12, 12
 ELSEWHERE = {"early": "blocks.3.resid_post", "late": "blocks.26.resid_post"}
 HOW = {"n_features": 2304, "k": 32, "progress": False}
 READ = {"window": WINDOW, "progress": False}

@@ -14,7 +14,7 @@ from nissl.cache import cache_dir
 from nissl.features import Schedule, factorise, sae
 
 SITE, SEED, UNITS, TOP, WORDS, PARTS = "blocks.15.resid_post", 0, 60, 6, 12, 256
-SAMPLES, FEW = 1_000_000, 300_000  # to learn from, in the middle and elsewhere
+SAMPLES, FEW = 1_000_000, 200_000  # to learn from, in the middle and elsewhere
 HOW = {"n_features": 2304, "k": 32, "seed": SEED, "progress": False}
 ELSEWHERE = {"early": "blocks.3.resid_post", "late": "blocks.26.resid_post"}
 
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     both = kept(net, learn, SITE, ""), kept(net, held_out, SITE, "-held-out")
     alike, beside = likeness_at(net, reader, *both, SAMPLES), {}
     for name, site in ELSEWHERE.items():
-        fewer = kept(net, learn[::5], site, "-fifth"), kept(net, held_out[::2], site, "-half")
+        fewer = kept(net, learn[::10], site, "-tenth"), kept(net, held_out[::2], site, "-half")
         found = likeness_at(net, reader, *fewer, FEW)
         beside |= {f"{what}_{name}": values.mean() for what, values in found.items()}
 
