@@ -112,7 +112,7 @@ def _atlas(
         emit({"page": str(made.page), **made.about}, json=json)
         return
     emit(made.summary(), json=json)
-    print(f"the page:   {made.page}\nthe tables: {made.path}")
+    print(f"the page:   {made.page}\nthe tables: {made.path}\nto explore: nissl view {made.path}")
 
 
 @commands.command("view", rich_help_panel=PANEL)
