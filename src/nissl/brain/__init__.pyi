@@ -1,5 +1,7 @@
 from .augmented_covariance import AugmentedCovariance as AugmentedCovariance
 from .bayesian_decoder import BayesianDecoding as BayesianDecoding
+from .cdnod import CausalGraph as CausalGraph
+from .cdnod import cdnod as cdnod
 from .connectivity import Connectivity as Connectivity
 from .connectivity import connectivity as connectivity
 from .decode import Decoding as Decoding
