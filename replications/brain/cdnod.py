@@ -13,7 +13,7 @@ from scipy.stats import wilcoxon
 
 import nissl
 from nissl.brain import cdnod
-from nissl.statistics.figure import curve, panels, save_figure
+from nissl.statistics.figure import curve, save_figure
 
 SEED, GRAPHS, UNITS, CHANGING, DOMAINS, SIZES, MAIN = 0, 20, 5, 2, 20, (400, 800, 1600), 800
 REGIONS = ("Precentral", "Postcentral", "Frontal_Mid_2", "Calcarine", "Hippocampus", "Thalamus")
@@ -92,9 +92,8 @@ x, subject = np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for
 real = cdnod(x, over=subject, seed=SEED)
 none = [cdnod(x, over=rng.permutation(subject)).units["changes"].mean() for _ in range(DRAWS)]
 
-figure, axes = panels(1)
-curve(table.groupby("samples").mean(), axes=axes[0]).set(ylabel="F1")
-save_figure(figure, "out/brain/cdnod.png")
+axes = curve(table.groupby("samples").mean())
+save_figure(axes.figure, "out/brain/cdnod.png")
 
 nissl.claim(
     "cdnod",

@@ -36,7 +36,7 @@ class CausalGraph:
     units: pd.DataFrame
 
     def plot(self) -> Figure:
-        """Draw edges from rows to columns (not oriented: above the diagonal), framed what changes."""
+        """Draw edges from rows to columns (undirected: above the diagonal); what changes is framed."""
         from nissl.statistics.figure import heatmap, panels
 
         figure, (axes,) = panels(1)
