@@ -42,7 +42,8 @@ def planted(seed, n):
 
 def f1(found, truth):
     """Return the harmonic mean of precision and recall."""
-    return 2 * len(set(found) & set(truth)) / max(len(set(found)) + len(set(truth)), 1)
+    found, truth = set(found), set(truth)
+    return 2 * len(found & truth) / max(len(found) + len(truth), 1)
 
 
 def scores(every, directed, truth):
@@ -67,12 +68,12 @@ def without_index(x, truth):
 
 
 def innovations(x):
-    """Return what the past of each unit does not predict of it, of deviation 1."""
+    """Return what the past of each unit does not predict of it."""
     for u in range(x.shape[1]):
         past = np.stack([x[ORDER - k : len(x) - k, u] for k in range(ORDER + 1)], axis=1)
         past = past - past.mean(axis=0)
         x[ORDER:, u] = past[:, 0] - past[:, 1:] @ np.linalg.lstsq(past[:, 1:], past[:, 0])[0]
-    return x[ORDER:] / x[ORDER:].std(axis=0)
+    return x[ORDER:]
 
 
 rows = []
@@ -92,8 +93,7 @@ x, subject = np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for
 real = cdnod(x, over=subject, seed=SEED)
 none = [cdnod(x, over=rng.permutation(subject)).units["changes"].mean() for _ in range(DRAWS)]
 
-axes = curve(table.groupby("samples").mean())
-save_figure(axes.figure, "out/brain/cdnod.png")
+save_figure(curve(table.groupby("samples").mean()).figure, "out/brain/cdnod.png")
 
 nissl.claim(
     "cdnod",
