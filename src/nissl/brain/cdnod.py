@@ -36,7 +36,7 @@ class CausalGraph:
     units: pd.DataFrame
 
     def plot(self) -> Figure:
-        """Draw edges from rows to columns (undirected: upper half); units that change are framed."""
+        """Draw edges from rows to columns (undirected: upper half); changing units are framed."""
         from nissl.statistics.figure import heatmap, panels
 
         figure, (axes,) = panels(1)
