@@ -271,11 +271,11 @@ def _add_errors(
     basis, scale, mixed = np.linalg.svd(shrink, full_matrices=False)
     kept = int((scale > COMPRESSED * scale.max(initial=0.0)).sum())
     mixed = scale[:kept, None] * mixed[:kept]
-    stacked = lead.T[:, None] * basis[:, :kept, None]
-    stacked = stacked.reshape(u.shape[1], kept * len(lead)).astype(work)
+    stacked = lead.T[:, None].astype(work) * basis[:, :kept, None].astype(work)
+    stacked = stacked.reshape(u.shape[1], kept * len(lead))
     step = int(np.clip(2**20 // max(stacked.shape[1], 1), 64, 2048))
     for t in (slice(first, first + step) for first in range(0, y.shape[1], step)):
-        block = (y[:, t] - level[t]).astype(work)
+        block = np.subtract(y[:, t], level[t], dtype=work)
         trained = block[train]
         tested = np.ascontiguousarray((block[test] - trained.mean(axis=0, dtype=float)).T, work)
         square = np.einsum("ts,ts->t", tested, tested, dtype=float)
