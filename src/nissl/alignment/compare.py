@@ -13,8 +13,7 @@ from nissl.alignment.measures.measure import Array, Measure, measure_of
 from nissl.errors import NisslError, TooFewSamples
 from nissl.progress import progress_bar
 from nissl.recording import Recording, aggregate
-from nissl.recording.align import require_aligned
-from nissl.recording.repeats import halves_of_repeats, repeats_of
+from nissl.recording.repeats import aligned_responses, halves_of_repeats
 from nissl.recording.units_by_site import sites_of
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.bootstrap import jackknife_margin
@@ -102,11 +101,7 @@ def compare(
             )
         ceilings = _ceilings(seconds, on, repeats, by, test.seed if test else 0)
         seconds = {name: aggregate(rec, by=on) for name, rec in seconds.items()}
-    read = firsts, seconds
-    if by.repeats:
-        (one, firsts), (two, seconds) = (repeats_of(side, on) for side in read)
-        read = one, two
-    require_aligned(firsts, seconds, on=on)
+    read, (firsts, seconds) = aligned_responses([firsts, seconds], on, repeats=by.repeats)
     left, right = ({name: by.prepare(x) for name, x in side.items()} for side in read)
     one, two = _normalised(by, left), _normalised(by, right)
     observed = _values(by, one, two)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.alignment.measures.measure import MEASURES, Array, Measure, finite, measure_of
+from nissl.alignment.measures.measure import MEASURES, Array, Measure, measure_of
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import progress_bar
-from nissl.recording.align import require_aligned
-from nissl.recording.repeats import repeats_of
+from nissl.recording.repeats import aligned_responses
 from nissl.recording.units_by_site import sites_of
+from nissl.statistics.coordinates import finite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -177,7 +177,10 @@ def identify(
     chosen = MEASURES if measures == "all" else measures
     by = [measure_of(m) for m in ([chosen] if isinstance(chosen, str) else chosen)]
     by = [one for one in by if measures != "all" or not one.repeats]
-    known, *others = _read([candidates, targets], on, any(one.repeats for one in by))
+    repeats = any(one.repeats for one in by)
+    sides = [sites_of(x, repeats=repeats) for x in (candidates, targets) if x is not None]
+    read, _ = aligned_responses(sides, on, repeats=repeats)
+    known, *others = ({name: finite(x) for name, x in side.items()} for side in read)
     given = others[0] if others else None
     if len(known) < 2 or (given is not None and not set(given) <= set(known)):
         raise NisslError(
@@ -196,23 +199,18 @@ def identify(
     ) as advance:
         for n_stimuli, n_units, noise, draw in settings:
             some = np.sort(rng.permutation(total)[: n_stimuli or total])
-            sides = _drawn(known, given, some, n_units, noise, rng)
+            drawn = _drawn(known, given, some, n_units, noise, rng)
             case = {"n_stimuli": len(some), "n_units": n_units or 0, "noise": noise, "draw": draw}
             for one in by:
-                for target, scores in _scored(one, *sides).items():
-                    named = max(scores, key=lambda n: scores[n] if one.similarity else -scores[n])
+                mine, theirs = (_normalised(one, side) for side in drawn)
+                for target, x in theirs.items():
+                    scores = {name: one.score(y, x) for name, y in mine.items()}
+                    nearest = max if one.similarity else min
+                    named = nearest(scores, key=scores.__getitem__)
                     said = {"measure": one.name, **case, "target": target, "named": named}
                     rows.append({**said, **scores})
             advance(1)
     return Identification(pd.DataFrame(rows))
-
-
-def _read(sides: list[Any], on: str, repeats: bool) -> list[dict[str, Array]]:
-    """Return the sides that there are as numbers, of the same stimuli; repeats in three axes."""
-    sites = [sites_of(x, repeats=repeats) for x in sides if x is not None]
-    both = [repeats_of(x, on) if repeats else (x, x) for x in sites]
-    require_aligned(*(means for _, means in both), on=on)
-    return [{name: finite(x) for name, x in read.items()} for read, _ in both]
 
 
 def _drawn(
@@ -237,18 +235,7 @@ def _drawn(
     return candidate, target
 
 
-def _scored(
-    by: Measure, candidates: dict[str, Array], targets: dict[str, Array]
-) -> dict[str, dict[str, float]]:
-    """Return the value of each target with every candidate."""
-    made = [
-        {
-            name: by.normalise(by.prepare(x if by.repeats or x.ndim == 2 else x.mean(1)))
-            for name, x in side.items()
-        }
-        for side in (candidates, targets)
-    ]
-    return {
-        target: {name: by.score(y, x) for name, y in made[0].items()}
-        for target, x in made[1].items()
-    }
+def _normalised(by: Measure, side: dict[str, Array]) -> dict[str, Array]:
+    """Return activity as it is scored; of what has repeats, their means where these are read."""
+    read = {name: x if by.repeats or x.ndim == 2 else x.mean(1) for name, x in side.items()}
+    return {name: by.normalise(by.prepare(x)) for name, x in read.items()}

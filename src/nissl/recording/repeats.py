@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nissl.recording.aggregate import aggregate
-from nissl.recording.align import align
+from nissl.recording.align import align, require_aligned
 from nissl.recording.labels import coordinate
 from nissl.recording.recording import Recording
 
-__all__ = ["halves_of_repeats", "repeats_of"]
+__all__ = ["aligned_responses", "halves_of_repeats", "repeats_of"]
 
 Array = NDArray[np.floating[Any]]
 
@@ -56,6 +56,37 @@ def repeats_of(sites: Mapping[str, Any], on: str) -> tuple[dict[str, Array], dic
             found[name] = np.asarray(x, dtype=np.float64)
             means[name] = np.nanmean(found[name], axis=1) if np.ndim(x) == 3 else found[name]
     return found, means
+
+
+def aligned_responses(
+    sides: Iterable[Mapping[str, Any]], on: str, *, repeats: bool
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what is read of each side, and what stands for each stimulus, the same on all sides.
+
+    Parameters
+    ----------
+    sides : iterable of mapping of str to Recording or array
+        Sites of each side, as `sites_of` returns them.
+    on : str
+        The sample coordinate that says which stimulus a sample is.
+    repeats : bool
+        Several samples of a stimulus are read.
+
+    Returns
+    -------
+    list of dict of str to Recording or array
+        All repeats (n_stimuli, n_repeats, n_units), or the sides themselves.
+    list of dict of str to Recording or array, shape (n_stimuli, n_units)
+        Their means, or the sides themselves.
+
+    Raises
+    ------
+    NisslError
+        Stimuli are not the same row by row.
+    """
+    both = [repeats_of(side, on) if repeats else (dict(side), dict(side)) for side in sides]
+    require_aligned(*(means for _, means in both), on=on)
+    return [read for read, _ in both], [means for _, means in both]
 
 
 def halves_of_repeats(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from nissl.alignment.measures.measure import Array, Measure, coordinates
+from nissl.alignment.measures.measure import Array, Measure
 from nissl.errors import NisslError
 from nissl.statistics import folds
+from nissl.statistics.coordinates import coordinates
 
 __all__ = ["CCA"]
 
@@ -33,8 +34,8 @@ class CCA(Measure):
 
     n_components: int = 10
     n_folds: int = 5
-    name: ClassVar[str] = "cca"
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "rotation", "scale")
+    name = "cca"
+    invariant = ("translation", "rotation", "scale")
 
     def prepare(self, x: Any) -> Array:
         """Return the principal components, the largest first."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from nissl.alignment.measures.measure import Array, Measure, cosine_of_pairs, of_norm_one
+from nissl.alignment.measures.measure import Array, PairMeasure, of_norm_one
 from nissl.errors import TooFewSamples
 from nissl.statistics import gram
 
@@ -15,7 +15,7 @@ __all__ = ["CKA"]
 
 
 @dataclass(frozen=True)
-class CKA(Measure):
+class CKA(PairMeasure):
     """Centred kernel alignment, without the bias that makes wide noise look alike.
 
     Parameters
@@ -33,9 +33,8 @@ class CKA(Measure):
 
     kernel: str = "linear"
     biased: bool = False
-    name: ClassVar[str] = "cka"
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "rotation", "scale")
-    pairs: ClassVar[bool] = True
+    name = "cka"
+    invariant = ("translation", "rotation", "scale")
 
     def prepare(self, x: Any) -> Array:
         """Return the kernel."""
@@ -57,7 +56,3 @@ class CKA(Measure):
             made = inner - rows - rows[:, None] + rows.sum() / (n - 1)
             np.fill_diagonal(made, 0.0)
         return of_norm_one(made, least=1e-12 * float(np.linalg.norm(prepared)))
-
-    def score(self, a: Array, b: Array) -> float:
-        """Return the cosine."""
-        return cosine_of_pairs(a, b)

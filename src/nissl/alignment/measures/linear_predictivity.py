@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from nissl.alignment.measures.measure import Array, Measure, coordinates
+from nissl.alignment.measures.measure import Array, Measure
 from nissl.statistics import folds, ridge
+from nissl.statistics.coordinates import coordinates
 
 __all__ = ["LinearPredictivity"]
 
@@ -31,9 +32,9 @@ class LinearPredictivity(Measure):
 
     n_folds: int = 5
     both: bool = False
-    name: ClassVar[str] = "linear_predictivity"
-    symmetric: ClassVar[bool] = False
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "rotation", "scale")
+    name = "linear_predictivity"
+    symmetric = False
+    invariant = ("translation", "rotation", "scale")
 
     def prepare(self, x: Any) -> Array:
         """Return the principal components, each a target with a penalty of its own."""

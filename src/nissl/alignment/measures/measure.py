@@ -9,18 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, TooFewSamples, require_known
-from nissl.statistics import gram
+from nissl.errors import NisslError, require_known
+from nissl.statistics.coordinates import coordinates
 
-__all__ = [
-    "MEASURES",
-    "Measure",
-    "coordinates",
-    "cosine_of_pairs",
-    "finite",
-    "measure_of",
-    "of_norm_one",
-]
+__all__ = ["MEASURES", "Measure", "PairMeasure", "measure_of", "of_norm_one"]
 
 Array = NDArray[np.floating[Any]]
 # The module of each measure, which has a class of that name in capitals: rsa.RSA.
@@ -68,9 +60,15 @@ class Measure:
         return self.score(*(self.normalise(self.prepare(x)) for x in (a, b)))
 
 
-def cosine_of_pairs(a: Array, b: Array) -> float:
-    """Return the cosine of two (n, n) arrays whose norm is one: the score of measures of pairs."""
-    return float(np.vdot(a, b))
+@dataclass(frozen=True)
+class PairMeasure(Measure):
+    """A similarity of pairs of stimuli, (n, n): the cosine of what is normalised to norm one."""
+
+    pairs: ClassVar[bool] = True
+
+    def score(self, a: Array, b: Array) -> float:
+        """Return the cosine."""
+        return float(np.vdot(a, b))
 
 
 def of_norm_one(x: Array, least: float = 0.0) -> Array:
@@ -79,40 +77,6 @@ def of_norm_one(x: Array, least: float = 0.0) -> Array:
     if not size > least:
         raise NisslError("all stimuli have the same pattern", do="leave this site out")
     return np.asarray(x / size)
-
-
-def finite(x: Any) -> Array:
-    """Return the activity of a Recording or array in float64, or refuse NaN and infinity."""
-    values = np.asarray(getattr(x, "values", x), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise NisslError("activity is not finite", do="leave these stimuli or units out")
-    return values
-
-
-def coordinates(x: Any) -> Array:
-    """Return patterns in as few dimensions as there are stimuli, with the distances they have.
-
-    Parameters
-    ----------
-    x : Recording or array, shape (n_stimuli, n_units)
-        Activity; of more units than stimuli it is read block by block.
-
-    Returns
-    -------
-    array of float64, shape (n_stimuli, at most n_stimuli)
-        Less the mean pattern.
-    """
-    n, width = x.shape if hasattr(x, "shape") else np.shape(x)
-    if n < 4:
-        raise TooFewSamples(
-            f"{n} stimuli tell no two representations apart", do="give four or more"
-        )
-    if width < n:
-        values = finite(x)
-        return np.asarray(values - values.mean(0))
-    size, vectors = np.linalg.eigh(gram(x, centre=True, progress=False))
-    kept = size > max(size[-1], 0) * n * np.finfo(float).eps
-    return np.asarray(vectors[:, kept] * np.sqrt(size[kept]))
 
 
 def measure_of(given: Measure | str) -> Measure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,9 +27,9 @@ class Procrustes(Measure):
     """
 
     angular: bool = True
-    name: ClassVar[str] = "procrustes"
-    similarity: ClassVar[bool] = False
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "rotation", "scale")
+    name = "procrustes"
+    similarity = False
+    invariant = ("translation", "rotation", "scale")
 
     def score(self, a: Array, b: Array) -> float:
         """Return the distance."""

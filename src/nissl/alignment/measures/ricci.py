@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from nissl.alignment.measures.measure import Array, Measure
+from nissl.alignment.measures.measure import Array, PairMeasure
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.statistics import dissimilarities, neighbour_graph, ollivier_ricci, ricci_flow
@@ -18,7 +18,7 @@ __all__ = ["RicciCommunities", "RicciCurvature"]
 
 @method(system=219)
 @dataclass(frozen=True)
-class RicciCurvature(Measure):
+class RicciCurvature(PairMeasure):
     """The rank correlation of stimuli's curvatures, each the mean over its edges.
 
     Parameters
@@ -36,9 +36,8 @@ class RicciCurvature(Measure):
 
     n_neighbours: int = 6
     dissimilarity: str = "correlation"
-    name: ClassVar[str] = "ricci_curvature"
-    invariant: ClassVar[tuple[str, ...]] = ("scale",)
-    pairs: ClassVar[bool] = True
+    name = "ricci_curvature"
+    invariant = ("scale",)
 
     def prepare(self, x: Any) -> Array:
         """Return the dissimilarities."""
@@ -74,7 +73,7 @@ class RicciCommunities(RicciCurvature):
     """
 
     n_steps: int = 10
-    name: ClassVar[str] = "ricci_communities"
+    name = "ricci_communities"
 
     def normalise(self, prepared: Array) -> Array:
         """Return 1 where two stimuli are in one community, else 0."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from nissl.alignment.measures.measure import Array, Measure, cosine_of_pairs
+from nissl.alignment.measures.measure import Array, PairMeasure
 from nissl.errors import NisslError, require_known
 from nissl.statistics import dissimilarities
 
@@ -16,7 +16,7 @@ __all__ = ["RSA"]
 
 
 @dataclass(frozen=True)
-class RSA(Measure):
+class RSA(PairMeasure):
     """The correlation of two matrices of dissimilarities over their pairs of stimuli.
 
     Parameters
@@ -33,9 +33,8 @@ class RSA(Measure):
 
     dissimilarity: str = "correlation"
     by: str = "spearman"
-    name: ClassVar[str] = "rsa"
-    invariant: ClassVar[tuple[str, ...]] = ("scale",)
-    pairs: ClassVar[bool] = True
+    name = "rsa"
+    invariant = ("scale",)
 
     def prepare(self, x: Any) -> Array:
         """Return the dissimilarities."""
@@ -57,7 +56,3 @@ class RSA(Measure):
     def values(self, pairs: Array) -> Array:
         """Return what of the pairs' dissimilarities is correlated."""
         return rankdata(pairs) if self.by == "spearman" else pairs
-
-    def score(self, a: Array, b: Array) -> float:
-        """Return the correlation."""
-        return cosine_of_pairs(a, b)

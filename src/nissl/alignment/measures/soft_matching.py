@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
-from nissl.alignment.measures.measure import Array, Measure, finite
+from nissl.alignment.measures.measure import Array, Measure
 from nissl.errors import NisslError
+from nissl.statistics.coordinates import finite
 
 __all__ = ["SoftMatching"]
 
@@ -29,8 +30,8 @@ class SoftMatching(Measure):
     Source: Khosla and Williams 2024, Soft matching distance; the correlation is their score.
     """
 
-    name: ClassVar[str] = "soft_matching"
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "scale of units", "permutation")
+    name = "soft_matching"
+    invariant = ("translation", "scale of units", "permutation")
 
     def prepare(self, x: Any) -> Array:
         """Return the units."""

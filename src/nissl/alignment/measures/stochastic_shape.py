@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from nissl.alignment.measures.measure import Array, Measure, coordinates
+from nissl.alignment.measures.measure import Array, Measure
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
+from nissl.statistics.coordinates import coordinates
 
 __all__ = ["StochasticShape"]
 
@@ -52,10 +53,10 @@ class StochasticShape(Measure):
     scaled: bool = True
     n_components: int = 50
     n_starts: int = 16
-    name: ClassVar[str] = "stochastic_shape"
-    similarity: ClassVar[bool] = False
-    invariant: ClassVar[tuple[str, ...]] = ("translation", "rotation", "scale")
-    repeats: ClassVar[bool] = True
+    name = "stochastic_shape"
+    similarity = False
+    invariant = ("translation", "rotation", "scale")
+    repeats = True
 
     def prepare(self, x: Any) -> Array:
         """Return the mean of each stimulus, and below it rows whose products are the covariance."""

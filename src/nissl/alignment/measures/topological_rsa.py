@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class TopologicalRSA(RSA):
 
     lower: float = 0.2
     upper: float = 0.8
-    name: ClassVar[str] = "topological_rsa"
+    name = "topological_rsa"
 
     def values(self, pairs: Array) -> Array:
         """Return the geo-topological transform."""
