@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from typing import TypeVar
 
-__all__ = ["progress_bar"]
+__all__ = ["progress_bar", "tracked"]
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -66,3 +69,44 @@ def progress_bar(
     with Progress(*columns, console=Console(stderr=True)) as bars:
         task = bars.add_task(description, total=total)
         yield lambda amount: bars.advance(task, amount)
+
+
+def tracked(
+    items: Iterable[T],
+    description: str,
+    *,
+    total: float | None = None,
+    unit: str = "",
+    progress: bool = True,
+) -> Iterator[T]:
+    """Yield items one by one, and show a bar of how many were worked through.
+
+    Parameters
+    ----------
+    items : iterable
+        What the caller loops over.
+    description : str
+        What is being done, in the progressive.
+    total : float, optional
+        How many there are; by default their length, where they have one.
+    unit : str
+        What they are.
+    progress : bool
+        False shows nothing.
+
+    Yields
+    ------
+    object
+        Each item.
+
+    Examples
+    --------
+    >>> [2 * x for x in tracked([1, 2], "Doubling", unit="numbers", progress=False)]
+    [2, 4]
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with progress_bar(description, total=total, unit=unit, progress=progress) as advance:
+        for item in items:
+            yield item
+            advance(1)

@@ -29,7 +29,7 @@ from nissl.statistics.series import (
     read_series,
     require_movable,
     require_varying,
-    run_starts,
+    window_starts,
 )
 
 if TYPE_CHECKING:
@@ -281,16 +281,14 @@ def _parts(
     size, hop = round(window * scale), round((window / 2 if step is None else step) * scale)
     if size < 3 or hop < 1:
         raise NisslError(f"windows of {size} samples every {hop}", do="give longer ones")
-    runs = np.split(every, run_starts(stretch)[1:])
-    parts = [run[a : a + size] for run in runs for a in range(0, len(run) - size + 1, hop)]
-    if not parts:
+    first = window_starts(stretch, size, hop)
+    if not len(first):
         raise TooFewSamples(f"no run holds a window of {size} samples", do="give a shorter one")
-    first, last = np.array(parts)[:, [0, -1]].T
     time = every if rate is None else np.asarray(rec["time"].values, float)
-    matrices = pd.DataFrame({} if label is None else {by: label[first]})
-    start, stop = time[first], time[last]
-    middle = (start + stop) / 2
-    return parts, matrices.assign(start=start, stop=stop, time=middle, run=stretch[first])
+    start, stop = time[first], time[first + size - 1]
+    about = {"start": start, "stop": stop, "time": (start + stop) / 2, "run": stretch[first]}
+    matrices = pd.DataFrame({} if label is None else {by: label[first]}).assign(**about)
+    return [every[a : a + size] for a in first], matrices
 
 
 def _larger_p(one: Finding, other: Finding) -> Finding:

@@ -13,10 +13,12 @@ from nissl.brain.decoders import finite
 from nissl.brain.readouts.linear import Linear
 from nissl.brain.readouts.readout import Readout, readout_of
 from nissl.errors import NisslError
-from nissl.progress import progress_bar
-from nissl.recording import Recording, units_table
-from nissl.statistics import Finding, Test, against_null, ceiling, decoding_null, delayed, folds
+from nissl.progress import tracked
+from nissl.recording import Recording
+from nissl.statistics import Finding, Test, against_null, ceiling, decoding_null, delayed
+from nissl.statistics import folds as divide
 from nissl.statistics.design import column_of
+from nissl.statistics.series import units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,27 +74,25 @@ class Encoding:
         """
         import matplotlib.pyplot as plt
 
-        table = self.table
-        placed = {"x", "y", "z"} <= set(table) and np.isfinite(table[["x", "y", "z"]]).all(None)
+        from nissl.statistics.figure import ranked
+
+        r, places = self.table["correlation"], self.table.filter(["x", "y", "z"]).to_numpy(float)
+        placed = places.shape[1] == 3 and bool(np.isfinite(places).all())
         if kind == "map" or (not kind and placed):
             if not placed:
                 raise NisslError("units have no x, y and z", do="draw kind='ranked'")
             from nilearn import plotting
 
             axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
-            values, at = table["correlation"].to_numpy(), table[["x", "y", "z"]].to_numpy()
-            plotting.plot_markers(values, at, node_size=12, node_cmap="magma", axes=axes)
-            axes.set_title(repr(self), fontsize=8)
-            return axes
-        from nissl.statistics.figure import ranked
-
-        axes = ranked(table["correlation"], null_sd=table.get("null_sd"), axes=axes)
-        order = np.argsort(-table["correlation"].to_numpy())
-        if table["ceiling"].notna().any():
-            limit = np.sqrt(table["ceiling"].clip(lower=0)).to_numpy()[order]
-            axes.plot(np.arange(len(limit)), limit, ".", color="C3", markersize=2, label="ceiling")
-            axes.legend(frameon=False, fontsize=7)
-        axes.set(ylabel="correlation")
+            plotting.plot_markers(r.to_numpy(), places, node_size=12, node_cmap="magma", axes=axes)
+        else:
+            axes = ranked(r, null_sd=self.table.get("null_sd"), axes=axes)
+            limit = np.sqrt(self.table["ceiling"].clip(lower=0))[np.argsort(-r.to_numpy())]
+            if limit.notna().any():
+                how: Any = {"color": "C3", "markersize": 2, "label": "ceiling"}
+                axes.plot(np.arange(len(limit)), limit, ".", **how)
+                axes.legend(frameon=False, fontsize=7)
+            axes.set(ylabel="correlation")
         axes.set_title(repr(self), fontsize=8)
         return axes
 
@@ -161,7 +161,9 @@ def encode(
     """
     by = readout_of(readout)
     x, bands = _features(features, by)
-    y, stimulus = _responses(rec), None
+    y, stimulus = finite(rec, "responses"), None
+    if y.ndim != 2:
+        raise NisslError(f"responses have shape {y.shape}", do="give (n_samples, n_units)")
     named = rec if isinstance(rec, Recording) else None
     if named is not None and on in named.coords:
         stimulus = np.asarray(named[on].values)
@@ -171,28 +173,29 @@ def encode(
             f"{len(x)} rows of features, {len(y)} samples of responses",
             do=f"give one row a sample, or both the coordinate '{on}'",
         )
-    group = (
-        None if isinstance(folds, (int, np.integer)) else column_of("folds", folds, len(y), named)
-    )
-    parts = _folds(group, stimulus, folds, len(y))
+    n_folds = int(folds) if isinstance(folds, (int, np.integer)) else None
+    run = column_of("folds", folds, len(y), named) if n_folds is None else None
+    group = stimulus if run is None else run
+    parts = divide(group, n_samples=len(y), n=n_folds)
     if delays:
         centred = (x - x.mean(0)).reshape(len(x), -1)
-        lagged = delayed(centred, delays, groups=group).reshape(len(x), len(delays), *x.shape[1:])
+        lagged = delayed(centred, delays, groups=run).reshape(len(x), len(delays), *x.shape[1:])
         x = np.moveaxis(lagged, 1, -2).reshape(*x.shape[:-1], -1)
         bands = None if bands is None else bands * len(delays)
     if bands is not None and isinstance(by, Linear) and by.bands is None:
         by = Linear(tuple(bands))
     predicted, fold = np.empty_like(y), np.empty(len(y), dtype=np.int64)
-    with progress_bar("Encoding", total=len(parts), unit="folds", progress=progress) as advance:
-        for number, (train, rest) in enumerate(parts):
-            inner = _inner(stimulus if group is None else group, train)
-            over = (0, 1) if by.places else 0  # places of a map are compared: they share a scale
-            mean, spread = x[train].mean(over), x[train].std(over)
-            scaled = (x - mean) / np.where(spread > 0, spread, 1)
-            seed = 0 if test is None else test.seed
-            fitted = by.fit(scaled[train], y[train], groups=inner, seed=seed)
-            predicted[rest], fold[rest] = fitted.predict(scaled[rest]), number
-            advance(1)
+    seed = 0 if test is None else test.seed
+    over = (0, 1) if by.places else 0  # places of a map are compared: they share a scale
+    for number, (train, rest) in enumerate(
+        tracked(parts, "Encoding", unit="folds", progress=progress)
+    ):
+        mean, spread = x[train].mean(over), x[train].std(over)
+        scaled = (x - mean) / np.where(spread > 0, spread, 1)
+        n = 0 if group is None else min(len(np.unique(group[train])), 5)
+        inner: Any = divide(group[train], n=n) if group is not None and n > 1 else 5
+        fitted = by.fit(scaled[train], y[train], groups=inner, seed=seed)
+        predicted[rest], fold[rest] = fitted.predict(scaled[rest]), number
     return Encoding(_finding(y, predicted, fold, x, rec, on, test, progress), predicted)
 
 
@@ -200,26 +203,16 @@ def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
     """Return features as one array, and the band of each where there are several."""
     several = given if isinstance(given, Mapping) else {"": given}
     arrays = {str(name): finite(x, "features") for name, x in several.items()}
-    shapes = {x.shape[: 2 if by.places else 1] for x in arrays.values()}
-    if len(shapes) != 1 or {x.ndim for x in arrays.values()} - ({3} if by.places else {2, 3}):
-        raise NisslError(
-            f"features have shapes {[x.shape for x in arrays.values()]}",
-            do="give maps, (n_stimuli, n_places, n_channels)"
-            if by.places
-            else "give (n_stimuli, n_features)",
-        )
+    shapes, wanted = [x.shape for x in arrays.values()], "(n_stimuli, n_features)"
+    if by.places:
+        wanted = "maps, (n_stimuli, n_places, n_channels)"
+    rows = {shape[:2] if by.places else shape[:1] for shape in shapes}
+    if len(rows) != 1 or {len(shape) for shape in shapes} - ({3} if by.places else {2, 3}):
+        raise NisslError(f"features have shapes {shapes}", do=f"give {wanted}")
     if not by.places:
         arrays = {name: x.reshape(len(x), -1) for name, x in arrays.items()}
-    x = np.concatenate([*arrays.values()], axis=-1)
     bands = [name for name, one in arrays.items() for _ in range(one.shape[-1])]
-    return x, bands if len(arrays) > 1 else None
-
-
-def _responses(rec: Any) -> Array:
-    y = finite(rec, "responses")
-    if y.ndim != 2:
-        raise NisslError(f"responses have shape {y.shape}", do="give (n_samples, n_units)")
-    return y
+    return np.concatenate([*arrays.values()], axis=-1), bands if len(arrays) > 1 else None
 
 
 def _looked_up(x: Array, features: Features, stimulus: NDArray[Any], on: str) -> Array:
@@ -229,69 +222,45 @@ def _looked_up(x: Array, features: Features, stimulus: NDArray[Any], on: str) ->
         if len(x) == len(stimulus):
             return x
         raise NisslError(f"features do not say which '{on}' each row is", do="give a Recording")
-    names = np.asarray(first[on].values)
-    order = np.argsort(names, kind="stable")
-    if len(np.unique(names)) < len(names):
+    names, row = np.unique(first[on].values, return_index=True)
+    if len(names) < len(x):
         raise NisslError(f"features have several rows of one '{on}'", do=f"aggregate(by='{on}')")
-    place = np.minimum(np.searchsorted(names[order], stimulus), len(names) - 1)
-    missing = names[order][place] != stimulus
+    place = np.minimum(np.searchsorted(names, stimulus), len(names) - 1)
+    missing = names[place] != stimulus
     if missing.any():
         some = ", ".join(map(str, np.unique(stimulus[missing])[:5]))
         raise NisslError(f"these have no features: {some}", where=on, do="leave them out: select")
-    return np.asarray(x[order][place])
-
-
-def _folds(group: Any, stimulus: Any, given: Any, n: int) -> Any:
-    if group is not None:
-        return folds(group)
-    return folds(stimulus, n=given) if stimulus is not None else folds(n_samples=n, n=given)
-
-
-def _inner(group: Any, train: Any) -> Any:
-    """Return folds of what is fitted, for its penalty: at most five of runs or stimuli."""
-    n = 0 if group is None else len(np.unique(group[train]))
-    return folds(group[train], n=min(n, 5)) if n > 1 else 5
+    return np.asarray(x[row[place]])
 
 
 def _finding(
     y: Array, predicted: Array, fold: Any, x: Array, rec: Any, on: str, test: Any, progress: bool
 ) -> Finding:
-    import pandas as pd
-
-    if isinstance(rec, Recording):
-        units = units_table(rec)
-    else:
-        units = pd.DataFrame({"unit": [f"unit[{i}]" for i in range(y.shape[1])]})
     a, b = (_standardised(z, fold) for z in (y, predicted))
     r = (a * b).sum(0)
     try:
         top = ceiling(rec, on=on, test=None, n_resamples=2, progress=False).table["ceiling"]
+        known = top.to_numpy(float)
     except (NisslError, KeyError):  # without repeats there is none
-        top = pd.Series(np.nan, index=units.index)
-    known = top.to_numpy(float)
+        known = np.full_like(r, np.nan)
     share = np.divide(r**2, known, out=np.full_like(r, np.nan), where=known > 0)
-    units = units.assign(ceiling=known, of_ceiling=share)
+    units = units_of(rec, len(r)).assign(ceiling=known, of_ceiling=share)
     if test is None:
         return Finding(units.assign(correlation=r), "encode", "none", score="correlation")
     # A few random sums of features say how they hang together in time, and cost little.
     flat = x.reshape(len(x), -1)
     sums = flat @ np.random.default_rng(0).standard_normal((flat.shape[1], 4))
     orders, null = decoding_null(sums, fold, test.draws(1000), values=y, seed=test.seed)
-    draws = np.empty((len(orders), len(r)))
-    title, n = "Moving predictions", len(orders)
-    with progress_bar(title, total=n, unit="draws", progress=progress) as advance:
-        for d, order in enumerate(orders):
-            draws[d] = (a * b[order]).sum(0)
-            advance(1)
+    moved = tracked(orders, "Moving predictions", unit="draws", progress=progress)
+    draws = np.stack([(a * b[order]).sum(0) for order in moved])
     how: Any = {"score": "correlation", "method": "encode", "null": null, "test": test}
     return against_null(r, draws, units=units, alternative="greater", **how)
 
 
 def _standardised(z: Array, fold: NDArray[np.int64]) -> Array:
     """Return values less their fold's mean, of norm one over all samples."""
-    n = np.bincount(fold)
-    sums = np.zeros((len(n), z.shape[1]))
+    sums = np.zeros((fold.max() + 1, z.shape[1]))
     np.add.at(sums, fold, z)
-    z = z - (sums / n[:, None])[fold]
+    z = z - (sums / np.bincount(fold)[:, None])[fold]
     size = np.linalg.norm(z, axis=0)
     return np.asarray(z / np.where(size > 0, size, 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,9 @@ from nissl.errors import NisslError
 from nissl.progress import progress_bar
 from nissl.recording import Recording, units_table
 from nissl.recording.labels import coordinate
-from nissl.statistics import (
-    CircularShift,
-    Finding,
-    NotExchangeable,
-    PermutedLabels,
-    Test,
-    against_null,
-)
-from nissl.statistics.design import NOT_FINITE, Design
-from nissl.statistics.nulls import LabelNull
-from nissl.statistics.series import bin_seconds, stretches
+from nissl.statistics import Finding, Test, against_null
+from nissl.statistics.design import NOT_FINITE
+from nissl.statistics.series import bin_seconds, labels_in_time
 from nissl.statistics.tuning_curve import coordinate_bins, information_per_spike
 
 if TYPE_CHECKING:
@@ -237,7 +229,7 @@ def tuning(
             where=", ".join(names),
             do="give fewer bins with n_bins=, a smaller min_occupancy= in seconds, or more time",
         )
-    n_draws, drawn, null = _null(rec, bins.code, test)
+    n_draws, drawn, null = labels_in_time(rec, bins.code, test)
     where: Any = {"seconds": seconds, "smooth": smooth, "least": least}
 
     def curve(x: Array, code: Codes) -> tuple[Array, Array]:
@@ -288,37 +280,3 @@ def tuning(
         period=bins.period,
         times=np.asarray(rec["time"].values, float) if "time" in rec.coords else np.zeros(0),
     )
-
-
-def _null(
-    rec: Recording, code: Codes, test: Test | None
-) -> tuple[int, Callable[[], Iterator[Codes]], dict[str, Any]]:
-    """Return how often bins are drawn, the bin of every sample in each draw, and the null."""
-    if test is None:
-        return 0, lambda: iter(()), {}
-    usual: LabelNull = CircularShift()
-    columns = stretches(rec)
-    finest = max(columns, key=lambda name: columns[name].max(initial=0), default="")
-    if finest and columns[finest].max():
-        first = np.unique(columns[finest], return_index=True)[1]
-        held = np.array_equal(code[first][columns[finest]], code)
-        usual = PermutedLabels(exchange=finest) if held else CircularShift(within=finest)
-    null = test.null_or(usual, LabelNull)
-    data = Design.of(rec, code, None, null)
-    data.require_exchangeable(null)
-    where: Any = {"exchange": data.exchange, "within": data.within}
-    count = float(np.exp(min(null.log_arrangements(code, **where), 50.0)))
-    if 1 / count > test.smallest_p:
-        raise NotExchangeable(
-            f"the null has {count:.0f} arrangements: no p can reach {test.smallest_p:g}",
-            where=null.name,
-            do="record more samples, trials or runs, or accept a larger smallest_p",
-        )
-    n, seed = min(test.draws(1000), max(2, round(count) - 1)), test.seed
-    step = max(1, int(16e6 / len(code)))
-
-    def drawn() -> Iterator[Codes]:
-        for start in range(0, n, step):
-            yield from code[null.draw(code, min(step, n - start), seed=seed, start=start, **where)]
-
-    return n, drawn, {"null": data.null_name(null), "least_p": 1 / count}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
+from nissl.statistics.design import Design
 from nissl.statistics.exchangeability import (
     NotExchangeable,
     require_exchangeable,
     require_stationary,
 )
-from nissl.statistics.nulls import PermutedLabels, codes
+from nissl.statistics.nulls import LabelNull, PermutedLabels, codes
 from nissl.statistics.phase_randomised import PhaseRandomised
+from nissl.statistics.shift import CircularShift
+from nissl.statistics.test import Test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bin_seconds",
     "centred",
+    "labels_in_time",
     "moved_series",
     "read_series",
     "require_movable",
@@ -30,6 +35,8 @@ __all__ = [
     "run_starts",
     "some_units",
     "stretches",
+    "units_of",
+    "window_starts",
 ]
 
 Array = NDArray[np.floating[Any]]
@@ -41,18 +48,13 @@ def read_series(
     rec: Any, *, least_units: int = 2
 ) -> tuple[Array, pd.DataFrame, Index, float | None]:
     """Return series, units, the run of every sample (0, 1, ... in their order), and the rate."""
-    import pandas as pd
-
-    from nissl.recording import check, units_table
-
     x = np.array(getattr(rec, "values", rec), dtype=np.float64)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] < least_units:
         raise NisslError(
             f"series have shape {x.shape}", do=f"give 3 samples and {least_units} units at least"
         )
-    ends, rate = np.zeros(len(x), bool), None
+    units, ends, rate = units_of(rec, x.shape[1]), np.zeros(len(x), bool), None
     if hasattr(rec, "coords"):
-        units = units_table(check(rec)).reset_index(drop=True)
         for column in stretches(rec).values():
             if column.max() < len(x) - 1:
                 ends[1:] |= column[1:] != column[:-1]
@@ -64,8 +66,6 @@ def read_series(
                 raise NisslError("times do not increase", where="time", do="sort samples by time")
             rate = float(1 / np.median(inside))
             ends[1:] |= apart * rate > 1.5
-    else:
-        units = pd.DataFrame({"unit": [f"unit[{i}]" for i in range(x.shape[1])]})
     bad = np.asarray(~np.isfinite(x).all(axis=0))
     if bad.any():
         raise NisslError(
@@ -74,6 +74,17 @@ def read_series(
             do="leave those units or samples out, or fill them",
         )
     return x, units, np.cumsum(ends), rate
+
+
+def units_of(rec: Any, n_units: int) -> pd.DataFrame:
+    """Return what a Recording tells of its units; of an array their numbers."""
+    import pandas as pd
+
+    from nissl.recording import check, units_table
+
+    if hasattr(rec, "coords"):
+        return units_table(check(rec)).reset_index(drop=True)
+    return pd.DataFrame({"unit": [f"unit[{i}]" for i in range(n_units)]})
 
 
 def stretches(rec: Any) -> dict[str, Index]:
@@ -118,12 +129,67 @@ def run_starts(stretch: Index) -> Index:
     return np.flatnonzero(np.diff(stretch, prepend=-1) != 0)
 
 
+def window_starts(stretch: Index, size: int, step: int) -> Index:
+    """Return the first sample of windows that lie inside runs, from step to step."""
+    ends = np.append(run_starts(stretch), len(stretch))
+    windows = [np.arange(a, b - size + 1, step) for a, b in pairwise(ends)]
+    return np.concatenate(windows)
+
+
 def centred(x: Array, stretch: Index) -> Array:
     """Return series less the mean of each run."""
     starts = run_starts(stretch)
     lengths = np.diff(starts, append=len(x))
     means = np.add.reduceat(x, starts, axis=0) / lengths[:, None]
     return np.asarray(x - np.repeat(means, lengths, axis=0))
+
+
+def labels_in_time(
+    rec: Any, labels: Index, test: Test | None
+) -> tuple[int, Callable[[], Iterator[Index]], dict[str, Any]]:
+    """Draw labels of a Recording's samples under the null that fits how they change in time.
+
+    Labels that are constant in each trial, run or interval are permuted over those; others are
+    shifted, inside them where there are several.
+
+    Returns
+    -------
+    n : int
+        How many draws there are: 1,000 unless the test says otherwise; none without a test.
+    drawn : callable
+        Yields them, the same at every call.
+    about : dict
+        Name and least p of the null, for `against_null`.
+    """
+    if test is None:
+        return 0, lambda: iter(()), {}
+    usual: LabelNull = CircularShift()
+    columns = stretches(rec)
+    finest = max(columns, key=lambda name: columns[name].max(initial=0), default="")
+    if finest and columns[finest].max():
+        first = np.unique(columns[finest], return_index=True)[1]
+        held = np.array_equal(labels[first][columns[finest]], labels)
+        usual = PermutedLabels(exchange=finest) if held else CircularShift(within=finest)
+    null = test.null_or(usual, LabelNull)
+    data = Design.of(rec, labels, None, null)
+    data.require_exchangeable(null)
+    where: Any = {"exchange": data.exchange, "within": data.within}
+    count = float(np.exp(min(null.log_arrangements(labels, **where), 50.0)))
+    if 1 / count > test.smallest_p:
+        raise NotExchangeable(
+            f"the null has {count:.0f} arrangements: no p can reach {test.smallest_p:g}",
+            where=null.name,
+            do="record more samples, trials or runs, or accept a larger smallest_p",
+        )
+    n, seed = min(test.draws(1000), max(2, round(count) - 1)), test.seed
+    step = max(1, int(16e6 / len(labels)))
+
+    def drawn() -> Iterator[Index]:
+        for start in range(0, n, step):
+            m = min(step, n - start)
+            yield from labels[null.draw(labels, m, seed=seed, start=start, **where)]
+
+    return n, drawn, {"null": data.null_name(null), "least_p": 1 / count}
 
 
 def require_varying(x: Array, stretch: Index, units: pd.DataFrame, *, where: str = "") -> None:
