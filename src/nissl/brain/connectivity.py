@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError, TooFewSamples, require_known
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.recording.free_memory import require_memory
-from nissl.statistics import (
-    CircularShift,
-    Finding,
-    PhaseRandomised,
-    Test,
-    against_null,
-)
+from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.connectivity_measures import measure_of
 from nissl.statistics.design import column_of
-from nissl.statistics.nulls import LabelNull, codes
+from nissl.statistics.pvalues import larger_p
 from nissl.statistics.series import (
     centred,
     moved_series,
+    null_of_series,
     read_series,
     require_movable,
     require_varying,
@@ -215,8 +210,8 @@ def connectivity(
     made = measure_of(measure, options, rate)
     parts, matrices = _parts(rec, stretch, by, window, step, rate)
     for k, rows in enumerate(parts):
-        where = f"matrix {k} " * (len(parts) > 1)
-        require_varying(x[rows], stretch[rows], units, where=where)
+        which = f"matrix {k} " if len(parts) > 1 else ""
+        require_varying(x[rows], stretch[rows], units, where=which)
     if test is not None and options.get("estimator", "empirical") != "empirical":
         raise NisslError(
             "shrunk partial correlations are biased, and no null tells by how much",
@@ -237,27 +232,19 @@ def connectivity(
     if test is None:
         edges = Finding(table.assign(**{made.name: score}), "connectivity", "none", {}, made.name)
     else:
-        null: Any = test.null_or(CircularShift(), (LabelNull, PhaseRandomised))
-        within, n = stretch, test.draws(1000)
-        if getattr(null, "within", None):
-            column = codes(column_of("within", null.within, len(x), rec))
-            within = codes(column * (stretch.max() + 1) + stretch)
+        null, within, least_p = null_of_series(test, rec, stretch)
+        n, found = test.draws(1000), []
         require_memory(40 * n * len(score), "draws of edges", do="give fewer units or draws")
-        count = null.log_arrangements(np.arange(len(x)), exchange=None, within=within)
         how: Any = {"score": made.name, "method": "connectivity", "null": null.name, "test": test}
-        how |= {"units": table, "alternative": made.alternative, "least_p": float(np.exp(-count))}
-        found = []
+        how |= {"units": table, "alternative": made.alternative, "least_p": least_p}
         for series in made.shuffled(x):
             require_movable(series, null, within, memory=made.memory)
-            drawn = np.empty((n, len(score)))
             moved = moved_series(series, null, within, n, seed=test.seed)
-            with progress_bar("Testing edges", total=n, unit="draws", progress=progress) as advance:
-                for d, one in enumerate(moved):
-                    drawn[d] = measured(one).mean(axis=0)[pairs]
-                    advance(1)
+            moved = tracked(moved, "Testing edges", total=n, unit="draws", progress=progress)
+            drawn = np.stack([measured(one).mean(axis=0)[pairs] for one in moved])
             found.append(against_null(score, drawn, **how))
         about = {"seed": test.seed, "n_samples": len(x), "n_runs": int(stretch[-1]) + 1}
-        edges = reduce(_larger_p, found).assign(about)
+        edges = reduce(larger_p, found).assign(about)
     if len(parts) > 1:
         edges = edges.assign(spread=values.std(axis=0, ddof=1)[pairs])
     stacked = values[0] if by is None and window is None else values
@@ -289,16 +276,6 @@ def _parts(
     about = {"start": start, "stop": stop, "time": (start + stop) / 2, "run": stretch[first]}
     matrices = pd.DataFrame({} if label is None else {by: label[first]}).assign(**about)
     return [every[a : a + size] for a in first], matrices
-
-
-def _larger_p(one: Finding, other: Finding) -> Finding:
-    """Return every edge as it was under the null that tells against it."""
-    a, b = one.table, other.table
-    keep = np.broadcast_to((a["p"] >= b["p"]).to_numpy()[:, None], a.shape)
-    table = a.where(keep, b)
-    if "q" in table:
-        table["q"] = np.maximum(a["q"], b["q"])
-    return replace(one, table=table)
 
 
 def _pairs(n: int, directed: bool) -> tuple[Index, Index]:

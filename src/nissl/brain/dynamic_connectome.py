@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.brain.connectivity import connectivity
 from nissl.methods import method
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.statistics import CircularShift, Finding, Test, against_null
 from nissl.statistics.series import centred, moved_series, read_series, require_movable
 
@@ -128,21 +128,18 @@ def dynamic_connectome(
     kept = off & ~(out | out.swapaxes(1, 2))
     calm = moved_series(x, null, stretch, BASE, seed=test.seed, start=n)
     base = np.mean([measured(series).values for series in calm], axis=(0, 1))
-    a, errors, drawn = found.values - base, {}, np.empty((n, 1))
-    total = n + len(n_communities)
-    with progress_bar("Factorising", total=total, unit="fits", progress=progress) as advance:
-        for k in n_communities:
-            t, u = _factors(a, k, kept, test.seed)
-            errors[k] = ((a - (t[:, None] * u) @ u.T)[out]) ** 2
-            advance(1)
-        best = min(errors.values(), key=np.mean)
-        more = {k: one - best for k, one in errors.items()}
-        k = min(k for k, d in more.items() if d.mean() <= d.std() / len(d) ** 0.5)
-        t, u = _factors(a, k, off, test.seed)
-        for d, series in enumerate(moved_series(x, null, stretch, n, seed=test.seed)):
-            b = measured(series).values - base
-            drawn[d] = _affinity(*_factors(b, k, off, test.seed)).max()
-            advance(1)
+    a, errors = found.values - base, {}
+    for k in tracked(n_communities, "Choosing a number", unit="fits", progress=progress):
+        t, u = _factors(a, k, kept, test.seed)
+        errors[k] = ((a - (t[:, None] * u) @ u.T)[out]) ** 2
+    best = min(errors.values(), key=np.mean)
+    more = {k: one - best for k, one in errors.items()}
+    k = min(k for k, d in more.items() if d.mean() <= d.std() / len(d) ** 0.5)
+    t, u = _factors(a, k, off, test.seed)
+    moved = moved_series(x, null, stretch, n, seed=test.seed)
+    moved = tracked(moved, "Factorising", total=n, unit="draws", progress=progress)
+    fits = (_factors(measured(series).values - base, k, off, test.seed) for series in moved)
+    drawn = [[_affinity(*fit).max()] for fit in fits]
     order = np.argsort(-_affinity(t, u))
     t, u = t[:, order], u[:, order]
     about: Any = {"score": "affinity", "method": "dynamic_connectome", "null": null.name}

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.statistics import Finding, JitteredSpikes, Test, against_null, folds
 from nissl.statistics.series import read_series, run_starts
 
@@ -128,8 +128,7 @@ def motifs(
     from sklearn.multiclass import OneVsRestClassifier
 
     x, _, stretch, rate = read_series(rec, least_units=1)
-    y = np.asarray(onsets)
-    y = y[:, None] if y.ndim == 1 else y
+    y = np.atleast_2d(np.asarray(onsets).T).T
     if (x < 0).any() or (x % 1).any() or len(y) != len(x) or not np.isin(y, (0, 1)).all():
         raise NisslError("spikes are no counts, or onsets not 0 or 1 a sample", do="bin them")
     parts = folds(n_samples=len(x), n=FOLDS, gap=n_delays)
@@ -169,12 +168,11 @@ def motifs(
     high = [np.quantile(np.concatenate(one), 1 - level, axis=0) for one in zip(*calm, strict=True)]
     cut = np.repeat(high, [len(rest) for _, rest in parts], axis=0)
     told = np.concatenate(read(fits, z))  # folds are blocks in the order of time
-    drawn, alarms = np.empty((n, y.shape[1])), np.zeros(y.shape[1])
-    with progress_bar("Jittering", total=n, unit="draws", progress=progress) as advance:
-        for d in range(n):
-            null_told = np.concatenate(read(fits, jittered(d)))
-            drawn[d], alarms = precision(null_told), alarms + (null_told > cut).mean(axis=0) / n
-            advance(1)
+    drawn, alarms = [], np.zeros(y.shape[1])
+    for d in tracked(range(n), "Jittering", unit="draws", progress=progress):
+        null_told = np.concatenate(read(fits, jittered(d)))
+        drawn.append(precision(null_told))
+        alarms += (null_told > cut).mean(axis=0) / n
     about: Any = {"score": "average_precision", "method": "motifs", "null": null.name}
     about["units"] = [f"motif[{k}]" for k in range(y.shape[1])]
     finding = against_null(precision(told), drawn, alternative="greater", test=test, **about)

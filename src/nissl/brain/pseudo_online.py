@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +11,12 @@ from numpy.typing import ArrayLike
 from nissl.brain.decoders import estimated, score_of
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.statistics import CircularShift, Finding, Test, against_null, decoding_null
 from nissl.statistics import folds as divide
 from nissl.statistics.design import column_of
 from nissl.statistics.nulls import codes
-from nissl.statistics.series import read_series, run_starts
+from nissl.statistics.series import read_series, run_starts, window_starts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,12 +118,13 @@ def pseudo_online(
         raise NisslError(f"no sample is idle ({idle!r})", where="labels", do="give idle=")
     whole = isinstance(folds, (int, np.integer))
     run = np.zeros(len(x), int) if whole else codes(column_of("folds", folds, len(x), named))
-    ends = np.r_[run_starts(stretch * (run.max() + 1) + run), len(x)]
+    stretch = stretch * (run.max() + 1) + run
+    shortest = int(np.diff(run_starts(stretch), append=len(x)).min())
     length, step = (round(w * (rate or 1)) for w in window)
-    if not (1 < length <= np.diff(ends).min() and step > 0):
-        said = f"windows of {length} samples every {step}, runs of {np.diff(ends).min()} or more"
+    if not (1 < length <= shortest and step > 0):
+        said = f"windows of {length} samples every {step}, runs of {shortest} or more"
         raise NisslError(said, where="window", do="give two samples or more that fit, and a step")
-    start = np.concatenate([np.arange(a, b - length + 1, step) for a, b in pairwise(ends)])
+    start = window_starts(stretch, length, step)
     share = np.cumsum(np.r_[np.zeros((1, len(names))), label[:, None] == names], axis=0)
     y = names[(share[start + length] - share[start]).argmax(axis=1)]
     fold = np.arange(len(y)) * np.asarray(folds) // len(y) if whole else run[start]
@@ -143,18 +143,15 @@ def pseudo_online(
     made = np.empty_like(drawn)
     # From the end of a fitted window to the beginning of one that is read is a length or more.
     parts = divide(fold, gap=2 * length - 1, times=start)
-    with progress_bar("Reading", total=len(parts), unit="folds", progress=progress) as advance:
-        for train, rest in parts:
-            for row, read in zip(drawn, made, strict=True):
-                read[rest] = row[train[0]]  # where a draw left one class only to be fitted
-                if (row[train] != row[train[0]]).any():
-                    how = (train, rest, "classes", None)
-                    read[rest] = estimated(fitted, given, row[None], *how)[0]
-            advance(1)
+    for train, rest in tracked(parts, "Reading", unit="folds", progress=progress):
+        for row, read in zip(drawn, made, strict=True):
+            read[rest] = row[train[0]]  # where a draw left one class only to be fitted
+            if (row[train] != row[train[0]]).any():
+                read[rest] = estimated(fitted, given, row[None], train, rest, "classes", None)[0]
     scores = [(matthews_corrcoef(*pair) + 1) / 2 for pair in zip(drawn, made, strict=True)]
     about: Any = {"score": "nmcc", "method": "pseudo_online", "null": null, "units": ["all"]}
-    draws = np.array(scores[1:])[:, None]
-    finding = against_null(scores[:1], draws, alternative="greater", test=test, **about)
+    about |= {"alternative": "greater", "test": test}
+    finding = against_null(scores[:1], np.c_[scores[1:]], **about)
     accuracy = score_of(y, made[0], "classes")
     bits = _bits(accuracy, len(names)) * 60 * (rate or 1) / step
     clock = named["time"].values if rate else np.arange(len(x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from nissl.statistics.test import ALTERNATIVES, TAILS, Test
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Compared", "against_null", "compare", "corrected"]
+__all__ = ["Compared", "against_null", "compare", "corrected", "larger_p"]
 
 Array = NDArray[np.floating[Any]]
 TOLERANCE = 1e-4  # of the null's deviation: far above float32 rounding, far below what matters
@@ -227,6 +227,34 @@ def against_null(
         "n_tests": int(tested.sum()),
     }
     return Finding(table, method, null, said, score)
+
+
+def larger_p(one: Finding, other: Finding) -> Finding:
+    """Return every row as it was under the null that tells more against it.
+
+    Parameters
+    ----------
+    one, other : Finding
+        The same scores under two nulls.
+
+    Returns
+    -------
+    Finding
+        Rows of the larger p, and the larger q.
+
+    Examples
+    --------
+    >>> how = {"units": ["a"], "score": "r", "method": "m", "null": "none", "test": Test()}
+    >>> far, near = (against_null([3.0], [[0.0], [d], [-d]], **how) for d in (1.0, 4.0))
+    >>> bool(larger_p(far, near).table["p"][0] == near.table["p"][0])
+    True
+    """
+    a, b = one.table, other.table
+    keep = np.broadcast_to((a["p"] >= b["p"]).to_numpy()[:, None], a.shape)
+    table = a.where(keep, b)
+    if "q" in table:
+        table["q"] = np.maximum(a["q"], b["q"])
+    return replace(one, table=table)
 
 
 def corrected(p: Array, extremity: Array, maxima: Array, test: Test) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nissl.errors import NisslError
-from nissl.statistics.design import Design
+from nissl.statistics.design import Design, column_of
 from nissl.statistics.exchangeability import (
     NotExchangeable,
     require_exchangeable,
@@ -29,6 +29,7 @@ __all__ = [
     "centred",
     "labels_in_time",
     "moved_series",
+    "null_of_series",
     "read_series",
     "require_movable",
     "require_varying",
@@ -201,6 +202,19 @@ def require_varying(x: Array, stretch: Index, units: pd.DataFrame, *, where: str
             where=where + some_units(units, flat),
             do="leave them out, or give longer windows",
         )
+
+
+def null_of_series(test: Test, rec: Any, stretch: Index) -> tuple[Any, Index, float]:
+    """Return the null that moves series against each other, where inside, and its least p.
+
+    By default `CircularShift` inside runs; else `PhaseRandomised`, or `PermutedLabels`.
+    """
+    null: Any = test.null_or(CircularShift(), (LabelNull, PhaseRandomised))
+    if getattr(null, "within", None):
+        column = codes(column_of("within", null.within, len(stretch), rec))
+        stretch = codes(column * (stretch.max() + 1) + stretch)
+    count = null.log_arrangements(np.arange(len(stretch)), exchange=None, within=stretch)
+    return null, stretch, float(np.exp(-count))
 
 
 def require_movable(x: Array, null: Any, within: Index, *, memory: float = 0.2) -> None:
