@@ -15,9 +15,10 @@ from nissl.brain.readouts.readout import Readout, readout_of
 from nissl.errors import NisslError
 from nissl.progress import tracked
 from nissl.recording import Recording
-from nissl.statistics import Finding, Test, against_null, ceiling, decoding_null, delayed
+from nissl.statistics import Finding, Test, ceiling, delayed
 from nissl.statistics import folds as divide
 from nissl.statistics.design import column_of
+from nissl.statistics.predictions import against_moved, prediction_correlation
 from nissl.statistics.series import units_of
 
 if TYPE_CHECKING:
@@ -196,7 +197,14 @@ def encode(
         inner: Any = divide(group[train], n=n) if group is not None and n > 1 else 5
         fitted = by.fit(scaled[train], y[train], groups=inner, seed=seed)
         predicted[rest], fold[rest] = fitted.predict(scaled[rest]), number
-    return Encoding(_finding(y, predicted, fold, x, rec, on, test, progress), predicted)
+    r = prediction_correlation(y, predicted, fold)
+    units = _about_units(rec, r, on)
+    if test is None:
+        finding = Finding(units.assign(correlation=r), "encode", "none", score="correlation")
+    else:
+        how: Any = {"units": units, "method": "encode", "test": test, "progress": progress}
+        finding = against_moved(y, predicted, fold, x, **how)
+    return Encoding(finding, predicted)
 
 
 def _features(given: Features, by: Readout) -> tuple[Array, list[str] | None]:
@@ -233,34 +241,12 @@ def _looked_up(x: Array, features: Features, stimulus: NDArray[Any], on: str) ->
     return np.asarray(x[row[place]])
 
 
-def _finding(
-    y: Array, predicted: Array, fold: Any, x: Array, rec: Any, on: str, test: Any, progress: bool
-) -> Finding:
-    a, b = (_standardised(z, fold) for z in (y, predicted))
-    r = (a * b).sum(0)
+def _about_units(rec: Any, r: Array, on: str) -> pd.DataFrame:
+    """Return what is known of units, their ceilings and the shares that were reached."""
     try:
         top = ceiling(rec, on=on, test=None, n_resamples=2, progress=False).table["ceiling"]
         known = top.to_numpy(float)
     except (NisslError, KeyError):  # without repeats there is none
         known = np.full_like(r, np.nan)
     share = np.divide(r**2, known, out=np.full_like(r, np.nan), where=known > 0)
-    units = units_of(rec, len(r)).assign(ceiling=known, of_ceiling=share)
-    if test is None:
-        return Finding(units.assign(correlation=r), "encode", "none", score="correlation")
-    # A few random sums of features say how they hang together in time, and cost little.
-    flat = x.reshape(len(x), -1)
-    sums = flat @ np.random.default_rng(0).standard_normal((flat.shape[1], 4))
-    orders, null = decoding_null(sums, fold, test.draws(1000), values=y, seed=test.seed)
-    moved = tracked(orders, "Moving predictions", unit="draws", progress=progress)
-    draws = np.stack([(a * b[order]).sum(0) for order in moved])
-    how: Any = {"score": "correlation", "method": "encode", "null": null, "test": test}
-    return against_null(r, draws, units=units, alternative="greater", **how)
-
-
-def _standardised(z: Array, fold: NDArray[np.int64]) -> Array:
-    """Return values less their fold's mean, of norm one over all samples."""
-    sums = np.zeros((fold.max() + 1, z.shape[1]))
-    np.add.at(sums, fold, z)
-    z = z - (sums / np.bincount(fold)[:, None])[fold]
-    size = np.linalg.norm(z, axis=0)
-    return np.asarray(z / np.where(size > 0, size, 1))
+    return units_of(rec, len(r)).assign(ceiling=known, of_ceiling=share)
