@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from nissl.errors import NisslError, UnknownName, require_known
 from nissl.recording import Recording
 from nissl.recording.labels import coordinate
-from nissl.statistics import CircularShift, Finding, Test, against_null
+from nissl.statistics import Finding, Test
 from nissl.statistics.series import bin_seconds
-from nissl.statistics.tuning_curve import distance, posterior
+from nissl.statistics.tuning_curve import distance, distance_by_chance, posterior, window_means
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,33 +138,12 @@ def bayesian_decoding(
     value = np.stack([c[b] for c, b in zip(tuned.bins, best, strict=True)], axis=1)
     truth = error = finding = None
     if all(name in rec.coords for name in tuned.to):
-        columns = zip(tuned.to, tuned.period, strict=True)
-        truth = np.stack([_means(coordinate(rec, n), p, starts, k) for n, p in columns], axis=1)
+        given = [coordinate(rec, name) for name in tuned.to]
+        pairs = zip(given, tuned.period, strict=True)
+        truth = np.stack([window_means(x, starts, k, period=p) for x, p in pairs], axis=1)
         error = distance(value, truth, tuned.period)
-        finding = _by_chance(value, truth, tuned, test)
+        known, cells = np.isfinite(truth).all(axis=1), f"{len(names)} cells"
+        near = (value[known], truth[known], tuned.period)
+        finding = distance_by_chance(*near, unit=cells, test=test)
     found = found.reshape(-1, *shape)
     return BayesianDecoding(middle, value, truth, error, found, tuned.to, tuned.bins, finding)
-
-
-def _means(column: Array, period: float, starts: NDArray[np.int64], k: int) -> Array:
-    """Return the mean of a coordinate in every window, on the circle where it is an angle."""
-    parts = np.lib.stride_tricks.sliding_window_view(column.astype(float), k)[starts]
-    if not period:
-        return np.asarray(parts.mean(axis=1))
-    turns = np.exp(2j * np.pi * parts / period).mean(axis=1)
-    return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
-
-
-def _by_chance(value: Array, truth: Array, tuned: Any, test: Test) -> Finding | None:
-    """Compare the median error with that to true coordinates shifted in time."""
-    known = np.isfinite(truth).all(axis=1)
-    value, truth = value[known], truth[known]
-    n = min(test.draws(1000), len(truth) - 1)
-    if n < 19:
-        return None
-    null, same = test.null_or(CircularShift()), np.arange(len(truth))
-    orders = [same, *(null.draw(same, 1, seed=test.seed, start=d)[0] for d in range(n))]
-    medians = [np.median(distance(value, truth[order], tuned.period)) for order in orders]
-    how: Any = {"score": "median_error", "method": "Bayesian decoder", "null": null.name}
-    how |= {"units": [f"{len(tuned.finding)} cells"], "alternative": "less", "test": test}
-    return against_null(medians[:1], np.c_[medians[1:]], least_p=1 / len(truth), **how)

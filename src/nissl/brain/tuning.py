@@ -16,7 +16,7 @@ from nissl.recording.labels import coordinate
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.design import NOT_FINITE
 from nissl.statistics.series import bin_seconds, labels_in_time
-from nissl.statistics.tuning_curve import coordinate_bins, information_per_spike
+from nissl.statistics.tuning_curve import coordinate_bins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Tuning", "tuning"]
 
 Array = NDArray[np.floating[Any]]
-Codes = NDArray[np.int64]
 
 BAND = (2.5, 97.5)  # percentiles of the null's curves
 BYTES = 2**28  # that the activity of a batch of cells, or its curves under the null, may take
@@ -231,27 +230,15 @@ def tuning(
         )
     n_draws, drawn, null = labels_in_time(rec, bins.code, test)
     where: Any = {"seconds": seconds, "smooth": smooth, "least": least}
-
-    def curve(x: Array, code: Codes) -> tuple[Array, Array]:
-        """Return rates, shape (n_bins, n_cells), and the bits of a spike of each cell."""
-        rates, spent = bins.curves(x, code, **where)
-        return rates, information_per_spike(rates, np.nan_to_num(spent / seconds))
-
-    parts = []
+    n_cells, parts = rec.sizes["unit"], []
     step = max(16, BYTES // (8 * n + 4 * n_draws * bins.n_bins))
-    with progress_bar("Tuning", total=len(rec.unit), unit="cells", progress=progress) as advance:
-        for a in range(0, len(rec.unit), step):
+    with progress_bar("Tuning", total=n_cells, unit="cells", progress=progress) as advance:
+        for a in range(0, n_cells, step):
             x = np.array(rec[:, a : a + step].values, float)
             if (x < 0).any():
                 raise NisslError("there are counts below zero", do="give counts, not deviations")
             x[:, ~np.isfinite(x).all(axis=0)] = np.nan  # no curve, rather than a part of one
-            curves, observed = curve(x, bins.code)
-            shifted = np.empty((n_draws, *curves.shape), np.float32)
-            bits = np.tile(observed, (n_draws + 1, 1))
-            for d, code in enumerate(drawn()):
-                shifted[d], bits[d + 1] = curve(x, code)
-            # A draw may have put all spikes of a cell where too little time was spent.
-            bits[1:] = np.where(np.isfinite(observed), np.nan_to_num(bits[1:]), np.nan)
+            curves, bits, shifted = bins.with_null(x, drawn(), n_draws, **where)
             band = np.percentile(shifted, BAND, axis=0) if n_draws else shifted
             parts.append((x.sum(axis=0), bits, curves, band))
             advance(x.shape[1])

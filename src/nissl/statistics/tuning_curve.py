@@ -5,7 +5,7 @@ Of spikes the mean is a rate, sums by seconds; of other activity a sample may co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from nissl.errors import NisslError
 from nissl.statistics.design import column_of
+from nissl.statistics.finding import Finding
+from nissl.statistics.pvalues import against_null
+from nissl.statistics.shift import CircularShift
+from nissl.statistics.test import Test
 
 __all__ = [
     "CoordinateBins",
     "apart",
     "coordinate_bins",
     "distance",
+    "distance_by_chance",
     "information_per_spike",
     "mean_vector_length",
     "posterior",
+    "window_means",
 ]
 
 Array = NDArray[np.floating[Any]]
@@ -120,6 +126,43 @@ class CoordinateBins:
         spent = np.bincount(code, minlength=self.n_bins)[:, None] * seconds
         weight = np.where(spent >= least, self.smoothed(spent, smooth), np.nan)
         return self.smoothed(member @ x, smooth) / weight, weight
+
+    def with_null(
+        self, x: Array, drawn: Iterable[Codes], n: int, **options: Any
+    ) -> tuple[Array, Array, Array]:
+        """Return curves, bits per spike, and what `n` draws of the bins of samples make of both.
+
+        Parameters
+        ----------
+        x : array, shape (n_samples, n_units)
+            Counts of spikes.
+        drawn : iterable of array, shape (n_samples,)
+            Bins of the samples under the null.
+        n : int
+            How many.
+        **options
+            Of `curves`.
+
+        Returns
+        -------
+        curves : array, shape (n_bins, n_units)
+            Rates.
+        bits : array, shape (1 + n, n_units)
+            Of a spike; those of the curves first.
+        null : array of float32, shape (n, n_bins, n_units)
+            Curves of the draws.
+        """
+        seconds = options.get("seconds", 1.0)
+        rates, spent = self.curves(x, **options)
+        bits = np.tile(information_per_spike(rates, np.nan_to_num(spent / seconds)), (n + 1, 1))
+        null = np.empty((n, *rates.shape), np.float32)
+        for d, code in enumerate(drawn):
+            moved, spent = self.curves(x, code, **options)
+            null[d] = moved
+            bits[d + 1] = information_per_spike(moved, np.nan_to_num(spent / seconds))
+        # A draw may have put all spikes of a unit where too little time was spent.
+        bits[1:] = np.where(np.isfinite(bits[0]), np.nan_to_num(bits[1:]), np.nan)
+        return rates, bits, null
 
     def described(self, curves: Array) -> dict[str, Array]:
         """Return peak rate, preferred value, and how concentrated the curve of an angle is."""
@@ -221,6 +264,59 @@ def distance(a: Array, b: Array, period: Sequence[float]) -> Array:
     """Return how far places are from each other, shape (n, n_coordinates), around circles."""
     steps = [apart(a[:, i], b[:, i], p) for i, p in enumerate(period)]
     return np.asarray(np.linalg.norm(steps, axis=0))
+
+
+def distance_by_chance(
+    value: Array, truth: Array, period: Sequence[float], *, unit: str = "all", test: Test = Test()
+) -> Finding | None:
+    """Compare the median distance from true places with that from true places shifted in time.
+
+    Parameters
+    ----------
+    value, truth : array, shape (n, n_coordinates)
+        Decoded and true places in the order of time.
+    period : sequence of float
+        The whole circle of each coordinate, or 0.
+    unit : str
+        What the row is called.
+    test : Test
+        `CircularShift`, 1,000 draws, tail, seed.
+
+    Returns
+    -------
+    Finding or None
+        One row, ``median_error``; None of fewer than 20 places.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).random((50, 1))
+    >>> distance_by_chance(x, x, [0], test=Test(19)).table["p"].tolist()
+    [0.05]
+    """
+    n = min(test.draws(1000), len(truth) - 1)
+    if n < 19:
+        return None
+    null, same = test.null_or(CircularShift()), np.arange(len(truth))
+    orders = [same, *(null.draw(same, 1, seed=test.seed, start=d)[0] for d in range(n))]
+    medians = [np.median(distance(value, truth[order], period)) for order in orders]
+    how: Any = {"score": "median_error", "method": "Bayesian decoder", "null": null.name}
+    how |= {"units": [unit], "alternative": "less", "test": test, "least_p": 1 / len(truth)}
+    return against_null(medians[:1], np.c_[medians[1:]], **how)
+
+
+def window_means(column: ArrayLike, starts: Codes, n: int, *, period: float = 0.0) -> Array:
+    """Return the mean of windows of n samples of a coordinate, on the circle where it is an angle.
+
+    Examples
+    --------
+    >>> window_means([350.0, 20.0, 80.0], np.array([0, 1]), 2, period=360).round(6).tolist()
+    [5.0, 50.0]
+    """
+    parts = np.lib.stride_tricks.sliding_window_view(np.asarray(column, float), n)[starts]
+    if not period:
+        return np.asarray(parts.mean(axis=1))
+    turns = np.exp(2j * np.pi * parts / period).mean(axis=1)
+    return np.asarray(np.angle(turns) * period / (2 * np.pi) % period)
 
 
 def mean_vector_length(curve: Array, levels: Array, period: float) -> Array:
