@@ -62,7 +62,7 @@ class Synthesis:
                 axes[k].imshow(shown.transpose(1, 2, 0), cmap="gray")
                 axes[k].axis("off")
             else:
-                axes[k].plot(x)
+                axes[k].plot(x.reshape(len(x), -1))
             beside = {"natural": self.natural, "random": self.random}
             more = "".join(f", {name} {v[k]:.3g}" for name, v in beside.items() if v is not None)
             axes[k].set_title(f"{self.objectives[k]}\n{self.activity[k]:.3g}{more}", fontsize=8)
