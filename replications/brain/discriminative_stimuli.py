@@ -1,12 +1,15 @@
 """Most discriminative stimuli (system 155): types of cells from the stimuli that tell them.
 
-The paper clusters models of cells of retina and V4. Its recordings are not here, so the retina is
-planted: 80 cells of four types (on and off, sustained and transient), of linear filters in space
-and time and a softplus. Cells of a type differ in position, size, surround, speed, gain, threshold,
-and half of each filter's power is noise of its own. Stimuli are made for two thirds of the cells;
-the rest are assigned by the four stimuli alone. That is held against k-means on responses to as
-many stimuli drawn at random, and against cells whose filters are shuffled. Then channels of a real
-vision network are clustered, beside networks of fresh weights.
+The paper's recordings are not here, so retinas are planted: 80 cells of four types (on and off,
+sustained and transient), linear filters in space and time with a softplus. Cells of a type differ
+in position, size, surround, speed, gain, threshold; half of a filter's power is noise of its own.
+Stimuli are made for two thirds of the cells; the rest are assigned by these four alone, against
+k-means on responses to four drawn at random, and cells whose filters are shuffled. Then channels
+of a real vision network are clustered, beside networks of fresh weights.
+
+At first the softmax had a temperature of one deviation over noise, far below what made stimuli
+reach: it saturated, and ARI was 0.65 in the first retina. The temperature was then set by the
+strongest responses, on retinas 0 to 4. The retinas here had not been looked at before.
 """
 
 import numpy as np
@@ -21,8 +24,8 @@ from nissl.network.gradients import Ascent
 from nissl.statistics import ReinitialisedNetwork
 from nissl.statistics.figure import save_figure
 
-SEED, CELLS, TYPES, FRAMES, SIZE, INPUTS, DRAWS = 0, 80, 4, 12, 9, 64, 20
-SITE, IMAGE, CLUSTERS, FRESH = "blocks.3.expand.conv", 48, 4, 4
+RETINAS, CELLS, TYPES, FRAMES, SIZE, INPUTS = (101, 102, 103), 80, 4, 12, 9, 64
+SEED, DRAWS, SITE, IMAGE, FRESH = 0, 20, "blocks.3.expand.conv", 48, 3
 
 
 def retina(seed, *, shuffled=False):
@@ -52,23 +55,36 @@ def retina(seed, *, shuffled=False):
     return nissl.load(model), kind
 
 
-def by_random_stimuli(net, kind, held, seed):
-    """Return how well k-means finds the types of held-out cells from random stimuli."""
+def told(label):
+    """Return how well clusters are the planted types: adjusted Rand index of held-out cells."""
+    return adjusted_rand_score(kind[held], label[held])
+
+
+def by_random_stimuli(net, seed):
+    """Return k-means clusters of the responses to random stimuli, scaled as for made ones."""
     shown = np.random.default_rng(seed).standard_normal((TYPES, FRAMES, SIZE, SIZE))
     seen = [net.run(torch.tensor(x, dtype=torch.float32), sites="2")["2"] for x in (movies, shown)]
     scaled = ((seen[1] - seen[0].mean(0)) / seen[0].std(0)).T.numpy()
-    label = KMeans(TYPES, n_init=10, random_state=seed).fit_predict(scaled)
-    return adjusted_rand_score(kind[held], label[held])
+    return KMeans(TYPES, n_init=10, random_state=seed).fit_predict(scaled)
+
+
+def apart(found):
+    """Return the mean margin of held-out units, as a share of their strongest response."""
+    held = found.table["held_out"].to_numpy()
+    return np.mean(found.table["margin"][held] / found.responses.max(axis=0)[held])
 
 
 movies = np.random.default_rng(SEED).standard_normal((INPUTS, FRAMES, SIZE, SIZE))
 how = {"seed": SEED, "progress": False}
-net, kind = retina(SEED)
-types = discriminative_stimuli(net, "2", movies, TYPES, **how)
-held = types.table["held_out"].to_numpy()
-label = types.table["cluster"].to_numpy()
-kmeans = [by_random_stimuli(net, kind, held, seed) for seed in range(DRAWS)]
-nets = [retina(seed, shuffled=True)[0] for seed in range(5)]
+ari, kmeans, scores = [], [], []
+for seed in RETINAS:
+    net, kind = retina(seed)
+    types = discriminative_stimuli(net, "2", movies, TYPES, **how)
+    held = types.table["held_out"].to_numpy()
+    ari.append(told(types.table["cluster"].to_numpy()))
+    kmeans += [told(by_random_stimuli(net, draw)) for draw in range(DRAWS)]
+    scores.append(types.score)
+nets = [retina(seed, shuffled=True)[0] for seed in RETINAS]
 shuffled = [discriminative_stimuli(one, "2", movies, TYPES, **how).score for one in nets]
 save_figure(types.plot(), "out/brain/discriminative_stimuli.png")
 
@@ -77,10 +93,8 @@ noise = torch.randn(16, 3, 6, 6, generator=torch.Generator().manual_seed(SEED))
 images = nn.functional.interpolate(noise, IMAGE, mode="bilinear").clamp(-0.9, 0.9).numpy()
 fresh = [nissl.load(one) for one in ReinitialisedNetwork().draw(vision.model, FRESH, seed=SEED)]
 how["ascent"] = Ascent(steps=15, limit=(-1.0, 1.0))
-channels, *others = [
-    discriminative_stimuli(one, SITE, images, CLUSTERS, **how) for one in (vision, *fresh)
-]
-save_figure(channels.plot(), "out/brain/discriminative_stimuli_vision.png")
+found = [discriminative_stimuli(one, SITE, images, 4, **how) for one in (vision, *fresh)]
+save_figure(found[0].plot(), "out/brain/discriminative_stimuli_vision.png")
 
 nissl.claim(
     "discriminative_stimuli",
@@ -88,22 +102,20 @@ nissl.claim(
     says="Stimuli made to drive one cluster of cells alone find the functional types, and assign "
     "new cells by few stimuli.",
     measured={
-        "ari": adjusted_rand_score(kind[held], label[held]),
-        "score": types.score,
-        "ari_of_all": adjusted_rand_score(kind, label),
-        "vision_score": channels.score,
-        "vision_clusters": len(channels.responses),
+        "ari": min(ari),
+        "score": min(scores),
+        "vision_margin": apart(found[0]),
     },
     null={
         "ari": np.mean(kmeans),
         "score": max(shuffled),
-        "vision_score": max(one.score for one in others),
-        "vision_clusters": np.mean([len(one.responses) for one in others]),
+        "vision_margin": max(map(apart, found[1:])),
     },
     rule="ari > 0.8 and ari > null.ari + 0.2",
-    data=f"planted: {CELLS} cells of {TYPES} types, movies of {FRAMES} x {SIZE} x {SIZE}; score: "
-    f"mean margin, in deviations over {INPUTS} movies of noise, of {held.sum()} cells for which no "
-    f"stimulus was made. Null of ari: k-means on responses to {TYPES} random movies, mean of "
-    f"{DRAWS} draws; of score: the best of 5 retinas with shuffled filters. efficientnet-lite0, "
-    f"{SITE}, against the best of {FRESH} networks of fresh weights",
+    data=f"planted: {len(RETINAS)} retinas of {CELLS} cells of {TYPES} types, the least of them; "
+    f"movies of {FRAMES} x {SIZE} x {SIZE}; score: mean margin, in deviations over {INPUTS} movies "
+    f"of noise, of {held.sum()} cells for which no stimulus was made. Null of ari: k-means on "
+    f"responses to {TYPES} random movies, mean of {DRAWS} draws a retina; of score: the best of as "
+    f"many retinas with shuffled filters. efficientnet-lite0, {SITE}: margin as a share of the "
+    f"strongest response, against the best of {FRESH} networks of fresh weights",
 )

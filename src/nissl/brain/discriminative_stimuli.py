@@ -47,7 +47,7 @@ def discriminative_stimuli(
     inputs: Any,
     n_clusters: int,
     *,
-    temperature: float = 1.0,
+    temperature: float = 0.2,
     ascent: Ascent = Ascent(steps=50),
     seed: int = 0,
     progress: bool = True,
@@ -63,7 +63,7 @@ def discriminative_stimuli(
     n_clusters : int
         At most: a stimulus that drives no unit most is dropped.
     temperature : float
-        Of the softmax over clusters of their mean responses, in deviations.
+        Of the softmax over clusters' mean responses, in units of the mean cell's strongest so far.
     ascent, seed, progress : Ascent, int, bool
         As in `synthesise`. A third of the units, drawn, are held out.
 
@@ -93,14 +93,17 @@ def discriminative_stimuli(
         for _ in range(STARTS):
             label = rng.permutation(np.arange(len(own)) % n_clusters)
             stimuli = x[rng.choice(len(x), n_clusters, replace=False)]
+            strength = float(((base - shift) / sd)[:, own].amax(0).mean())  # of what drives most
             for _ in range(ROUNDS):
-                weights = np.eye(len(stimuli))[label] / np.bincount(label) / temperature
+                weights = np.eye(len(stimuli))[label] / np.bincount(label)
+                weights /= temperature * strength
                 groups = torch.zeros(n, len(stimuli), device=sd.device)
                 groups[own] = torch.tensor(weights).to(sd) / sd[own, None]
                 goals = [partial(_contrast, groups, shift, k) for k in range(len(stimuli))]
                 how: Any = {"start": stimuli, "ascent": ascent, "seed": seed, "progress": False}
                 made = net.synthesise([(site, goal) for goal in goals], **how)
                 r = ((mean(torch.tensor(made.stimuli)) - shift) / sd).cpu().numpy()
+                strength = max(float(r[:, own].max(axis=0).mean()), strength)
                 kept, new = np.unique(r[:, own].argmax(axis=0), return_inverse=True)
                 if len(kept) == 1 or np.array_equal(kept[new], label):
                     break
