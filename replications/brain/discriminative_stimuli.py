@@ -99,8 +99,7 @@ save_figure(found[0].plot(), "out/brain/discriminative_stimuli_vision.png")
 nissl.claim(
     "discriminative_stimuli",
     system=155,
-    says="Stimuli made to drive one cluster of cells alone find the functional types, and assign "
-    "new cells by few stimuli.",
+    says="Stimuli made to drive one cluster of cells alone tell the functional types of new cells.",
     measured={
         "ari": min(ari),
         "score": min(scores),

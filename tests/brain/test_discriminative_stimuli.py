@@ -89,6 +89,19 @@ def test_the_same_seed_gives_the_same_bytes_and_places_are_meant():
     assert one.responses.shape == (len(one.synthesis.stimuli), 12)
 
 
+def test_a_model_that_reads_time_first_gives_what_one_that_reads_it_second_does():
+    torch.manual_seed(0)
+    second, first = (nn.Sequential(nn.GRU(2, 9, batch_first=order)) for order in (True, False))
+    first.load_state_dict(second.state_dict())
+    series = INPUTS[:, :20].reshape(24, 10, 2)
+    options = {"ascent": Ascent(steps=3), "progress": False}
+    one, two = (
+        discriminative_stimuli(nissl.load(model), "0", series, 2, **options)
+        for model in (second, first)
+    )
+    np.testing.assert_allclose(one.responses, two.responses, rtol=1e-3, atol=1e-3)
+
+
 def test_units_that_are_alike_are_one_cluster():
     net, *_ = population()
     net.model[0].weight.data[:] = net.model[0].weight.data[:1]

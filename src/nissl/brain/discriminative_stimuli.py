@@ -1,6 +1,6 @@
 """Most discriminative stimuli: functional types of units, and the stimulus that tells each."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.network import Network
 from nissl.network.gradients import Ascent, Synthesis
+from nissl.network.sites.layout import reads_time_first
 from nissl.progress import progress_bar
 
 __all__ = ["DiscriminativeStimuli", "discriminative_stimuli"]
@@ -76,8 +77,11 @@ def discriminative_stimuli(
     import torch
 
     def mean(x: Any) -> Any:
-        parts = [next(iter(net.run(some, sites=site).values())) for some in x.split(16)]
-        return torch.cat([part.flatten(1, -2).mean(1) if part.ndim > 2 else part for part in parts])
+        calls = [
+            some.transpose(0, 1) if reads_time_first(net.model) else some for some in x.split(16)
+        ]
+        parts = [next(iter(net.run(call, sites=site).values())) for call in calls]
+        return torch.cat([part.reshape(len(part), -1, part.shape[-1]).mean(1) for part in parts])
 
     rng, x = np.random.default_rng(seed), torch.tensor(np.asarray(inputs, dtype=np.float32))
     base = mean(x)
@@ -95,8 +99,9 @@ def discriminative_stimuli(
             stimuli = x[rng.choice(len(x), n_clusters, replace=False)]
             strength = float(((base - shift) / sd)[:, own].amax(0).mean())  # of what drives most
             for _ in range(ROUNDS):
-                weights = np.eye(len(stimuli))[label] / np.bincount(label)
-                weights /= temperature * strength
+                weights = np.eye(len(stimuli))[label] / (
+                    np.bincount(label) * temperature * strength
+                )
                 groups = torch.zeros(n, len(stimuli), device=sd.device)
                 groups[own] = torch.tensor(weights).to(sd) / sd[own, None]
                 goals = [partial(_contrast, groups, shift, k) for k in range(len(stimuli))]
@@ -108,12 +113,12 @@ def discriminative_stimuli(
                 if len(kept) == 1 or np.array_equal(kept[new], label):
                     break
                 label, stimuli = new, torch.tensor(made.stimuli[kept])
-            some: Any = {a: getattr(made, a)[kept] for a in ("stimuli", "activity")}
+            names = tuple(f"cluster {k}" for k in range(len(kept)))
+            parts = made.stimuli[kept], made.activity[kept], made.trace[:, kept]
             margin = np.ptp(np.sort(r[kept], axis=0)[-2:], axis=0)  # 0 where one cluster is left
-            fits.append((replace(made, trace=made.trace[:, kept], **some), r[kept], margin))
+            fits.append((Synthesis(names, *parts), r[kept], margin))
             advance(1)
     made, r, margin = max(fits, key=lambda fit: fit[2][own].mean())
-    made = replace(made, objectives=tuple(f"cluster {k}" for k in range(len(r))))
     units = {"unit": [f"{site}[{i}]" for i in range(n)], "cluster": r.argmax(axis=0)}
     table = pd.DataFrame(units).assign(margin=margin, held_out=held)
     return DiscriminativeStimuli(table, made, r, float(margin[held].mean()))
