@@ -14,48 +14,9 @@ from nissl.recording.align import align, require_aligned
 from nissl.recording.labels import coordinate
 from nissl.recording.recording import Recording
 
-__all__ = ["aligned_responses", "halves_of_repeats", "repeats_of"]
+__all__ = ["aligned_responses", "halves_of_repeats"]
 
 Array = NDArray[np.floating[Any]]
-
-
-def repeats_of(sites: Mapping[str, Any], on: str) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return all samples of each stimulus, and their mean.
-
-    Parameters
-    ----------
-    sites : mapping of str to Recording or array, shape (n_stimuli, n_repeats, n_units)
-        Sites, as `sites_of` returns them; an array may have no axis of repeats.
-    on : str
-        The sample coordinate that says which stimulus a sample is.
-
-    Returns
-    -------
-    dict of str to array, shape (n_stimuli, n_repeats, n_units)
-        NaN where a stimulus has fewer repeats than others.
-    dict of str to Recording or array, shape (n_stimuli, n_units)
-        What stands for each stimulus where only one sample can.
-
-    Examples
-    --------
-    >>> from nissl.recording import as_recording
-    >>> rec = as_recording([[1.0], [5.0], [3.0]], samples={"stimulus": ["cat", "dog", "cat"]})
-    >>> repeats_of({"site": rec}, "stimulus")[0]["site"][..., 0].tolist()
-    [[1.0, 3.0], [5.0, nan]]
-    """
-    found: dict[str, Array] = {}
-    means: dict[str, Any] = {}
-    for name, x in sites.items():
-        if isinstance(x, Recording):
-            stimulus = pd.factorize(coordinate(x, on))[0]
-            place = pd.Series(stimulus).groupby(stimulus).cumcount().to_numpy()
-            means[name] = aggregate(x, by=on)
-            found[name] = np.full((len(means[name]), place.max() + 1, x.shape[1]), np.nan)
-            found[name][stimulus, place] = x.values
-        else:
-            found[name] = np.asarray(x, dtype=np.float64)
-            means[name] = np.nanmean(found[name], axis=1) if np.ndim(x) == 3 else found[name]
-    return found, means
 
 
 def aligned_responses(
@@ -70,23 +31,48 @@ def aligned_responses(
     on : str
         The sample coordinate that says which stimulus a sample is.
     repeats : bool
-        Several samples of a stimulus are read.
+        Several samples of a stimulus are read: arrays are (n_stimuli, n_repeats, n_units).
 
     Returns
     -------
     list of dict of str to Recording or array
-        All repeats (n_stimuli, n_repeats, n_units), or the sides themselves.
+        The sides; of repeats, arrays (n_stimuli, n_repeats, n_units), NaN where a stimulus has
+        fewer repeats than others.
     list of dict of str to Recording or array, shape (n_stimuli, n_units)
-        Their means, or the sides themselves.
+        The sides; of repeats, their means.
 
     Raises
     ------
     NisslError
-        Stimuli are not the same row by row.
+        Stimuli are not the same, row by row.
+
+    Examples
+    --------
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording([[1.0], [5.0], [3.0]], samples={"stimulus": ["cat", "dog", "cat"]})
+    >>> [read], [mean] = aligned_responses([{"site": rec}], "stimulus", repeats=True)
+    >>> read["site"][..., 0].tolist(), mean["site"].values.tolist()
+    ([[1.0, 3.0], [5.0, nan]], [[2.0], [5.0]])
     """
-    both = [repeats_of(side, on) if repeats else (dict(side), dict(side)) for side in sides]
-    require_aligned(*(means for _, means in both), on=on)
-    return [read for read, _ in both], [means for _, means in both]
+    read = means = [dict(side) for side in sides]
+    if repeats:
+        both = [{name: _side_by_side(x, on) for name, x in side.items()} for side in read]
+        read, means = ([{k: v[i] for k, v in side.items()} for side in both] for i in (0, 1))
+    require_aligned(*means, on=on)
+    return read, means
+
+
+def _side_by_side(x: Any, on: str) -> tuple[Array, Any]:
+    """Return all samples of each stimulus, and their mean."""
+    if isinstance(x, Recording):
+        stimulus = pd.factorize(coordinate(x, on))[0]
+        place = pd.Series(stimulus).groupby(stimulus).cumcount().to_numpy()
+        mean = aggregate(x, by=on)
+        found = np.full((len(mean), place.max() + 1, x.shape[1]), np.nan)
+        found[stimulus, place] = x.values
+        return found, mean
+    values = np.asarray(x, dtype=np.float64)
+    return values, np.nanmean(values, axis=1) if values.ndim == 3 else values
 
 
 def halves_of_repeats(
