@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nissl import NisslError
-from nissl.recording import as_recording, units_table
+from nissl.recording import as_recording
 from nissl.recording.units_by_site import sites_of
 
 
@@ -36,7 +36,3 @@ def test_what_cannot_be_is_said():
             sites_of(bad)
     with pytest.raises(NisslError, match="two recordings have a site 'b'"):
         sites_of({"one": recording("b", "c"), "two": recording("a", "b")})
-
-
-def test_units_of_an_array_are_numbered():
-    assert units_table(np.ones((5, 2)))["unit"].tolist() == ["unit[0]", "unit[1]"]

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from nissl.alignment.comparison import Comparison
 from nissl.alignment.measures.measure import Array, Measure, measure_of
 from nissl.errors import NisslError, TooFewSamples
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.recording import Recording, aggregate
 from nissl.recording.repeats import aligned_responses, halves_of_repeats
 from nissl.recording.units_by_site import sites_of
@@ -114,17 +114,13 @@ def compare(
     orders, null = sample_orders(x, y, test, n=200, exchange=exchange)
     shuffled = np.random.default_rng(test.seed).permutation(len(x))
     groups = np.array_split(shuffled, min(GROUPS, len(x)))
-    title, total = f"Comparing by {by.name}", len(orders) + len(groups)
     draws, without = [], []
-    with progress_bar(title, total=total, unit="draws", progress=progress) as advance:
-        for order in orders:
-            moved = {name: _taken(by, x, order) for name, x in one.items()}
-            draws.append(_values(by, moved, two))
-            advance(1)
-        for group in groups:
-            rest = np.setdiff1d(np.arange(len(x)), group)
-            without.append(_values(by, _normalised(by, left, rest), _normalised(by, right, rest)))
-            advance(1)
+    for order in tracked(orders, f"Comparing by {by.name}", unit="draws", progress=progress):
+        moved = {name: _taken(by, z, order) for name, z in one.items()}
+        draws.append(_values(by, moved, two))
+    for group in tracked(groups, "Leaving stimuli out", unit="groups", progress=progress):
+        rest = np.setdiff1d(np.arange(len(x)), group)
+        without.append(_values(by, _normalised(by, left, rest), _normalised(by, right, rest)))
     margin = jackknife_margin(without)
     found = against_null(
         observed,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nissl.alignment.measures.measure import MEASURES, Array, Measure, measure_of
 from nissl.errors import NisslError
 from nissl.methods import method
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 from nissl.recording.repeats import aligned_responses
 from nissl.recording.units_by_site import sites_of
 from nissl.statistics.coordinates import finite
@@ -194,22 +194,19 @@ def identify(
             raise NisslError(f"{name}={getattr(limits, name)}, and there are {n}", where="limits")
     rng, rows = np.random.default_rng(seed), []
     settings = [*product(limits.n_stimuli, limits.n_units, limits.noise, range(limits.n_draws))]
-    with progress_bar(
-        "Identifying", total=len(settings), unit="draws", progress=progress
-    ) as advance:
-        for n_stimuli, n_units, noise, draw in settings:
-            some = np.sort(rng.permutation(total)[: n_stimuli or total])
-            drawn = _drawn(known, given, some, n_units, noise, rng)
-            case = {"n_stimuli": len(some), "n_units": n_units or 0, "noise": noise, "draw": draw}
-            for one in by:
-                mine, theirs = (_normalised(one, side) for side in drawn)
-                for target, x in theirs.items():
-                    scores = {name: one.score(y, x) for name, y in mine.items()}
-                    nearest = max if one.similarity else min
-                    named = nearest(scores, key=scores.__getitem__)
-                    said = {"measure": one.name, **case, "target": target, "named": named}
-                    rows.append({**said, **scores})
-            advance(1)
+    for setting in tracked(settings, "Identifying", unit="draws", progress=progress):
+        n_stimuli, n_units, noise, draw = setting
+        some = np.sort(rng.permutation(total)[: n_stimuli or total])
+        drawn = _drawn(known, given, some, n_units, noise, rng)
+        case = {"n_stimuli": len(some), "n_units": n_units or 0, "noise": noise, "draw": draw}
+        for one in by:
+            mine, theirs = (_normalised(one, side) for side in drawn)
+            for target, x in theirs.items():
+                scores = {name: one.score(y, x) for name, y in mine.items()}
+                nearest = max if one.similarity else min
+                named = nearest(scores, key=scores.__getitem__)
+                said = {"measure": one.name, **case, "target": target, "named": named}
+                rows.append({**said, **scores})
     return Identification(pd.DataFrame(rows))
 
 

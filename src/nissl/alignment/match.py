@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike
 
 from nissl.errors import require_known
 from nissl.methods import method
-from nissl.progress import progress_bar
-from nissl.recording import Recording, units_table
+from nissl.progress import tracked
+from nissl.recording import Recording
 from nissl.recording.align import require_aligned
 from nissl.recording.units_by_site import sites_of
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.partners import mutual_partners, paired_units
 from nissl.statistics.sample_orders import sample_orders
+from nissl.statistics.series import units_of
 
 __all__ = ["match"]
 
@@ -81,16 +82,14 @@ def match(
     require_aligned(firsts, seconds, on=on)
     (x,), (y,) = firsts.values(), seconds.values()
     partner, r, mutual = PAIRS[pairs](x, y)
-    named = np.where(partner >= 0, units_table(y)["unit"].to_numpy()[partner], "")
-    table = units_table(x).assign(partner=named, sign=np.sign(r).astype(int), mutual=mutual)
+    units, others = units_of(x, x.shape[1]), units_of(y, y.shape[1])
+    named = np.where(partner >= 0, others["unit"].to_numpy()[partner], "")
+    table = units.assign(partner=named, sign=np.sign(r).astype(int), mutual=mutual)
     if test is None:
         size = {"correlation": np.abs(r)}
         return Finding(table.assign(**size), "match", "none", score="correlation")
     orders, null = sample_orders(x, y, test, n=19, exchange=exchange)
-    draws = []
-    with progress_bar("Matching", total=len(orders), unit="draws", progress=progress) as advance:
-        for order in orders:
-            draws.append(np.abs(PAIRS[pairs](x[order], y)[1]))
-            advance(1)
+    shuffled = tracked(orders, "Matching", unit="draws", progress=progress)
+    draws = [np.abs(PAIRS[pairs](x[order], y)[1]) for order in shuffled]
     how: Any = {"score": "correlation", "method": "match", "null": null, "test": test}
     return against_null(np.abs(r), draws, units=table, alternative="greater", **how)

@@ -22,7 +22,7 @@ from nissl.network.symmetries.one_architecture import (
 )
 from nissl.network.symmetries.symmetries import Symmetries, found_in, permuted
 from nissl.network.symmetries.trace import Trace, weights_of
-from nissl.progress import progress_bar
+from nissl.progress import tracked
 
 __all__ = ["Rebasin", "StraightThrough", "rebasin"]
 
@@ -200,19 +200,17 @@ def _straight_through(
         value: Tensor = functional_call(wrapped, at, (batch,))
         return value
 
-    with progress_bar("Re-Basin", total=how.steps, unit="steps", progress=progress) as advance:
-        for step in range(how.steps):
-            now = matched(_parameters(learned, b, groups), groups, rng, start=now or None)
-            key = b"".join(p.tobytes() for p in now.values())
-            if key not in losses:
-                with torch.no_grad():
-                    losses[key] = float(midway(how.batches(0)))
-                if losses[key] <= min(losses.values()):
-                    best = now
-            optimiser.zero_grad()
-            midway(how.batches(step)).backward()
-            optimiser.step()
-            advance(1)
+    for step in tracked(range(how.steps), "Re-Basin", unit="steps", progress=progress):
+        now = matched(_parameters(learned, b, groups), groups, rng, start=now or None)
+        key = b"".join(p.tobytes() for p in now.values())
+        if key not in losses:
+            with torch.no_grad():
+                losses[key] = float(midway(how.batches(0)))
+            if losses[key] <= min(losses.values()):
+                best = now
+        optimiser.zero_grad()
+        midway(how.batches(step)).backward()
+        optimiser.step()
     return best
 
 

@@ -209,13 +209,13 @@ def samples_table(rec: Recording) -> pd.DataFrame:
     return pd.DataFrame({str(n): c.values for n, c in rec.coords.items() if c.dims == ("sample",)})
 
 
-def units_table(rec: Recording | np.ndarray[Any, Any]) -> pd.DataFrame:
+def units_table(rec: Recording) -> pd.DataFrame:
     """Return the units' coordinates as a table.
 
     Parameters
     ----------
-    rec : Recording or array, shape (n_samples, n_units)
-        The recording; its values are not read. Units of an array are "unit[0]", "unit[1]", ...
+    rec : Recording, shape (n_samples, n_units)
+        The recording; its values are not read.
 
     Returns
     -------
@@ -227,8 +227,6 @@ def units_table(rec: Recording | np.ndarray[Any, Any]) -> pd.DataFrame:
     >>> list(units_table(as_recording(np.zeros((2, 1)), units={"x": [0.5]})).columns)
     ['unit', 'x']
     """
-    if not isinstance(rec, Recording):
-        return pd.DataFrame({"unit": [f"unit[{i}]" for i in range(rec.shape[1])]})
     columns = {str(n): np.asarray(c.values) for n, c in rec.coords.items() if c.dims == ("unit",)}
     return pd.DataFrame({"unit": columns.pop("unit"), **columns})
 
