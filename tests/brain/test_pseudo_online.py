@@ -10,10 +10,10 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 
 from nissl.brain import pseudo_online
-from nissl.brain.pseudo_online import _bits
 from nissl.errors import NisslError
 from nissl.recording import as_recording
 from nissl.statistics import PermutedLabels, Test
+from nissl.statistics.decoders import information_rate
 
 QUIET = {"progress": False, "idle": "idle"}
 WINDOW, RATE, N_RUNS, LENGTH = (0.4, 0.1), 50, 4, 1500
@@ -44,7 +44,7 @@ def test_planted_bursts_are_read(folds):
     assert row["null_mean"] == pytest.approx(0.5, abs=0.05)
     mcc = matthews_corrcoef(windows["label"], windows["predicted"])
     assert row["nmcc"] == pytest.approx((mcc + 1) / 2)
-    assert row["bits_per_minute"] == pytest.approx(600 * _bits(row["accuracy"], 3))
+    assert row["bits_per_minute"] == pytest.approx(600 * information_rate(row["accuracy"], 3))
     assert np.allclose(windows["end"] - windows["start"], WINDOW[0])
     for start, label in windows[["start", "label"]].iloc[::40].to_numpy():
         inside = rec["task"].values[round(start * RATE) :][:20]
@@ -89,12 +89,6 @@ def test_windows_are_given_to_estimators_and_none_that_overlap_is_fitted():
     svm = make_pipeline(FunctionTransformer(lambda w: w.mean(axis=2)), SVC())
     how = {"model": svm, "test": Test(19), "progress": False}
     assert pseudo_online(loud, label, (10, 5), **how).finding.table["nmcc"][0] > 0.8
-
-
-def test_bits_of_a_reading():
-    assert _bits(1.0, 4) == 2
-    assert _bits(0.25, 4) == _bits(0.1, 4) == pytest.approx(0)
-    assert _bits(0.9, 2) == pytest.approx(0.531, abs=1e-3)
 
 
 def test_bad_input_is_refused():

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.model_selection import cross_val_score
 
-from nissl.brain.decoders import finite
 from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
+from nissl.statistics.decoders import finite
 
 __all__ = ["AugmentedCovariance"]
 

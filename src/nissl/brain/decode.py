@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.brain.decoders import (
-    KINDS,
-    estimated,
-    folds_of,
-    inner_folds,
-    items_of,
-    kind_of,
-    ranks,
-    ridge_decoded,
-    score_of,
-)
 from nissl.errors import NisslError, require_known
-from nissl.progress import progress_bar
-from nissl.statistics import Finding, Test, against_null, decoding_null
+from nissl.progress import tracked
+from nissl.statistics import Finding, Test, against_null
+from nissl.statistics.decoders import KINDS, Items, decoded, ranks, score_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,9 +74,8 @@ class Decoding:
 
         if self.kind != "classes":
             raise NisslError(f"{self.kind} are not confused", do="look at .predictions")
-        made = pd.crosstab(
-            self.predictions["label"], self.predictions["predicted"], normalize="index"
-        )
+        label, predicted = self.predictions["label"], self.predictions["predicted"]
+        made = pd.crosstab(label, predicted, normalize="index")
         return made.reindex(columns=made.index, fill_value=0.0)
 
     def plot(self) -> Figure:
@@ -187,41 +176,23 @@ def decode(
 
     if isinstance(model, str):
         require_known("model", model, ["ridge"])
-    x, y, run = items_of(rec, labels, folds, items)
-    kind = kind or kind_of(y)
-    require_known("kind", kind, list(KINDS))
-    if (kind == "vectors") != (y.ndim == 2) or (kind != "classes" and y.dtype.kind not in "fiu"):
-        raise NisslError(f"labels {y.shape} of type {y.dtype} are no {kind}", where="kind")
-    parts, fold = folds_of(run, folds, y, kind)
-    orders, null = np.arange(len(y))[None], "none"
-    if test is not None:
-        n = test.draws(100 if model == "ridge" else 19)
-        moved, null = decoding_null(y, fold, n, values=x.reshape(len(x), -1), seed=test.seed)
-        orders = np.concatenate([orders, moved])
-    predicted = np.empty((len(orders), *y.shape), y.dtype if kind == "classes" else float)
-    fitted = ridge_decoded if model == "ridge" else estimated
-    title = f"Decoding {kind}"
-    with progress_bar(title, total=len(parts), unit="folds", progress=progress) as advance:
-        for train, rest in parts:
-            inner = inner_folds(run, y, train, kind)
-            predicted[:, rest] = fitted(model, x, y[orders], train, rest, kind, inner)
-            advance(1)
-    pairs = zip(orders, predicted, strict=True)
-    scores = [score_of(y[order], made, kind, fold) for order, made in pairs]
+    given = Items.of(rec, labels, folds=folds, items=items, kind=kind)
+    y, fold, score = given.y, given.fold, KINDS[given.kind]
+    orders, null = given.orders(test, 100 if isinstance(model, str) else 19)
+    predicted = given.empty(len(orders))
+    each = tracked(given.parts, f"Decoding {given.kind}", unit="folds", progress=progress)
+    for train, rest in each:
+        how = (train, rest, given.kind, given.inner(train))
+        predicted[:, rest] = decoded(model, given.x, y[orders], *how)
+    scores = [given.score(made, order) for order, made in zip(orders, predicted, strict=True)]
     said = {"label": y, "predicted": predicted[0]}
-    if kind == "vectors":
+    if given.kind == "vectors":
         said = {"rank": ranks(y, predicted[0], fold)}
-    table = pd.DataFrame({"fold": fold, **said})
-    return Decoding(_finding(scores, kind, null, test), table, kind)
-
-
-def _finding(scores: list[float], kind: str, null: str, test: Test | None) -> Finding:
-    import pandas as pd
-
-    score = KINDS[kind]
     if test is None:
-        table = pd.DataFrame({"unit": ["all"], score: scores[:1]})
-        return Finding(table, "decode", "none", score=score)
-    how: Any = {"units": ["all"], "score": score, "method": "decode", "null": null}
-    draws = np.asarray(scores[1:])[:, None]
-    return against_null(scores[:1], draws, alternative="greater", test=test, **how)
+        table = pd.DataFrame({"unit": ["all"], score: scores})
+        finding = Finding(table, "decode", "none", score=score)
+    else:
+        about: Any = {"score": score, "method": "decode", "null": null, "test": test}
+        about |= {"units": ["all"], "alternative": "greater"}
+        finding = against_null(scores[:1], np.c_[scores[1:]], **about)
+    return Decoding(finding, pd.DataFrame({"fold": fold, **said}), given.kind)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.brain.decoders import finite
 from nissl.brain.readouts.linear import Linear
 from nissl.brain.readouts.readout import Readout, readout_of
 from nissl.errors import NisslError
@@ -17,6 +16,7 @@ from nissl.progress import tracked
 from nissl.recording import Recording
 from nissl.statistics import Finding, Test, ceiling, delayed
 from nissl.statistics import folds as divide
+from nissl.statistics.decoders import finite
 from nissl.statistics.design import column_of
 from nissl.statistics.predictions import against_moved, prediction_correlation
 from nissl.statistics.series import units_of

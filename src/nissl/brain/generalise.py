@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nissl.brain.decoders import (
-    KINDS,
-    folds_of,
-    inner_folds,
-    items_of,
-    kind_of,
-    ridge_decoded,
-    score_of,
-)
-from nissl.errors import NisslError, require_known
-from nissl.progress import progress_bar
-from nissl.statistics import Finding, Test, against_null, decoding_null
+from nissl.errors import NisslError
+from nissl.progress import tracked
+from nissl.statistics import Finding, Test, against_null
+from nissl.statistics.decoders import KINDS, Items, decoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,14 +56,9 @@ class Generalisation:
 
         axes = plt.subplots(figsize=(4.5, 4))[1] if axes is None else axes
         above = self.finding.table.pivot(index="fitted", columns="read", values="effect")
-        limit, (low, high) = (
-            float(above.abs().max().max()),
-            np.asarray(above.columns, float)[[0, -1]],
-        )
-        shown = axes.imshow(
-            above, origin="lower", extent=(low, high, low, high), aspect="auto", cmap="RdBu_r",
-            vmin=-limit, vmax=limit,
-        )  # fmt: skip
+        limit, ends = float(above.abs().max().max()), np.asarray(above.columns, float)[[0, -1]]
+        how: Any = {"extent": (*ends, *ends), "vmin": -limit, "vmax": limit, "cmap": "RdBu_r"}
+        shown = axes.imshow(above, origin="lower", aspect="auto", **how)
         axes.figure.colorbar(shown, ax=axes, label=f"{self.finding.score} above chance")
         axes.set(xlabel="time read", ylabel="time of the fit")
         return axes
@@ -130,43 +117,34 @@ def generalise(
     """
     import pandas as pd
 
-    x, y, run = items_of(rec, labels, folds, trial)
-    kind = kind or kind_of(y)
-    require_known("kind", kind, list(KINDS))
-    length = x.shape[2]
+    given = Items.of(rec, labels, folds=folds, items=trial, kind=kind)
+    y, length = given.y, given.x.shape[2]
     if not 0 < n_times <= length:
         raise NisslError(f"{n_times} times of {length} samples", do=f"give n_times= up to {length}")
     parts = np.array_split(np.arange(length), n_times)
-    x = np.stack([x[:, :, part].mean(2) for part in parts], axis=2)
+    x = np.stack([given.x[:, :, part].mean(2) for part in parts])  # (n_times, n_trials, n_units)
+    given = replace(given, x=x.transpose(1, 2, 0))
     clock = np.asarray(rec["time"].values[:length]) if "time" in rec.coords else np.arange(length)
     times = [float(clock[part].mean()) for part in parts]
-    divided, fold = folds_of(run, folds, y, kind)
-    flat = x.reshape(len(x), -1)
-    moved, null = decoding_null(y, fold, test.draws(100), values=flat, seed=test.seed)
-    orders = np.concatenate([np.arange(len(y))[None], moved])
-    predicted = np.empty((n_times, n_times, *orders.shape), y.dtype if kind == "classes" else float)
-    total = len(divided) * n_times
-    with progress_bar("Decoding over time", total=total, unit="fits", progress=progress) as advance:
-        for train, rest in divided:
-            inner = inner_folds(run, y, train, kind)
-            for t in range(n_times):
-                # Rows of one array, since the decoder takes indices: what is fitted, what is read.
-                rows = np.concatenate([x[train, :, t], *np.moveaxis(x[rest], 2, 0)])
-                told = np.concatenate([train, *[rest] * n_times])
-                fit, read = np.split(np.arange(len(rows)), [len(train)])
-                made = ridge_decoded("ridge", rows, y[orders][:, told], fit, read, kind, inner)
-                predicted[t][:, :, rest] = made.reshape(len(orders), n_times, -1).swapaxes(0, 1)
-                advance(1)
+    orders, null = given.orders(test, 100)
+    predicted = given.empty(n_times, n_times, len(orders))
+    fits = [(fold, t) for fold in given.parts for t in range(n_times)]
+    for (train, rest), t in tracked(fits, "Decoding over time", unit="fits", progress=progress):
+        # Rows of one array, since the decoder takes indices: what is fitted, what is read.
+        rows, told = (
+            np.concatenate([x[t, train], *x[:, rest]]),
+            np.r_[train, np.tile(rest, n_times)],
+        )
+        fit, read = np.split(np.arange(len(rows)), [len(train)])
+        how = (fit, read, given.kind, given.inner(train))
+        made = decoded("ridge", rows, y[orders][:, told], *how)
+        predicted[t][:, :, rest] = made.reshape(len(orders), n_times, -1).swapaxes(0, 1)
     pairs = [(t, u) for t in range(n_times) for u in range(n_times)]
     scores = [
-        [score_of(y[order], predicted[t, u, d], kind, fold) for t, u in pairs]
-        for d, order in enumerate(orders)
+        [given.score(predicted[t, u, d], order) for t, u in pairs] for d, order in enumerate(orders)
     ]
-    units = pd.DataFrame(
-        {"fitted": [times[t] for t, _ in pairs], "read": [times[u] for _, u in pairs]}
-    )
+    units = pd.DataFrame([(times[t], times[u]) for t, u in pairs], columns=["fitted", "read"])
     units.insert(0, "unit", [f"{a:g} -> {b:g}" for a, b in units.to_numpy()])
-    how: dict[str, Any] = {"score": KINDS[kind], "method": "generalise", "null": null}
-    return Generalisation(
-        against_null(scores[0], scores[1:], units=units, alternative="greater", test=test, **how)
-    )
+    about: Any = {"score": KINDS[given.kind], "method": "generalise", "null": null, "test": test}
+    found = against_null(scores[0], scores[1:], units=units, alternative="greater", **about)
+    return Generalisation(found)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nissl.brain.decoders import estimated, score_of
 from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import tracked
 from nissl.statistics import CircularShift, Finding, Test, against_null, decoding_null
 from nissl.statistics import folds as divide
+from nissl.statistics.decoders import decoded, information_rate, score_of
 from nissl.statistics.design import column_of
 from nissl.statistics.nulls import codes
 from nissl.statistics.series import read_series, run_starts, window_starts
@@ -147,21 +147,14 @@ def pseudo_online(
         for row, read in zip(drawn, made, strict=True):
             read[rest] = row[train[0]]  # where a draw left one class only to be fitted
             if (row[train] != row[train[0]]).any():
-                read[rest] = estimated(fitted, given, row[None], train, rest, "classes", None)[0]
+                read[rest] = decoded(fitted, given, row[None], train, rest, "classes")[0]
     scores = [(matthews_corrcoef(*pair) + 1) / 2 for pair in zip(drawn, made, strict=True)]
     about: Any = {"score": "nmcc", "method": "pseudo_online", "null": null, "units": ["all"]}
     about |= {"alternative": "greater", "test": test}
     finding = against_null(scores[:1], np.c_[scores[1:]], **about)
     accuracy = score_of(y, made[0], "classes")
-    bits = _bits(accuracy, len(names)) * 60 * (rate or 1) / step
+    bits = information_rate(accuracy, len(names)) * 60 * (rate or 1) / step
     clock = named["time"].values if rate else np.arange(len(x))
     told = {"start": clock[start], "end": clock[start] + length / (rate or 1)}
     windows = pd.DataFrame({"fold": fold, **told, "label": y, "predicted": made[0]})
     return PseudoOnline(finding.assign(accuracy=accuracy, bits_per_minute=bits), windows)
-
-
-def _bits(p: float, n: int) -> float:
-    """Return the bits of a reading of n classes of which a share p is right; 0 at chance."""
-    p = max(p, 1 / n)
-    wrong = (1 - p) * np.log2((1 - p) / (n - 1)) if p < 1 else 0.0
-    return float(np.log2(n) + p * np.log2(p) + wrong)

@@ -1,37 +1,123 @@
-"""What decoders share: items, folds, ridge for many labellings at once, and scores."""
+"""Decoders: items and their labels, folds, ridge for many labellings at once, and scores."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, TooFewSamples
-from nissl.statistics import folds, ridge
+from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.statistics.decoding_null import decoding_null
 from nissl.statistics.design import column_of
-from nissl.statistics.folds import Fold
+from nissl.statistics.folds import Fold, folds
 from nissl.statistics.nulls import codes
+from nissl.statistics.ridge import ridge
+from nissl.statistics.test import Test
 
-__all__ = [
-    "KINDS",
-    "estimated",
-    "finite",
-    "folds_of",
-    "inner_folds",
-    "items_of",
-    "kind_of",
-    "ranks",
-    "ridge_decoded",
-    "score_of",
-]
+__all__ = ["KINDS", "Items", "decoded", "finite", "information_rate", "ranks", "score_of"]
 
 Array = NDArray[np.floating[Any]]
 # What is decoded, and the score of it.
 KINDS = {"classes": "accuracy", "numbers": "correlation", "angles": "cosine", "vectors": "rank"}
 
 
-def items_of(
+@dataclass(frozen=True)
+class Items:
+    """What is decoded: activity, labels and folds of items (samples, or trials of several).
+
+    Parameters
+    ----------
+    x : array, shape (n_items, n_units) or (n_items, n_units, n_times)
+        Activity.
+    y : array, shape (n_items,) or (n_items, n_dimensions)
+        Labels.
+    kind : str
+        What they are: of `KINDS`.
+    run : array, shape (n_items,), or None
+        The run of each, where folds are runs.
+    parts : list of (train, test)
+        The folds.
+    fold : array of int, shape (n_items,)
+        That of each item.
+
+    Examples
+    --------
+    >>> items = Items.of(np.eye(6), [0, 1, 2] * 2, folds=[0, 0, 0, 1, 1, 1])
+    >>> items.kind, items.fold.tolist(), items.score(items.y)
+    ('classes', [0, 0, 0, 1, 1, 1], 1.0)
+    """
+
+    x: Array
+    y: NDArray[Any]
+    kind: str
+    run: NDArray[Any] | None
+    parts: list[Fold]
+    fold: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, rec: Any, labels: Any, *, folds: Any, items: str | None = None, kind: str | None = None
+    ) -> Items:
+        """Read items from what a user gives; strings name sample coordinates of a Recording.
+
+        Parameters
+        ----------
+        rec : Recording, or array, shape (n_samples, n_units)
+            Activity.
+        labels : str, or array, shape (n_samples,) or (n_samples, n_dimensions)
+            Their labels.
+        folds : int, str or array, shape (n_samples,)
+            A number of blocks of neighbours, or the run of each sample.
+        items : str, optional
+            The coordinate whose values are items.
+        kind : str, optional
+            Vectors have several dimensions, numbers fractions; other labels are classes.
+
+        Returns
+        -------
+        Items
+            In order of time.
+        """
+        x, y, run = _read(rec, labels, folds, items)
+        if kind is None:
+            fractions = y.dtype.kind == "f" and (y != np.round(y)).any()
+            kind = "vectors" if y.ndim == 2 else "numbers" if fractions else "classes"
+        require_known("kind", kind, list(KINDS))
+        words = y.dtype.kind not in "fiu"
+        if (kind == "vectors") != (y.ndim == 2) or (kind != "classes" and words):
+            raise NisslError(f"labels {y.shape} of type {y.dtype} are no {kind}", where="kind")
+        return cls(x, y, kind, run, *_folds(run, folds, y, kind))
+
+    def orders(self, test: Test | None, usual: int) -> tuple[NDArray[np.int64], str]:
+        """Return the labelling itself, and draws of it moved inside folds; and the null's name."""
+        same = np.arange(len(self.y))[None]
+        if test is None:
+            return same, "none"
+        flat, n = self.x.reshape(len(self.x), -1), test.draws(usual)
+        moved, null = decoding_null(self.y, self.fold, n, values=flat, seed=test.seed)
+        return np.concatenate([same, moved]), null
+
+    def inner(self, train: NDArray[np.int64]) -> Any:
+        """Return the folds of what is fitted, by which its penalty is chosen."""
+        if self.run is not None:
+            return self.run[train]
+        classes, y = self.kind == "classes", self.y[train]
+        n = min(5, int(np.bincount(codes(y)).min())) if classes else 5
+        return _folds(None, n, y, self.kind)[1] if n > 1 else 5
+
+    def empty(self, *shape: int) -> NDArray[Any]:
+        """Return an array for predictions of each item."""
+        dtype = self.y.dtype if self.kind == "classes" else float
+        return np.empty((*shape, *self.y.shape), dtype)
+
+    def score(self, predicted: NDArray[Any], order: Any = slice(None)) -> float:
+        """Return the score of predictions of labels in some order."""
+        return score_of(self.y[order], predicted, self.kind, self.fold)
+
+
+def _read(
     rec: Any, labels: Any, given: Any, items: str | None
 ) -> tuple[Array, NDArray[Any], NDArray[Any] | None]:
     """Return activity, the label and the run of each item."""
@@ -63,13 +149,6 @@ def items_of(
     return x, y, run
 
 
-def kind_of(y: NDArray[Any]) -> str:
-    """Return what labels are taken for."""
-    if y.ndim == 2:
-        return "vectors"
-    return "numbers" if y.dtype.kind == "f" and (y != np.round(y)).any() else "classes"
-
-
 def finite(given: Any, name: str) -> Array:
     """Return numbers in float64; words, and what is not finite, are refused."""
     values = np.asarray(getattr(given, "values", given))
@@ -78,7 +157,7 @@ def finite(given: Any, name: str) -> Array:
     return values.astype(np.float64)
 
 
-def folds_of(
+def _folds(
     run: NDArray[Any] | None, given: Any, y: NDArray[Any], kind: str
 ) -> tuple[list[Fold], NDArray[np.int64]]:
     """Return folds by run, or as many blocks as were asked for; and that of each item.
@@ -108,18 +187,33 @@ def folds_of(
     return parts, fold
 
 
-def inner_folds(run: NDArray[Any] | None, y: NDArray[Any], train: Any, kind: str) -> Any:
-    """Return the folds of what is fitted, by which its penalty is chosen."""
-    if run is not None:
-        return run[train]
-    n = 5 if kind != "classes" else min(5, int(np.bincount(codes(y[train])).min()))
-    return folds_of(None, n, y[train], kind)[1] if n > 1 else 5
-
-
-def ridge_decoded(
-    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str, inner: Any
+def decoded(
+    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str, inner: Any = None
 ) -> NDArray[Any]:
-    """Return what ridge predicts for each labelling, all of which are fitted at once."""
+    """Return what a model that is fitted to each of several labellings predicts of other items.
+
+    Parameters
+    ----------
+    model : "ridge", or estimator
+        Ridge of all labellings at once; or anything with ``fit`` and ``predict``, which is cloned.
+    x : array, shape (n_items, n_units, ...)
+        Activity; ridge takes it flat, standardised by what it is fitted to.
+    y : array, shape (n_labellings, n_items, ...)
+        Labels.
+    train, rest : array of int
+        Items that are fitted, and predicted.
+    kind : str
+        Of `KINDS`.
+    inner : int or array, optional
+        Folds by which ridge chooses its penalty.
+
+    Returns
+    -------
+    array, shape (n_labellings, n_rest, ...)
+        Predicted labels.
+    """
+    if not isinstance(model, str):
+        return _estimated(model, x, y, train, rest, kind)
     flat = x.reshape(len(x), -1)
     mean, spread = flat[train].mean(0), flat[train].std(0)
     flat = (flat - mean) / np.where(spread > 0, spread, 1)
@@ -141,8 +235,8 @@ def ridge_decoded(
     return np.asarray(each if kind == "vectors" else each[..., 0])
 
 
-def estimated(
-    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str, inner: Any
+def _estimated(
+    model: Any, x: Array, y: NDArray[Any], train: Any, rest: Any, kind: str
 ) -> NDArray[Any]:
     """Return what an estimator predicts for each labelling."""
     from sklearn.base import clone
@@ -187,3 +281,18 @@ def ranks(y: Array, predicted: Array, fold: NDArray[np.int64]) -> Array:
         below = (alike < own).sum(1) + ((alike == own).sum(1) - 1) / 2
         ranks[rows] = below / max(len(rows) - 1, 1)
     return ranks
+
+
+def information_rate(p: float, n: int) -> float:
+    """Return the bits of a reading of n classes of which a share p is right; 0 at chance.
+
+    Errors and classes are taken as equally frequent: Wolpaw et al. 2002, Clin. Neurophysiol. 113.
+
+    Examples
+    --------
+    >>> information_rate(1.0, 4), information_rate(0.25, 4)
+    (2.0, 0.0)
+    """
+    p = max(p, 1 / n)
+    wrong = (1 - p) * np.log2((1 - p) / (n - 1)) if p < 1 else 0.0
+    return float(np.log2(n) + p * np.log2(p) + wrong)
