@@ -14,7 +14,7 @@ from nissl.errors import NisslError, TooFewSamples
 from nissl.progress import tracked
 from nissl.recording import Recording, aggregate
 from nissl.recording.repeats import aligned_responses, halves_of_repeats
-from nissl.recording.units_by_site import sites_of
+from nissl.recording.units_by_site import by_site
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.bootstrap import jackknife_margin
 from nissl.statistics.sample_orders import sample_orders
@@ -48,8 +48,8 @@ def compare(
     on : str
         The sample coordinate that says which stimulus a sample is.
     measure : Measure or str
-        "rsa", "topological_rsa", "cka", "cca", "procrustes", "soft_matching", "stochastic_shape",
-        or a `Measure` with its options.
+        "rsa", "topological_rsa", "cka", "cca", "procrustes", "linear_predictivity",
+        "soft_matching", "stochastic_shape", or a `Measure` with its options.
     exchange : str or array, shape (n_stimuli,), optional
         Blocks of stimuli that are permuted together, such as frames of one film; a name is a
         sample coordinate of `a`.
@@ -91,7 +91,7 @@ def compare(
     import pandas as pd
 
     by = measure_of(measure)
-    firsts, seconds = sites_of(a, repeats=by.repeats), sites_of(b, "second", repeats=by.repeats)
+    firsts, seconds = by_site(a, repeats=by.repeats), by_site(b, "second", repeats=by.repeats)
     ceilings: dict[str, float] = {}
     if repeats is not None:
         if by.repeats:

@@ -15,7 +15,7 @@ from nissl.errors import NisslError
 from nissl.methods import method
 from nissl.progress import tracked
 from nissl.recording.repeats import aligned_responses
-from nissl.recording.units_by_site import sites_of
+from nissl.recording.units_by_site import by_site
 from nissl.statistics.coordinates import finite
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def identify(
     by = [measure_of(m) for m in ([chosen] if isinstance(chosen, str) else chosen)]
     by = [one for one in by if measures != "all" or not one.repeats]
     repeats = any(one.repeats for one in by)
-    sides = [sites_of(x, repeats=repeats) for x in (candidates, targets) if x is not None]
+    sides = [by_site(x, repeats=repeats) for x in (candidates, targets) if x is not None]
     read, _ = aligned_responses(sides, on, repeats=repeats)
     known, *others = ({name: finite(x) for name, x in side.items()} for side in read)
     given = others[0] if others else None

@@ -13,7 +13,7 @@ from nissl.errors import TooFewSamples
 from nissl.methods import method
 from nissl.recording import Recording
 from nissl.recording.align import require_aligned
-from nissl.recording.units_by_site import sites_of
+from nissl.recording.units_by_site import by_site
 from nissl.statistics import Finding, Test, against_null, gram
 from nissl.statistics.design import column_of
 from nissl.statistics.sample_orders import sample_orders
@@ -73,7 +73,7 @@ def kernel_analysis(
     """
     import pandas as pd
 
-    sites = sites_of(side)
+    sites = by_site(side)
     require_aligned(sites, on="stimulus")
     first = next(iter(sites.values()))
     n, rec = len(first), first if isinstance(first, Recording) else None

@@ -12,7 +12,7 @@ from nissl.methods import method
 from nissl.progress import tracked
 from nissl.recording import Recording
 from nissl.recording.align import require_aligned
-from nissl.recording.units_by_site import sites_of
+from nissl.recording.units_by_site import by_site
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.partners import mutual_partners, paired_units
 from nissl.statistics.sample_orders import sample_orders
@@ -78,7 +78,7 @@ def match(
     ['unit[5]', 'unit[4]']
     """
     require_known("pairs", pairs, tuple(PAIRS))
-    firsts, seconds = sites_of(a), sites_of(b, "second")
+    firsts, seconds = by_site(a), by_site(b, "second")
     require_aligned(firsts, seconds, on=on)
     (x,), (y,) = firsts.values(), seconds.values()
     partner, r, mutual = PAIRS[pairs](x, y)

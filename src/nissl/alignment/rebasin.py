@@ -20,7 +20,8 @@ from nissl.network.symmetries.one_architecture import (
     require_same_operations,
     require_same_weights,
 )
-from nissl.network.symmetries.symmetries import Symmetries, found_in, permuted
+from nissl.network.symmetries.reorder import permuted
+from nissl.network.symmetries.symmetries import Symmetries, found_in
 from nissl.network.symmetries.trace import Trace, weights_of
 from nissl.progress import tracked
 
@@ -190,7 +191,7 @@ def _straight_through(
     best, now = groups.identity(), dict[str, NDArray[np.intp]]()
 
     def midway(batch: Any) -> Tensor:
-        moved = permuted(other, groups, now)
+        moved = permuted(other, groups.axes, now)
         at = {}
         for name, x in mine.items():
             y = moved[name]

@@ -92,7 +92,7 @@ def require_aligned(*sides: Mapping[str, Any], on: str) -> None:
     Parameters
     ----------
     *sides : mapping of str to Recording or array, shape (n_stimuli, n_units)
-        Sites by name, as `sites_of` returns them. Arrays must have as many rows as the others.
+        Sites by name, as `by_site` returns them. Arrays must have as many rows as the others.
     on : str
         The sample coordinate that says which stimulus a sample is.
     """

@@ -27,7 +27,7 @@ def aligned_responses(
     Parameters
     ----------
     sides : iterable of mapping of str to Recording or array
-        Sites of each side, as `sites_of` returns them.
+        Sites of each side, as `by_site` returns them.
     on : str
         The sample coordinate that says which stimulus a sample is.
     repeats : bool

@@ -12,7 +12,7 @@ from nissl.errors import NisslError
 from nissl.recording.labels import coordinate, word_codes
 from nissl.recording.recording import Recording, check
 
-__all__ = ["samples_by", "sites_of", "units_by_site"]
+__all__ = ["by_site", "samples_by", "units_by_site"]
 
 
 def units_by_site(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
@@ -41,7 +41,7 @@ def units_by_site(rec: Recording) -> dict[str, NDArray[np.integer[Any]]]:
     return {str(site): np.flatnonzero(sites == site) for site in dict.fromkeys(sites)}
 
 
-def sites_of(given: Any, name: str = "first", *, repeats: bool = False) -> dict[str, Any]:
+def by_site(given: Any, name: str = "first", *, repeats: bool = False) -> dict[str, Any]:
     """Return sites by name, each a Recording or an array.
 
     Parameters
@@ -67,13 +67,13 @@ def sites_of(given: Any, name: str = "first", *, repeats: bool = False) -> dict[
     --------
     >>> from nissl.recording import as_recording
     >>> rec = as_recording(np.zeros((2, 3)), units={"site": list("aba"), "index": [0, 0, 1]})
-    >>> {site: x.shape for site, x in sites_of({"one": rec, "two": np.ones((2, 5))}).items()}
+    >>> {site: x.shape for site, x in by_site({"one": rec, "two": np.ones((2, 5))}).items()}
     {'a': (2, 2), 'b': (2, 1), 'two': (2, 5)}
     """
     if isinstance(given, Mapping):
         found: dict[str, Any] = {}
         for own, one in given.items():
-            sites = sites_of(one, str(own), repeats=repeats)
+            sites = by_site(one, str(own), repeats=repeats)
             if len(sites) == 1:
                 sites = {str(own): next(iter(sites.values()))}
             if twice := [site for site in sites if site in found]:

@@ -7,7 +7,8 @@ import torch
 
 from nissl.network.symmetries.axis import Axis
 from nissl.network.symmetries.matching import matched
-from nissl.network.symmetries.symmetries import Symmetries, reordered
+from nissl.network.symmetries.reorder import reordered
+from nissl.network.symmetries.symmetries import Symmetries
 
 
 def setting(n=5):

@@ -11,7 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from nissl.network.symmetries.axis import Axis
-from nissl.network.symmetries.symmetries import Permutations, Symmetries, reordered
+from nissl.network.symmetries.reorder import Permutations, reordered
+from nissl.network.symmetries.symmetries import Symmetries
 from nissl.progress import progress_bar
 
 __all__ = ["TensorPair", "matched"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
@@ -11,24 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from nissl.errors import NisslError, UnknownName
 from nissl.methods import method
 from nissl.network.symmetries.axis import Axis
+from nissl.network.symmetries.reorder import Permutations, permuted, rewritten
 from nissl.network.symmetries.trace import Trace, call, tensors_of, weights_of
 
-__all__ = [
-    "Permutations",
-    "Symmetries",
-    "found_in",
-    "permuted",
-    "reordered",
-    "rewritten",
-    "symmetries",
-]
-
-Permutations = Mapping[str, NDArray[np.intp]]
+__all__ = ["Symmetries", "found_in", "symmetries"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -111,7 +101,7 @@ class Symmetries:
             if not np.array_equal(np.sort(order), np.arange(n)):
                 raise NisslError(f"an order that is no permutation of {n} units", where=group)
         every = {**self.identity(), **{k: np.asarray(v) for k, v in permutations.items()}}
-        return rewritten(model, permuted(weights_of(model), self, every))
+        return rewritten(model, permuted(weights_of(model), self.axes, every))
 
 
 @method(system=324)
@@ -230,79 +220,6 @@ def _named(trace: Trace, patterns: list[str]) -> Symmetries:
         if any(leaf.name for axis in axes for leaf in axis.leaves())
     }
     return Symmetries(sizes, part, tuple(sorted(unruled)))
-
-
-def permuted(
-    weights: Mapping[str, Tensor], groups: Symmetries, permutations: Permutations
-) -> dict[str, Tensor]:
-    """Return weights in another order of units.
-
-    Parameters
-    ----------
-    weights : mapping of str to Tensor
-        Parameters and buffers.
-    groups : Symmetries
-        What each of their axes is made of.
-    permutations : mapping of str to array
-        One of every group.
-
-    Returns
-    -------
-    dict of str to Tensor
-        New tensors, where they take part.
-    """
-    moved = {name: reordered(weights[name], x, permutations) for name, x in groups.axes.items()}
-    return {**weights, **moved}
-
-
-def reordered(
-    x: Tensor, axes: Iterable[Axis], permutations: Permutations, *, keep: tuple[int, str] = (-1, "")
-) -> Tensor:
-    """Return a tensor with its axes in another order.
-
-    Parameters
-    ----------
-    x : Tensor
-        Any.
-    axes : iterable of Axis
-        What each of its axes is made of.
-    permutations : mapping of str to array
-        One of every group.
-    keep : tuple of int and str
-        An axis, and the group that keeps its order along it.
-
-    Returns
-    -------
-    Tensor
-        A new one, where it takes part.
-    """
-    for d, axis in enumerate(axes):
-        held = keep[1] if d == keep[0] else ""
-        if any(leaf.name and leaf.name != held for leaf in axis.leaves()):
-            x = x.index_select(d, torch.from_numpy(axis.order(permutations, held)).to(x.device))
-    return x
-
-
-def rewritten(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Return a copy of a model with other weights.
-
-    Parameters
-    ----------
-    model : nn.Module
-        Any.
-    weights : mapping of str to Tensor
-        Parameters and buffers, by name.
-
-    Returns
-    -------
-    nn.Module
-        In the mode that the model is in.
-    """
-    made = copy.deepcopy(model)
-    with torch.no_grad():
-        for name, x in weights_of(made).items():
-            x.copy_(weights[name])
-    return made
 
 
 def _prove(model: nn.Module, example: Any, groups: Symmetries, seed: int) -> None:
