@@ -175,7 +175,9 @@ class AtlasWriter:
         table : DataFrame, n_units rows
             ``units.parquet``.
         """
-        table.to_parquet(self.partial / "units.parquet", index=False, compression="zstd")
+        # Groups of few rows, so that the lists of one unit are read without those of all.
+        how: Any = {"index": False, "compression": "zstd", "row_group_size": 4096}
+        table.to_parquet(self.partial / "units.parquet", **how)
 
     def arrays(self, accumulators: Accumulators) -> None:
         """Write histograms, and what every sample was.

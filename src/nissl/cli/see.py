@@ -133,8 +133,11 @@ def _view(
         nissl view out/smollm2
         nissl view out/mouse --port 8080 --no-browser
     """
+    import os
     from json import dumps
 
+    # Memory that pyarrow has read into is given back.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from nissl.web import view
 
     def tell(address: str) -> None:  # in one line: whoever reads it does not wait for an end

@@ -46,20 +46,30 @@ class Index:
         self.atlas = atlas
 
     @cached_property
-    def table(self) -> pd.DataFrame:
-        """The columns of ``units.parquet`` that hold one number or word a unit."""
-        import pyarrow as pa
+    def _file(self) -> Any:
+        """``units.parquet``, opened."""
         import pyarrow.parquet as pq
 
         path = self.atlas.path / "units.parquet"
         try:
-            schema = pq.read_schema(path)
-            names = [field.name for field in schema if not pa.types.is_nested(field.type)]
-            table: pd.DataFrame = pq.read_table(path, columns=names, memory_map=True).to_pandas()
+            return pq.ParquetFile(path, memory_map=True)
         except (OSError, ValueError) as error:
             raise NisslError(
                 f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
             ) from error
+
+    @cached_property
+    def _lists(self) -> list[str]:
+        """The columns that hold a list a unit: neighbours, and tokens that it promotes."""
+        import pyarrow as pa
+
+        return [f.name for f in self._file.schema_arrow if pa.types.is_nested(f.type)]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The columns that hold one number or word a unit."""
+        names = [name for name in self._file.schema_arrow.names if name not in self._lists]
+        table: pd.DataFrame = self._file.read(names).to_pandas()
         return table.reset_index(drop=True)
 
     def columns(self) -> list[dict[str, Any]]:
@@ -165,8 +175,12 @@ class Index:
         """
         if not 0 <= row < len(self.table):
             raise NisslError(f"there is no row {row}", do=f"give 0 to {len(self.table) - 1}")
-        strings = Strings()
-        (card,) = cards(self.atlas.path, self.atlas.units, [row], strings)
+        strings, units = Strings(), self.table.copy(deep=False)
+        for name, value in self._lists_of(row).items():
+            column = np.full(len(units), None, dtype=object)
+            column[row] = value
+            units[name] = column
+        (card,) = cards(self.atlas.path, units, [row], strings)
         return {"card": card, "strings": strings.texts}
 
     def find(self, text: str, *, limit: int = 50) -> dict[str, Any]:
@@ -196,6 +210,17 @@ class Index:
         for line, share in zip(told, best, strict=True):
             line["share"] = round(float(share), 3)
         return {"total": len(shares), "rows": told}
+
+    def _lists_of(self, row: int) -> dict[str, Any]:
+        """Read the lists of one unit from its row group."""
+        at, about = row, self._file.metadata
+        for group in range(about.num_row_groups):
+            n = about.row_group(group).num_rows
+            if at < n:
+                found = self._file.read_row_group(group, columns=self._lists).slice(at, 1)
+                return dict(found.to_pylist()[0]) if self._lists else {}
+            at -= n
+        return {}
 
     def _listed(self, where: str, sort: str, descending: bool) -> np.ndarray[Any, Any]:
         """Return the rows of the units that meet the conditions, sorted."""

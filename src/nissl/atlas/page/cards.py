@@ -105,11 +105,10 @@ def cards(
     bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
     tunings = _tunings(folder, units, wanted)
     histograms, maps = histograms_of(folder, list(rows)), _rate_maps(folder, rows)
-    place = {unit: row for row, unit in enumerate(units["unit"])}
+    records = units.iloc[list(rows)].to_dict("records")
+    place = _place_of(units, {name for unit in records for name in _named(unit)})
     made = []
-    for i, (row, unit) in enumerate(
-        zip(rows, units.iloc[list(rows)].to_dict("records"), strict=True)
-    ):
+    for i, (row, unit) in enumerate(zip(rows, records, strict=True)):
         sign = _sign(unit)
         parts: dict[str, Any] = {
             "histogram": histograms[i][0] if histograms else None,
@@ -308,7 +307,7 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
     table = pd.read_parquet(path)
     scale, what = _rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
     what = what or "departure from its mean"
-    place = {unit: row for row, unit in enumerate(units["unit"])}
+    place = _place_of(units, set(units["unit"].iloc[list(rows)]))
     found: dict[int, list[dict[str, Any]]] = {}
     table = table.sort_values(["q", "effect"], ascending=[True, False])
     for line in table.to_dict("records"):
@@ -411,8 +410,20 @@ def _logits(unit: Mapping[Any, Any], name: str) -> list[list[Any]]:
     return [[str(t), _number(v)] for t, v in zip(unit[name], unit[f"{name}_logit"], strict=True)]
 
 
+def _named(unit: Mapping[Any, Any]) -> Sequence[str]:
+    """Return the addresses of a unit's neighbours."""
+    found = unit.get("neighbours")
+    return [] if found is None else found
+
+
+def _place_of(units: pd.DataFrame, names: set[str]) -> dict[str, int]:
+    """Return the rows of some units."""
+    rows = np.flatnonzero(units["unit"].isin(names))
+    return dict(zip(units["unit"].iloc[rows], rows.tolist(), strict=True))
+
+
 def _neighbours(unit: Mapping[Any, Any], place: Mapping[str, int]) -> list[list[Any]]:
-    if "neighbours" not in unit or unit["neighbours"] is None:
+    if not len(_named(unit)):
         return []
     both = zip(unit["neighbours"], unit["neighbour_r"], strict=True)
     return [[place[name], _number(r)] for name, r in both if name in place]
