@@ -199,17 +199,17 @@ class Index:
             ``total`` and ``rows`` as `units`, each with ``share``, the part of its highest samples
             at which the text ends.
         """
-        import pandas as pd
-
         inside = self._samples_of(text)
         rows, samples = self._highest
-        shares = pd.Series(inside[samples]).groupby(rows).mean()
-        shares = shares[shares > 0].sort_values(ascending=False, kind="stable")
-        best = shares.iloc[:limit]
-        told = _records(self.table.iloc[best.index], best.index)
-        for line, share in zip(told, best, strict=True):
+        n = len(self.table)
+        hits = np.bincount(rows[inside[samples]], minlength=n)
+        found = np.flatnonzero(hits)
+        shares = hits[found] / np.bincount(rows, minlength=n)[found]
+        best = np.argsort(-shares, kind="stable")[:limit]
+        told = _records(self.table.iloc[found[best]], found[best])
+        for line, share in zip(told, shares[best], strict=True):
             line["share"] = round(float(share), 3)
-        return {"total": len(shares), "rows": told}
+        return {"total": len(found), "rows": told}
 
     def _lists_of(self, row: int) -> dict[str, Any]:
         """Read the lists of one unit from its row group."""
@@ -261,10 +261,14 @@ class Index:
         """The unit and the sample of every place at the upper end."""
         import pyarrow.parquet as pq
 
-        path = self.atlas.path / "examples.parquet"
-        kept = [("sign", ">", 0)]
-        table = pq.read_table(path, columns=["row", "sample"], filters=kept, memory_map=True)
-        return table["row"].to_numpy(), table["sample"].to_numpy()
+        file = pq.ParquetFile(self.atlas.path / "examples.parquet", memory_map=True)
+        rows, samples = [], []
+        for group in range(file.num_row_groups):  # one at a time: there are millions
+            part = file.read_row_group(group, columns=["row", "sign", "sample"])
+            high = part["sign"].to_numpy() > 0
+            rows.append(part["row"].to_numpy()[high].astype(np.int32))
+            samples.append(part["sample"].to_numpy()[high].astype(np.int32))
+        return np.concatenate(rows), np.concatenate(samples)
 
     def _samples_of(self, text: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return at which samples the text ends."""
