@@ -59,6 +59,12 @@ def test_recordings_constant_units_and_refusals():
         table = match(a, b, pairs=pairs, test=Test(n_permutations=4), progress=False).table
         assert table["partner"][3] == ""
         assert table["p"][3] == 1
+    whole = match(a, b, test=None).table["correlation"]
+    sites = {"site": ["one", "two"] * 15}
+    of_two = as_recording(x, samples={"stimulus": names}, units=sites)
+    assert match(of_two, b, test=None).table["correlation"].tolist() == whole.tolist()
+    with pytest.raises(NisslError, match="activity of shape"):
+        match({"a": x}, y)
     with pytest.raises(NisslError, match="order"):
         match(a, b[::-1])
     with pytest.raises(NisslError, match="numbers of stimuli"):

@@ -78,9 +78,8 @@ def match(
     ['unit[5]', 'unit[4]']
     """
     require_known("pairs", pairs, tuple(PAIRS))
-    firsts, seconds = by_site(a), by_site(b, "second")
-    require_aligned(firsts, seconds, on=on)
-    (x,), (y,) = firsts.values(), seconds.values()
+    x, y = (z if isinstance(z, Recording) else by_site(np.asarray(z))["first"] for z in (a, b))
+    require_aligned({"first": x}, {"second": y}, on=on)
     partner, r, mutual = PAIRS[pairs](x, y)
     units, others = units_of(x, x.shape[1]), units_of(y, y.shape[1])
     named = np.where(partner >= 0, others["unit"].to_numpy()[partner], "")
