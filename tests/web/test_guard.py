@@ -115,4 +115,10 @@ def test_errors_are_said_as_json(served: str, cookie: str) -> None:
     assert "density" in text
     assert headers["content-type"].startswith("application/json")
     assert ask(served, "/api/unit/x", Cookie=cookie)[0] == 422
-    assert ask(served, "/api/units", method="POST", Cookie=cookie)[0] == 405
+    headers = {"Content_Type": "application/json", "Content_Length": "0", "Cookie": cookie}
+    assert ask(served, "/api/units", method="POST", **headers)[0] == 405
+    assert ask(served, "/api/try", method="POST", Cookie=cookie)[0] == 415
+    form = headers | {"Content_Type": "text/plain"}
+    assert ask(served, "/api/try", method="POST", **form)[0] == 415
+    large = headers | {"Content_Length": "3000000"}
+    assert ask(served, "/api/try", method="POST", **large)[0] == 413

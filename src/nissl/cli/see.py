@@ -118,13 +118,17 @@ def _atlas(
 @commands.command("view", rich_help_panel=PANEL)
 def _view(
     atlas: Annotated[Path, typer.Argument(help="The folder that `nissl atlas` wrote.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The network that is asked live, if it is not where it was."),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Of this machine; a free one by default.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the browser there.")] = True,
     json: Json = False,
 ) -> None:
-    """Explore an atlas in the browser: sort, filter, search and open its units.
+    """Explore an atlas in the browser: sort, filter and open its units, try texts, touch units.
 
     The page is served on this machine alone, to whoever has the address that is printed.
 
@@ -132,6 +136,7 @@ def _view(
 
         nissl view out/smollm2
         nissl view out/mouse --port 8080 --no-browser
+        nissl view out/mine --model ./my-model
     """
     import os
     from json import dumps
@@ -143,7 +148,7 @@ def _view(
     def tell(address: str) -> None:  # in one line: whoever reads it does not wait for an end
         print(dumps({"address": address}), flush=True)
 
-    view(atlas, port=port, browser=browser, tell=tell if json else None)
+    view(atlas, model=model, port=port, browser=browser, tell=tell if json else None)
 
 
 @commands.command("record", rich_help_panel=PANEL)

@@ -16,6 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 PARAMETER = "token"
+LARGEST = 2_000_000  # bytes of a question
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -66,6 +67,13 @@ class Guard:
         if (origin and origin != f"http://{host}") or site not in ("none", "same-origin"):
             # A link of another page may open the first page, which the cookie does not follow to.
             return await _say(send, 403, "another page may not ask the explorer")
+        if scope["method"] == "POST":
+            # A form of another page cannot say that it is JSON.
+            if headers.get(b"content-type", "").partition(";")[0].strip() != "application/json":
+                return await _say(send, 415, "a question is JSON: content-type application/json")
+            length = headers.get(b"content-length", "")
+            if not length.isdecimal() or int(length) > LARGEST:
+                return await _say(send, 413, f"a question has at most {LARGEST:,} bytes")
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = query.pop(PARAMETER, [""])[-1]
         if given and secrets.compare_digest(given.encode(), self.token.encode()):

@@ -12,18 +12,19 @@ from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError
 from nissl.web.guard import Guard
 from nissl.web.index import Index
+from nissl.web.live import Live
+from nissl.web.questions import add_routes
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
 __all__ = ["server"]
 
-SCRIPTS = ("address.js", "table.js", "explorer.js")
+SCRIPTS = ("address.js", "table.js", "try.js", "touch.js", "explorer.js")
 STYLES = ("explorer.css",)
-LONGEST = 100_000  # bytes of a question
 
 
-def server(atlas: Atlas, *, token: str) -> Guard:
+def server(atlas: Atlas, *, token: str, model: Any = None) -> Guard:
     """Return the explorer of an atlas as an ASGI application.
 
     Parameters
@@ -32,6 +33,8 @@ def server(atlas: Atlas, *, token: str) -> Guard:
         What `nissl.atlas.open_atlas` opens.
     token : str
         What the first address must carry.
+    model : Network, str or Path, optional
+        What is asked live; by default the network that the atlas names.
 
     Returns
     -------
@@ -57,7 +60,8 @@ def server(atlas: Atlas, *, token: str) -> Guard:
 
     app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
     index = Index(atlas)
-    page = _page(atlas)
+    live = Live(atlas, model)
+    page = _page(atlas, {"model": live.name, "missing": live.missing})
 
     @app.exception_handler(NisslError)
     def said(request: Request, error: Exception) -> Response:
@@ -99,16 +103,17 @@ def server(atlas: Atlas, *, token: str) -> Guard:
         path = _inside(atlas.path / PICTURES, name)
         return FileResponse(path) if path else JSONResponse({"error": "no such picture"}, 404)
 
+    add_routes(app, live, index)
     return Guard(app, token=token)
 
 
-def _page(atlas: Atlas) -> str:
+def _page(atlas: Atlas, live: dict[str, str]) -> str:
     files = resources.files("nissl.web.page")
 
     def text(names: tuple[str, ...]) -> str:
         return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
 
-    data = page_data(atlas.path) | {"live": True}
+    data = page_data(atlas.path) | {"live": live}
     return filled(data, more_script=text(SCRIPTS), more_style=text(STYLES))
 
 

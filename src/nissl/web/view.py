@@ -21,6 +21,7 @@ PORT = 7007  # and the next free ones
 def view(
     atlas: Atlas | str | Path,
     *,
+    model: str | Path | None = None,
     port: int | None = None,
     browser: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -31,6 +32,8 @@ def view(
     ----------
     atlas : Atlas or path
         The atlas, or its folder.
+    model : str or Path, optional
+        The network that is asked live, as `nissl.load` takes it; by default that of the atlas.
     port : int, optional
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
@@ -49,7 +52,7 @@ def view(
     """
     opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
     token = secrets.token_urlsafe(24)
-    app = server(opened, token=token)
+    app = server(opened, token=token, model=model)
     import uvicorn
 
     with _listening(port) as listener:
@@ -58,7 +61,9 @@ def view(
         (tell or _print)(address)
         if browser:
             webbrowser.open(address)
-        config = uvicorn.Config(app, log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
 

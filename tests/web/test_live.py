@@ -1,0 +1,289 @@
+"""A live model: what it does on a text, with and without edits, and what it refuses."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+import nissl
+from nissl.atlas import Atlas, make_atlas
+from nissl.errors import NisslError
+from nissl.network import Network, ablate, clamp, load_edit, scale
+from nissl.web import server
+from nissl.web.live import Live
+from nissl.web.questions import edits_of
+from tiny import VOCABULARY, tiny
+
+TEXT = "w3 w1 w4 w1 w5 w9 w2 w6"
+UNIT = "blocks.1.mlp.neurons[5]"
+EDIT = {"unit": UNIT, "how": "clamp", "value": 30.0}
+
+
+def tokenizer() -> Any:
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", *(f"w{i}" for i in range(VOCABULARY - 4))]
+    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="[PAD]", eos_token="[EOS]", unk_token="[UNK]"
+    )
+
+
+@pytest.fixture(scope="module")
+def net() -> Network:
+    model = tiny("llama", max_position_embeddings=256)
+    return nissl.load(model, tokenizer=tokenizer())
+
+
+@pytest.fixture(scope="module")
+def atlas(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Atlas:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{i}" for i in rng.integers(0, 36, 40)) for _ in range(12)]
+    return make_atlas(net, texts, out=tmp_path_factory.mktemp("tiny"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[..., str]]:
+    """The function that serves an atlas with a model, and returns its address."""
+    import uvicorn
+
+    running = []
+
+    def start(atlas: Atlas, model: Any = None) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        app = server(atlas, token="secret", model=model)
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        made = uvicorn.Server(config)
+        thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        running.append((made, thread))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/?token=secret"
+
+    yield start
+    for made, _ in running:
+        made.should_exit = True
+    for _, thread in running:
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def live(serve: Callable[..., str], atlas: Atlas, net: Network) -> str:
+    return serve(atlas, net)
+
+
+def post(address: str, path: str, body: Any) -> http.client.HTTPResponse:
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    headers = {"content-type": "application/json", "cookie": f"nissl-{place.port}=secret"}
+    connection.request("POST", path, json.dumps(body), headers)
+    return connection.getresponse()
+
+
+def said(address: str, path: str, body: Any) -> Any:
+    answer = post(address, path, body)
+    text = answer.read().decode()
+    assert answer.status == 200, text
+    return json.loads(text)
+
+
+def refused(address: str, path: str, body: Any) -> str:
+    answer = post(address, path, body)
+    assert answer.status == 400
+    return str(json.loads(answer.read())["error"])
+
+
+def generated(address: str, **body: Any) -> dict[str, str]:
+    """The last that is said of each side."""
+    found: dict[str, str] = {}
+    for line in post(address, "/api/touch", body).read().decode().splitlines():
+        found |= json.loads(line)
+    return found
+
+
+def test_activity_is_that_of_a_recording(live: str, atlas: Atlas, net: Network) -> None:
+    found = said(live, "/api/try", {"text": TEXT})
+    rec = nissl.record(net, [TEXT], sites=atlas.about["sites"], progress=False)
+    assert found["tokens"] == TEXT.split()
+    assert found["note"] == ""
+    table = atlas.units
+    z = (rec.values[1:] - table["mean"].to_numpy()) / table["sd"].to_numpy()
+    assert list(rec["unit"].values) == list(table["unit"])
+    best = np.argsort(-np.abs(z).max(0), kind="stable")[:30]
+    assert [u["row"] for u in found["units"]] == best.tolist()
+    for unit in found["units"]:
+        assert unit["activity"] == pytest.approx(rec.values[:, unit["row"]].tolist(), rel=1e-5)
+        assert unit["z"] == pytest.approx(z[unit["at"] - 1, unit["row"]], rel=1e-4)
+        assert table["unit"][unit["row"]] == unit["unit"]
+    (one,) = said(live, "/api/try", {"text": TEXT, "units": [UNIT]})["units"]
+    row = table.index[table["unit"] == UNIT][0]
+    assert one["activity"] == pytest.approx(rec.values[:, row].tolist(), rel=1e-5)
+
+
+def test_the_lens_and_the_pattern_are_the_networks(live: str, net: Network) -> None:
+    lens = net.logit_lens(TEXT, positions=2).table
+    found = said(live, "/api/try", {"text": TEXT, "position": 2})
+    assert [line["words"][0][0] for line in found["lens"]] == lens["best"].tolist()
+    first = [line["words"][0][1] for line in found["lens"]]
+    assert first == pytest.approx(lens["probability"].tolist(), rel=1e-4)
+    head = said(live, "/api/attention", {"text": TEXT, "layer": 1, "head": 2})
+    site = "blocks.1.attn.pattern"
+    pattern = net.run(TEXT, sites=site)[site][0, :, 2]
+    assert np.allclose(head["pattern"], pattern.detach().numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("edit", "made"),
+    [
+        ({"unit": UNIT, "how": "ablate"}, ablate(UNIT)),
+        (EDIT, clamp(UNIT, to=30.0)),
+        ({"unit": "blocks.0.attn.z[head 1]", "how": "scale", "value": -2}, None),
+    ],
+)
+def test_generation_is_that_of_python(live: str, net: Network, edit: Any, made: Any) -> None:
+    found = generated(live, prompt=TEXT, edits=[edit], n=12)
+    made = made or scale("blocks.0.attn.z[head 1]", by=-2)
+    assert found["without"] == net.generate(TEXT, max_new_tokens=12)
+    with net.edit(made):
+        assert found["with"] == net.generate(TEXT, max_new_tokens=12)
+    assert set(generated(live, prompt=TEXT, n=3, edits=[])) == {"without"}
+
+
+def test_edits_are_kept_as_python_opens_them(live: str, net: Network, tmp_path: Path) -> None:
+    edits = [EDIT, {"unit": "blocks.0.mlp.neurons[1]", "how": "scale", "value": 0.5}]
+    answer = post(live, "/api/edit", {"edits": edits})
+    assert "attachment" in str(answer.getheader("content-disposition"))
+    (tmp_path / "edit.json").write_bytes(answer.read())
+    with net.edit(load_edit(tmp_path / "edit.json")):
+        kept = net.run(TEXT, sites="logits")["logits"]
+    with net.edit(clamp(UNIT, to=30.0), scale("blocks.0.mlp.neurons[1]", by=0.5)):
+        assert net.run(TEXT, sites="logits")["logits"].equal(kept)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("try", {"text": "w1 " * 40_000}, "120,000 characters"),
+        ("try", {"text": "w1 " * 600}, "context of 256|600 tokens"),
+        ("try", {"text": " "}, "there is no text"),
+        ("try", {"text": 5}, "there is no text"),
+        ("try", [], "not JSON"),
+        ("try", {"text": TEXT, "units": ["blocks.1.mlp.neurons[77]"]}, "blocks.1.mlp.neurons"),
+        ("try", {"text": TEXT, "position": 8}, "no token 8"),
+        ("try", {"text": TEXT, "position": "x"}, "no number"),
+        ("attention", {"text": TEXT, "layer": 7}, "blocks.7"),
+        ("attention", {"text": TEXT, "layer": 1, "head": 4}, "no head 4"),
+        ("touch", {"prompt": TEXT, "n": 5000, "edits": []}, "1 to 200"),
+        ("touch", {"prompt": TEXT, "edits": [{"unit": UNIT, "how": "kill"}]}, "ablate"),
+        ("touch", {"prompt": TEXT, "edits": [EDIT | {"value": None}]}, "no number"),
+        ("touch", {"prompt": TEXT, "edits": [EDIT | {"unit": "blocks.9.mlp"}]}, "blocks.9"),
+        ("edit", {"edits": "all"}, "a list"),
+    ],
+)
+def test_what_is_refused_is_said(live: str, path: str, body: Any, words: str) -> None:
+    import re
+
+    assert re.search(words, refused(live, f"/api/{path}", body))
+
+
+def slowly(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let each token take some time; return what is set when generation is given up."""
+    from nissl.web import questions
+    from nissl.web.live import Stopped
+
+    ended = threading.Event()
+
+    class Slow(questions._Streamer):
+        def put(self, ids: Any) -> None:
+            time.sleep(0.05)
+            try:
+                super().put(ids)
+            except Stopped:
+                ended.set()
+                raise
+
+    monkeypatch.setattr(questions, "_Streamer", Slow)
+    return ended
+
+
+def test_a_client_that_leaves_frees_the_queue(
+    live: str, net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.model.generation_config.eos_token_id = None
+    ended = slowly(monkeypatch)
+    answer = post(live, "/api/touch", {"prompt": TEXT, "edits": [EDIT], "n": 200})
+    assert json.loads(answer.readline())
+    answer.close()
+    assert ended.wait(10)  # and not after 200 tokens, two times
+    found = said(live, "/api/try", {"text": TEXT})
+    assert found["tokens"]
+    assert not net.edit_blocks
+
+
+def test_two_at_once_are_answered_in_turn(live: str, net: Network) -> None:
+    wanted = {}
+    for value in (20.0, -20.0):
+        with net.edit(clamp(UNIT, to=value)):
+            wanted[value] = net.generate(TEXT, max_new_tokens=10)
+    found: dict[float, str] = {}
+
+    def ask(value: float) -> None:
+        edits = [EDIT | {"value": value}]
+        found[value] = generated(live, prompt=TEXT, edits=edits, n=10)["with"]
+
+    threads = [threading.Thread(target=ask, args=[value]) for value in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert found == wanted
+
+
+def test_too_long_is_stopped_in_words(live: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nissl.web.live.SECONDS", 0.3)
+    slowly(monkeypatch)
+    found = generated(live, prompt=TEXT, edits=[], n=100)
+    assert found["without"]
+    assert "stopped after" in found["error"]
+
+
+def test_without_its_model_all_else_works(
+    serve: Callable[..., str], atlas: Atlas, served: str, tmp_path: Path
+) -> None:
+    address = serve(atlas, tmp_path / "gone")
+    assert "--model" in refused(address, "/api/try", {"text": TEXT})
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
+    connection.request("GET", "/api/units", headers={"cookie": f"nissl-{place.port}=secret"})
+    assert connection.getresponse().status == 200
+
+
+def test_a_network_without_text_or_another_is_said(atlas: Atlas, net: Network) -> None:
+    other = nissl.load(tiny("llama", num_hidden_layers=2))
+    with pytest.raises(NisslError, match="cannot be asked"):
+        _ = Live(atlas, other).net
+    trained = tiny("llama", max_position_embeddings=256)
+    trained.lm_head.weight.data += 1
+    changed = Live(atlas, nissl.load(trained, tokenizer=net.tokenizer))
+    assert changed.net.n_layers == 3
+    assert "not those" in changed.note
+    recording = Atlas(atlas.path)
+    recording.__dict__["about"] = {"name": "mouse"}
+    assert "recording" in Live(recording).missing
+
+
+def test_edits_say_what_they_miss() -> None:
+    assert edits_of([]) == []
+    with pytest.raises(NisslError, match="no unit"):
+        edits_of([{"how": "ablate"}])
+    with pytest.raises(NisslError, match="no number"):
+        edits_of([EDIT | {"value": float("nan")}])
