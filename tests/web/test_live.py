@@ -19,7 +19,7 @@ from nissl.errors import NisslError
 from nissl.network import Network, ablate, clamp, load_edit, scale
 from nissl.web import server
 from nissl.web.live import Live
-from nissl.web.questions import edits_of
+from nissl.web.touch import edits_of
 from tiny import VOCABULARY, tiny
 
 TEXT = "w3 w1 w4 w1 w5 w9 w2 w6"
@@ -179,7 +179,7 @@ def test_edits_are_kept_as_python_opens_them(live: str, net: Network, tmp_path: 
         ("try", [], "not JSON"),
         ("try", {"text": TEXT, "units": ["blocks.1.mlp.neurons[77]"]}, "blocks.1.mlp.neurons"),
         ("try", {"text": TEXT, "position": 8}, "no token 8"),
-        ("try", {"text": TEXT, "position": "x"}, "no number"),
+        ("try", {"text": TEXT, "position": "x"}, "no whole number"),
         ("attention", {"text": TEXT, "layer": 7}, "blocks.7"),
         ("attention", {"text": TEXT, "layer": 1, "head": 4}, "no head 4"),
         ("touch", {"prompt": TEXT, "n": 5000, "edits": []}, "1 to 200"),
@@ -197,12 +197,12 @@ def test_what_is_refused_is_said(live: str, path: str, body: Any, words: str) ->
 
 def slowly(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Let each token take some time; return what is set when generation is given up."""
-    from nissl.web import questions
+    from nissl.web import touch
     from nissl.web.live import Stopped
 
     ended = threading.Event()
 
-    class Slow(questions._Streamer):
+    class Slow(touch._Streamer):
         def put(self, ids: Any) -> None:
             time.sleep(0.05)
             try:
@@ -211,7 +211,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
                 ended.set()
                 raise
 
-    monkeypatch.setattr(questions, "_Streamer", Slow)
+    monkeypatch.setattr(touch, "_Streamer", Slow)
     return ended
 
 
@@ -287,3 +287,91 @@ def test_edits_say_what_they_miss() -> None:
         edits_of([{"how": "ablate"}])
     with pytest.raises(NisslError, match="no number"):
         edits_of([EDIT | {"value": float("nan")}])
+
+
+@pytest.fixture
+def page(browser: Any, live: str) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    complaints: list[str] = []
+    made = context.new_page()
+    made.on("console", lambda s: "status of 400" in s.text or complaints.append(s.text))
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.goto(live)
+    yield made
+    context.close()
+    assert not complaints
+
+
+def test_a_text_is_tried_and_units_touched(page: Any, net: Network, tmp_path: Path) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
+    page.fill("#try-text", TEXT)
+    page.get_by_role("button", name="Read it").click()
+    tokens = page.locator("#try-tokens button")
+    expect(tokens).to_have_text(TEXT.split())
+    expect(page.locator("#fired tbody tr")).to_have_count(30)
+    expect(page.locator("#lens tr")).to_have_count(3)
+    page.locator("#fired tbody tr:nth-child(2) button[aria-pressed]").click()
+    tokens.last.focus()
+    page.keyboard.press("ArrowLeft")  # the keyboard alone
+    expect(tokens.nth(6)).to_be_focused()
+    expect(page.locator("#lens-say")).to_contain_text("w2")
+    page.select_option("#shade", "head")
+    expect(page.locator("#shade-say")).to_contain_text("looks")
+    page.fill("#layer", "9")
+    page.locator("#layer").press("Tab")
+    expect(page.locator("#shade-say")).to_contain_text("blocks.9")
+
+    unit = page.locator("#fired tbody .link").first.inner_text()
+    page.get_by_role("button", name=f"Touch {unit}", exact=True).click()
+    page.select_option("#basket select", "clamp")
+    page.get_by_label(f"Value of {unit}, as a number").fill("-25")
+    page.fill("#prompt", TEXT)
+    page.fill("#many", "12")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#touch-say")).to_contain_text("random")  # the model is free again
+    with net.edit(clamp(unit, to=-25.0)):
+        expect(page.locator("#with")).to_have_text(net.generate(TEXT, max_new_tokens=12))
+    expect(page.locator("#without")).to_have_text(net.generate(TEXT, max_new_tokens=12))
+    with page.expect_download() as kept:
+        page.get_by_role("button", name="keep as edit.json").click()
+    kept.value.save_as(tmp_path / "edit.json")
+    assert repr(load_edit(tmp_path / "edit.json")) == repr([clamp(unit, to=-25.0)])
+
+    page.goto(page.url)  # the address holds text, position, shade and basket
+    expect(tokens).to_have_text(TEXT.split())
+    expect(tokens.nth(6)).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_label(f"Value of {unit}, as a number")).to_have_value("-25")
+    expect(page.locator("#prompt")).to_have_value(TEXT)
+
+
+def test_it_stops_and_says_what_is_wrong_where_it_happened(
+    page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
+    ended = slowly(monkeypatch)
+    page.fill("#touch-unit", "blocks.7.mlp")
+    page.locator("#touch-unit").press("Enter")
+    page.fill("#prompt", TEXT)
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#touch-say")).to_contain_text("blocks.7.mlp")
+    page.get_by_role("button", name="Take blocks.7.mlp out").click()
+    page.fill("#many", "200")
+    page.get_by_role("button", name="Generate").click()
+    expect(page.locator("#without")).not_to_be_empty()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#touch-say")).to_have_text("Stopped.")
+    assert ended.wait(10)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_live_parts_are_accessible(browser: Any, live: str, scheme: str) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(live + f"&try={TEXT.replace(' ', '+')}&basket={UNIT}+clamp+3")
+    expect(page.locator("#fired tbody tr")).to_have_count(30)
+    expect(page.locator("#basket tr")).to_have_count(1)
+    found = axe.run(page)
+    context.close()
+    assert not found.violations_count, found.generate_report()

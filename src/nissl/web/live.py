@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -99,7 +99,7 @@ class Live:
 
     async def answers(
         self, request: Request, work: Callable[[Network, Say], None]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """Do work on the model when its turn comes, and hand on what it says.
 
         Parameters

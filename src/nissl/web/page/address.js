@@ -1,7 +1,7 @@
 // The explorer: what is looked at stands in the address, and nowhere else.
 
 async function asked(address, options) {
-  const answer = await fetch(address, options).catch(() => { throw new Error("The explorer has stopped: start it again with nissl view."); });
+  const answer = await fetch(address, options).catch((error) => { throw error.name === "AbortError" ? error : new Error("The explorer has stopped: start it again with nissl view."); });
   if (answer.ok) return answer.json();
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error || `The explorer answered ${answer.status}.`);

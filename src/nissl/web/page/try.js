@@ -48,7 +48,7 @@ async function readText() {
     drawReading();
     await attend();
   } catch (error) {
-    if (error.name !== "AbortError" && !/aborted/.test(error.message)) say.textContent = error.message;
+    if (error.name !== "AbortError") say.textContent = error.message;
   }
 }
 
@@ -102,7 +102,7 @@ async function goTo(i) {
     drawReading();
     if (focused) byId("try-tokens").children[i].focus();
   } catch (error) {
-    if (!/aborted/.test(error.message)) byId("try-say").textContent = error.message;
+    if (error.name !== "AbortError") byId("try-say").textContent = error.message;
   }
 }
 
@@ -121,7 +121,7 @@ async function attend() {
     if (heads) reading.pattern = (await asked("api/attention", posted("attention", { text: reading.text, layer: Number(byId("layer").value), head: Number(byId("head").value) }, reading))).pattern;
     drawTokens();
   } catch (error) {
-    if (/aborted/.test(error.message)) return;
+    if (error.name === "AbortError") return;
     drawTokens();
     byId("shade-say").textContent = error.message;
   }
