@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -265,6 +266,23 @@ def test_without_its_model_all_else_works(
     connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
     connection.request("GET", "/api/units", headers={"cookie": f"nissl-{place.port}=secret"})
     assert connection.getresponse().status == 200
+
+
+def test_the_model_is_loaded_as_the_atlas_read_it(
+    atlas: Atlas, net: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net.model.save_pretrained(tmp_path)
+    net.tokenizer.save_pretrained(tmp_path)
+    loaded = Live(atlas, str(tmp_path)).net
+    assert loaded.dtype == net.dtype
+    assert loaded.generate(TEXT, max_new_tokens=9) == net.generate(TEXT, max_new_tokens=9)
+    about = {"network": "smollm2", "tokenizer": "x", "sites": ["blocks.0.mlp.neurons"]}
+    named = Atlas(atlas.path)
+    named.__dict__["about"] = about
+    monkeypatch.setattr("nissl.web.live._require_cached", gone := Mock(side_effect=NisslError("x")))
+    with pytest.raises(NisslError, match="cannot be asked"):
+        _ = Live(named).net
+    gone.assert_called_once_with("smollm2")
 
 
 def test_a_network_without_text_or_another_is_said(atlas: Atlas, net: Network) -> None:

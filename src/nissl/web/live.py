@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nissl.errors import NisslError, first_line
@@ -79,7 +80,7 @@ class Live:
         about, given = self.atlas.about, self.given
         try:
             net: Network = given
-            if not hasattr(given, "find"):
+            if isinstance(given, (str, Path)):
                 if not self.chosen:
                     _require_cached(given)
                 dtype = about.get("weights_dtype", "float32")
