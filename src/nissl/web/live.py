@@ -82,7 +82,7 @@ class Live:
             net: Network = given
             if isinstance(given, (str, Path)):
                 if not self.chosen:
-                    _require_cached(given)
+                    _require_cached(str(given))
                 dtype = about.get("weights_dtype", "float32")
                 net = load(given, dtype=dtype, progress=False)
             net.require_tokenizer()
