@@ -16,7 +16,7 @@ from nissl.statistics.figure import bar, save_figure
 from nissl.training import Batches, train
 
 SEED, MINUTES, SLOW, LIMIT, RATE, PAST, FUTURE, EVERY = 0, 15, 1.0, 5.0, 100, 100, 20, 10
-PATCH, WIDTH, STEPS, FITTED, SIZE, DRAWS = 10, 48, 600, 0.6, 0.5, 39
+PATCH, WIDTH, STEPS, FITTED, SIZE, DRAWS = 10, 48, 1500, 0.6, 0.5, 39
 CHANNELS = ["F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"]
 STATE = {"dimension": 4, "delay": 2, "apart": 10}
 
@@ -48,15 +48,15 @@ class Forecaster(nn.Module):
         self.chaos = nn.Linear(2 * channels, WIDTH)
         self.place = nn.Parameter(0.1 * torch.randn(PAST // PATCH + 1, WIDTH))
         self.asked = nn.Parameter(0.1 * torch.randn(FUTURE // PATCH, WIDTH))
-        self.body = nn.Transformer(WIDTH, 4, 2, 2, 2 * WIDTH, 0.1, batch_first=True)
+        self.body = nn.Transformer(WIDTH, 4, 1, 1, 2 * WIDTH, 0.1, batch_first=True)
         self.out = nn.Linear(WIDTH, PATCH * channels)
 
     def forward(self, past, chaos):
-        """Return the future, as what is added to the last sample."""
+        """Return the future, shape (n, FUTURE, channels)."""
         tokens = self.patch(past.reshape(len(past), PAST // PATCH, -1))
         tokens = torch.cat([tokens, self.chaos(chaos)[:, None]], 1) + self.place
         made = self.out(self.body(tokens, self.asked.expand(len(past), -1, -1)))
-        return past[:, -1:] + made.reshape(len(past), FUTURE, -1)
+        return made.reshape(len(past), FUTURE, -1)
 
 
 def scores(past, chaos, future, fitted, tested, steps=STEPS):
@@ -69,7 +69,8 @@ def scores(past, chaos, future, fitted, tested, steps=STEPS):
         data = [torch.tensor(x, dtype=torch.float32) for x in (past, given, future)]
         batches = Batches(*(x[fitted] for x in data), batch_size=64, seed=SEED)
         torch.manual_seed(SEED)
-        model, how = Forecaster(past.shape[2]), {"schedule": "cosine", "warmup": 20}
+        model = Forecaster(past.shape[2])
+        how = {"learning_rate": 3e-3, "schedule": "cosine", "warmup": 20}
         model = train(model, batches, loss=loss, steps=steps, progress=False, **how).model
         with torch.no_grad():
             made[name] = model(data[0][tested], data[1][tested]).numpy()
