@@ -64,14 +64,13 @@ def scores(past, chaos, future, fitted, tested, steps=STEPS):
     rng, moved = np.random.default_rng(SEED), chaos.copy()
     for part in (fitted, tested):
         moved[part] = chaos[rng.permutation(part)]
+    how = {"loss": loss, "learning_rate": 3e-3, "schedule": "cosine", "warmup": 20}
     made = {"persistence": np.broadcast_to(past[:, -1:], future.shape)[tested]}
     for name, given in {"chaos": chaos, "moved": moved, "without": 0 * chaos}.items():
         data = [torch.tensor(x, dtype=torch.float32) for x in (past, given, future)]
         batches = Batches(*(x[fitted] for x in data), batch_size=64, seed=SEED)
         torch.manual_seed(SEED)
-        model = Forecaster(past.shape[2])
-        how = {"learning_rate": 3e-3, "schedule": "cosine", "warmup": 20}
-        model = train(model, batches, loss=loss, steps=steps, progress=False, **how).model
+        model = train(Forecaster(past.shape[2]), batches, steps=steps, progress=False, **how).model
         with torch.no_grad():
             made[name] = model(data[0][tested], data[1][tested]).numpy()
     flat, wanted = (x.reshape(len(x), -1) for x in (past, future))

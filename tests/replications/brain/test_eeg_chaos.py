@@ -31,7 +31,7 @@ def scored(script, size, steps):
 
 
 def test_a_future_that_follows_the_features_is_predicted_by_them(script):
-    r2 = scored(script, 1.0, 50)
+    r2 = scored(script, 1.0, 40)
     assert r2["chaos"] > max(r2["moved"], r2["without"], r2["persistence"]) + 0.2
     assert r2["linear_with_chaos"] > r2["linear"] + 0.2
 
