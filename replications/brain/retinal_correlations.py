@@ -1,9 +1,8 @@
 """Retinal correlations (system 225): what adaptation does to pairwise correlations. Planted cells.
 
-No recording of a retina is to be had: cells are planted. In one population (the paper's finding)
-surrounds grow with the stimulus's correlation in space, kernels get faster with that in time, and
-gain is divided by the contrast of the drive; in the other all are as for white noise. That is then
-measured from spikes. AlexNet's first layer, whose filters are fixed, sees the same stimuli.
+There are no retinal recordings: cells are planted. In one population (the paper's finding) surrounds
+grow with the stimulus's correlation in space, kernels get faster with that in time, and gain is
+divided by contrast; in the other all are as for white noise. AlexNet's first layer sees it all, too.
 """
 
 import numpy as np
