@@ -1,9 +1,8 @@
 """CD-NOD (system 30): causal graphs from data whose mechanisms change, against PC.
 
-Random graphs are planted; the mechanisms of two units (level, weights of what drives them, spread
-of noise) are other in each of twenty domains. CD-NOD is given the domain, the PC algorithm is not.
-Scores are F1 of edges, edges with their direction, units that change. In resting BOLD it is asked
-which regions are driven otherwise in another subject; the null permutes subjects' labels.
+Random graphs are planted; level, weights and noise of two units are other in each of twenty domains.
+CD-NOD is given the domain, PC is not. Scores are F1 of edges, directed edges, units that change. In
+resting BOLD: which regions are driven otherwise in other subjects; null: subjects' labels permuted.
 """
 
 import numpy as np
@@ -93,7 +92,8 @@ x, subject = np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(p) for
 real = cdnod(x, over=subject, seed=SEED)
 none = [cdnod(x, over=rng.permutation(subject)).units["changes"].mean() for _ in range(DRAWS)]
 
-save_figure(curve(table.groupby("samples").mean()).figure, "out/brain/cdnod.png")
+axes = curve(table.groupby("samples").mean()).set(ylabel="F1")
+save_figure(axes[0].figure, "out/brain/cdnod.png")
 
 nissl.claim(
     "cdnod",

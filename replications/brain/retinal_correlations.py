@@ -1,8 +1,7 @@
 """Retinal correlations (system 225): what adaptation does to pairwise correlations. Planted cells.
 
-There are no retinal recordings: cells are planted. In one population (the paper's finding) surrounds
-grow with the stimulus's correlation in space, kernels get faster with that in time, and gain is
-divided by contrast; in the other all are as for white noise. AlexNet's first layer sees it all, too.
+No retinal recording is to be had: cells are planted, some with the paper's finding (surround grows,
+kernel gets faster, gain falls as stimuli are more correlated), others as they are in white noise.
 """
 
 import numpy as np
@@ -106,7 +105,8 @@ if __name__ == "__main__":
     pixels = spread({n: m[::3, 3::8, 3::8].reshape(-1, 16) for n, m in given.items()})
     figures = {"spread": adapted.mean(), "fixed": fixed.mean(), "network": np.median(channels)}
     null = {"spread": inputs.mean(), "fixed": inputs.mean(), "network": pixels}
-    save_figure(bar(figures, null=null).figure, "out/brain/retinal_correlations.png")
+    axes = bar(figures, null=null).set(ylabel="deviation of correlations over stimuli")
+    save_figure(axes[0].figure, "out/brain/retinal_correlations.png")
     figures["p"] = wilcoxon(adapted, fixed, alternative="less").pvalue
     nissl.claim(
         "retinal_correlations",
