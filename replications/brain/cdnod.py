@@ -1,6 +1,6 @@
 """CD-NOD (system 30): causal graphs from data whose mechanisms change, against PC.
 
-Random graphs are planted; level, weights and noise of two units are other in each of twenty domains.
+Random graphs are planted; level, weights and noise of two units differ between twenty domains.
 CD-NOD is given the domain, PC is not. Scores are F1 of edges, directed edges, units that change. In
 resting BOLD: which regions are driven otherwise in other subjects; null: subjects' labels permuted.
 """
