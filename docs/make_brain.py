@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import nissl
 from nissl import Test
-from nissl.brain import connectivity, decode, encode, tuning
+from nissl.brain import AugmentedCovariance, connectivity, decode, encode, tuning
 from nissl.cli.printing import markdown
 from nissl.recording import clean
 from nissl.statistics.connectivity_measures import MEASURES
@@ -47,11 +47,17 @@ connectivity PATH`.
 | read a coordinate from cells | `tuning(...).decode`: Bayes' rule |
 | read labels from anything | `decode`: classes, numbers, angles, vectors; any estimator |
 | see when a code is there, and stays | `generalise` over times of a trial |
+| read trials of EEG and MEG by covariance | `decode(..., model=AugmentedCovariance())` |
 | read a recording that goes on, with an idle class | `pseudo_online`: sliding windows |
 | predict responses | `encode`, with `delays`, bands of features, ceiling, map |
 | let place matter | `readout="factorised"`, `"attention"`, `"modulated"` |
 | say which units go together | `connectivity`: measures over runs and windows |
+| say which causes which, and what changed | `cdnod`: over time, or over domains |
+| tell subjects by their networks | `network_features`, `nissl.statistics.masked_lda` |
+| find types of cells, and a stimulus for each | `discriminative_stimuli`, on `net.synthesise` |
 | find motifs of spikes; communities that change | `motifs`, `dynamic_connectome` |
+| bring worms into one order of neurons | `nissl.read("worm-connectomes")`, `worm_activity` |
+| draw sensors on the head | `nissl.statistics.topography`, `finding.plot("topography")` |
 | follow states | `nissl.statistics.hidden_states`; `SharedGlm`: one graph of edges for all states |
 
 **Nulls.** Labels are moved inside folds, in whole blocks where they come in blocks, shifted where
@@ -69,8 +75,9 @@ DECODERS = """
 ## Decoders
 
 Classes are read by run, or from five blocks of trials; the score is the accuracy, a mean over
-classes. Ridge is ours, its penalty chosen inside the training folds; the others are scikit-learn's
-at their defaults, on standardised units. CPU seconds are of all folds, without a null, on one core
+classes. Ridge is ours, its penalty chosen inside the training folds, as are order and lag of the
+augmented covariance (pyriemann's tangent space); the others are scikit-learn's at their defaults,
+on standardised units. CPU seconds are of all folds, without a null, on one core
 beside other work. Power is the log of the variance of each channel in the trial.
 
 """
@@ -127,6 +134,8 @@ def decoders() -> list[dict[str, str]]:
         }
         if items is not None:
             models["discriminant of power"] = make_pipeline(FunctionTransformer(power), lda)
+            models["covariance, Riemannian"] = AugmentedCovariance(order=1)
+            models["augmented covariance"] = AugmentedCovariance()
         for name, model in models.items():
             begin = time.process_time()
             how: Any = {"folds": folds, "items": items, "test": None, "progress": False}
