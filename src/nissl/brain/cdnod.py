@@ -75,8 +75,12 @@ def cdnod(
     -------
     CausalGraph
         Edges ``oriented`` by "invariance" (one end changes), "v-structure" and what follows from
-        it, or, where both ends change, "independent changes" (Huang et al. 2020, section 4).
+        it, or, where both ends change, "independent changes".
 
+    Raises
+    ------
+    NisslError
+        Samples hang together, too few domains or samples, a constant unit, or no causal-learn.
 
     Examples
     --------
@@ -84,6 +88,8 @@ def cdnod(
     >>> x[:, 1] += domain * x[:, 0]
     >>> cdnod(x, over=domain).edges.iloc[0, :3].tolist()
     ['unit[0]', 'unit[1]', 'invariance']
+
+    Source: Huang et al. 2020, JMLR (system 30), section 4; its driving forces are not estimated.
     """
     import pandas as pd
 

@@ -71,7 +71,18 @@ def discriminative_stimuli(
     Returns
     -------
     DiscriminativeStimuli
-        Source: Burg et al. 2024, ICLR, without its splits and merges of clusters.
+        With ``table``, stimuli and ``plot``. Its score does not choose ``n_clusters``.
+
+    Raises
+    ------
+    NisslError
+        Too few units or inputs for so many clusters, a unit is constant, or as `synthesise`.
+
+    Examples
+    --------
+    >>> discriminative_stimuli(retina, "2", movies, 4).plot()  # doctest: +SKIP
+
+    Source: Burg et al. 2024, ICLR (system 155), without its splits and merges of clusters.
     """
     import pandas as pd
     import torch
