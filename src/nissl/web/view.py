@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import webbrowser
@@ -63,6 +64,10 @@ def view(
             webbrowser.open(address)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        )
+        # Ctrl-C ends what is being generated, which is no error to be told.
+        logging.getLogger("uvicorn.error").addFilter(
+            lambda r: "Cancel" not in f"{r.msg}{r.exc_info}"
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])

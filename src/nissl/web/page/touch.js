@@ -6,7 +6,7 @@ const EDIT = /^(.+) (ablate|clamp|scale) (-?[\d.]+(?:e[+-]?\d+)?)$/;
 function touchSection() {
   const side = (name) => el("figure", {}, el("figcaption", {}, name), el("p", { class: "passage", id: name, tabindex: "0", role: "region", "aria-label": `Generated ${name} the edits` }));
   return liveSection("touch", "Touch", "Ablate, clamp or scale units, and see what the model says without and with that.",
-    el("table", { class: "table", id: "basket" }, el("tbody")),
+    el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Basket of edits" }, el("table", { class: "table", id: "basket" }, el("tbody"))),
     el("form", { onsubmit: (event) => { event.preventDefault(); if (byId("touch-unit").value.trim()) intoBasket(byId("touch-unit").value.trim()); byId("touch-unit").value = ""; } },
       el("div", { class: "controls" }, el("input", { id: "touch-unit", autocomplete: "off", spellcheck: "false", "aria-label": "Unit, head or layer to touch", placeholder: "blocks.3.mlp.neurons[812]" }), el("button", {}, "Add"))),
     el("form", { onsubmit: (event) => { event.preventDefault(); generateBoth(); } },

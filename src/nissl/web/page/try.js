@@ -28,7 +28,7 @@ function trySection() {
         el("option", { value: "unit" }, "a unit's activity"), el("option", { value: "head" }, "a head's attention"))),
       el("span", { id: "which-head", hidden: "" }, number("layer", "layer"), number("head", "head")), el("span", { id: "shade-say" })),
       el("div", { class: "two" },
-        el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Units" }, el("table", { class: "table", id: "fired" }, el("thead", {}, el("tr", {}, ["unit", "sd from its mean", "at", "", ""].map((h) => (h ? el("th", { scope: "col" }, h) : el("td"))))), el("tbody"))),
+        el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Units" }, el("table", { class: "table", id: "fired" }, el("thead", {}, el("tr", {}, [["unit"], ["sd", "standard deviations from its mean in the atlas, where it is farthest"], ["extreme", "that activity, of the farthest the atlas saw on its side"], ["at"], [], []].map(([h, title]) => (h ? el("th", { scope: "col", title }, h) : el("td"))))), el("tbody"))),
         el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Logit lens" }, el("h3", { id: "lens-say" }), el("table", { class: "table", id: "lens" }, el("tbody"))))));
 }
 
@@ -42,8 +42,8 @@ async function readText() {
     reading.loaded = true;
     reading.text = text;
     reading.unit = Math.max(0, reading.found.units.findIndex((u) => u.unit === view.get("unit")));
-    say.textContent = `${plural(reading.found.tokens.length, "token")}. Shown are the ${reading.found.units.length} units farthest from their mean in the atlas, in its standard deviations: ` +
-      `of ${units.n.toLocaleString("en")} some are far by chance. ${reading.found.note}`;
+    say.textContent = `${plural(reading.found.tokens.length, "token")}. Shown are the ${reading.found.units.length} units farthest from their mean in the atlas, in its standard deviations. ` +
+      `Of ${units.n.toLocaleString("en")} units some are far in any text: compare with how far each went in the atlas. ${reading.found.note}`;
     byId("try-found").hidden = false;
     drawReading();
     await attend();
@@ -52,11 +52,17 @@ async function readText() {
   }
 }
 
+// How far that is of the farthest that the atlas saw on this side.
+function extreme({ row, z, at, activity }) {
+  const seen = statisticOf[z < 0 ? "min" : "max"];
+  return seen && seen.values[row] * activity[at] > 0 ? percent(activity[at] / seen.values[row]) : "–";
+}
+
 function drawReading() {
   const { found } = reading;
   byId("fired").tBodies[0].replaceChildren(...found.units.map((unit, i) => el("tr", {},
     el("td", {}, el("button", { class: "link", type: "button", onclick: () => openUnit(unit.row) }, unit.unit)),
-    el("td", {}, figure(unit.z)), el("td", {}, chip(found.tokens[unit.at])),
+    el("td", {}, figure(unit.z)), el("td", {}, extreme(unit)), el("td", {}, chip(found.tokens[unit.at])),
     el("td", {}, el("button", { type: "button", "aria-pressed": String(i === reading.unit), "aria-label": `Shade the text by ${unit.unit}`, onclick: () => shadeBy(i) }, "shade")),
     el("td", {}, el("button", { type: "button", "aria-label": `Touch ${unit.unit}`, onclick: () => intoBasket(unit.unit) }, "touch")))));
   byId("lens-say").textContent = found.unread || `After “${visible(found.tokens[found.position])}” each layer would say`;
