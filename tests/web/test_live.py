@@ -187,6 +187,12 @@ def test_edits_are_kept_as_python_opens_them(live: str, net: Network, tmp_path: 
         ("touch", {"prompt": TEXT, "edits": [{"unit": UNIT, "how": "kill"}]}, "ablate"),
         ("touch", {"prompt": TEXT, "edits": [EDIT | {"value": None}]}, "no number"),
         ("touch", {"prompt": TEXT, "edits": [EDIT | {"unit": "blocks.9.mlp"}]}, "blocks.9"),
+        ("touch", {"prompt": TEXT, "edits": [EDIT | {"value": 10**400}]}, "no number"),
+        ("touch", {"prompt": TEXT, "edits": [["ablate"]]}, "no unit"),
+        ("touch", {"prompt": TEXT, "edits": None}, "a list"),
+        ("touch", {"prompt": TEXT, "edits": [], "n": True}, "no whole number"),
+        ("try", {"text": TEXT, "units": [None]}, "None"),
+        ("try", {"text": "\ud800 w1"}, "."),
         ("edit", {"edits": "all"}, "a list"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError, require_known
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["edits_of", "touch"]
 
 MANY = 100  # edits of one question
+LARGEST = 1e30  # value: beyond it an activity overflows
 HOW = ("ablate", "clamp", "scale")
 
 
@@ -111,7 +111,11 @@ def edits_of(given: Any) -> list[Change]:
         if how == "ablate":
             made.append(ablate(unit))
             continue
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value):
+        if (
+            not isinstance(value, (int, float))
+            or isinstance(value, bool)
+            or not abs(value) < LARGEST
+        ):
             raise NisslError(f"{str(value)[:40]} is no number", where=unit)
         made.append(clamp(unit, to=value) if how == "clamp" else scale(unit, by=value))
     return made
