@@ -6,7 +6,6 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from nissl.brain import dynamic_connectome
-from nissl.brain.dynamic_connectome import _factors
 from nissl.errors import NisslError
 from nissl.recording import as_recording
 from nissl.statistics import NotExchangeable, Test
@@ -54,19 +53,6 @@ def test_nothing_is_found_in_independent_units():
         dynamic_connectome(x, LENGTH, test=t, **how) for x, t in zip(series, tests, strict=True)
     ]
     assert sum(one.finding.table["p"][0] <= 0.05 for one in found) <= 1
-
-
-def test_factors_of_a_product_are_found():
-    rng = np.random.default_rng(0)
-    u = np.kron(np.eye(3), np.ones((5, 1)))
-    t = rng.random((8, 3)) * [1, 2, 3]
-    a = (t[:, None] * u) @ u.T
-    off = ~np.eye(15, dtype=bool)
-    course, membership = _factors(a, 3, off, 0)
-    order = membership.argmax(axis=0) // 5
-    np.testing.assert_allclose(membership, u[:, order], atol=0.01)
-    np.testing.assert_allclose(course, t[:, order], atol=0.01)
-    assert all((part >= 0).all() for part in _factors(a - 0.5, 3, off, 0))
 
 
 def test_windows_lie_inside_runs_and_bad_input_is_named():

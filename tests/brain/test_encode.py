@@ -107,7 +107,6 @@ def test_delays_find_a_slow_response():
 def test_a_readout_is_added_in_one_short_file(tmp_path, monkeypatch):
     text = '''
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -117,8 +116,6 @@ from nissl.brain.readouts.readout import Readout
 @dataclass(frozen=True)
 class Nearest(Readout):
     """Each response is that to the training stimulus whose features are nearest."""
-
-    name: ClassVar[str] = "nearest"
 
     def fit(self, x, y, *, groups, seed=0):
         """Keep the stimuli."""

@@ -116,8 +116,8 @@ class Connectivity:
         Parameters
         ----------
         kind : {"matrix", "graph"}
-            A matrix; of tested pairs the lower half holds only what was found. Or units on a
-            circle, joined by the largest 150 of the edges that were found.
+            A matrix, of tested pairs below the diagonal what was found; or units on a circle,
+            joined by the largest 150 edges that were found.
         order : str, optional
             The column that units are sorted by: ``region``, else clusters of alike edges.
         q : float

@@ -13,6 +13,7 @@ from nissl.brain.connectivity import connectivity
 from nissl.methods import method
 from nissl.progress import tracked
 from nissl.statistics import CircularShift, Finding, Test, against_null
+from nissl.statistics.communities import communities, community_strength, errors_by_number
 from nissl.statistics.series import centred, moved_series, read_series, require_movable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DynamicConnectome", "dynamic_connectome"]
 
 Array = NDArray[np.floating[Any]]
-STEPS, STARTS, BASE = 150, 3, 10  # of the factorisation; its beginnings; draws of no community
+BASE = 10  # draws that tell affinity without communities
 
 
 @dataclass(frozen=True)
@@ -122,54 +123,22 @@ def dynamic_connectome(
         given = cast(Any, rec).copy(data=series) if hasattr(rec, "dims") else series
         return connectivity(given, measure="affinity", window=window, step=window, test=None)
 
-    found, off = measured(x), ~np.eye(x.shape[1], dtype=bool)
+    found = measured(x)
     require_movable(centred(x, stretch), null, stretch)
-    out = np.triu(np.random.default_rng(test.seed).random(found.values.shape) < 0.1, 1)
-    kept = off & ~(out | out.swapaxes(1, 2))
     calm = moved_series(x, null, stretch, BASE, seed=test.seed, start=n)
     base = np.mean([measured(series).values for series in calm], axis=(0, 1))
-    a, errors = found.values - base, {}
-    for k in tracked(n_communities, "Choosing a number", unit="fits", progress=progress):
-        t, u = _factors(a, k, kept, test.seed)
-        errors[k] = ((a - (t[:, None] * u) @ u.T)[out]) ** 2
-    best = min(errors.values(), key=np.mean)
-    more = {k: one - best for k, one in errors.items()}
-    k = min(k for k, d in more.items() if d.mean() <= d.std() / len(d) ** 0.5)
-    t, u = _factors(a, k, off, test.seed)
+    a = found.values - base
+    held_out, k = errors_by_number(a, n_communities, seed=test.seed, progress=progress)
+    course, member = communities(a, k, seed=test.seed)
     moved = moved_series(x, null, stretch, n, seed=test.seed)
     moved = tracked(moved, "Factorising", total=n, unit="draws", progress=progress)
-    fits = (_factors(measured(series).values - base, k, off, test.seed) for series in moved)
-    drawn = [[_affinity(*fit).max()] for fit in fits]
-    order = np.argsort(-_affinity(t, u))
-    t, u = t[:, order], u[:, order]
+    fits = (communities(measured(one).values - base, k, seed=test.seed) for one in moved)
+    drawn = [[community_strength(*fit).max()] for fit in fits]
+    order = np.argsort(-community_strength(course, member))
+    course, member = course[:, order], member[:, order]
     about: Any = {"score": "affinity", "method": "dynamic_connectome", "null": null.name}
-    about["units"] = [f"community[{i}]" for i in range(k)]
-    finding = against_null(_affinity(t, u), drawn, alternative="greater", test=test, **about)
-    finding = finding.assign(variation=t.std(axis=0) / np.maximum(t.mean(axis=0), 1e-12))
-    held_out = pd.Series({k: one.sum() / (a[out] ** 2).sum() for k, one in errors.items()})
-    return DynamicConnectome(finding, u, t, found.matrices, held_out)
-
-
-def _affinity(t: Array, u: Array) -> Array:
-    """Return the root mean square of what each community adds to two units' affinity."""
-    pairs = (u**2).sum(axis=0) ** 2 - (u**4).sum(axis=0)
-    return np.asarray(np.sqrt((t**2).mean(axis=0) * pairs / (len(u) * (len(u) - 1))))
-
-
-def _factors(a: Array, k: int, mask: Any, seed: int) -> tuple[Array, Array]:
-    """Return courses and memberships: least squares over the mask, the best of some starts.
-
-    Multiplicative updates; negative entries are on the other side (Ding et al. 2010, semi-NMF).
-    """
-    plus, minus, fits = np.maximum(a, 0) * mask, np.maximum(-a, 0) * mask, []
-    for start in range(STARTS):
-        rng = np.random.default_rng([seed, k, start])
-        t, u = rng.random((len(a), k)), rng.random((a.shape[1], k))
-        for step in range(2 * STEPS):
-            below = minus + (t[:, None] * u) @ u.T * mask
-            changed, other, axis = (t, u, 1) if step % 2 else (u, t[:, None], 0)
-            up, down = ((side @ u * other).sum(axis=axis) for side in (plus, below))
-            changed *= np.sqrt(up / (down + 1e-12))
-        largest, error = np.maximum(u.max(axis=0), 1e-12), (a - (t[:, None] * u) @ u.T) * mask
-        fits.append(((error**2).sum(), t * largest**2, u / largest))
-    return min(fits, key=lambda fit: fit[0])[1:]
+    about |= {"units": [f"community[{i}]" for i in range(k)], "alternative": "greater"}
+    finding = against_null(community_strength(course, member), drawn, test=test, **about)
+    variation = course.std(axis=0) / np.maximum(course.mean(axis=0), 1e-12)
+    finding = finding.assign(variation=variation)
+    return DynamicConnectome(finding, member, course, found.matrices, pd.Series(held_out))

@@ -114,13 +114,12 @@ def encode(
     Parameters
     ----------
     features : Recording or array, shape (n_stimuli, n_features), or mapping of str to either
-        One row a stimulus, or a sample of `rec`; several are bands, each with a weight of its own.
-        Or maps, each (n_stimuli, n_places, n_channels), which a linear readout takes flat.
+        One row a stimulus, or a sample of `rec`; several are bands with weights of their own. Or
+        maps, (n_stimuli, n_places, n_channels), which a linear readout takes flat.
     rec : Recording or array, shape (n_samples, n_units)
         Responses, in order of time.
     on : str
-        The sample coordinate of both that says which stimulus a sample is; stimuli may recur in
-        `rec`, and samples of the same stimulus are then left out together.
+        The sample coordinate of stimuli; samples of one that recurs are left out together.
     folds : int, str or array, shape (n_samples,)
         A number of folds; or a run, session or subject of each sample, left out one at a time.
     readout : Readout or str
@@ -147,8 +146,8 @@ def encode(
 
     Notes
     -----
-    Predictions are fixed when they are moved: the question is whether they follow the responses.
-    Where the folds are runs that show the same stimuli, it is not whether new ones are predicted.
+    The question is whether predictions follow responses; where folds are runs that show the same
+    stimuli, it is not whether new ones are predicted.
     Source: Naselaris et al. 2011, Encoding and decoding in fMRI; bands: Dupre la Tour et al. 2022.
 
     Examples

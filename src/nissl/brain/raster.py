@@ -35,23 +35,20 @@ def raster(
     Parameters
     ----------
     spikes : Recording, mapping or DataFrame
-        A table of spikes with ``time`` in seconds and ``unit``; or a Recording of counts with
-        ``time``, whose spikes are drawn at the middles of their bins.
+        A table with ``time`` in seconds and ``unit``; or counts with ``time``.
     around : array, mapping or DataFrame, optional
         Times of events in seconds, or a table with a column ``time``, ``onset`` or ``start``.
     start, stop : float, optional
-        What is drawn, in seconds, from an event on where there are any; by default all, and half a
-        second before to a second after an event.
+        Seconds that are drawn; by default all, or from -0.5 to 1 around an event.
     units : sequence, optional
         The cells, in this order; by default all, and the first six around events.
     bin : float, optional
-        Width of a bin of the rate above, in seconds; by default a hundredth of what is drawn.
+        Seconds of a bin of the rate above; by default a hundredth of what is drawn.
 
     Returns
     -------
     matplotlib Figure
-        The rate of a cell above in Hz (of all cells their mean; around events the peri-stimulus
-        time histogram), spikes below.
+        The rate in Hz above (a mean over cells, or the peri-stimulus time histogram), spikes below.
 
     Examples
     --------
@@ -68,13 +65,11 @@ def raster(
             raise UnknownName("unit", name, known)
     own = [times[cell == known.index(name)] for name in wanted]
     if around is None:
-        ends, panels = (times.min(initial=np.inf), times.max(initial=-np.inf)), [("", own)]
+        low, high, panels = times.min(initial=np.inf), times.max(initial=-np.inf), [("", own)]
     else:
-        ends, onsets = (-0.5, 1.0), _onsets(around)
+        low, high, onsets = -0.5, 1.0, _onsets(around)
         panels = [(n, [t - zero for zero in onsets]) for n, t in zip(wanted, own, strict=True)]
-    low, high = (
-        e if given is None else given for e, given in zip(ends, (start, stop), strict=True)
-    )
+    low, high = low if start is None else start, high if stop is None else stop
     width = (high - low) / 100 if bin is None else bin
     if not (low < high and 0 < width <= high - low and wanted):
         raise NisslError(
@@ -82,8 +77,8 @@ def raster(
             do="name cells, let start be below stop, and bin= between 0 and what is drawn",
         )
     edges, n = np.arange(low, high + 1e-9, width), len(panels)
-    size = (9 if around is None else max(4, 3 * n), 4.5)
     how: Any = {"squeeze": False, "sharex": "col", "height_ratios": [1, 3]}
+    size = (9 if around is None else max(4, 3 * n), 4.5)
     figure: Figure
     figure, grid = plt.subplots(2, n, figsize=size, layout="constrained", **how)
     for (above, below), (title, rows) in zip(grid.T, panels, strict=True):
@@ -126,10 +121,11 @@ def _events(spikes: Any) -> tuple[Array, Array, list[str]]:
 def _onsets(around: Any) -> Array:
     """Return the times of events that have one."""
     if isinstance(around, Mapping) or hasattr(around, "columns"):
-        column = next((n for n in ("time", "onset", "start") if n in around), None)
-        if column is None:
-            raise UnknownName("column of events", "time", [str(n) for n in around])
-        around = around[column]
+        columns = [str(n) for n in around]
+        named = [n for n in ("time", "onset", "start") if n in columns]
+        if not named:
+            raise UnknownName("column of events", "time", columns)
+        around = around[named[0]]
     times = np.asarray(around, float).ravel()
     times = np.asarray(times[np.isfinite(times)])
     if not len(times):

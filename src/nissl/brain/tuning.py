@@ -86,8 +86,7 @@ class Tuning:
         Returns
         -------
         matplotlib Figure
-            One panel a cell: Hz over the band of the null, with bits per spike in the title, and
-            the corrected p where there is one.
+            A panel a cell: Hz over the band of the null, bits per spike and corrected p.
         """
         from nissl.brain.tuning_figure import draw_curves
 
@@ -111,8 +110,7 @@ class Tuning:
         rec : Recording, shape (n_samples, n_units)
             Counts of all cells that have a curve, at other times than those of the curves.
         window : float, optional
-            Seconds that each value is read from: a multiple of a bin, one by default. Windows start
-            a bin apart.
+            Seconds that each value is read from, in whole bins; one by default.
         prior : {"occupancy", "uniform"}
             What is expected before any spike: where time was spent, or all bins alike.
         test : Test
@@ -121,14 +119,12 @@ class Tuning:
         Returns
         -------
         BayesianDecoding
-            Values, posterior, and the error where the true coordinates are there. A warning says
-            where samples are those that the curves were made of.
+            Values, posterior, error. Samples that the curves were made of are warned of.
 
         Notes
         -----
-        Source: Zhang, Ginzburg, McNaughton and Sejnowski 1998, J. Neurophysiology 79, 1017. Counts
-        are taken as Poisson and cells as independent. A cell that never fired in a bin of the
-        coordinate counts as half a spike there.
+        Cells are taken as Poisson and independent, and half a spike where one never fired.
+        Source: Zhang et al. 1998, J. Neurophysiology 79, 1017.
         """
         from nissl.brain.bayesian_decoder import bayesian_decoding
 
@@ -148,19 +144,17 @@ def tuning(
 ) -> Tuning:
     """Make tuning curves of every cell, and tell which cells are tuned.
 
-    The rate at each bin of the coordinate is spikes by time spent there. Its score is the
-    information that a spike carries about the bin, against the same with labels shifted in time.
+    Rates are spikes by time spent in each bin; the score is what a spike tells of the bin.
 
     Parameters
     ----------
     rec : Recording, shape (n_samples, n_units)
-        Counts of spikes, with `time` in seconds or the attribute ``bin``. Samples without a
-        coordinate are left out, and counted in the finding's provenance.
+        Counts of spikes, with `time` in seconds or the attribute ``bin``; samples without a
+        coordinate are left out.
     to : str, or pair of str
         The sample coordinate, or the two of a map. One with an attribute ``period`` is an angle.
     n_bins : int, optional
-        Bins along a coordinate: 36, and 20 each of two. A coordinate of fewer values that are had
-        twice or more (directions of a grating) has a bin for each.
+        Bins along a coordinate: 36, and 20 each of two; one for each of fewer values.
     smooth : float
         Standard deviation, in the coordinate's unit, of the Gaussian that smooths spikes and time.
     min_occupancy : float
@@ -177,12 +171,11 @@ def tuning(
     Returns
     -------
     Tuning
-        Its finding has a row for each cell: ``bits_per_spike`` (biased upwards where spikes are
-        few), ``effect`` (less the null's mean, which takes the bias off), ``p``, ``q``;
-        ``n_spikes``, ``mean_rate`` (by time) and ``peak_rate`` in Hz; ``preferred``, the direction
-        of the curve's mean vector or the centre of the highest bin (``preferred_x``, ... of two);
-        ``vector_length`` of an angle's curve. A cell without spikes, or with counts that are not
-        finite, has NaN, p = 1 and a ``note``.
+        A row for each cell: ``bits_per_spike`` (biased upwards where spikes are few), ``effect``
+        (less the null's mean: without that bias), ``p``, ``q``, ``n_spikes``, ``mean_rate`` and
+        ``peak_rate`` in Hz, ``preferred`` (the mean direction, or the highest bin; of two
+        ``preferred_x``, ...), ``vector_length`` of an angle. Cells without spikes, or with counts
+        that are not finite, have NaN, p = 1 and a ``note``.
 
     Raises
     ------

@@ -56,5 +56,4 @@ class Attention(MapReadout):
     Source: Adeli et al. 2025, whose queries are of regions.
     """
 
-    name: ClassVar[str] = "attention"
     module: ClassVar[type[nn.Module]] = _Attention

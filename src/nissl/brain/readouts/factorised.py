@@ -45,5 +45,4 @@ class Factorised(MapReadout):
     and "where".
     """
 
-    name: ClassVar[str] = "factorised"
     module: ClassVar[type[nn.Module]] = FactorisedModule

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,6 @@ class Linear(Readout):
     """
 
     bands: tuple[Any, ...] | None = None
-    name: ClassVar[str] = "linear"
 
     def fit(self, x: Array, y: Array, *, groups: Any, seed: int = 0) -> Fitted:
         """Return the regression: see `nissl.statistics.ridge`."""

@@ -46,5 +46,4 @@ class Modulated(MapReadout):
     fields and feature maps, which they do by a spatial transformer.
     """
 
-    name: ClassVar[str] = "modulated"
     module: ClassVar[type[nn.Module]] = _Modulated

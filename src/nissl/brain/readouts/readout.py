@@ -29,7 +29,6 @@ class Fitted(Protocol):
 class Readout:
     """How responses are made of features: it is fitted, and then predicts."""
 
-    name: ClassVar[str] = ""
     places: ClassVar[bool] = False  # reads maps (n_samples, n_places, n_channels); else vectors
 
     def fit(self, x: Array, y: Array, *, groups: Any, seed: int = 0) -> Fitted:
