@@ -14,6 +14,7 @@ from nissl.brain.readouts.readout import Readout, readout_of
 from nissl.errors import NisslError
 from nissl.progress import tracked
 from nissl.recording import Recording
+from nissl.recording.align import rows_of
 from nissl.statistics import Finding, Test, ceiling, delayed
 from nissl.statistics import folds as divide
 from nissl.statistics.decoders import finite
@@ -229,15 +230,7 @@ def _looked_up(x: Array, features: Features, stimulus: NDArray[Any], on: str) ->
         if len(x) == len(stimulus):
             return x
         raise NisslError(f"features do not say which '{on}' each row is", do="give a Recording")
-    names, row = np.unique(first[on].values, return_index=True)
-    if len(names) < len(x):
-        raise NisslError(f"features have several rows of one '{on}'", do=f"aggregate(by='{on}')")
-    place = np.minimum(np.searchsorted(names, stimulus), len(names) - 1)
-    missing = names[place] != stimulus
-    if missing.any():
-        some = ", ".join(map(str, np.unique(stimulus[missing])[:5]))
-        raise NisslError(f"these have no features: {some}", where=on, do="leave them out: select")
-    return np.asarray(x[row[place]])
+    return np.asarray(x[rows_of(first, on, stimulus)])
 
 
 def _about_units(rec: Any, r: Array, on: str) -> pd.DataFrame:

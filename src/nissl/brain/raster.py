@@ -9,6 +9,7 @@ import numpy as np
 
 from nissl.errors import NisslError, UnknownName
 from nissl.recording import Recording, check
+from nissl.recording.epochs import event_times
 from nissl.recording.labels import coordinate
 from nissl.statistics.figure import FOUND, REST
 
@@ -67,7 +68,10 @@ def raster(
     if around is None:
         low, high, panels = times.min(initial=np.inf), times.max(initial=-np.inf), [("", own)]
     else:
-        low, high, onsets = -0.5, 1.0, _onsets(around)
+        low, high, onsets = -0.5, 1.0, event_times(around)[0]
+        onsets = onsets[np.isfinite(onsets)]
+        if not len(onsets):
+            raise NisslError("no event has a time", where="around", do="give seconds")
         panels = [(n, [t - zero for zero in onsets]) for n, t in zip(wanted, own, strict=True)]
     low, high = low if start is None else start, high if stop is None else stop
     width = (high - low) / 100 if bin is None else bin
@@ -116,18 +120,3 @@ def _events(spikes: Any) -> tuple[Array, Array, list[str]]:
             raise UnknownName("column of spikes", name, [str(n) for n in spikes])
     cell, names = pd.factorize(np.asarray(spikes["unit"]), sort=True)
     return np.asarray(spikes["time"], float), cell, [str(n) for n in names]
-
-
-def _onsets(around: Any) -> Array:
-    """Return the times of events that have one."""
-    if isinstance(around, Mapping) or hasattr(around, "columns"):
-        columns = [str(n) for n in around]
-        named = [n for n in ("time", "onset", "start") if n in columns]
-        if not named:
-            raise UnknownName("column of events", "time", columns)
-        around = around[named[0]]
-    times = np.asarray(around, float).ravel()
-    times = np.asarray(times[np.isfinite(times)])
-    if not len(times):
-        raise NisslError("no event has a time", where="around", do="give seconds")
-    return times

@@ -11,7 +11,7 @@ from nissl.errors import NisslError, UnknownName
 from nissl.recording.labels import coordinate, is_words
 from nissl.recording.recording import Recording, check
 
-__all__ = ["align", "require_aligned"]
+__all__ = ["align", "require_aligned", "rows_of"]
 
 Array = np.ndarray[Any, Any]
 
@@ -132,6 +132,46 @@ def _labels(rec: Recording, on: str, which: str) -> Array:
             do=f"make one sample of each first: aggregate(rec, by='{on}')",
         )
     return labels
+
+
+def rows_of(rec: Recording, on: str, wanted: Array) -> Array:
+    """Return the sample that has each wanted value of a coordinate.
+
+    Parameters
+    ----------
+    rec : Recording, shape (n_samples, n_units)
+        One sample for each value: features of stimuli.
+    on : str
+        The sample coordinate.
+    wanted : array, shape (n,)
+        Values, any number of times.
+
+    Returns
+    -------
+    array of int, shape (n,)
+        Rows of `rec`.
+
+    Raises
+    ------
+    NisslError
+        A value occurs twice in the recording, or a wanted one never.
+
+    Examples
+    --------
+    >>> from nissl.recording import as_recording
+    >>> rec = as_recording(np.eye(2), samples={"stimulus": ["dog", "cat"]})
+    >>> rows_of(rec, "stimulus", np.array(["cat", "dog", "cat"])).tolist()
+    [1, 0, 1]
+    """
+    names, row = np.unique(coordinate(rec, on), return_index=True)
+    if len(names) < rec.sizes["sample"]:
+        raise NisslError(f"features have several rows of one '{on}'", do=f"aggregate(by='{on}')")
+    place = np.minimum(np.searchsorted(names, wanted), len(names) - 1)
+    missing = names[place] != wanted
+    if missing.any():
+        some = ", ".join(map(str, np.unique(wanted[missing])[:5]))
+        raise NisslError(f"these have no features: {some}", where=on, do="leave them out: select")
+    return np.asarray(row[place])
 
 
 def _rows(left: Array, right: Array, on: str, missing: str) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from nissl.recording.free_memory import require_memory
 from nissl.recording.labels import apart, as_column, as_variable, coordinate, is_words
 from nissl.recording.recording import Recording, check
 
-__all__ = ["epochs"]
+__all__ = ["epochs", "event_times"]
 
 Array = np.ndarray[Any, Any]
 
@@ -34,8 +34,8 @@ def epochs(
     rec : Recording, shape (n_samples, n_units)
         With `time` in seconds, which increases. A lazy recording stays lazy without `baseline`.
     events : DataFrame, mapping, or array of shape (n_events,)
-        Times of events in seconds, on the clock of `time`; of a table the column ``time`` or
-        ``onset``, and its other columns become sample coordinates.
+        Times of events in seconds, on the clock of `time`; of a table the column ``time``,
+        ``onset`` or ``start``, and its other columns become sample coordinates.
     before, after : float
         Seconds from the event to the first and to the last sample, both of which are in; a
         negative `before` starts after the event.
@@ -70,7 +70,7 @@ def epochs(
     ([2.0, 3.0, 4.0, 5.0, 6.0, 7.0], ['l', 'l', 'l', 'r', 'r', 'r'])
     """
     check(rec)
-    at, labels = _events(events)
+    at, labels = event_times(events)
     rows, times, rate = _clock(rec)
     if not (np.isfinite([before, after]).all() and -before <= after):
         raise NisslError(
@@ -111,12 +111,12 @@ def epochs(
     return check(cut)
 
 
-def _events(events: Any) -> tuple[Array, dict[str, Array]]:
+def event_times(events: Any) -> tuple[Array, dict[str, Array]]:
     """Return the times of the events, and the other columns."""
     labels: dict[str, Array] = {}
     if isinstance(events, Mapping) or hasattr(events, "columns"):
         known = [str(n) for n in events]
-        clock = next((n for n in ("time", "onset") if n in known), None)
+        clock = next((n for n in ("time", "onset", "start") if n in known), None)
         if clock is None:
             raise UnknownName("column of events", "time", known, do="give a column time or onset")
         labels = {str(n): as_column(events[n]) for n in events if n != clock}
