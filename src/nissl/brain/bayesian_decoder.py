@@ -13,7 +13,7 @@ from nissl.errors import NisslError, UnknownName, require_known
 from nissl.recording import Recording
 from nissl.recording.labels import coordinate
 from nissl.statistics import Finding, Test
-from nissl.statistics.series import bin_seconds
+from nissl.statistics.series import bin_seconds, gapless_windows
 from nissl.statistics.tuning_curve import distance, distance_by_chance, posterior, window_means
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ class BayesianDecoding:
     Parameters
     ----------
     time : array, shape (n_windows,)
-        The middle of each window, in seconds; its number where there are no times.
+        The middle of each window, in seconds, or samples where there are no times.
     value : array, shape (n_windows, n_coordinates)
         The centre of the most probable bin.
     truth : array, shape (n_windows, n_coordinates), or None
         The mean of the true coordinates in the window; NaN where they are not known.
     error : array, shape (n_windows,), or None
-        Distance of the two in the coordinate's unit, of two coordinates the straight line.
+        Distance of the two, of two coordinates the straight line.
     posterior : array of float32, shape (n_windows, n_bins, ...)
         Sums to 1 over the bins of a window.
     to, bins : tuple
@@ -109,23 +109,9 @@ def bayesian_decoding(
             raise UnknownName("unit", name, known, do="decode from the cells that have a curve")
         if np.isnan(curve).all():
             raise NisslError("a cell has no curve", where=name, do="leave it out before tuning")
-    k = 1 if window is None else max(1, round(window / seconds))
-    if window is not None and abs(k * seconds - window) > 1e-6 * seconds:
-        raise NisslError(
-            f"a window of {window:g} s is no multiple of a bin of {seconds:g} s",
-            do=f"give {k * seconds:g}",
-        )
-    starts = np.arange(rec.sizes["sample"] - k + 1)
-    middle = starts + (k - 1) / 2
-    if "time" in rec.coords:
-        times = np.asarray(rec["time"].values, float)
-        if np.isin(times, tuned.times).any():
-            warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
-        span = times[starts + k - 1] - times[starts]
-        starts = starts[np.abs(span - (k - 1) * seconds) < seconds / 2]
-        middle = (times[starts] + times[starts + k - 1]) / 2
-    if not len(starts):
-        raise NisslError(f"no {k} bins follow each other without a gap", do="give a shorter window")
+    k, starts, middle = gapless_windows(rec, window, seconds)
+    if "time" in rec.coords and np.isin(rec["time"].values.astype(float), tuned.times).any():
+        warnings.warn("curves are made of some of the samples that are decoded", stacklevel=3)
     counts = rec.values[:, [known.index(name) for name in names]].astype(float)
     if not np.isfinite(counts).all():
         raise NisslError("some counts are not finite", do="leave those samples out")
@@ -142,8 +128,8 @@ def bayesian_decoding(
         pairs = zip(given, tuned.period, strict=True)
         truth = np.stack([window_means(x, starts, k, period=p) for x, p in pairs], axis=1)
         error = distance(value, truth, tuned.period)
-        known, cells = np.isfinite(truth).all(axis=1), f"{len(names)} cells"
-        near = (value[known], truth[known], tuned.period)
-        finding = distance_by_chance(*near, unit=cells, test=test)
+        has = np.isfinite(truth).all(axis=1)
+        how: Any = {"unit": f"{len(names)} cells", "test": test}
+        finding = distance_by_chance(value[has], truth[has], tuned.period, **how)
     found = found.reshape(-1, *shape)
     return BayesianDecoding(middle, value, truth, error, found, tuned.to, tuned.bins, finding)

@@ -126,19 +126,18 @@ def decode(
     rec : Recording, or array, shape (n_samples, n_units)
         Activity, samples in order of time.
     labels : str, or array, shape (n_samples,) or (n_samples, n_dimensions)
-        A sample coordinate, or the labels: vectors, such as a network's features of the stimulus,
-        are retrieved.
+        A sample coordinate, or the labels; vectors (features of the stimulus) are retrieved.
     folds : int, str or array, shape (n_samples,)
-        Blocks of neighbouring samples, of each class by itself; or a run, subject or session of
-        each sample, one of which is left out at a time. Under the null labels move inside them.
+        Blocks of neighbouring samples, of each class by itself; or the run, subject or session of
+        each sample, left out one at a time. Under the null labels move inside them.
     model : "ridge", or estimator
-        Ridge regression onto the labels, its penalty chosen inside the training runs; or anything
-        with ``fit`` and ``predict`` of scikit-learn or pyriemann, which is cloned.
+        Ridge regression, its penalty chosen inside the training runs; or anything with ``fit`` and
+        ``predict`` of scikit-learn or pyriemann, which is cloned.
     kind : {"classes", "numbers", "angles", "vectors"}, optional
         By default classes, but for labels that are fractions: numbers. Angles are in radians.
     items : str, optional
-        A sample coordinate, such as a trial: its samples together are one item, given to the model
-        as an array (n_units, n_times); ridge is given them flat.
+        A sample coordinate, such as a trial, whose samples are one item, (n_units, n_times) to an
+        estimator, flat to ridge.
     test : Test or None
         Draws (100 for ridge, else 19) of labels moved inside runs as `decoding_null` says, tail,
         seed. None: no null.

@@ -104,9 +104,9 @@ def motifs(
     Returns
     -------
     Motifs
-        A row for each motif: average precision in blocks of time that were left out, null, p;
-        ``by_rate``: of the same detector on counts in the window; ``hits`` and ``false_alarms``:
-        shares of onsets, and of samples of jittered spikes, above the threshold.
+        A row for each motif: average precision in time that was left out, null, p; ``by_rate``:
+        that of counts in the window; ``hits`` and ``false_alarms``: shares of onsets, and of
+        samples of jittered spikes, above the threshold.
 
     Raises
     ------

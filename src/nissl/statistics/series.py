@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bin_seconds",
     "centred",
+    "gapless_windows",
     "labels_in_time",
     "moved_series",
     "null_of_series",
@@ -135,6 +136,30 @@ def window_starts(stretch: Index, size: int, step: int) -> Index:
     ends = np.append(run_starts(stretch), len(stretch))
     windows = [np.arange(a, b - size + 1, step) for a, b in pairwise(ends)]
     return np.concatenate(windows)
+
+
+def gapless_windows(rec: Any, window: float | None, seconds: float) -> tuple[int, Index, Array]:
+    """Return how many bins a window has, and the first and the middle of windows without a gap.
+
+    A window is a multiple of a bin, in seconds; None is one bin. Windows start a bin apart; middles
+    are in seconds, or in samples where there is no ``time``.
+    """
+    k = 1 if window is None else max(1, round(window / seconds))
+    if window is not None and abs(k * seconds - window) > 1e-6 * seconds:
+        raise NisslError(
+            f"a window of {window:g} s is no multiple of a bin of {seconds:g} s",
+            do=f"give {k * seconds:g}",
+        )
+    starts = np.arange(rec.sizes["sample"] - k + 1)
+    middle = starts + (k - 1) / 2
+    if "time" in rec.coords:
+        times = np.asarray(rec["time"].values, float)
+        span = times[starts + k - 1] - times[starts]
+        starts = starts[np.abs(span - (k - 1) * seconds) < seconds / 2]
+        middle = (times[starts] + times[starts + k - 1]) / 2
+    if not len(starts):
+        raise NisslError(f"no {k} bins follow each other without a gap", do="give a shorter window")
+    return k, starts, middle
 
 
 def centred(x: Array, stretch: Index) -> Array:

@@ -36,10 +36,9 @@ class Readout:
 
         Parameters
         ----------
-        x : array, shape (n_samples, n_features), or (n_samples, n_places, n_channels)
-            Features.
-        y : array, shape (n_samples, n_units)
-            Responses.
+        x, y : array
+            Features, (n_samples, n_features) or (n_samples, n_places, n_channels), and responses,
+            (n_samples, n_units).
         groups : int, or list of (train, test)
             Inner folds: a number of blocks, or what `nissl.statistics.folds` returns.
         seed : int
