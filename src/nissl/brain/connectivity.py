@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nissl.errors import NisslError, TooFewSamples, require_known
+from nissl.errors import NisslError, require_known
 from nissl.progress import tracked
 from nissl.recording.free_memory import require_memory
 from nissl.statistics import Finding, Test, against_null
 from nissl.statistics.connectivity_measures import measure_of
-from nissl.statistics.design import column_of
 from nissl.statistics.pvalues import larger_p
 from nissl.statistics.series import (
     centred,
     moved_series,
     null_of_series,
+    parts_of,
     read_series,
     require_movable,
     require_varying,
-    window_starts,
 )
 
 if TYPE_CHECKING:
@@ -103,10 +102,9 @@ class Connectivity:
         graph = networkx.DiGraph() if self.directed else networkx.Graph()
         graph.add_nodes_from(self.units.set_index("unit").to_dict("index").items())
         table = self.edges.table.rename(columns={self.measure: "weight"})
-        columns = ["weight"]
         if "q" in table:
-            table, columns = table[table["q"] <= q], ["weight", "q"]
-        about = table[columns].to_dict("records")
+            table = table[table["q"] <= q]
+        about = table.filter(["weight", "q"]).to_dict("records")
         graph.add_edges_from(zip(table["source"], table["target"], about, strict=True))
         return graph
 
@@ -208,7 +206,7 @@ def connectivity(
 
     x, units, stretch, rate = read_series(rec)
     made = measure_of(measure, options, rate)
-    parts, matrices = _parts(rec, stretch, by, window, step, rate)
+    parts, matrices = parts_of(rec, stretch, rate, by=by, window=window, step=step)
     for k, rows in enumerate(parts):
         which = f"matrix {k} " if len(parts) > 1 else ""
         require_varying(x[rows], stretch[rows], units, where=which)
@@ -249,33 +247,6 @@ def connectivity(
         edges = edges.assign(spread=values.std(axis=0, ddof=1)[pairs])
     stacked = values[0] if by is None and window is None else values
     return Connectivity(stacked, units, matrices, made.name, made.directed, edges)
-
-
-def _parts(
-    rec: Any, stretch: Index, by: str | None, window: Any, step: Any, rate: float | None
-) -> tuple[list[Index], pd.DataFrame]:
-    """Return the samples of each matrix, and what each is of."""
-    import pandas as pd
-
-    every = np.arange(len(stretch))
-    label = None if by is None else column_of("by", by, len(stretch), rec)
-    if window is None:
-        if label is None:
-            return [every], pd.DataFrame(index=[0])
-        names = pd.unique(label)
-        return [np.flatnonzero(label == name) for name in names], pd.DataFrame({by: names})
-    scale = rate or 1.0
-    size, hop = round(window * scale), round((window / 2 if step is None else step) * scale)
-    if size < 3 or hop < 1:
-        raise NisslError(f"windows of {size} samples every {hop}", do="give longer ones")
-    first = window_starts(stretch, size, hop)
-    if not len(first):
-        raise TooFewSamples(f"no run holds a window of {size} samples", do="give a shorter one")
-    time = every if rate is None else np.asarray(rec["time"].values, float)
-    start, stop = time[first], time[first + size - 1]
-    about = {"start": start, "stop": stop, "time": (start + stop) / 2, "run": stretch[first]}
-    matrices = pd.DataFrame({} if label is None else {by: label[first]}).assign(**about)
-    return [every[a : a + size] for a in first], matrices
 
 
 def _pairs(n: int, directed: bool) -> tuple[Index, Index]:

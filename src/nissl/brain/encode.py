@@ -74,19 +74,14 @@ class Encoding:
         Axes
             What was drawn on.
         """
-        import matplotlib.pyplot as plt
-
-        from nissl.statistics.figure import ranked
+        from nissl.statistics.figure import glass_brain, ranked
 
         r, places = self.table["correlation"], self.table.filter(["x", "y", "z"]).to_numpy(float)
         placed = places.shape[1] == 3 and bool(np.isfinite(places).all())
         if kind == "map" or (not kind and placed):
             if not placed:
                 raise NisslError("units have no x, y and z", do="draw kind='ranked'")
-            from nilearn import plotting
-
-            axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
-            plotting.plot_markers(r.to_numpy(), places, node_size=12, node_cmap="magma", axes=axes)
+            axes = glass_brain(r, places, axes=axes)
         else:
             axes = ranked(r, null_sd=self.table.get("null_sd"), axes=axes)
             limit = np.sqrt(self.table["ceiling"].clip(lower=0))[np.argsort(-r.to_numpy())]

@@ -12,7 +12,7 @@ from nissl.errors import NisslError, TooFewSamples
 from nissl.methods import method
 from nissl.progress import tracked
 from nissl.statistics import Finding, JitteredSpikes, Test, against_null, folds
-from nissl.statistics.series import read_series, run_starts
+from nissl.statistics.series import lagged_counts, read_series, run_starts
 
 if TYPE_CHECKING:
     from nissl.recording import Recording
@@ -140,15 +140,9 @@ def motifs(
     at, unit = (np.repeat(i, x[x > 0].astype(int)) for i in np.nonzero(x))
     how: Any = {"intervals": np.c_[starts, np.append(starts[1:], len(x))], "seed": test.seed}
 
-    def lagged(at: Any) -> Any:  # counts of every unit at every delay, sparse
-        row = at[:, None] - np.arange(n_delays)
-        kept = row >= starts[stretch[at]][:, None]  # no motif spans two runs
-        column = (unit[:, None] * n_delays + np.arange(n_delays))[kept]
-        shape = len(x), x.shape[1] * n_delays
-        return sparse.csr_matrix((np.ones(len(column)), (row[kept], column)), shape=shape)
-
     def jittered(d: int) -> Any:
-        return lagged(moved.draw(at + 0.5, 1, start=d, **how)[0].astype(np.int64))
+        drawn = moved.draw(at + 0.5, 1, start=d, **how)[0].astype(np.int64)
+        return lagged_counts(drawn, unit, stretch, x.shape[1], n_delays)
 
     def fitted(z: Any, rows: Any) -> Any:
         one = LogisticRegression(C=1 / penalty, max_iter=1000)
@@ -161,7 +155,7 @@ def motifs(
     def precision(told: Array) -> Array:
         return np.array([average_precision_score(a, b) for a, b in zip(y.T, told.T, strict=True)])
 
-    z = lagged(at)
+    z = lagged_counts(at, unit, stretch, x.shape[1], n_delays)
     counts = z @ sparse.kron(sparse.eye(x.shape[1]), np.ones((n_delays, 1)), format="csr")
     fits, rates = ([fitted(v, train) for train, _ in parts] for v in (z, counts))
     calm = [read(fits, jittered(n + d), 0) for d in range(CALM)]  # trained on; draws of their own

@@ -341,6 +341,37 @@ def colours_of(values: ArrayLike, limit: float | None = None) -> tuple[Any, floa
     return ListedColormap(colours(np.linspace(0.5, 1, 256))), 0.0, limit
 
 
+def glass_brain(values: ArrayLike, places: ArrayLike, *, axes: Axes | None = None) -> Axes:
+    """Draw values at places of the brain, three views of a glass brain by nilearn.
+
+    Parameters
+    ----------
+    values : array, shape (n_units,)
+        The darkest are the least.
+    places : array, shape (n_units, 3)
+        x, y and z in mm.
+    axes : matplotlib Axes, optional
+        Where.
+
+    Returns
+    -------
+    matplotlib Axes
+        The axes.
+
+    Examples
+    --------
+    >>> glass_brain([0.1, 0.5], [[0, 0, 0], [30, 0, 20]])  # doctest: +SKIP
+    """
+    import matplotlib.pyplot as plt
+    from nilearn import plotting
+
+    axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
+    plotting.plot_markers(
+        np.asarray(values), np.asarray(places), node_size=12, node_cmap="magma", axes=axes
+    )
+    return axes
+
+
 def panels(n_columns: int, n_rows: int = 1, *, size: float = 4.4) -> tuple[Figure, Any]:
     """Make a figure of several axes, without the upper and the right spine.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, TooFewSamples
 from nissl.statistics.design import Design, column_of
 from nissl.statistics.exchangeability import (
     NotExchangeable,
@@ -29,8 +29,10 @@ __all__ = [
     "centred",
     "gapless_windows",
     "labels_in_time",
+    "lagged_counts",
     "moved_series",
     "null_of_series",
+    "parts_of",
     "read_series",
     "require_movable",
     "require_varying",
@@ -138,6 +140,60 @@ def window_starts(stretch: Index, size: int, step: int) -> Index:
     return np.concatenate(windows)
 
 
+def parts_of(
+    rec: Any,
+    stretch: Index,
+    rate: float | None,
+    *,
+    by: str | None = None,
+    window: float | None = None,
+    step: float | None = None,
+) -> tuple[list[Index], pd.DataFrame]:
+    """Divide samples by a coordinate, or into windows inside runs.
+
+    Parameters
+    ----------
+    rec : Recording or array, shape (n_samples, n_units)
+        The series.
+    stretch : array of int, shape (n_samples,)
+        The run of each sample.
+    rate : float or None
+        Samples a second, where they have times.
+    by : str, optional
+        Sample coordinate: a part for each value; of windows a column.
+    window, step : float, optional
+        Length, and from one to the next (by default half of it), in seconds, or samples.
+
+    Returns
+    -------
+    parts : list of array of int
+        Samples; all of them where nothing is given.
+    about : DataFrame, n_parts rows
+        The value of each; ``start``, ``stop``, ``time`` in the middle, ``run`` of windows.
+    """
+    import pandas as pd
+
+    every = np.arange(len(stretch))
+    label = None if by is None else column_of("by", by, len(stretch), rec)
+    if window is None:
+        if label is None:
+            return [every], pd.DataFrame(index=[0])
+        names = pd.unique(label)
+        return [np.flatnonzero(label == name) for name in names], pd.DataFrame({by: names})
+    scale = rate or 1.0
+    size, hop = round(window * scale), round((window / 2 if step is None else step) * scale)
+    if size < 3 or hop < 1:
+        raise NisslError(f"windows of {size} samples every {hop}", do="give longer ones")
+    first = window_starts(stretch, size, hop)
+    if not len(first):
+        raise TooFewSamples(f"no run holds a window of {size} samples", do="give a shorter one")
+    time = every if rate is None else np.asarray(rec["time"].values, float)
+    start, stop = time[first], time[first + size - 1]
+    told = {"start": start, "stop": stop, "time": (start + stop) / 2, "run": stretch[first]}
+    about = pd.DataFrame({} if label is None else {by: label[first]}).assign(**told)
+    return [every[a : a + size] for a in first], about
+
+
 def gapless_windows(rec: Any, window: float | None, seconds: float) -> tuple[int, Index, Array]:
     """Return how many bins a window has, and the first and the middle of windows without a gap.
 
@@ -160,6 +216,28 @@ def gapless_windows(rec: Any, window: float | None, seconds: float) -> tuple[int
     if not len(starts):
         raise NisslError(f"no {k} bins follow each other without a gap", do="give a shorter window")
     return k, starts, middle
+
+
+def lagged_counts(at: Index, unit: Index, stretch: Index, n_units: int, n_delays: int) -> Any:
+    """Return counts of every unit 0, 1, ... samples later, inside runs, as a sparse matrix.
+
+    Spikes are given by sample and unit; shape (n_samples, n_units * n_delays), delays of a unit
+    beside each other.
+
+    Examples
+    --------
+    >>> at, unit, run = np.array([1, 2]), np.array([0, 0]), np.array([0, 0, 1])
+    >>> lagged_counts(at, unit, run, 1, 2).toarray().tolist()
+    [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    """
+    from scipy import sparse
+
+    delays = np.arange(n_delays)
+    row = at[:, None] - delays
+    kept = row >= run_starts(stretch)[stretch[at]][:, None]
+    column = (unit[:, None] * n_delays + delays)[kept]
+    shape = len(stretch), n_units * n_delays
+    return sparse.csr_matrix((np.ones(len(column)), (row[kept], column)), shape=shape)
 
 
 def centred(x: Array, stretch: Index) -> Array:
