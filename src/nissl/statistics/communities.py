@@ -44,10 +44,10 @@ def communities(
 
     Examples
     --------
-    >>> u = np.array([[1.0], [1.0], [0.0]])
+    >>> u = np.array([[1.0], [1.0], [1.0], [0.0]])
     >>> course, membership = communities(np.array([[[2.0]], [[0.0]]]) * (u @ u.T), 1)
     >>> course.round(1).tolist(), membership.round(1).tolist()
-    ([[2.0], [0.0]], [[1.0], [1.0], [0.0]])
+    ([[2.0], [0.0]], [[1.0], [1.0], [1.0], [0.0]])
     """
     mask = ~np.eye(similarity.shape[1], dtype=bool) if mask is None else mask
     plus, minus, fits = np.maximum(similarity, 0) * mask, np.maximum(-similarity, 0) * mask, []

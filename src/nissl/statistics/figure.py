@@ -23,6 +23,7 @@ __all__ = [
     "by_layer",
     "colours_of",
     "curve",
+    "glass_brain",
     "heatmap",
     "panels",
     "ranked",
