@@ -53,7 +53,7 @@ def coordinates(x: Any) -> Array:
 
 def finite(x: Any) -> Array:
     """Return the activity of a Recording or array in float64, or refuse NaN and infinity."""
-    values = np.asarray(getattr(x, "values", x), dtype=np.float64)
-    if not np.isfinite(values).all():
+    values = np.asarray(getattr(x, "values", x))
+    if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
         raise NisslError("activity is not finite", do="leave these stimuli or units out")
-    return values
+    return values.astype(np.float64)

@@ -52,7 +52,10 @@ def read_series(
     rec: Any, *, least_units: int = 2
 ) -> tuple[Array, pd.DataFrame, Index, float | None]:
     """Return series, units, the run of every sample (0, 1, ... in their order), and the rate."""
-    x = np.array(getattr(rec, "values", rec), dtype=np.float64)
+    given = np.asarray(getattr(rec, "values", rec))
+    if given.dtype.kind not in "fiub":
+        raise NisslError(f"series are {given.dtype}", do="give numbers that are real")
+    x = given.astype(np.float64)
     if x.ndim != 2 or len(x) < 3 or x.shape[1] < least_units:
         raise NisslError(
             f"series have shape {x.shape}", do=f"give 3 samples and {least_units} units at least"
