@@ -1,9 +1,12 @@
 """What a person does in the explorer, clicked through in a browser."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from nissl.atlas import open_atlas
 
 
 @pytest.fixture
@@ -67,6 +70,31 @@ def test_the_colour_of_the_map_and_a_kind_are_in_the_address(
     again = opened(f"&{page.url.partition('?')[2]}")
     expect(again.locator("#statistic")).to_have_value("kurtosis")
     expect(again.locator("#kinds-legend button").first).to_have_attribute("aria-pressed", "true")
+
+
+def test_notes_and_sets_are_kept_beside_the_atlas(
+    opened: Callable[..., Any], expect: Any, atlas_folder: Path
+) -> None:
+    page = opened()
+    page.fill("#where", "layer = 2")
+    page.fill("#set-name", "the last")
+    page.get_by_role("button", name="keep these").click()
+    expect(page.locator("#set-say")).to_contain_text("set = the last")
+    page.locator("#units-table .link").first.click()
+    name = page.locator("#unit-title").inner_text()
+    page.fill("#unit textarea", "<b>mine</b>")
+    page.keyboard.press("Tab")
+    expect(page.locator("#unit .note small")).to_have_text("kept in notes.json")
+    again = opened(f"&{page.url.partition('?')[2]}")
+    expect(again.locator("#unit textarea")).to_have_value("<b>mine</b>")
+    again.keyboard.press("Escape")
+    again.select_option("#set", "the last")
+    expect(again.locator("#table-say")).to_have_text("32 of 96 units.")
+    held = open_atlas(atlas_folder).notes
+    assert held.notes == {name: "<b>mine</b>"}
+    assert len(held.sets["the last"]) == 32
+    held.write(name, "")
+    held.keep("the last", [])
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

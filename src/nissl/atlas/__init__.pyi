@@ -3,3 +3,4 @@ from .network_atlas import network_atlas as network_atlas
 from .reader import Atlas as Atlas
 from .reader import open_atlas as open_atlas
 from .recording_atlas import recording_atlas as recording_atlas
+from .unit_notes import UnitNotes as UnitNotes

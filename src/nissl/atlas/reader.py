@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nissl.atlas.tables import KINDS
+from nissl.atlas.unit_notes import UnitNotes
 from nissl.errors import NisslError, UnknownName
 
 if TYPE_CHECKING:
@@ -108,6 +109,11 @@ class Atlas:
     def tuning(self) -> pd.DataFrame:
         """What each unit of a recording is tuned to, with its null."""
         return self._table("tuning")
+
+    @property
+    def notes(self) -> UnitNotes:
+        """Notes on units, and sets of them, as they are on disk now."""
+        return UnitNotes.read(self.path)
 
     @property
     def arrays(self) -> Any:

@@ -16,6 +16,7 @@ An atlas is a folder:
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
 ``atlas.json``          where it came from: settings, versions, counts, seconds
 ``index.html``          the page, made from all of these
+``notes.json``          notes on units, and sets of units, where somebody kept some
 ``units``               what the page tells of each unit when it is opened, 512 units a file
 ======================  ==========================================================================
 

@@ -110,8 +110,8 @@ class Index:
         ----------
         where : str
             Conditions joined by ``and``, such as ``density < 0.01 and kind = token``: a column;
-            one of ``=  !=  <  <=  >  >=``, or ``~`` for words that contain the value; a value.
-            Empty for all.
+            one of ``=  !=  <  <=  >  >=``, or ``~`` for words that contain the value; a value. Or
+            ``set = NAME``, of those that were kept. Empty for all.
         sort : str
             The column; the order of the atlas if empty. Missing values stand last.
         descending : bool
@@ -222,6 +222,21 @@ class Index:
             at -= n
         return {}
 
+    def addresses(self, where: str) -> list[str]:
+        """Return the addresses of the units that meet a condition.
+
+        Parameters
+        ----------
+        where : str
+            As in `units`.
+
+        Returns
+        -------
+        list of str
+            In the order of the atlas.
+        """
+        return [str(unit) for unit in self.table["unit"][self._meeting(where)]]
+
     def _listed(self, where: str, sort: str, descending: bool) -> np.ndarray[Any, Any]:
         """Return the rows of the units that meet the conditions, sorted."""
         found = np.flatnonzero(self._meeting(where))
@@ -241,6 +256,11 @@ class Index:
                     f"'{term}' is not a condition", where="filter", do="write: density < 0.01"
                 )
             name, operator, value = parts.groups()
+            if name == "set" and operator in ("=", "!="):
+                sets = self.atlas.notes.sets
+                require_known("set", value, list(sets))
+                kept &= self.table["unit"].isin(sets[value]).to_numpy() == (operator == "=")
+                continue
             require_known("column", name, list(map(str, self.table)))
             kept &= _compared(self.table[name], operator, value)
         return kept

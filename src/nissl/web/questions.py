@@ -1,4 +1,4 @@
-"""The questions that the explorer's page puts to a live model."""
+"""What the explorer's page posts: questions to a live model, notes, and sets of units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, require_known
 from nissl.web.reading import Reading, attention
 from nissl.web.touch import edits_of, touch
 
@@ -27,7 +27,7 @@ CHARACTERS, NEW, MANY = 20_000, 200, 100  # of a text; tokens generated; units a
 
 
 def add_routes(app: Any, live: Live, index: Index) -> None:
-    """Answer ``/api/try``, ``/api/attention``, ``/api/touch`` and ``/api/edit``.
+    """Answer ``/api/`` try, attention, touch, edit, note and set.
 
     Parameters
     ----------
@@ -84,7 +84,23 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
         how = {"content-disposition": 'attachment; filename="edit.json"'}
         return Plain(content, media_type="application/json", headers=how)
 
+    async def note(request: Request) -> Response:
+        body = await _body(request)
+        unit, text, notes = str(body.get("unit")), body.get("text"), index.atlas.notes
+        if not isinstance(text, str):
+            raise NisslError("a note is a text", where="text")
+        require_known("unit", unit, index.addresses(""))
+        notes.write(unit, text)
+        return JSONResponse({"notes": notes.notes})
+
+    async def keep_set(request: Request) -> Response:
+        body, notes = await _body(request), index.atlas.notes
+        found = [] if body.get("where") is None else index.addresses(str(body["where"]))
+        notes.keep(str(body.get("name", "")), found)
+        return JSONResponse({"sets": {name: len(units) for name, units in notes.sets.items()}})
+
     answering = {"try": try_text, "attention": attend, "touch": generate, "edit": keep}
+    answering |= {"note": note, "set": keep_set}
     for name, answer in answering.items():
         app.router.add_route(f"/api/{name}", answer, methods=["POST"])
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["server"]
 
-SCRIPTS = ("address.js", "table.js", "try.js", "touch.js", "explorer.js")
+SCRIPTS = ("address.js", "table.js", "try.js", "touch.js", "notes.js", "explorer.js")
 STYLES = ("explorer.css",)
 
 
@@ -89,6 +89,11 @@ def server(atlas: Atlas, *, token: str, model: Any = None) -> Guard:
     def listed(where: str = "", sort: str = "", descending: bool = True) -> Response:
         text = index.csv(where, sort=sort, descending=descending)
         return PlainTextResponse(text, media_type="text/csv")
+
+    @app.get("/api/notes")
+    def notes() -> Any:
+        held = atlas.notes
+        return {"notes": held.notes, "sets": {k: len(units) for k, units in held.sets.items()}}
 
     @app.get("/api/unit/{row}")
     def unit(row: int) -> Any:

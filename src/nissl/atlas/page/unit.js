@@ -197,6 +197,9 @@ function part(title, ...content) {
   return kept.length ? el("div", {}, el("h3", {}, title), kept) : null;
 }
 
+// What the explorer adds to a unit: functions of its row that make an element.
+const unitTools = [];
+
 function openUnit(row) {
   const card = cardOf.get(row);
   const sheet = byId("unit");
@@ -205,7 +208,7 @@ function openUnit(row) {
     part("Figures", pairs(row)), card && card.neighbours ? part("Nearest in activity", neighbours(card)) : null);
   const right = el("div", {}, card ? detail(card) : el("p", { class: "none" }, "Reading what is beside this page …"));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
-  sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row)), close),
+  sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(row), unitTools.map((tool) => tool(row))), close),
     el("div", { class: "grid" }, left, right)));
   const place = `#${encodeURIComponent(address(row))}`;
   // One step of the history for an open unit, whichever is looked at: Back leads to the page.

@@ -2,6 +2,7 @@
 
 byId("selective").before(tableSection(), ...(data.live.model ? [trySection(), touchSection()] : []));
 takeView();
+startNotes();
 startTable().catch((error) => { byId("table-say").textContent = error.message; });
 if (data.live.model) {
   startTouch();
