@@ -5,7 +5,7 @@ import pytest
 
 from nissl import NisslError
 from nissl.brain import Attention, Factorised, Modulated, encode
-from nissl.brain.readouts.readout import readout_of
+from nissl.brain.readouts.readout import READOUTS, readout_of
 
 N, PLACES, UNITS, NOISE = 300, 9, 3, 0.5
 QUICK = {"steps": 75, "learning_rate": 0.06}
@@ -87,3 +87,54 @@ def test_maps_are_scaled_by_channel_and_may_be_delayed():
     assert (found.table["correlation"] > 0.9).all()
     with pytest.raises(NisslError, match="shapes"):
         encode(x[:, 0], y, readout="factorised", progress=False)
+
+
+def test_a_readout_is_added_in_one_short_file(tmp_path, monkeypatch):
+    text = '''"""Cued readout: ridge regression from the place at which the first channel is highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nissl.brain.readouts.readout import Readout
+from nissl.statistics import ridge
+
+
+@dataclass(frozen=True)
+class Cued(Readout):
+    """Ridge regression from one place of each map."""
+
+    places = True
+
+    def fit(self, x, y, *, groups, seed=0):
+        """Return the regression."""
+        return Fit(ridge(at_cue(x), y, folds=groups, seed=seed, progress=False))
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A regression from one place of each map."""
+
+    ridge: object
+
+    def predict(self, x):
+        """Return responses."""
+        return self.ridge.predict(at_cue(x))
+
+
+def at_cue(x):
+    """Return the features at the cue."""
+    return x[np.arange(len(x)), x[:, :, 0].argmax(1)]
+'''
+    (tmp_path / "cued.py").write_text(text)
+    assert len(text.splitlines()) < 40
+    package = __import__("nissl.brain.readouts", fromlist=["__path__"])
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setitem(READOUTS, "cued", "Cued")
+    x, at, rng = maps()
+    y = x[np.arange(N), at][:, 1:] @ weights(rng, 5) + NOISE * rng.standard_normal((N, UNITS))
+    cued, linear = correlations(x, y, "cued", "linear")
+    assert (cued > 0.8).all()
+    assert linear.max() < 0.45
