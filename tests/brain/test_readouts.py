@@ -90,7 +90,7 @@ def test_maps_are_scaled_by_channel_and_may_be_delayed():
 
 
 def test_a_readout_is_added_in_one_short_file(tmp_path, monkeypatch):
-    text = '''"""Cued readout: ridge regression from the place at which the first channel is highest."""
+    text = '''"""Cued readout: ridge regression from where the first channel is highest."""
 
 from __future__ import annotations
 
