@@ -28,6 +28,16 @@ def lyapunov_exponent(
         A state is so many values, each `delay` samples after the last; neighbours are more than
         `apart` from each other in time (Theiler's window), about a period.
 
+    Returns
+    -------
+    float
+        Above 0 where states that are near each other part exponentially.
+
+    Raises
+    ------
+    NisslError
+        The series is too short, constant or not finite, or a number is out of range.
+
     Examples
     --------
     >>> x = [0.4]
@@ -58,6 +68,22 @@ def correlation_dimension(
         As for `lyapunov_exponent`. Of noise it is near `dimension`, or less where noise is slow.
     shares : tuple of two floats
         Of pairs within the smallest and the largest radius.
+
+    Returns
+    -------
+    float
+        1 for a line, 2 for a surface; between whole numbers for a strange attractor.
+
+    Raises
+    ------
+    NisslError
+        As `lyapunov_exponent`, or the shares do not increase.
+
+    Examples
+    --------
+    >>> t = np.arange(2000) * 0.37
+    >>> round(correlation_dimension(np.sin(t), (0.01, 0.1), delay=4), 1)  # a ring
+    1.0
 
     Source: Grassberger and Procaccia 1983, Physica D 9, 189.
     """
