@@ -29,7 +29,7 @@ demo: $(VENV)/.core      ## the atlas of every neuron of SmolLM2 over real text
 	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --out out/smollm2
 
 demo-features: $(VENV)/.core  ## a dictionary of SmolLM2's middle block on a million tokens, and its atlas
-	$(BIN)/nissl record smollm2 --text library --tokens 1000000 -s blocks.15.resid_post --store out/features/acts.zarr
+	$(BIN)/nissl record smollm2 --text library --tokens 1000000 --dtype auto -s blocks.15.resid_post --store out/features/acts.zarr
 	$(BIN)/nissl train-dictionary out/features/acts.zarr --features 4608 --k 32 --samples 1000000 --batch 1024 --out out/features
 	$(BIN)/nissl atlas smollm2 --text reader --tokens 102000 --dictionary out/features/dictionary.safetensors --out out/features/atlas
 
