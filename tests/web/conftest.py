@@ -48,6 +48,7 @@ def browser() -> Iterator[Any]:
     if found is None:
         pytest.skip("no browser is installed: apt-get install chromium")
     sync = pytest.importorskip("playwright.sync_api")
+    sync.expect.set_options(timeout=30_000)  # of a busy machine
     with sync.sync_playwright() as play:
         made = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield made
