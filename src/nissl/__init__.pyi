@@ -11,6 +11,7 @@ from . import specimens as specimens
 from . import statistics as statistics
 from . import testbeds as testbeds
 from . import training as training
+from . import web as web
 from ._version import __version__ as __version__
 from .atlas import make_atlas as make_atlas
 from .claims import claim as claim

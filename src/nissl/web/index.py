@@ -84,7 +84,8 @@ class Index:
         meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
         meanings |= {s.name: s.meaning for s in KNOWN}
         number = self.table.dtypes.map(lambda dtype: dtype.kind in "iufb")
-        names = sorted(map(str, self.table), key=lambda n: SHOWN.index(n) if n in SHOWN else 99)
+        own = [str(name) for name in self.table]
+        names = [n for n in SHOWN if n in own] + [n for n in own if n not in SHOWN]
         return [
             {
                 "name": name,
