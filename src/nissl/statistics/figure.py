@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nissl.errors import NisslError
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -359,13 +361,21 @@ def glass_brain(values: ArrayLike, places: ArrayLike, *, axes: Axes | None = Non
     matplotlib Axes
         The axes.
 
+    Raises
+    ------
+    NisslError
+        nilearn is not installed.
+
     Examples
     --------
     >>> glass_brain([0.1, 0.5], [[0, 0, 0], [30, 0, 20]])  # doctest: +SKIP
     """
     import matplotlib.pyplot as plt
-    from nilearn import plotting
 
+    try:
+        from nilearn import plotting
+    except ImportError as error:
+        raise NisslError("nilearn is not installed", do="pip install 'nissl[brain]'") from error
     axes = plt.subplots(figsize=(9, 3.4))[1] if axes is None else axes
     plotting.plot_markers(
         np.asarray(values), np.asarray(places), node_size=12, node_cmap="magma", axes=axes
