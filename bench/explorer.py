@@ -84,9 +84,10 @@ def _resident(pid: int) -> float:
 
 
 def _own_files() -> int:
-    page, more = resources.files("nissl.atlas.page"), resources.files("nissl.web.page")
+    page = resources.files("nissl.atlas.page")
     own = [page.joinpath(name) for name in (*SCRIPTS, "page.css", "template.html")]
-    own += [file for file in more.iterdir() if file.name.endswith((".js", ".css"))]
+    for more in ("nissl.pictures", "nissl.web.page"):
+        own += [f for f in resources.files(more).iterdir() if f.name.endswith((".js", ".css"))]
     return sum(len(file.read_bytes()) for file in own)
 
 

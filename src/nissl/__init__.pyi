@@ -5,6 +5,7 @@ from . import brain as brain
 from . import circuits as circuits
 from . import features as features
 from . import network as network
+from . import pictures as pictures
 from . import recording as recording
 from . import selectivity as selectivity
 from . import specimens as specimens

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl import pictures
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
@@ -301,7 +302,7 @@ def filled(payload: dict[str, Any], *, more_script: str = "", more_style: str = 
     data = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     # Nothing in the data may end the element it stands in, or open another.
     data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    scripts = "\n".join(text(name) for name in SCRIPTS)
+    scripts = pictures.script() + "\n".join(text(name) for name in SCRIPTS)
     title = f"{payload['title']} · Nissl atlas"
     # What stands at the top is in the page from the beginning, so that nothing jumps.
     facts = "".join(
@@ -314,7 +315,7 @@ def filled(payload: dict[str, Any], *, more_script: str = "", more_style: str = 
         heading=escape(payload["title"]),
         intro=escape(payload["intro"]),
         facts=facts,
-        style=text("page.css") + more_style,
+        style=pictures.style() + text("page.css") + more_style,
         data=data,
         script=f'"use strict";\n(() => {{\n{scripts}{more_script}}})();\n',
     )

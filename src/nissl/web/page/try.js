@@ -81,7 +81,7 @@ function drawTokens() {
   byId("try-tokens").replaceChildren(...found.tokens.map((token, i) => {
     const a = (values[i] || 0) / most;
     return el("button", { type: "button", tabindex: i === found.position ? 0 : -1, "aria-pressed": String(i === found.position), title: figure(values[i]), onclick: () => goTo(i),
-      style: Math.abs(a) < 0.06 ? null : `background:color-mix(in srgb, var(${a < 0 ? "--low" : "--accent"}) calc(${Math.abs(a).toFixed(2)} * var(--shade)), transparent)` }, visible(token) || " ");
+      style: shade(a) }, visible(token) || " ");
   }));
 }
 

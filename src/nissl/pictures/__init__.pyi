@@ -1,0 +1,2 @@
+from .renderers import script as script
+from .renderers import style as style

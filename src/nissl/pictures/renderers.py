@@ -1,0 +1,46 @@
+"""The renderers as one script, and how they look."""
+
+from importlib import resources
+
+__all__ = ["script", "style"]
+
+SCRIPTS = (
+    "elements.js",
+    "colour.js",
+    "histogram.js",
+    "text.js",
+    "curve.js",
+    "trace.js",
+    "image.js",
+    "rate_map.js",
+    "table.js",
+    "card.js",
+)
+STYLES = ("pictures.css",)
+
+
+def script() -> str:
+    """Return the functions that draw, to be put into a script's own scope.
+
+    Returns
+    -------
+    str
+        JavaScript: functions of plain data that return elements; ``card.js`` puts them together.
+    """
+    return _text(SCRIPTS)
+
+
+def style() -> str:
+    """Return the colours and the style of what they draw.
+
+    Returns
+    -------
+    str
+        CSS; the root element's ``data-theme`` is ``light`` or ``dark``.
+    """
+    return _text(STYLES)
+
+
+def _text(names: tuple[str, ...]) -> str:
+    files = resources.files("nissl.pictures")
+    return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
