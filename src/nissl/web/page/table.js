@@ -1,6 +1,6 @@
 // Every unit in a list: sorted by any column, filtered by any condition, found by what it reads.
 
-const EACH = 50;
+const EACH = 20;
 const table = { columns: [], shown: [], rows: [], total: 0, asked: 0 };
 
 function tableSection() {
