@@ -1,3 +1,4 @@
+from .compare_atlases import compare_atlases as compare_atlases
 from .make_atlas import make_atlas as make_atlas
 from .network_atlas import network_atlas as network_atlas
 from .reader import Atlas as Atlas
