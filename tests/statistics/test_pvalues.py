@@ -4,6 +4,7 @@ import pytest
 from nissl.errors import NisslError
 from nissl.statistics import Test, against_null
 from nissl.statistics.pvalues import compare
+from nissl.statistics.test import ALTERNATIVES
 
 
 @pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
@@ -33,10 +34,10 @@ def test_p_values_are_exact_for_exchangeable_scores():
         assert np.mean(p <= k / 20 + 1e-9) == pytest.approx(k / 20, abs=0.008)
 
 
-def test_draws_that_do_not_vary_give_no_p():
+def test_a_score_equal_to_draws_that_do_not_vary_is_not_tested():
     found = against_null(
-        [1.0, 9.0],
-        np.stack([np.zeros(99), np.arange(99.0) / 99], axis=1),
+        [0.1, 9.0],
+        np.stack([np.full(99, 0.1) + 1e-9, np.arange(99.0) / 99], axis=1),
         units=["a", "b"],
         score="s",
         method="m",
@@ -44,10 +45,28 @@ def test_draws_that_do_not_vary_give_no_p():
     )
     assert found.table["p"].tolist() == [1.0, 0.01]
     assert found.table["note"].tolist() == [
-        "not tested: the draws do not vary or are not finite",
+        "not tested: it equals all draws, or is not finite",
         "",
     ]
     assert found.significant().units == ["b"]
+
+
+@pytest.mark.parametrize("tail", ["permutation", "normal", "gpd"])
+def test_a_score_apart_from_draws_that_do_not_vary_has_its_rank(tail):
+    flat = np.full((99, 3), 0.25)
+    scores = [0.4, 0.25, 0.1]
+    p = {a: compare(scores, flat, alternative=a, tail=tail).p.tolist() for a in ALTERNATIVES}
+    assert p == {"two-sided": [0.01, 1, 0.01], "greater": [0.01, 1, 1], "less": [1, 1, 0.01]}
+    # A draw as far on the other side of the known mean reaches the score.
+    assert compare([0.4], flat[:, :1], centre=0.325).p[0] == 1
+
+
+def test_draws_that_seldom_vary_keep_the_level():
+    # One among 20 exchangeable scores that are mostly 0: the +1 rule holds for any of them.
+    scores = np.random.default_rng(0).binomial(1, 0.02, (20, 50_000)).astype(float)
+    found = compare(scores[0], scores[1:], alternative="greater")
+    for k in (1, 2, 5):
+        assert np.mean(found.p <= k / 20 + 1e-9) <= k / 20 + 0.004
 
 
 def test_scores_that_are_not_finite_are_not_significant():

@@ -289,7 +289,7 @@ def _notes(scores: EtaSquared, compared: Compared) -> NDArray[np.str_]:
     """Say why a unit was not tested; empty where it was."""
     finite = np.isfinite(scores.values)
     note = np.full(finite.shape[1], "", dtype="<U60")
-    note[compared.null_sd <= 0] = "not tested: its null does not vary"
+    note[~compared.tested] = "not tested: it equals all draws"
     filled = np.where(finite, scores.values, -np.inf), np.where(finite, scores.values, np.inf)
     note[filled[0].max(axis=0) == filled[1].min(axis=0)] = "not tested: constant"
     note[(scores.number > 0).sum(axis=0) < 2] = "not tested: measured at fewer than two levels"

@@ -283,8 +283,8 @@ def _compared(
         centre=centre,
         least_p=said["least_p"],
     )
-    flat = (note == "") & ~(out.null_sd > 0)
-    notes = np.where(flat, "not tested: the null does not vary or is not finite", note)
+    equal = (note == "") & ~out.tested
+    notes = np.where(equal, "not tested: it equals all draws, or is not finite", note)
     tested = notes == ""
     if tested.any():
         np.maximum(maxima, out.drawn[:, tested].max(axis=1), out=maxima)

@@ -20,6 +20,8 @@ __all__ = ["Compared", "against_null", "compare", "corrected", "larger_p"]
 
 Array = NDArray[np.floating[Any]]
 TOLERANCE = 1e-4  # of the null's deviation: far above float32 rounding, far below what matters
+ROUNDING = 1e-6  # of a score, and least of all: nearer to draws that do not vary it equals them
+DUST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class Compared:
     drawn : array, shape (n_draws, n_units)
         The same for the draws.
     p : array, shape (n_units,)
-        With the +1 rule, or of the tail; 1 where the draws do not vary or anything is not finite.
+        With the +1 rule, or of the tail; 1 where nothing was tested.
     tail : array of str, shape (n_units,)
-        Which tail each p is of.
+        Which tail each p is of; where the draws do not vary, their rank alone counts.
+    tested : array of bool, shape (n_units,)
+        Where score and draws are finite and not all the same.
 
     Examples
     --------
@@ -51,6 +55,7 @@ class Compared:
     drawn: Array
     p: Array
     tail: NDArray[np.str_]
+    tested: NDArray[np.bool_]
 
 
 def compare(
@@ -121,22 +126,26 @@ def compare(
     null_mean, null_sd = null.mean(axis=0), null.std(axis=0, ddof=1)
     mean = (null_mean * n + scores) / (n + 1)
     spread = np.sqrt((((null - mean) ** 2).sum(axis=0) + (scores - mean) ** 2) / n)
-    varies = null_sd > 1e-9 * np.maximum(np.abs(null).max(axis=0), 1e-30)
-    spread = np.where(varies & (spread > 0), spread, np.inf)
+    largest = np.abs(null).max(axis=0)
+    varies = null_sd > 1e-9 * np.maximum(largest, 1e-30)
+    away = np.abs(scores - null_mean)
+    apart = (away > ROUNDING * np.maximum(largest, np.abs(scores))) & (away > DUST)
+    tested = whole & (varies | apart)
+    spread = np.where(tested & (spread > 0), spread, np.inf)
     extremity = _orient((scores - mean) / spread, alternative)
     drawn = _orient((null - mean) / spread, alternative)
     if centre is not None and alternative == "two-sided":
         mirrored = np.abs(null + scores - 2 * centre) <= TOLERANCE * spread
-        drawn = np.where(mirrored & varies, np.maximum(drawn, extremity), drawn)
+        drawn = np.where(mirrored & tested, np.maximum(drawn, extremity), drawn)
     reached = (drawn >= extremity - TOLERANCE).sum(axis=0)
-    p = np.where(varies, (1 + reached) / (n + 1), 1.0)
+    p = np.where(tested, (1 + reached) / (n + 1), 1.0)
     how = np.full(len(p), "permutation", dtype="<U11")
-    todo = varies.copy()
+    todo = tested & varies
     if tail == "normal":
         _normal(scores, null, null_mean, null_sd, alternative, p, how, todo)
     if tail != "permutation":
         _gpd(extremity, drawn, reached, p, how, todo)
-    return Compared(null_mean, null_sd, extremity, drawn, np.maximum(p, least_p), how)
+    return Compared(null_mean, null_sd, extremity, drawn, np.maximum(p, least_p), how, tested)
 
 
 def against_null(
@@ -197,7 +206,7 @@ def against_null(
     alternative = test.alternative or alternative
     test = test.own()
     made = compare(scores, null_draws, alternative=alternative, tail=test.tail, least_p=least_p)
-    tested = made.null_sd > 0
+    tested = made.tested
     known = units if isinstance(units, pd.DataFrame) else pd.DataFrame({"unit": list(units)})
     table = known.reset_index(drop=True).assign(
         **{score: scores},
@@ -206,7 +215,7 @@ def against_null(
         null_sd=made.null_sd,
         p=made.p,
         tail=made.tail,
-        note=np.where(tested, "", "not tested: the draws do not vary or are not finite"),
+        note=np.where(tested, "", "not tested: it equals all draws, or is not finite"),
     )
     if test.correction is not None:
         q = np.ones(len(scores))
