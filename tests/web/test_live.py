@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,100 +14,16 @@ import numpy as np
 import pytest
 
 import nissl
-from nissl.atlas import Atlas, make_atlas
+from live_server import TEXT, generated, post, refused, said
+from nissl.atlas import Atlas
 from nissl.errors import NisslError
 from nissl.network import Network, ablate, clamp, load_edit, scale
-from nissl.web import server
 from nissl.web.live import Live
 from nissl.web.touch import edits_of
-from tiny import VOCABULARY, tiny
+from tiny import tiny
 
-TEXT = "w3 w1 w4 w1 w5 w9 w2 w6"
 UNIT = "blocks.1.mlp.neurons[5]"
 EDIT = {"unit": UNIT, "how": "clamp", "value": 30.0}
-
-
-def tokenizer() -> Any:
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = ["[PAD]", "[BOS]", "[EOS]", "[UNK]", *(f"w{i}" for i in range(VOCABULARY - 4))]
-    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="[PAD]", eos_token="[EOS]", unk_token="[UNK]"
-    )
-
-
-@pytest.fixture(scope="module")
-def net() -> Network:
-    model = tiny("llama", max_position_embeddings=256)
-    return nissl.load(model, tokenizer=tokenizer())
-
-
-@pytest.fixture(scope="module")
-def atlas(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Atlas:
-    rng = np.random.default_rng(0)
-    texts = [" ".join(f"w{i}" for i in rng.integers(0, 36, 40)) for _ in range(12)]
-    return make_atlas(net, texts, out=tmp_path_factory.mktemp("tiny"), progress=False)
-
-
-@pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[..., str]]:
-    """The function that serves an atlas with a model, and returns its address."""
-    import uvicorn
-
-    running = []
-
-    def start(atlas: Atlas, model: Any = None) -> str:
-        listener = socket.create_server(("127.0.0.1", 0))
-        app = server(atlas, token="secret", model=model)
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-        made = uvicorn.Server(config)
-        thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        running.append((made, thread))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}/?token=secret"
-
-    yield start
-    for made, _ in running:
-        made.should_exit = True
-    for _, thread in running:
-        thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def live(serve: Callable[..., str], atlas: Atlas, net: Network) -> str:
-    return serve(atlas, net)
-
-
-def post(address: str, path: str, body: Any) -> http.client.HTTPResponse:
-    place = urlsplit(address)
-    connection = http.client.HTTPConnection(place.hostname, place.port, timeout=30)
-    headers = {"content-type": "application/json", "cookie": f"nissl-{place.port}=secret"}
-    connection.request("POST", path, json.dumps(body), headers)
-    return connection.getresponse()
-
-
-def said(address: str, path: str, body: Any) -> Any:
-    answer = post(address, path, body)
-    text = answer.read().decode()
-    assert answer.status == 200, text
-    return json.loads(text)
-
-
-def refused(address: str, path: str, body: Any) -> str:
-    answer = post(address, path, body)
-    assert answer.status == 400
-    return str(json.loads(answer.read())["error"])
-
-
-def generated(address: str, **body: Any) -> dict[str, str]:
-    """The last that is said of each side."""
-    found: dict[str, str] = {}
-    for line in post(address, "/api/touch", body).read().decode().splitlines():
-        found |= json.loads(line)
-    return found
 
 
 def test_activity_is_that_of_a_recording(live: str, atlas: Atlas, net: Network) -> None:

@@ -101,6 +101,7 @@ def network_atlas(
     accumulators, first = _begin(net, plan, checkpoint, sites, seed=test.seed)
     _read(net, plan, accumulators, checkpoint, sites, first=first, progress=progress)
     about["text"] = name
+    _name_files(net, about.get("dictionaries", []), Path(out))
     about["seconds_reading"] = round(time.perf_counter() - began, 1)
     try:
         made = write_network_tables(
@@ -125,16 +126,32 @@ def network_atlas(
 def _settings(net: Network, plan: Plan, sites: str | list[str], *, seed: int) -> dict[str, Any]:
     """Return what tells this atlas from others, so that a state of another is refused."""
     from nissl.network.record.recorder import provenance
+    from nissl.network.sites.dictionary import dictionary_hash
+    from nissl.network.sites.weights import dictionary_of
 
+    found = net.find(sites)
     about: dict[str, Any] = {
         **provenance(net, plan),
         "seed": seed,
-        "sites": [site.name for site in net.find(sites)],
+        "sites": [site.name for site in found],
         "top": TOP,
         "n_sampled": N_SAMPLED,
         "batches": len(plan.batches),
     }
+    made = {site.name: dictionary_of(net, site.name) for site in found}
+    hashed = [{"site": s, "hash": dictionary_hash(d)} for s, d in made.items() if d is not None]
+    about |= {"dictionaries": hashed} if hashed else {}
     return about | {"text_hash": about.pop("text", "")}
+
+
+def _name_files(net: Network, dictionaries: list[dict[str, str]], out: Path) -> None:
+    """Note where each dictionary was read from, seen from the folder of the atlas."""
+    from nissl.network.sites.weights import dictionary_of
+
+    for about in dictionaries:
+        file = getattr(dictionary_of(net, about["site"]), "file", "")
+        with suppress(ValueError):  # on another drive
+            about["file"] = os.path.relpath(file, out) if file else ""
 
 
 def make_folder(out: Path) -> None:

@@ -122,6 +122,10 @@ def _view(
         str | None,
         typer.Option(help="The network that is asked live, if it is not where it was."),
     ] = None,
+    dictionary: Annotated[
+        list[Path] | None,
+        typer.Option("--dictionary", help="A file of features, which fire live. Repeatable."),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Of this machine; a free one by default.")
     ] = None,
@@ -137,6 +141,7 @@ def _view(
         nissl view out/smollm2
         nissl view out/mouse --port 8080 --no-browser
         nissl view out/mine --model ./my-model
+        nissl view out/smollm2 --dictionary sae.safetensors
     """
     import os
     from json import dumps
@@ -148,7 +153,14 @@ def _view(
     def tell(address: str) -> None:  # in one line: whoever reads it does not wait for an end
         print(dumps({"address": address}), flush=True)
 
-    view(atlas, model=model, port=port, browser=browser, tell=tell if json else None)
+    view(
+        atlas,
+        model=model,
+        dictionaries=dictionary or (),
+        port=port,
+        browser=browser,
+        tell=tell if json else None,
+    )
 
 
 @commands.command("record", rich_help_panel=PANEL)

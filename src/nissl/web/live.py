@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nissl.errors import NisslError, first_line
+from nissl.web.features import feature_sites, missing_features, with_features
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -38,11 +39,14 @@ class Live:
         What was made of it.
     model : Network, str or Path, optional
         What to ask; by default the network that ``atlas.json`` names.
+    dictionaries : sequence of str or Path
+        Files of features, beside those that ``atlas.json`` names.
 
     Attributes
     ----------
     note : str
-        What is to be known of the answers: that the weights are not those of the atlas.
+        What is to be known of the answers: that the weights are not those of the atlas, or that
+        features of the atlas are missing.
 
     Examples
     --------
@@ -50,8 +54,11 @@ class Live:
     ''
     """
 
-    def __init__(self, atlas: Atlas, model: Any = None) -> None:
-        self.atlas, self.note = atlas, ""
+    def __init__(
+        self, atlas: Atlas, model: Any = None, dictionaries: Sequence[str | Path] = ()
+    ) -> None:
+        self.atlas, self.dictionaries = atlas, dictionaries
+        self.note = missing_features(atlas, dictionaries)
         self.given = atlas.about.get("network", "") if model is None else model
         self.chosen = model is not None
         self.worker = ThreadPoolExecutor(1, thread_name_prefix="live")
@@ -86,7 +93,9 @@ class Live:
                 dtype = about.get("weights_dtype", "float32")
                 net = load(given, dtype=dtype, progress=False)
             net.require_tokenizer()
-            net.find(about["sites"])
+            features = feature_sites(about)
+            net.find([s.rpartition(".")[0] if s in features else s for s in about["sites"]])
+            net, self.note = with_features(net, self.atlas, self.dictionaries)
         except NisslError as error:
             other = "`nissl view ATLAS --model NAME` takes another name or a folder"
             raise NisslError(
@@ -95,7 +104,7 @@ class Live:
                 do=f"{error.do}; {other}" if error.do else other,
             ) from error
         if net.weights_hash != about.get("weights"):
-            self.note = "The weights are not those that the atlas was made of."
+            self.note += " The weights are not those that the atlas was made of."
         return net
 
     async def answers(

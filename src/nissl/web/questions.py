@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError, require_known
-from nissl.web.reading import Reading, attention
+from nissl.web.attention import Heads, attention
+from nissl.web.features import feature_logits
+from nissl.web.reading import Reading
 from nissl.web.touch import edits_of, touch
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ CHARACTERS, NEW, MANY = 20_000, 200, 100  # of a text; tokens generated; units a
 
 
 def add_routes(app: Any, live: Live, index: Index) -> None:
-    """Answer ``/api/`` try, attention, touch, edit, note and set.
+    """Answer ``/api/`` try, attention, heads, feature, touch, edit, note and set.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     from starlette.responses import JSONResponse, StreamingResponse
     from starlette.responses import Response as Plain
 
-    read = Reading(index)
+    read, heads = Reading(index), Heads()
 
     async def once(request: Request, work: Callable[[Network], dict[str, Any]]) -> Response:
         async with aclosing(live.answers(request, lambda net, say: say(work(net)))) as answers:
@@ -49,13 +51,17 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
 
     async def try_text(request: Request) -> Response:
         body = await _body(request)
-        text, at, units = _text(body, "text"), _whole(body, "position", -1), body.get("units") or []
-        if not isinstance(units, list) or len(units) > MANY:
+        text, at, units = _text(body, "text"), _whole(body, "position", -1), body.get("units")
+        if not isinstance(units, (list, type(None))) or len(units or ()) > MANY:
             raise NisslError(f"units are a list of at most {MANY} addresses")
+        if body.get("set"):
+            require_known("set", str(body["set"]), list(sets := index.atlas.notes.sets))
+            units = sets[str(body["set"])]
+        some = None if units is None else [str(unit) for unit in units]
+        how = {name: body.get(name) is True for name in ("here", "features")}
 
         def work(net: Network) -> dict[str, Any]:
-            found = read(net, text, units=[str(unit) for unit in units], position=at)
-            return found | {"note": live.note}
+            return read(net, text, units=some, position=at, **how) | {"note": live.note}
 
         return await once(request, work)
 
@@ -63,6 +69,15 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
         body = await _body(request)
         text, layer, head = _text(body, "text"), _whole(body, "layer", 0), _whole(body, "head", 0)
         return await once(request, lambda net: attention(net, text, layer=layer, head=head))
+
+    async def look(request: Request) -> Response:
+        body = await _body(request)
+        text, at = _text(body, "text"), _whole(body, "position", -1)
+        return await once(request, lambda net: heads(net, text, position=at))
+
+    async def feature(request: Request) -> Response:
+        unit = _text(await _body(request), "unit")
+        return await once(request, lambda net: feature_logits(net, unit))
 
     async def generate(request: Request) -> Response:
         body = await _body(request)
@@ -99,8 +114,9 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
         notes.keep(str(body.get("name", "")), found)
         return JSONResponse({"sets": {name: len(units) for name, units in notes.sets.items()}})
 
-    answering = {"try": try_text, "attention": attend, "touch": generate, "edit": keep}
-    answering |= {"note": note, "set": keep_set}
+    answering = {"try": try_text, "attention": attend, "heads": look}
+    answering |= {"feature": feature, "touch": generate}
+    answering |= {"edit": keep, "note": note, "set": keep_set}
     for name, answer in answering.items():
         app.router.add_route(f"/api/{name}", answer, methods=["POST"])
 

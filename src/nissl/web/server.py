@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["server"]
 
-SCRIPTS = ("address.js", "table.js", "try.js", "touch.js", "notes.js", "explorer.js")
+SCRIPTS = ("address.js", "table.js", "try.js", "heads.js", "touch.js", "notes.js", "explorer.js")
 STYLES = ("explorer.css",)
 
 
-def server(atlas: Atlas, *, token: str, model: Any = None) -> Guard:
+def server(
+    atlas: Atlas, *, token: str, model: Any = None, dictionaries: Sequence[str | Path] = ()
+) -> Guard:
     """Return the explorer of an atlas as an ASGI application.
 
     Parameters
@@ -35,6 +38,8 @@ def server(atlas: Atlas, *, token: str, model: Any = None) -> Guard:
         What the first address must carry.
     model : Network, str or Path, optional
         What is asked live; by default the network that the atlas names.
+    dictionaries : sequence of str or Path
+        Files of features that fire live, beside those of the atlas.
 
     Returns
     -------
@@ -60,8 +65,9 @@ def server(atlas: Atlas, *, token: str, model: Any = None) -> Guard:
 
     app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
     index = Index(atlas)
-    live = Live(atlas, model)
-    page = _page(atlas, {"model": live.name, "missing": live.missing})
+    live = Live(atlas, model, dictionaries)
+    told = {"model": live.name, "missing": live.missing, "note": live.note}
+    page = _page(atlas, told)
 
     @app.exception_handler(NisslError)
     def said(request: Request, error: Exception) -> Response:

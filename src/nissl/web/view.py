@@ -6,7 +6,7 @@ import logging
 import secrets
 import socket
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ def view(
     atlas: Atlas | str | Path,
     *,
     model: str | Path | None = None,
+    dictionaries: Sequence[str | Path] = (),
     port: int | None = None,
     browser: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -35,6 +36,8 @@ def view(
         The atlas, or its folder.
     model : str or Path, optional
         The network that is asked live, as `nissl.load` takes it; by default that of the atlas.
+    dictionaries : sequence of str or Path
+        Files of features that fire live, beside those of the atlas.
     port : int, optional
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
@@ -53,7 +56,7 @@ def view(
     """
     opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
     token = secrets.token_urlsafe(24)
-    app = server(opened, token=token, model=model)
+    app = server(opened, token=token, model=model, dictionaries=dictionaries)
     import uvicorn
 
     with _listening(port) as listener:

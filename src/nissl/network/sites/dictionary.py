@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from nissl.errors import NisslError
+from nissl.fingerprint import fingerprint
 from nissl.network.sites.site import Site
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from nissl.network.sites.batch import Batch
     from nissl.network.sites.hook_points import Handle, HookPoint, Visit
 
-__all__ = ["Dictionary", "LinearDictionary", "with_dictionary"]
+__all__ = ["Dictionary", "LinearDictionary", "dictionary_hash", "with_dictionary"]
 
 N = TypeVar("N", bound="BaseNetwork")
 
@@ -210,6 +211,31 @@ def with_dictionary(net: N, dictionary: Dictionary, *, name: str | None = None) 
             other.named_sites[full] = site
     other.named_sites.setdefault(full, site)
     return other
+
+
+def dictionary_hash(dictionary: Dictionary) -> str:
+    """Return a hash of what a dictionary computes, whatever its site is called.
+
+    Parameters
+    ----------
+    dictionary : Dictionary
+        Directions at a site.
+
+    Returns
+    -------
+    str
+        Thirty-two hexadecimal digits.
+
+    Examples
+    --------
+    >>> eye, zero = torch.eye(2), torch.zeros(2)
+    >>> one, other = (LinearDictionary("0", x, zero, eye, zero) for x in (eye, 2 * eye))
+    >>> dictionary_hash(one) == dictionary_hash(other)
+    False
+    """
+    state = getattr(dictionary, "state_dict", None)
+    kind = repr(getattr(dictionary, "kind", None))
+    return fingerprint(dictionary if state is None else [kind, dict(state())])
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ startNotes();
 startTable().catch((error) => { byId("table-say").textContent = error.message; });
 if (data.live.model) {
   startTouch();
+  startHeads();
   startTry();
 }
 

@@ -55,5 +55,6 @@ function setForm() {
 function drawSets() {
   const names = Object.keys(kept.sets);
   byId("set").hidden = !names.length;
+  if (data.live.model && !data.live.missing) listSets();
   byId("set").replaceChildren(el("option", { value: "" }, "a set …"), ...names.map((name) => el("option", { value: name }, `${name} (${kept.sets[name].toLocaleString("en")})`)));
 }
