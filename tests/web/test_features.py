@@ -25,20 +25,17 @@ WORDS = ("w1", "w9")  # feature 0 fires at the first, feature 1 at the second, 2
 def dictionary(net: Network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dictionary built by hand, as a file."""
     ids = net.require_tokenizer().convert_tokens_to_ids(list(WORDS))
-    table = net.model.get_input_embeddings().weight.detach()
-    rest = torch.ones(len(table), dtype=torch.bool)
+    table = net.model.get_input_embeddings().weight.detach().float()
     made = TrainedDictionary(ReLU(), 3, table.shape[1], site_in="embed")
     made.w_dec.data.zero_()
     made.w_enc.data.zero_()
     made.b_enc.data.fill_(-1.0)
     for feature, word in enumerate(ids):
-        rest[word] = False
         # Above 0 at its word, below at all others: a separating direction by least squares.
         target = torch.zeros(len(table))
         target[word] = 1.0
         read = torch.linalg.lstsq(table, target[:, None]).solution[:, 0]
         scores = table @ read
-        rest[word] = True
         others = torch.cat([scores[:word], scores[word + 1 :]]).max()
         assert scores[word] > others
         made.w_enc.data[feature] = 2 * read / (scores[word] - others)
@@ -173,7 +170,7 @@ def test_neurons_and_features_are_switched_in_the_page(
     expect(page.locator("#fired tbody tr")).to_have_count(1)
     expect(page.locator("#heads button")).to_have_count(12)
     assert not axe.run(page).violations_count
-    page = visit(page.url, "dark")
+    page = visit(f"{page.url}&token=secret", "dark")
     expect(page.locator("#fired tbody tr")).to_have_count(1)
     expect(page.locator("#heads button")).to_have_count(12)
     found = axe.run(page)

@@ -27,6 +27,7 @@ from .edits.skip_layers import skip_random as skip_random
 from .edits.skip_layers import skip_voids as skip_voids
 from .edits.sparse import threshold as threshold
 from .edits.sparse import top_k as top_k
+from .edits.strength import with_strength as with_strength
 from .edits.weight_edit import WeightEdit as WeightEdit
 from .edits.weight_edit import keep_weights as keep_weights
 from .load import load as load

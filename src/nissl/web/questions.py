@@ -13,7 +13,8 @@ from nissl.errors import NisslError, require_known
 from nissl.web.attention import Heads, attention
 from nissl.web.features import feature_logits
 from nissl.web.reading import Reading
-from nissl.web.touch import edits_of, touch
+from nissl.web.saved import SavedEdits
+from nissl.web.touch import Asked, edits_of, touch
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -29,7 +30,7 @@ CHARACTERS, NEW, MANY = 20_000, 200, 100  # of a text; tokens generated; units a
 
 
 def add_routes(app: Any, live: Live, index: Index) -> None:
-    """Answer ``/api/`` try, attention, heads, feature, touch, edit, note and set.
+    """Answer ``/api/`` try, attention, heads, feature, touch, edit, edits, note and set.
 
     Parameters
     ----------
@@ -40,10 +41,11 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     index : Index
         Of its atlas.
     """
+    from starlette.concurrency import run_in_threadpool
     from starlette.responses import JSONResponse, StreamingResponse
     from starlette.responses import Response as Plain
 
-    read, heads = Reading(index), Heads()
+    read, heads, saved = Reading(index), Heads(), SavedEdits(index.atlas.path)
 
     async def once(request: Request, work: Callable[[Network], dict[str, Any]]) -> Response:
         async with aclosing(live.answers(request, lambda net, say: say(work(net)))) as answers:
@@ -81,23 +83,40 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
 
     async def generate(request: Request) -> Response:
         body = await _body(request)
-        prompt, n, edits = _text(body, "prompt"), _whole(body, "n", 40), edits_of(body.get("edits"))
+        n, seed = _whole(body, "n", 40), _whole(body, "seed", 0)
+        asked = Asked(
+            _text(body, "prompt"),
+            edits_of(body.get("edits"), saved),
+            n,
+            seed if body.get("random") is True else None,
+        )
         if not 1 <= n <= NEW:
             raise NisslError(f"{n} tokens cannot be generated", do=f"ask for 1 to {NEW}")
-        answers = live.answers(request, lambda net, say: touch(net, say, prompt, edits, n))
+        if not 0 <= seed < 2**31:
+            raise NisslError(f"{seed} is no seed", do="give 0 to 2,147,483,647")
+        answers = live.answers(request, lambda net, say: touch(net, say, asked))
         first: Any = await anext(answers, {})  # an error before it is answered as one
         return StreamingResponse(_lines(first, answers), media_type="application/x-ndjson")
 
     async def keep(request: Request) -> Response:
         from nissl.network import save_edit
 
-        edits = edits_of((await _body(request)).get("edits"))
+        body = await _body(request)
+        edits = edits_of(body.get("edits"), saved)
+        if body.get("name") is not None:
+            name = saved.keep(str(body["name"]), edits)
+            return JSONResponse({"kept": name, "edits": saved.listed()})
         with TemporaryDirectory() as folder:
             path = Path(folder) / "edit.json"
             save_edit(edits, path)
+            if path.with_suffix(".safetensors").exists():
+                raise NisslError("tensors are two files", do="give a name: it is kept in the atlas")
             content = path.read_bytes()
         how = {"content-disposition": 'attachment; filename="edit.json"'}
         return Plain(content, media_type="application/json", headers=how)
+
+    async def list_edits(request: Request) -> Response:
+        return JSONResponse({"edits": await run_in_threadpool(saved.listed)})
 
     async def note(request: Request) -> Response:
         body = await _body(request)
@@ -119,6 +138,7 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     answering |= {"edit": keep, "note": note, "set": keep_set}
     for name, answer in answering.items():
         app.router.add_route(f"/api/{name}", answer, methods=["POST"])
+    app.router.add_route("/api/edits", list_edits, methods=["GET"])
 
 
 async def _lines(first: Any, answers: AsyncGenerator[Any]) -> AsyncGenerator[str]:

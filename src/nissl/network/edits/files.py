@@ -23,7 +23,16 @@ from nissl.network.edits.edit import Change
 from nissl.network.edits.gate import ActivityAbove, Gate
 from nissl.network.edits.learned import Learned, LearnedEdit, LowRank, SteeringVector, UnitScale
 from nissl.network.edits.patch import Patch
-from nissl.network.edits.rules import Added, Bounded, Mean, Projected, Resample, Scaled, SetTo
+from nissl.network.edits.rules import (
+    Added,
+    Bounded,
+    Mean,
+    Partly,
+    Projected,
+    Resample,
+    Scaled,
+    SetTo,
+)
 from nissl.network.edits.selection import Places, Units
 from nissl.network.edits.sparse import Above, Largest
 from nissl.network.edits.values import PerUnit
@@ -35,7 +44,7 @@ FORMAT, VERSION = "nissl.edit", 1
 EDITS = (Change, Patch, Gate, LearnedEdit, WeightEdit)
 MODULES = (UnitScale, SteeringVector, LowRank)
 RULES: tuple[type, ...] = (SetTo, Bounded, Scaled, Added, Mean, Resample, Projected)
-RULES += (Above, Largest, Learned)
+RULES += (Above, Largest, Learned, Partly)
 PARTS: tuple[type, ...] = (Units, Places, PerUnit, ActivityAbove, *RULES)
 ATTRIBUTES: dict[type, tuple[str, ...]] = {
     Change: ("units", "places", "rule", "name"),

@@ -13,11 +13,12 @@ from nissl.errors import NisslError
 from nissl.network.edits.values import PerUnit, as_tensor, reference_rows
 
 if TYPE_CHECKING:
+    from nissl.network.edits.edit import Rule
     from nissl.network.edits.selection import Chosen
     from nissl.network.sites.base import BaseNetwork
     from nissl.network.sites.batch import Batch
 
-__all__ = ["Added", "Bounded", "Mean", "Projected", "Resample", "Scaled", "SetTo"]
+__all__ = ["Added", "Bounded", "Mean", "Partly", "Projected", "Resample", "Scaled", "SetTo"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,27 @@ class Projected:
         basis = self.bases[site].to(x)
         inside = (x @ basis.T) @ basis
         return inside if self.onto else x - inside
+
+
+@dataclass(frozen=True)
+class Partly:
+    """The values are changed by a multiple of what another rule changes them by."""
+
+    rule: Rule
+    strength: float
+
+    def bind(self, net: BaseNetwork, chosen: Mapping[str, Chosen]) -> Partly:
+        """Look the other rule's numbers up."""
+        return replace(self, rule=self.rule.bind(net, chosen))
+
+    def begin(self, batch: Batch) -> Partly:
+        """Let the other rule begin a prompt."""
+        begin = getattr(self.rule, "begin", None)
+        return self if begin is None else replace(self, rule=begin(batch))
+
+    def __call__(self, site: str, x: Tensor, positions: Tensor | None) -> Tensor:
+        """Return the values, so much further on."""
+        return x + self.strength * (self.rule(site, x, positions).to(x) - x)
 
 
 def _mixed(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 // A text, read live: what units do at each of its tokens, and what each layer would say.
 
 const reading = { found: null, unit: 0, pattern: null, loaded: false, stop: null, heads: null, looking: { stop: null } };
-const LONGEST = 20000, TOKENS_READ = 512, ABOUT = 4; // characters; tokens; characters a token, in English
+const MOST_CHARACTERS = 20000, TOKENS_READ = 512, ABOUT = 4; // characters; tokens; characters a token, in English
 
 // Ask the live model; what is asked later gives up what was asked before.
 function posted(path, body, asker) {
@@ -19,7 +19,7 @@ function liveSection(id, title, say, ...content) {
 
 // What is too long is said before it is sent; how many tokens it has is a guess.
 function lengthSay(text) {
-  if (text.length > LONGEST) return `${text.length.toLocaleString("en")} characters: at most ${LONGEST.toLocaleString("en")} can be sent.`;
+  if (text.length > MOST_CHARACTERS) return `${text.length.toLocaleString("en")} characters: at most ${MOST_CHARACTERS.toLocaleString("en")} can be sent.`;
   const about = Math.round(text.length / ABOUT);
   return about > TOKENS_READ * 0.8 ? `About ${about.toLocaleString("en")} tokens, if they are words of English: at most ${TOKENS_READ} are read.` : "";
 }
@@ -27,7 +27,7 @@ function lengthSay(text) {
 function sayLength(input, say, button) {
   const draw = () => {
     say.textContent = lengthSay(input.value);
-    button.disabled = input.value.length > LONGEST;
+    button.disabled = input.value.length > MOST_CHARACTERS;
   };
   input.addEventListener("input", draw);
   draw();
@@ -64,9 +64,9 @@ function tryQuestion(text, position) {
 
 async function readText() {
   const text = byId("try-text").value, say = byId("try-say"), at = view.get("at");
-  keep("try", text.length < 4000 ? text : ""); // an address has its limits
+  keep("try", text.length < 4000 && text.trim() ? text : ""); // an address has its limits
   if (!text.trim()) return emptied();
-  if (text.length > LONGEST) return;
+  if (text.length > MOST_CHARACTERS) return;
   say.textContent = waitingFor("Reading");
   try {
     takeFound(await asked("api/try", posted("try", tryQuestion(text, at === null ? -1 : Number(at)), reading)), text);
