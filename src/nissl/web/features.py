@@ -147,10 +147,11 @@ def feature_logits(net: Network, unit: str) -> dict[str, Any]:
     NisslError
         There is no such feature.
     """
+    from nissl.network.sites.site import Part
     from nissl.network.sites.weights import folded_unembedding, output_weights_of
 
-    pieces = getattr(net.find(unit)[0], "pieces", ())
-    site = pieces[0].site.name if len(pieces) == 1 else unit
+    (found, *_) = net.find(unit)
+    site = found.pieces[0].site.name if isinstance(found, Part) else unit
     write, unembedding = output_weights_of(net, site), folded_unembedding(net)
     number = unit.rpartition("[")[2].rstrip("]")
     if write is None or unembedding is None or not number.isdecimal():

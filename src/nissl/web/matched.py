@@ -152,7 +152,7 @@ def _log_probabilities(
         with torch.inference_mode(), net.edit_batch(edits):
             call = sequence_call(net, [np.array(ids)])
             with partial_logits(net, call, last=n, tokens=None) as partial:
-                logits = call_model(net, partial).logits[:, -n:]
+                logits: Tensor = call_model(net, partial).logits[:, -n:]
     finally:
         net.prompt_lengths.pop()
     return logits.float().log_softmax(-1)
@@ -160,8 +160,8 @@ def _log_probabilities(
 
 def _named(edit: Any) -> list[str]:
     """Return the addresses that an edit changes; none where it is of whole sites."""
-    units = getattr(edit, "units", None)
-    found = units.named() if hasattr(units, "named") else None
+    named = getattr(getattr(edit, "units", None), "named", None)
+    found: list[str] | None = None if named is None else named()
     return found or []
 
 
@@ -180,6 +180,7 @@ class _Others:
         self, net: Network, edits: Sequence[Any], ids: Sequence[int], n: int, seed: int
     ) -> None:
         from nissl.network.edits.rules import SetTo
+        from nissl.network.sites.site import Part
 
         held = {u for e in edits if isinstance(getattr(e, "rule", 0), SetTo) for u in _named(e)}
         self.kinds: dict[str, int] = {}
@@ -188,10 +189,10 @@ class _Others:
         layers: list[str] = []
         for unit in dict.fromkeys(unit for edit in edits for unit in _named(edit)):
             (found, *more) = net.find(unit)
-            kind = getattr(found, "kind", "layer")
+            kind = found.kind if isinstance(found, Part) else "layer"
             if more or kind == "edge":
                 raise NisslError("nothing is known to compare this with", where=unit)
-            site = found.pieces[0].site.name if kind in ("unit", "head") else ""
+            site = found.pieces[0].site.name if isinstance(found, Part) else ""
             if kind == "unit":
                 units.setdefault(site, []).append(unit)
             elif kind == "head":

@@ -223,7 +223,7 @@ class Reading:
 
     def _features(self, wanted: Sequence[str] | None, position: int | None) -> list[dict[str, Any]]:
         """Tell of the features that add most at a position, or anywhere; or of some."""
-        told = []
+        told: list[dict[str, Any]] = []
         part = slice(None) if position is None else slice(position, position + 1)
         for site, other in (self.others or {}).items():
             active = self.kept[site]

@@ -195,8 +195,7 @@ def _edits(one: Any, saved: SavedEdits | None) -> list[Any]:
     require_known("edit", str(how), HOW)
     if how == "ablate":
         return [ablate(unit)]
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not abs(value) < LARGEST:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < LARGEST:
         raise NisslError(f"{str(value)[:40]} is no number", where=unit)
     if how == "strength":
         if saved is None:
