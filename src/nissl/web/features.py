@@ -150,8 +150,8 @@ def feature_logits(net: Network, unit: str) -> dict[str, Any]:
     from nissl.network.sites.site import Part
     from nissl.network.sites.weights import folded_unembedding, output_weights_of
 
-    (found, *_) = net.find(unit)
-    site = found.pieces[0].site.name if isinstance(found, Part) else unit
+    (named, *_) = net.find(unit)
+    site = named.pieces[0].site.name if isinstance(named, Part) else unit
     write, unembedding = output_weights_of(net, site), folded_unembedding(net)
     number = unit.rpartition("[")[2].rstrip("]")
     if write is None or unembedding is None or not number.isdecimal():
