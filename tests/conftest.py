@@ -1,6 +1,9 @@
-"""Real models and texts that tests share: fetched once into the cache, opened once a session."""
+"""What tests share: real models and texts, fetched once into the cache; a browser."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -74,3 +77,17 @@ def smollm2() -> Network:
 def resnet50() -> Network:
     """ResNet-50, float32."""
     return nissl.load("resnet50")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window."""
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no browser is installed: apt-get install chromium")
+    sync = pytest.importorskip("playwright.sync_api")
+    sync.expect.set_options(timeout=30_000)  # of a busy machine
+    with sync.sync_playwright() as play:
+        made = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield made
+        made.close()

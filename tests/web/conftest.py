@@ -1,6 +1,5 @@
 """A made-up atlas, served, and a browser that opens it."""
 
-import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -44,20 +43,6 @@ def served(atlas_folder: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token={TOKEN}"
     running.should_exit = True
     thread.join(10)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window."""
-    found = shutil.which("chromium") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no browser is installed: apt-get install chromium")
-    sync = pytest.importorskip("playwright.sync_api")
-    sync.expect.set_options(timeout=30_000)  # of a busy machine
-    with sync.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture

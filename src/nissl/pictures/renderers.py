@@ -14,6 +14,7 @@ SCRIPTS = (
     "image.js",
     "rate_map.js",
     "table.js",
+    "graph.js",
     "card.js",
 )
 STYLES = ("pictures.css",)
