@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 ROOM   ?=
 
-.PHONY: help demo demo-features test fuzz check bench bench-peers claims docs format clean
+.PHONY: help demo demo-features test fuzz check bench bench-peers bench-compared claims docs format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,9 @@ bench: $(VENV)/.dev      ## every ratio beside its target and its limit
 
 bench-peers: $(VENV)/.dev ## the same recording by other tools, in an environment of its own
 	$(BIN)/python -m bench.peers
+
+bench-compared: $(VENV)/.dev ## the same tasks in seven libraries and here, each in an environment of its own
+	$(BIN)/python -m bench.compared
 
 claims: $(VENV)/.dev     ## run the replications whose claim is missing (ROOM=name for one room)
 	$(BIN)/nissl claims --run $(if $(ROOM),--room $(ROOM))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from bench.measure import Row, one_thread
 
-# Peers have an environment of their own: `make bench-peers`.
+# Peers have environments of their own: `make bench-peers`, `make bench-compared`.
 HELPERS = {"__main__", "circuits_inside", "measure", "peers", "peers_inside", "spikes_inside"}
+HELPERS |= {"compared"}
 
 
 def main() -> int:
