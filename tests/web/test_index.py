@@ -117,3 +117,112 @@ def test_other_bad_questions(index: Index) -> None:
         index.find("  ")
     with pytest.raises(NisslError, match="below zero"):
         index.units(offset=-1)
+
+
+def test_a_filter_knows_notes_sets_and_texts(index: Index, units: pd.DataFrame) -> None:
+    held = index.atlas.notes
+    held.write(units["unit"][5], "Capitals of states")
+    held.keep("two of them", units["unit"][[5, 7]])
+    try:
+        assert [r["row"] for r in index.units("note ~ capitals")["rows"]] == [5]
+        assert [r["row"] for r in index.units("set = two of them")["rows"]] == [5, 7]
+        assert index.units("set != two of them and layer >= 0")["total"] == 94
+        for text in ("note ~ capitals", "two of"):
+            found = index.suggest(text.removeprefix("note ~ "))
+            assert {"note": 1, "set": 2}.items() >= {(f["what"], f["n"]) for f in found if "n" in f}
+    finally:
+        held.write(units["unit"][5], "")
+        held.keep("two of them", [])
+    shares = index.texts.shares("paris")
+    assert [r["row"] for r in index.units("text ~ paris", limit=1000)["rows"]] == list(
+        np.flatnonzero(shares)
+    )
+    with pytest.raises(NisslError, match="use text ~"):
+        index.units("text = paris")
+
+
+def test_shares_are_those_counted_one_by_one(index: Index, atlas_folder: Path) -> None:
+    import json
+
+    examples = pd.read_parquet(atlas_folder / "examples.parquet")
+    words = json.loads((atlas_folder / "vocabulary.json").read_text())
+    told = [words[str(t)].lower() for t in np.asarray(index.atlas.arrays["token"])]
+    ends = np.cumsum([len(word) for word in told])
+    whole = "".join(told)
+    for text in ("paris", "the", "e", "catsat"):
+        hit = [
+            text in whole[max(0, begin - len(text) + 1) : end]
+            for begin, end in zip(ends - [len(w) for w in told], ends, strict=True)
+        ]
+        high = examples[examples["sign"] > 0].assign(
+            hit=np.array(hit)[examples["sample"][examples["sign"] > 0]]
+        )
+        wanted = high.groupby("row")["hit"].mean().reindex(range(96), fill_value=0)
+        if text != "e":  # two ends in one word count once, as here
+            assert np.allclose(index.texts.shares(text), wanted)
+
+
+def test_a_suggestion_says_as_many_units_as_its_filter_finds(
+    index: Index, units: pd.DataFrame
+) -> None:
+    for text in ("mat", "MAT", "token", "the cat", "cat", "layer 2", "neurons", "e"):
+        found = index.suggest(text)
+        assert found, text
+        for told in found:
+            if "where" in told:
+                assert index.units(told["where"])["total"] == told["n"] > 0
+            elif "find" in told:
+                assert index.find(told["find"])["total"] == told["n"]
+    (mat,) = [f for f in index.suggest("MAT") if f.get("what") == "token"]
+    met = (units["token"] == "mat") & (units["token_q"] <= 0.05)
+    assert mat["n"] == met.sum() == 1
+    assert mat["text"] == "mat"
+    assert index.suggest("no such thing anywhere") == []
+    assert index.suggest("  ") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["1/7", "1.7", "blocks.1.mlp.neurons[7]", "BLOCKS.1.mlp.neurons[7]"]
+)
+def test_a_unit_is_found_by_its_place_first(index: Index, text: str) -> None:
+    first = index.suggest(text)[0]
+    assert (first["row"], first["text"]) == (39, "blocks.1.mlp.neurons[7]")
+
+
+def test_descriptions_and_labels_of_any_table_are_found(tmp_path: Path) -> None:
+    from made_up_atlas import make_atlas
+
+    folder = make_atlas(tmp_path)
+    table = pd.read_parquet(folder / "units.parquet")
+    table["description"] = [f"capital number {i}" if i < 3 else "" for i in range(len(table))]
+    table["side_preferred"] = np.where(np.arange(len(table)) < 10, "left", "right")
+    table["side_q"] = np.where(np.arange(len(table)) < 4, 0.01, 0.5)
+    table["side_effect"] = 0.1
+    table.to_parquet(folder / "units.parquet")
+    index = Index(open_atlas(folder))
+    (told,) = index.suggest("capital")
+    assert (told["what"], told["n"], told["where"]) == ("description", 3, "description ~ capital")
+    (told,) = [f for f in index.suggest("left") if f["what"] == "side"]
+    assert (told["n"], told["sort"]) == (4, "side_effect")
+    assert index.units("description ~ CAPITAL")["total"] == 3
+
+
+def test_preferred_angles_are_in_degrees(tmp_path: Path) -> None:
+    from made_up_atlas import make_atlas
+
+    folder = make_atlas(tmp_path)
+    table = pd.read_parquet(folder / "units.parquet")
+    angle = np.random.default_rng(0).uniform(0, 2 * np.pi, len(table))
+    table.assign(head_angle_preferred=angle).to_parquet(folder / "units.parquet")
+    centres = (np.arange(8) + 0.5) * np.pi / 4
+    pd.DataFrame(
+        {"unit": ["a"], "coordinate": "head_angle", "kind": "circular", "levels": [centres]}
+    ).to_parquet(folder / "tuning.parquet")
+    index = Index(open_atlas(folder))
+    found = index.units("head_angle_preferred >= 90 and head_angle_preferred < 180", limit=1000)
+    degrees = np.degrees(angle)
+    assert [r["row"] for r in found["rows"]] == list(
+        np.flatnonzero((degrees >= 90) & (degrees < 180))
+    )
+    (column,) = [c for c in index.columns() if c["name"] == "head_angle_preferred"]
+    assert column["unit"] == "°"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 from functools import cached_property
-from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +10,13 @@ import numpy as np
 from nissl.atlas import Atlas
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import KNOWN
+from nissl.atlas.page.write import in_degrees
 from nissl.atlas.tables import NETWORK_UNITS, UNITS
 from nissl.errors import NisslError, require_known
+from nissl.web.condition import Condition, conditions, meets
+from nissl.web.example_texts import ExampleTexts
+from nissl.web.memory import release
+from nissl.web.suggestions import suggestions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,9 +25,8 @@ __all__ = ["Index"]
 
 MOST = 1000  # rows of one answer
 SHOWN = ("unit", "kind", "density", "token", "token_effect", "language", "mean", "sd", "kurtosis")
-#: ``column operator value``, joined by ``and``.
-OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
-TERM = re.compile(r"\s*(\w+)\s*(<=|>=|!=|=|<|>|~)\s*(.+?)\s*", re.DOTALL)
+#: What a filter knows besides the columns, and columns by another name.
+BESIDES, ALSO = ("set", "note", "text"), {"pair": "bigram"}
 
 
 class Index:
@@ -44,6 +45,7 @@ class Index:
 
     def __init__(self, atlas: Atlas) -> None:
         self.atlas = atlas
+        self.degrees: list[str] = []
 
     @cached_property
     def _file(self) -> Any:
@@ -52,7 +54,7 @@ class Index:
 
         path = self.atlas.path / "units.parquet"
         try:
-            return pq.ParquetFile(path, memory_map=True)
+            return pq.ParquetFile(path)
         except (OSError, ValueError) as error:
             raise NisslError(
                 f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
@@ -66,11 +68,21 @@ class Index:
         return [f.name for f in self._file.schema_arrow if pa.types.is_nested(f.type)]
 
     @cached_property
+    def texts(self) -> ExampleTexts:
+        """The texts that units are high at."""
+        return ExampleTexts(self.atlas, len(self.table))
+
+    @cached_property
     def table(self) -> pd.DataFrame:
-        """The columns that hold one number or word a unit."""
+        """The columns that hold one number or word a unit; angles in degrees, as on the page."""
+        import pandas as pd
+
         names = [name for name in self._file.schema_arrow.names if name not in self._lists]
-        table: pd.DataFrame = self._file.read(names).to_pandas()
-        return table.reset_index(drop=True)
+        # One at a time: what is decoded at once is several times as large as what is kept.
+        columns = {n: self._file.read([n], use_threads=False)[n].to_pandas() for n in names}
+        release()
+        table, self.degrees = in_degrees(self.atlas.path, pd.DataFrame(columns, copy=False))
+        return table
 
     def columns(self) -> list[dict[str, Any]]:
         """Name the columns, what each says, and whether it holds numbers or words.
@@ -78,8 +90,8 @@ class Index:
         Returns
         -------
         list of dict
-            ``name``, ``meaning``, ``type``, and whether it is ``shown`` at first; those that are
-            come before the others.
+            ``name``, ``meaning``, ``type``, ``unit`` (``°`` of angles), and whether it is
+            ``shown`` at first; those that are come before the others.
         """
         meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
         meanings |= {s.name: s.meaning for s in KNOWN}
@@ -91,6 +103,7 @@ class Index:
                 "name": name,
                 "meaning": meanings.get(name, ""),
                 "type": "number" if number[name] else "word",
+                "unit": "°" if name in self.degrees else "",
                 "shown": name in SHOWN,
             }
             for name in names
@@ -111,8 +124,10 @@ class Index:
         ----------
         where : str
             Conditions joined by ``and``, such as ``density < 0.01 and kind = token``: a column;
-            one of ``=  !=  <  <=  >  >=``, or ``~`` for words that contain the value; a value. Or
-            ``set = NAME``, of those that were kept. Empty for all.
+            one of ``=  !=  <  <=  >  >=``, or ``~`` for words that contain the value; a value, in
+            quotation marks where spaces around it count. Besides the columns, ``set = NAME`` of
+            sets that were kept, ``note ~ x``, and ``text ~ x`` of the text they are high at.
+            Empty for all.
         sort : str
             The column; the order of the atlas if empty. Missing values stand last.
         descending : bool
@@ -184,13 +199,15 @@ class Index:
         (card,) = cards(self.atlas.path, units, [row], strings)
         return {"card": card, "strings": strings.texts}
 
-    def find(self, text: str, *, limit: int = 50) -> dict[str, Any]:
+    def find(self, text: str, *, where: str = "", limit: int = 50) -> dict[str, Any]:
         """Find units by a text at their extremes: the more of them have it, the earlier.
 
         Parameters
         ----------
         text : str
             A part of a word, or several words; small and large letters are one.
+        where : str
+            Only among units that meet this, as in `units`.
         limit : int
             How many units.
 
@@ -200,17 +217,28 @@ class Index:
             ``total`` and ``rows`` as `units`, each with ``share``, the part of its highest samples
             at which the text ends.
         """
-        inside = self._samples_of(text)
-        rows, samples = self._highest
-        n = len(self.table)
-        hits = np.bincount(rows[inside[samples]], minlength=n)
-        found = np.flatnonzero(hits)
-        shares = hits[found] / np.bincount(rows, minlength=n)[found]
-        best = np.argsort(-shares, kind="stable")[:limit]
-        told = _records(self.table.iloc[found[best]], found[best])
-        for line, share in zip(told, shares[best], strict=True):
-            line["share"] = round(float(share), 3)
+        shares = np.where(self.meeting(where), self.texts.shares(text), 0)
+        found = np.flatnonzero(shares)
+        best = found[np.argsort(-shares[found], kind="stable")[: min(limit, MOST)]]
+        told = _records(self.table.iloc[best], best)
+        for line in told:
+            line["share"] = round(float(shares[line["row"]]), 3)
         return {"total": len(found), "rows": told}
+
+    def suggest(self, text: str) -> list[dict[str, Any]]:
+        """Say which units and which lists of units a text may mean.
+
+        Parameters
+        ----------
+        text : str
+            What somebody looks for.
+
+        Returns
+        -------
+        list of dict
+            As `nissl.web.suggestions.suggestions`.
+        """
+        return suggestions(self, text)
 
     def _lists_of(self, row: int) -> dict[str, Any]:
         """Read the lists of one unit from its row group."""
@@ -236,93 +264,57 @@ class Index:
         list of str
             In the order of the atlas.
         """
-        return [str(unit) for unit in self.table["unit"][self._meeting(where)]]
+        return [str(unit) for unit in self.table["unit"][self.meeting(where)]]
 
     def _listed(self, where: str, sort: str, descending: bool) -> np.ndarray[Any, Any]:
         """Return the rows of the units that meet the conditions, sorted."""
-        found = np.flatnonzero(self._meeting(where))
+        found = np.flatnonzero(self.meeting(where))
         if not sort:
             return found
         require_known("column", sort, list(map(str, self.table)))
         keys = self.table[sort].iloc[found].reset_index(drop=True)
         return found[keys.sort_values(ascending=not descending, kind="stable").index]
 
-    def _meeting(self, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return which units meet the conditions."""
+    def meeting(self, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which units meet a condition.
+
+        Parameters
+        ----------
+        where : str
+            As in `units`.
+
+        Returns
+        -------
+        array of bool, shape (n_units,)
+            In the order of the atlas.
+        """
         kept = np.ones(len(self.table), dtype=bool)
-        for term in re.split(r"\s+and\s+", where.strip()) if where.strip() else ():
-            parts = TERM.fullmatch(term)
-            if parts is None:
-                raise NisslError(
-                    f"'{term}' is not a condition", where="filter", do="write: density < 0.01"
-                )
-            name, operator, value = parts.groups()
-            if name == "set" and operator in ("=", "!="):
-                sets = self.atlas.notes.sets
-                require_known("set", value, list(sets))
-                kept &= self.table["unit"].isin(sets[value]).to_numpy() == (operator == "=")
-                continue
-            require_known("column", name, list(map(str, self.table)))
-            kept &= _compared(self.table[name], operator, value)
+        for condition in conditions(where):
+            name = ALSO.get(condition.column, condition.column)
+            if name in self.table:
+                kept &= meets(self.table[name], condition)
+            elif name in BESIDES:
+                kept &= self._beside(condition)
+            else:
+                require_known("column", name, [*map(str, self.table), *BESIDES, *ALSO])
         return kept
 
-    @cached_property
-    def _text(self) -> tuple[str, np.ndarray[Any, Any]]:
-        """All that was read, in small letters, and where each sample's token ends in it."""
-        path = self.atlas.path / "vocabulary.json"
-        if not path.exists():
-            raise NisslError("this atlas has no texts", do="search for an address or a label")
-        words = json.loads(path.read_text(encoding="utf-8"))
-        texts = {int(number): str(word).lower() for number, word in words.items()}
-        told = [texts.get(int(token), "") for token in np.asarray(self.atlas.arrays["token"])]
-        return "".join(told), np.cumsum([len(word) for word in told])
-
-    @cached_property
-    def _highest(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """The unit and the sample of every place at the upper end."""
-        import pyarrow.parquet as pq
-
-        file = pq.ParquetFile(self.atlas.path / "examples.parquet", memory_map=True)
-        rows, samples = [], []
-        for group in range(file.num_row_groups):  # one at a time: there are millions
-            part = file.read_row_group(group, columns=["row", "sign", "sample"])
-            high = part["sign"].to_numpy() > 0
-            rows.append(part["row"].to_numpy()[high].astype(np.int32))
-            samples.append(part["sample"].to_numpy()[high].astype(np.int32))
-        return np.concatenate(rows), np.concatenate(samples)
-
-    def _samples_of(self, text: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return at which samples the text ends."""
-        wanted = text.lower().strip()
-        if not wanted:
-            raise NisslError("there is nothing to look for", where="text")
-        whole, ends = self._text
-        found = [match.end() for match in re.finditer(re.escape(wanted), whole)]
-        inside = np.zeros(len(ends), dtype=bool)
-        inside[np.searchsorted(ends, np.array(found, dtype=int))] = True
-        return inside
-
-
-def _compared(column: pd.Series, operator: str, value: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return where a column stands to a value as the operator says."""
-    if operator == "~":
-        said = column.astype(str).str.contains(value, case=False, regex=False)
-        return said.to_numpy(dtype=bool)
-    numbers = column.dtype.kind in "iufb"
-    if not numbers and operator not in ("=", "!="):
-        raise NisslError(f"{column.name} holds words", where=operator, do="use =, != or ~")
-    held = column.to_numpy(dtype=float) if numbers else column.astype(str).to_numpy(dtype=object)
-    with np.errstate(invalid="ignore"):
-        compared = OPERATORS[operator](held, _number(column, value) if numbers else value)
-    return np.asarray(compared, dtype=bool)
-
-
-def _number(column: pd.Series, value: str) -> float:
-    said = {"true": "1", "false": "0"}.get(value.lower(), value)
-    try:
-        return float(said)
-    except ValueError:
-        raise NisslError(f"{column.name} holds numbers, and '{value}' is none") from None
+    def _beside(self, condition: Condition) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which units meet a condition on sets, notes or the texts they are high at."""
+        name, operator, value, _ = condition
+        if name == "text":
+            if operator != "~":
+                raise NisslError("a text is looked for", where=operator, do="use text ~ words")
+            return self.texts.shares(value) > 0
+        if name == "set":
+            sets = self.atlas.notes.sets
+            if operator not in ("=", "!="):
+                raise NisslError("a set is named whole", where=operator, do="use set = NAME")
+            require_known("set", value, list(sets))
+            there = self.table["unit"].isin(sets[value]).to_numpy(bool)
+            return there if operator == "=" else ~there
+        notes = self.table["unit"].map(self.atlas.notes.notes).fillna("").rename("note")
+        return meets(notes, condition)
 
 
 def _records(table: pd.DataFrame, rows: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from nissl.errors import NisslError
 from nissl.web.guard import Guard
 from nissl.web.index import Index
 from nissl.web.live import Live
+from nissl.web.memory import release
 from nissl.web.questions import add_routes
 
 if TYPE_CHECKING:
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["server"]
 
-SCRIPTS = ("address.js", "table.js", "try.js", "heads.js", "touch.js", "notes.js", "explorer.js")
+SCRIPTS = (
+    "address.js",
+    "table.js",
+    "search.js",
+    "try.js",
+    "heads.js",
+    "touch.js",
+    "notes.js",
+    "explorer.js",
+)
 STYLES = ("explorer.css",)
 
 
@@ -73,9 +83,9 @@ def server(
     def said(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, status_code=400)
 
-    @app.get("/", response_class=HTMLResponse)
-    def first() -> str:
-        return page
+    @app.get("/")
+    def first() -> Response:
+        return HTMLResponse(page)
 
     @app.get("/favicon.ico")
     def icon() -> Any:
@@ -106,8 +116,12 @@ def server(
         return index.unit(row)
 
     @app.get("/api/find")
-    def find(text: str, limit: int = 50) -> Any:
-        return index.find(text, limit=limit)
+    def find(text: str, where: str = "", limit: int = 50) -> Any:
+        return index.find(text, where=where, limit=limit)
+
+    @app.get("/api/search")
+    def search(text: str) -> Any:
+        return index.suggest(text)
 
     @app.get(f"/{PICTURES}/{{name}}")
     def picture(name: str) -> Response:
@@ -118,14 +132,18 @@ def server(
     return Guard(app, token=token)
 
 
-def _page(atlas: Atlas, live: dict[str, str]) -> str:
+def _page(atlas: Atlas, live: dict[str, str]) -> bytes:
     files = resources.files("nissl.web.page")
 
     def text(names: tuple[str, ...]) -> str:
         return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
 
     data = page_data(atlas.path) | {"live": live}
-    return filled(data, more_script=text(SCRIPTS), more_style=text(STYLES))
+    page = filled(data, more_script=text(SCRIPTS), more_style=text(STYLES))
+    made = page.encode()  # a text with one rare letter holds up to four bytes for each
+    del data, page
+    release()
+    return made
 
 
 def _inside(folder: Path, name: str) -> Path | None:

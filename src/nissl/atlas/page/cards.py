@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas.page.histogram import histograms_of
+from nissl.atlas.page.table_rows import table_rows
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
 from nissl.atlas.vocabulary import BYTES, joined_tokens
 
@@ -179,12 +180,10 @@ def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> li
 def _contexts(
     folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings, *, few: bool
 ) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    import pandas as pd
-
     path = folder / "examples.parquet"
     if not path.exists():
         return {}
-    table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
+    table = table_rows(path, "row", rows)
     part = 2 if few and "stimulus" not in table else 1
     most = np.where(table["sign"] > 0, HIGHEST // part, LOWEST // part)
     table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
@@ -284,11 +283,9 @@ def _whole(words: list[str], at: int) -> list[str]:
 
 
 def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[Any]]:
-    import pandas as pd
-
     if not path.exists():
         return {}
-    table = pd.read_parquet(path, filters=[("row", "in", [int(r) for r in rows])])
+    table = table_rows(path, "row", rows)
     table = table[(table["rank"] <= EVIDENCE) & (table["q"] <= 0.05)].sort_values(["row", "rank"])
     found: dict[int, list[Any]] = {}
     for line in table.to_dict("records"):
@@ -299,12 +296,10 @@ def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[An
 
 
 def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, list[dict[str, Any]]]:
-    import pandas as pd
-
     path = folder / "tuning.parquet"
     if not path.exists():
         return {}
-    table = pd.read_parquet(path)
+    table = table_rows(path, "unit", units["unit"].iloc[list(rows)])
     scale, what = _rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
     what = what or "departure from its mean"
     place = _place_of(units, set(units["unit"].iloc[list(rows)]))

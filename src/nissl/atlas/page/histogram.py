@@ -39,9 +39,9 @@ def histograms_of(folder: Path, rows: list[int]) -> list[tuple[list[int], list[f
     arrays: Any = zarr.open_group(path, mode="r") if path.exists() else {}
     if "histogram" not in arrays or "edges" not in arrays:
         return []
-    edges = np.asarray(arrays["edges"], dtype=float)
-    chosen = np.asarray(arrays["histogram"])[rows]
-    own = edges[rows] if edges.ndim == 2 else np.broadcast_to(edges, (len(rows), len(edges)))
+    edges, chosen = arrays["edges"], arrays["histogram"].oindex[rows]
+    own = edges.oindex[rows] if edges.ndim == 2 else [np.asarray(edges)] * len(rows)
+    own = np.asarray(own, dtype=float)
     return [display_bins(counts, at) for counts, at in zip(chosen, own, strict=True)]
 
 

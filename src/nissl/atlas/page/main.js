@@ -106,36 +106,61 @@ function preferredText(row, name = "token") {
   return units[name] && units[name][row] ? visible(data.strings[units[name][row]]) : "";
 }
 
+// What may be chosen for a text: {text, says, go}, and under them a line; the explorer finds more.
+const searching = { options: (text) => unitOptions(text, 30), none: "nothing is called that, nor prefers it" };
+
+function unitOptions(text, most) {
+  const all = matches(text), shown = all.slice(0, most).map(({ row, why }) =>
+    ({ row, text: address(row), says: preferredText(row, why[0]) || data.kinds[units.kind[row]].name, go: () => openUnit(row) }));
+  return { options: shown, count: all.length > 1 ? `${plural(all.length, "unit")}${all.length > most ? `, the strongest ${most} shown` : ", the strongest first"}` : "" };
+}
+
 function liveSearch() {
   const input = byId("search"), box = byId("found");
-  const SHOWN = 30;
-  let at = 0, rows = [];
-  const draw = () => {
-    const all = matches(input.value);
-    rows = all.slice(0, SHOWN).map((m) => m.row);
-    at = 0;
-    box.hidden = !input.value;
-    input.setAttribute("aria-expanded", String(!box.hidden));
-    box.replaceChildren(...(rows.length ? all.slice(0, SHOWN).map(({ row, why }, i) => el("li", { role: "option", "aria-selected": String(i === at),
-      onpointerdown: (event) => { event.preventDefault(); choose(row); } }, el("span", {}, address(row)),
-    el("span", {}, preferredText(row, why[0]) || data.kinds[units.kind[row]].name))) :
-      [el("li", {}, el("span", {}, "nothing is called that, nor prefers it"))]));
-    if (all.length > 1) box.append(el("li", { class: "count" }, el("span", {}, `${plural(all.length, "unit")}${all.length > SHOWN ? `, the strongest ${SHOWN} shown` : ", the strongest first"}`)));
+  let at = 0, turn = 0, options = [];
+  const hide = () => {
+    turn++;
+    box.hidden = true;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
   };
-  const choose = (row) => { box.hidden = true; input.blur(); openUnit(row); };
+  const mark = () => {
+    [...box.querySelectorAll("[role=option]")].forEach((li, i) => li.setAttribute("aria-selected", String(i === at)));
+    if (options.length) input.setAttribute("aria-activedescendant", `found-${at}`);
+    else input.removeAttribute("aria-activedescendant");
+  };
+  const draw = () => {
+    const mine = ++turn, found = input.value.trim() ? searching.options(input.value) : hide();
+    if (!found) return;
+    if (found.then) found.then((later) => mine === turn && show(later)); // else an older text was slower
+    else show(found);
+  };
+  const show = (found) => {
+    options = found.options;
+    at = 0;
+    box.hidden = false;
+    input.setAttribute("aria-expanded", "true");
+    box.replaceChildren(...options.map((option, i) => el("li", { role: "option", id: `found-${i}`, onpointerdown: (event) => { event.preventDefault(); choose(option); } },
+      el("span", {}, option.text), el("span", {}, option.says))));
+    if (!options.length || found.count) box.append(el("li", { class: "count" }, el("span", {}, options.length ? found.count : found.none || searching.none)));
+    mark();
+  };
+  const choose = (option) => { hide(); input.blur(); option.go(); };
   input.addEventListener("input", draw);
-  input.addEventListener("blur", () => { box.hidden = true; });
+  input.addEventListener("blur", hide);
   input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && rows.length) choose(rows[at]);
-    if (event.key === "Escape") box.hidden = true;
+    if (event.key === "Enter" && !box.hidden && options.length) choose(options[at]);
+    if (event.key === "Escape") hide();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!step || !rows.length) return;
+    if (!step || !options.length) return;
     event.preventDefault();
-    at = (at + step + rows.length) % rows.length;
-    [...box.querySelectorAll('[role=option]')].forEach((li, i) => li.setAttribute("aria-selected", String(i === at)));
+    at = (at + step + options.length) % options.length;
+    mark();
+    byId(`found-${at}`).scrollIntoView({ block: "nearest" });
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !byId("unit").open && document.activeElement !== input) { event.preventDefault(); input.focus(); }
+    const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement.tagName);
+    if (event.key === "/" && !byId("unit").open && !writing) { event.preventDefault(); input.focus(); }
   });
 }
 

@@ -24,7 +24,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["filled", "page_data", "write_page"]
+__all__ = ["filled", "in_degrees", "page_data", "write_page"]
 
 SCRIPTS = (
     "data.js",
@@ -139,7 +139,7 @@ def _payload(
     folder: Path, units: pd.DataFrame, about: dict[str, Any], n_cards: int
 ) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
-    units, degrees = _in_degrees(folder, units)
+    units, degrees = in_degrees(folder, units)
     strings, measure = Strings(), measure_of(about)
     rows = featured_units(units, n=n_cards)
     made = cards(folder, units, rows, strings)
@@ -217,21 +217,36 @@ def _unit(statistic: Statistic, degrees: Sequence[str], measure: str) -> str:
     return measure if statistic.name in ("mean", "sd", "max", "min") else statistic.unit
 
 
-def _in_degrees(folder: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the units with preferred angles in degrees, and the columns that were radians."""
+def in_degrees(folder: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the units with preferred angles in degrees.
+
+    Parameters
+    ----------
+    folder : Path
+        The atlas.
+    units : DataFrame, n_units rows
+        Its table ``units.parquet``.
+
+    Returns
+    -------
+    units : DataFrame
+        The same with other numbers in columns of preferred angles.
+    names : list of str
+        The columns that were radians.
+    """
     import pandas as pd
 
     path = folder / "tuning.parquet"
     if not path.exists():
         return units, []
-    table = pd.read_parquet(path, columns=["coordinate", "kind", "levels"])
-    first = table[table["kind"].astype(str) == "circular"].drop_duplicates("coordinate")
-    # Bins of a circle start at zero, so that the first centre tells its circumference.
-    names = [
-        f"{line['coordinate']}_preferred"
-        for line in first.to_dict("records")
-        if np.isclose(2 * len(line["levels"]) * float(line["levels"][0]), 2 * np.pi)
-    ]
+    kinds = pd.read_parquet(path, columns=["coordinate", "kind"]).astype(str).drop_duplicates()
+    names = []
+    for name in kinds.loc[kinds["kind"] == "circular", "coordinate"]:
+        first = pd.read_parquet(path, columns=["levels"], filters=[("coordinate", "==", name)])
+        levels = first["levels"].iloc[0]
+        # Bins of a circle start at zero, so that the first centre tells its circumference.
+        if np.isclose(2 * len(levels) * float(levels[0]), 2 * np.pi):
+            names.append(f"{name}_preferred")
     names = [name for name in names if name in units]
     return units.assign(**{name: np.degrees(units[name]) for name in names}), names
 

@@ -5,6 +5,7 @@ byId("kinds").before(byId("map")); // the whole network is what one sees first
 document.querySelector(".mark").after(sectionLinks());
 takeView();
 startNotes();
+startSearch();
 startTable().catch((error) => { byId("table-say").textContent = error.message; });
 if (data.live.model) {
   startTouch();

@@ -5,7 +5,7 @@ const table = { columns: [], shown: [], rows: [], total: 0, asked: 0 };
 
 function tableSection() {
   const filter = el("input", { id: "where", type: "search", autocomplete: "off", spellcheck: "false", value: view.get("where") || "",
-    "aria-describedby": "table-say", placeholder: "density < 0.01 and kind = token" });
+    "aria-describedby": "table-say", placeholder: units.token ? "density < 0.01 and pair ~ new york" : "density < 0.01 and kind = tuned" });
   const find = el("input", { id: "find", type: "search", autocomplete: "off", spellcheck: "false", value: view.get("find") || "", placeholder: "words it is high at" });
   const listen = (input) => input.addEventListener("input", () => { clearTimeout(table.wait); table.wait = setTimeout(() => { keep(input.id, input.value.trim()); listUnits(); }, 150); });
   [filter, find].forEach(listen);
@@ -32,7 +32,7 @@ async function listUnits(more = false) {
   const mine = ++table.asked;
   const text = view.get("find");
   try {
-    const found = await asked(text ? `api/find?${new URLSearchParams({ text, limit: 200 })}` : `api/units?${question(more ? table.rows.length : 0, EACH)}`);
+    const found = await asked(text ? `api/find?${new URLSearchParams({ text, where: view.get("where") || "", limit: 200 })}` : `api/units?${question(more ? table.rows.length : 0, EACH)}`);
     if (mine !== table.asked) return; // an older question was slower
     table.rows = more ? [...table.rows, ...found.rows] : found.rows;
     table.total = found.total;
@@ -40,6 +40,20 @@ async function listUnits(more = false) {
   } catch (error) {
     if (mine === table.asked) byId("table-say").textContent = error.message;
   }
+}
+
+// The list, filtered and sorted as somebody chose elsewhere on the page.
+function showList({ where = "", find = "", sort = "" }) {
+  keep("where", where);
+  keep("find", find);
+  for (const id of ["where", "find"]) if (byId(id)) byId(id).value = view.get(id) || "";
+  if (sort) {
+    keep("sort", sort);
+    keep("up", "");
+  }
+  listUnits();
+  byId("list").scrollIntoView();
+  byId("list").querySelector(".scroll").focus({ preventScroll: true });
 }
 
 function drawTable(text) {
@@ -61,7 +75,7 @@ function cell(column, row) {
   if (column.name === "unit") return el("button", { class: "link", type: "button", onclick: () => openUnit(row.row) }, value);
   if (column.name === "kind") return [el("i", { class: "dot", style: `background:var(--k-${data.kinds.some((k) => k.name === value) ? value : "untested"})` }), value];
   if (column.name === "token" || column.name === "bigram") return value ? chip(value) : "";
-  return column.type === "number" ? (typeof value === "boolean" ? String(value) : figure(value)) : String(value ?? "");
+  return column.type === "number" ? (typeof value === "boolean" ? String(value) : figure(value) + (Number.isFinite(value) ? column.unit || "" : "")) : String(value ?? "");
 }
 
 function sortBy(name) {
