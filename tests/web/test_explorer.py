@@ -111,3 +111,60 @@ def test_it_is_accessible(browser: Any, served: str, expect: Any, scheme: str) -
     context.close()
     assert not first.violations_count, first.generate_report()
     assert not unit.violations_count, unit.generate_report()
+
+
+def test_the_search_leads_to_units_and_to_lists_by_keyboard_alone(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    expect(page.locator("#table-say")).to_have_text("96 of 96 units.")
+    page.keyboard.press("/")
+    page.keyboard.type("the cat")
+    first = page.locator("#found [role=option]").first
+    expect(first).to_contain_text("pair")
+    expect(page.locator("#search")).to_have_attribute("aria-activedescendant", "found-0")
+    page.keyboard.press("Enter")
+    expect(page.locator("#where")).to_have_value("bigram = the cat and bigram_q <= 0.05")
+    expect(page.locator("#table-say")).not_to_have_text("96 of 96 units.")
+    expect(page.locator("#list .scroll")).to_be_focused()
+    assert "the+cat" in page.url
+    page.fill("#search", "1/7")
+    expect(page.locator("#found [role=option]")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator("#unit-title")).to_have_text("blocks.1.mlp.neurons[7]")
+
+
+def test_the_search_finds_texts_and_says_where_it_finds_nothing(
+    opened: Callable[..., Any], expect: Any
+) -> None:
+    page = opened()
+    page.fill("#search", "paris")
+    last = page.locator("#found [role=option]", has_text="text:")
+    expect(last).to_be_visible()
+    last.click()
+    expect(page.locator("#find")).to_have_value("paris")
+    expect(page.locator("#table-say")).to_contain_text("high where the text ends")
+    page.fill("#where", "layer = 2")
+    layer = page.locator("#units-table tbody .link")
+    expect(layer.first).to_contain_text("blocks.2")
+    assert all("blocks.2." in name for name in layer.all_inner_texts())
+    page.fill("#search", "<b>bold</b>")
+    expect(page.locator("#found [role=option]").first).to_contain_text("<b>bold</b>")
+    assert page.locator("#found b").count() == 0
+    page.fill("#search", "nothing of this kind")
+    expect(page.locator("#found")).to_contain_text("nothing here has that")
+    page.keyboard.press("Escape")
+    expect(page.locator("#found")).not_to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_search_is_accessible(browser: Any, served: str, expect: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    context = browser.new_context(color_scheme=scheme)
+    page = context.new_page()
+    page.goto(served)
+    page.fill("#search", "cat")
+    expect(page.locator("#found [role=option]").first).to_be_visible()
+    found = axe.run(page)
+    context.close()
+    assert not found.violations_count, found.generate_report()
