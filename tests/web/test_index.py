@@ -9,6 +9,7 @@ import pytest
 from nissl.atlas import open_atlas
 from nissl.errors import NisslError, UnknownName
 from nissl.web import Index
+from nissl.web.suggestions import suggestions
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_filter_knows_notes_sets_and_texts(index: Index, units: pd.DataFrame) 
         assert [r["row"] for r in index.units("set = two of them")["rows"]] == [5, 7]
         assert index.units("set != two of them and layer >= 0")["total"] == 94
         for text in ("note ~ capitals", "two of"):
-            found = index.suggest(text.removeprefix("note ~ "))
+            found = suggestions(index, text.removeprefix("note ~ "))
             assert {"note": 1, "set": 2}.items() >= {(f["what"], f["n"]) for f in found if "n" in f}
     finally:
         held.write(units["unit"][5], "")
@@ -166,26 +167,26 @@ def test_a_suggestion_says_as_many_units_as_its_filter_finds(
     index: Index, units: pd.DataFrame
 ) -> None:
     for text in ("mat", "MAT", "token", "the cat", "cat", "layer 2", "neurons", "e"):
-        found = index.suggest(text)
+        found = suggestions(index, text)
         assert found, text
         for told in found:
             if "where" in told:
                 assert index.units(told["where"])["total"] == told["n"] > 0
             elif "find" in told:
                 assert index.find(told["find"])["total"] == told["n"]
-    (mat,) = [f for f in index.suggest("MAT") if f.get("what") == "token"]
+    (mat,) = [f for f in suggestions(index, "MAT") if f.get("what") == "token"]
     met = (units["token"] == "mat") & (units["token_q"] <= 0.05)
     assert mat["n"] == met.sum() == 1
     assert mat["text"] == "mat"
-    assert index.suggest("no such thing anywhere") == []
-    assert index.suggest("  ") == []
+    assert suggestions(index, "no such thing anywhere") == []
+    assert suggestions(index, "  ") == []
 
 
 @pytest.mark.parametrize(
     "text", ["1/7", "1.7", "blocks.1.mlp.neurons[7]", "BLOCKS.1.mlp.neurons[7]"]
 )
 def test_a_unit_is_found_by_its_place_first(index: Index, text: str) -> None:
-    first = index.suggest(text)[0]
+    first = suggestions(index, text)[0]
     assert (first["row"], first["text"]) == (39, "blocks.1.mlp.neurons[7]")
 
 
@@ -200,9 +201,9 @@ def test_descriptions_and_labels_of_any_table_are_found(tmp_path: Path) -> None:
     table["side_effect"] = 0.1
     table.to_parquet(folder / "units.parquet")
     index = Index(open_atlas(folder))
-    (told,) = index.suggest("capital")
+    (told,) = suggestions(index, "capital")
     assert (told["what"], told["n"], told["where"]) == ("description", 3, "description ~ capital")
-    (told,) = [f for f in index.suggest("left") if f["what"] == "side"]
+    (told,) = [f for f in suggestions(index, "left") if f["what"] == "side"]
     assert (told["n"], told["sort"]) == (4, "side_effect")
     assert index.units("description ~ CAPITAL")["total"] == 3
 

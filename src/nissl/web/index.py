@@ -16,7 +16,6 @@ from nissl.errors import NisslError, require_known
 from nissl.web.condition import Condition, conditions, meets
 from nissl.web.example_texts import ExampleTexts
 from nissl.web.memory import release
-from nissl.web.suggestions import suggestions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,21 +223,6 @@ class Index:
         for line in told:
             line["share"] = round(float(shares[line["row"]]), 3)
         return {"total": len(found), "rows": told}
-
-    def suggest(self, text: str) -> list[dict[str, Any]]:
-        """Say which units and which lists of units a text may mean.
-
-        Parameters
-        ----------
-        text : str
-            What somebody looks for.
-
-        Returns
-        -------
-        list of dict
-            As `nissl.web.suggestions.suggestions`.
-        """
-        return suggestions(self, text)
 
     def _lists_of(self, row: int) -> dict[str, Any]:
         """Read the lists of one unit from its row group."""

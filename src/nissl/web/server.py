@@ -16,6 +16,7 @@ from nissl.web.index import Index
 from nissl.web.live import Live
 from nissl.web.memory import release
 from nissl.web.questions import add_routes
+from nissl.web.suggestions import suggestions
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -121,7 +122,7 @@ def server(
 
     @app.get("/api/search")
     def search(text: str) -> Any:
-        return index.suggest(text)
+        return suggestions(index, text)
 
     @app.get(f"/{PICTURES}/{{name}}")
     def picture(name: str) -> Response:
