@@ -299,7 +299,7 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
     path = folder / "tuning.parquet"
     if not path.exists():
         return {}
-    table = table_rows(path, "unit", units["unit"].iloc[list(rows)])
+    table = table_rows(path, "unit", units["unit"].iloc[list(rows)].tolist())
     scale, what = _rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
     what = what or "departure from its mean"
     place = _place_of(units, set(units["unit"].iloc[list(rows)]))
