@@ -22,6 +22,7 @@ HEAD = """# Alignment
 Two representations of the same stimuli, of two networks, two brains, or one of each: how alike are
 they, which units match, and which of several networks is the other?
 
+<!-- not run: an outline; the room's tests run each call -->
 ```python
 nissl.alignment.compare(rec_a, rec_b, on="stimulus", measure="rsa").plot()  # null, interval
 nissl.alignment.compare(net_sites, rec, measure="cka", repeats="trial")  # a matrix, a ceiling

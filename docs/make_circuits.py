@@ -23,6 +23,7 @@ HEAD = """# Circuits
 
 Which components of a network cause a behaviour, and by which connections.
 
+<!-- not run: the gallery's page on a circuit runs these calls -->
 ```python
 import nissl
 

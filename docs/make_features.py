@@ -29,6 +29,7 @@ A **dictionary** writes the activity of a site as a sum of a few of many directi
 and is learned from activity alone. It is itself a site: features are recorded, ablated, steered,
 traced and drawn as neurons are, and what it does not explain stays in the activity.
 
+<!-- not run: minutes; the gallery's page on a dictionary runs these calls -->
 ```python
 nissl.record(net, texts, sites="blocks.15.resid_post", store="acts.zarr")
 sae = nissl.features.sae("acts.zarr", n_features=4608, k=32)  # or any Recording: voxels, cells

@@ -18,6 +18,7 @@ HEAD = """# Selectivity
 Which units respond to what. Every method of this room has one shape: a Recording, or a Network and
 inputs of several kinds, goes in; a Finding comes out, with a null; an Edit puts it to the test.
 
+<!-- not run: minutes; replications/selectivity/relation.py runs these lines for its claim -->
 ```python
 import nissl
 from nissl.statistics.figure import heatmap

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Where an answer is decided, word by word and head by head"
 # # Activation patching
 #
 # *When Mary and John went to the store, John gave a drink to* ... Mary: the **indirect object**,

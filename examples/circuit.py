@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="From heads that matter to a few edges that do the work alone"
 # # A circuit, from start to picture
 #
 # Which parts of SmolLM2, and which connections between them, name the **indirect object**: *When

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Train one, judge it, read its features, take one away"
 # # A dictionary of features
 #
 # One neuron answers to many things, and one thing is spread over many neurons. A **dictionary**

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Read what was seen, predict voxels, compare geometries"
 # # A day with Haxby
 #
 # A person lay in a scanner and saw faces, houses, cats, shoes and other things, in twelve runs; 530

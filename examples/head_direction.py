@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Tuning, decoding, and which cells fire together asleep"
 # # A day with the head-direction mouse
 #
 # Fifteen cells of a mouse were recorded while it slept for ten minutes and then ran for ten: seven

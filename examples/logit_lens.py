@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="At which depth an answer appears, and what brings it"
 # # The logit lens
 #
 # Every block of a transformer adds to one residual stream, and only after the last block is that

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Which layer the voxels are like, and steering by one of them"
 # # A language model and a recording of the same sentences
 #
 # No recording of a brain that read sentences can be had here, so this one is **planted**: forty

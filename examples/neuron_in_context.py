@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="What it reads at its highest, further down, and what it writes"
 # # What makes a neuron fire?
 #
 # The first thing to do with a neuron is to read what it fires at. This is neuron 882 of block 18 of

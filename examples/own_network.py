@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="A small CNN: the channels of a garment, and what is lost without them"
 # # A network of your own: units of a class, found and removed
 #
 # Any `torch.nn.Module` has sites: its modules, by their paths. A small convolutional network learns

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="A method of five lines, tried where the truth is known"
 # # Testing a method on a planted circuit
 #
 # Does a method that finds circuits find the right one? In a real network nobody knows. So Nissl

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Praise less complaint, added while the model writes, beside chance"
 # # A steering vector from contrast pairs
 #
 # Take texts that differ in one respect, here praise and complaint, and subtract what the network

@@ -1,4 +1,4 @@
-# %% [markdown]
+# %% [markdown] caption="Features of every MLP that add up to the logit of a word"
 # # A prediction traced through transcoders
 #
 # An MLP mixes its inputs by hundreds of neurons at once, so a prediction cannot be followed through

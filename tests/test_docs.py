@@ -30,8 +30,8 @@ def test_examples_run(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)#]+)", text):
-        # The gallery and the reference are made while the documentation is built.
-        if not target.startswith(("https:", "gallery/", "reference/")):
+        # These are made while the documentation is built, which fails where a link leads nowhere.
+        if not target.startswith(("https:", "gallery/", "tutorials/", "reference/")):
             assert (page.parent / target).exists(), target
 
 
@@ -50,6 +50,53 @@ def script(name: str) -> ModuleType:
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
     return made
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_every_block_of_python_is_run_or_says_why_not(page: Path) -> None:
+    run = script("run_blocks")
+    text = page.read_text()
+    seen = 0
+    for found in run.BLOCK.finditer(text):
+        kind, said, block = found.groups()
+        seen += 1
+        if ">>>" in block or run.THEIRS in block.split("\n")[0]:
+            continue  # run by the doctests above, or another library's
+        if kind == "not run":
+            assert len(said.split()) > 2, said
+        else:  # run while the documentation is built
+            assert page.parent.name == "docs" or page.name == "README.md", page
+            assert block in run.code(text)
+    assert seen == text.count("```python")
+
+
+def test_a_block_that_fails_ends_the_build(tmp_path: Path) -> None:
+    run = script("run_blocks")
+    exceptions = pytest.importorskip("mkdocs.exceptions")
+    page = "<!-- before: x = 1 -->\n```python\nassert x == 1\n```\n\n```python\ny = x + 1\n```\n"
+    run.run("page.md", page)
+    run.run("page.md", "<!-- not run: it would fail -->\n```python\n1 / 0\n```\n")
+    with pytest.raises(exceptions.PluginError, match=r"(?s)line 7.*ZeroDivisionError"):
+        run.run("page.md", page.replace("x + 1", "x / 0"))
+
+
+COMMAND = re.compile(r"^nissl (.+?)(?:\s+#.*)?$", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_commands_are_those_of_the_program(page: Path) -> None:
+    import shlex
+
+    import typer
+
+    from nissl.cli import app
+
+    for block in re.findall(r"^```(?:\w*)\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.M):
+        for line in COMMAND.findall(block):
+            command, words = typer.main.get_command(app), shlex.split(line)
+            while words and words[0] in getattr(command, "commands", {}):
+                command = command.commands[words.pop(0)]
+            command.make_context("nissl", words)
 
 
 def test_the_sites_are_those_of_the_library() -> None:
@@ -78,6 +125,7 @@ def test_the_claims_are_those_that_were_made() -> None:
 
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+TUTORIALS = sorted((ROOT / "examples" / "tutorials").glob("*.py"))
 REPLICATIONS = sorted((ROOT / "replications").glob("*/*.py"))
 
 
@@ -85,18 +133,29 @@ def test_the_gallery_has_a_page_for_every_example() -> None:
     # Not parsed as YAML: mkdocs has tags of its own.
     pages = re.findall(r"gallery/(\w+)\.md", (ROOT / "mkdocs.yml").read_text())
     assert sorted(pages) == sorted(["index", *(path.stem for path in EXAMPLES)])
+    pages = re.findall(r"tutorials/(\w+)\.md", (ROOT / "mkdocs.yml").read_text())
+    assert sorted(pages) == [path.stem for path in TUTORIALS]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 def test_an_example_is_prose_code_and_pictures(path: Path) -> None:
     text = path.read_text()
-    assert text.startswith("# %% [markdown]\n# # ")
+    assert re.match(r'# %% \[markdown\] caption=".{20,80}"\n# # ', text)
     assert 40 <= len(text.splitlines()) <= 80
     assert text.count("# %% [markdown]") >= 3
     assert "plt.show()" in text
 
 
-@pytest.mark.parametrize("path", [*EXAMPLES, *REPLICATIONS], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda p: p.stem)
+def test_a_tutorial_ends_in_a_page_and_says_what_its_pictures_show(path: Path) -> None:
+    text = path.read_text()
+    assert re.match(r'# %% \[markdown\] caption=".{20,80}"\n# # ', text)
+    assert 100 <= len(text.splitlines()) <= 185
+    assert len(re.findall(r'^# %% alt=".{20,}"$', text, flags=re.M)) == text.count("plt.show()")
+    assert "nissl.make_atlas(" in text
+
+
+@pytest.mark.parametrize("path", [*EXAMPLES, *TUTORIALS, *REPLICATIONS], ids=lambda p: p.stem)
 def test_scripts_use_public_names_only(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "nissl":
