@@ -74,6 +74,21 @@ def test_generation_is_that_of_python(live: str, net: Network, edit: Any, made: 
     assert set(generated(live, prompt=TEXT, n=3, edits=[])) == {"without"}
 
 
+def test_random_edits_stand_beside_by_their_seed(live: str, net: Network) -> None:
+    body = {"prompt": TEXT, "edits": [EDIT], "n": 6, "random": True, "seed": 3}
+    found = generated(live, **body)
+    (unit,) = found["which"]
+    assert unit != UNIT
+    with net.edit(clamp(unit, to=30.0)):
+        assert found["random"] == net.generate(TEXT, max_new_tokens=6)
+    end: Any = found["effect"]["end"]  # type: ignore[index]
+    assert end["p"] == pytest.approx((1 + sum(x >= end["own"] for x in end["random"])) / 20)
+    assert generated(live, **body) == found
+    heads = [{"unit": f"blocks.0.attn.z[head {h}]", "how": "ablate"} for h in range(3)]
+    told = generated(live, prompt=TEXT, edits=heads, n=3, random=True)
+    assert "too few" in told["unmatched"]
+
+
 def test_edits_are_kept_as_python_opens_them(live: str, net: Network, tmp_path: Path) -> None:
     edits = [EDIT, {"unit": "blocks.0.mlp.neurons[1]", "how": "scale", "value": 0.5}]
     answer = post(live, "/api/edit", {"edits": edits})
@@ -109,6 +124,7 @@ def test_edits_are_kept_as_python_opens_them(live: str, net: Network, tmp_path: 
         ("try", {"text": TEXT, "units": [None]}, "None"),
         ("try", {"text": "\ud800 w1"}, "."),
         ("edit", {"edits": "all"}, "a list"),
+        ("touch", {"prompt": TEXT, "edits": [], "seed": -1}, "no seed"),
     ],
 )
 def test_what_is_refused_is_said(live: str, path: str, body: Any, words: str) -> None:
@@ -148,6 +164,30 @@ def test_a_client_that_leaves_frees_the_queue(
     assert ended.wait(10)  # and not after 200 tokens, two times
     found = said(live, "/api/try", {"text": TEXT})
     assert found["tokens"]
+    assert not net.edit_blocks
+
+
+def test_a_client_that_leaves_ends_the_comparison(
+    live: str, net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nissl.web import matched
+
+    read, calls = matched._log_probabilities, []
+
+    def slow(*given: Any) -> Any:
+        calls.append(given)
+        time.sleep(0.1)
+        return read(*given)
+
+    monkeypatch.setattr(matched, "BYTES", 1)  # one edit in a call
+    monkeypatch.setattr(matched, "_log_probabilities", slow)
+    body = {"prompt": TEXT, "edits": [EDIT], "n": 2, "random": True}
+    answer = post(live, "/api/touch", body)
+    while "compared" not in json.loads(answer.readline()):
+        pass
+    answer.close()
+    assert said(live, "/api/try", {"text": TEXT})["tokens"]
+    assert len(calls) < 15  # and not without, with and 19 others
     assert not net.edit_blocks
 
 
