@@ -1,11 +1,14 @@
 // What is known of a unit: the pictures of the others, put together.
 //
 // card: { kind, reason?, measure, figures: rows of label, value and meaning, neighbours?: pairs of unit and r,
-// histogram?, edges?, tuning?, map?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed? }
+// histogram?, edges?, tuning?, map?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed?,
+// meaning? of the kind, against?: words by column and part }
 
+// A part of what is told, under a title; { text, words } for a title that can be asked what its figures are compared with.
 function part(title, ...content) {
-  const kept = content.flat().filter(Boolean);
-  return kept.length ? el("div", {}, el("h3", {}, title), kept) : null;
+  const kept = content.flat().filter(Boolean), { text, words } = title.text ? title : { text: title };
+  const asked = words && againstWhat(text, words);
+  return kept.length ? el("div", {}, el("h3", {}, text, asked && [" ", asked.button]), asked && asked.box, kept) : null;
 }
 
 function reason(card) {
@@ -22,23 +25,32 @@ function writes(card) {
 
 // The figures of a unit, at the side; `onopen` is told the unit of a neighbour.
 function summary(card, onopen = null) {
-  const { measure } = card, whole = measure.startsWith("spikes");
+  const { measure, against = {} } = card, whole = measure.startsWith("spikes");
   const name = (unit) => (onopen ? el("button", { class: "link", type: "button", onclick: () => onopen(unit) }, unit) : unit);
   return el("div", {},
-    card.histogram ? part(`Histogram of ${whole ? measure : `activity${measure ? `, ${measure}` : ""}`}; counts logarithmic`, histogram(card.histogram, card.edges, { wide: 272, tall: 80, labels: true, whole })) : null,
+    card.histogram ? part({ text: `Histogram of ${whole ? measure : `activity${measure ? `, ${measure}` : ""}`}; counts logarithmic`, words: against.histogram }, histogram(card.histogram, card.edges, { wide: 272, tall: 80, labels: true, whole })) : null,
     part("Figures", figures(card.figures)),
-    card.neighbours ? part("Nearest in activity", figures(card.neighbours.map(([unit, r]) => [name(unit), figure(r, 2)]))) : null);
+    card.neighbours ? part({ text: "Nearest in activity, r", words: against.neighbours }, figures(card.neighbours.map(([unit, r]) => [name(unit), figure(r, 2)]))) : null);
+}
+
+// Its kind, the effect and q that made it so, and its null in a line; curves have their null beside them.
+function kindWithNull({ kind, meaning, effect, against = {} }) {
+  if (!meaning) return null;
+  return part({ text: "Its kind", words: against.kind }, el("p", { class: "kind" }, el("b", {}, kind), `: ${meaning}.`, effect ? ` ${effect.says}` : ""),
+    effect && effect.words ? el("p", { class: "against" }, effect.words) : null);
 }
 
 // Where it is highest and what it answers; `room` in pixels, `pictures` as of images.
 function detail(card, { room, ...pictures }) {
   const logits = (list) => el("div", { class: "chips" }, list.map(([t, v]) => el("span", { title: figure(v) }, chip(t))));
-  return el("div", {}, (card.tuning || []).map((c) => part(`Tuning to ${c.name}: ${c.says}; grey is the null`, tuningCurve(c, { room }))),
-    card.map ? part(`Over ${card.map.names.join(" and ")}: mean activity where there were samples, smoothed by one bin; not tested`, rateMap(card.map)) : null,
+  const { against = {} } = card, of = (name, figure) => against[`${name.replace(/ /g, "_")}_${figure}`];
+  return el("div", {}, kindWithNull(card),
+    (card.tuning || []).map((c) => part({ text: `Tuning to ${c.name}: ${c.says}; grey is the null`, words: of(c.name, "q") }, tuningCurve(c, { room }), c.null && besideNull(c, { room }))),
+    card.map ? part({ words: against.map, text: `Over ${card.map.names.join(" and ")}: mean activity where there were samples, smoothed by one bin; not tested` }, rateMap(card.map)) : null,
     // The end at which it is what it is stands first.
-    (card.sign < 0 ? ["low", "high"] : ["high", "low"]).map((end) => card[end] && part(`Where it is ${end}est`, places(card[end], pictures))),
-    evidence("Tokens it responds to", card.tokens, ["token", "effect, sd", "q", "documents"]),
-    evidence("Pairs it responds to", card.bigrams, ["pair", "effect, sd", "q", "documents"]),
-    card.promoted ? part("Its output raises the logits of", logits(card.promoted)) : null,
+    (card.sign < 0 ? ["low", "high"] : ["high", "low"]).map((end) => card[end] && part({ text: `Where it is ${end}est`, words: against.places }, places(card[end], pictures))),
+    evidence({ text: "Tokens it responds to", words: against.token_q }, card.tokens, ["token", "effect, sd", "q", "documents"]),
+    evidence({ text: "Pairs it responds to", words: against.bigram_q }, card.bigrams, ["pair", "effect, sd", "q", "documents"]),
+    card.promoted ? part({ text: "Its output raises the logits of", words: against.promoted }, logits(card.promoted)) : null,
     card.suppressed ? part("and lowers those of", logits(card.suppressed)) : null);
 }

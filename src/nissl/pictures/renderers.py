@@ -13,6 +13,7 @@ SCRIPTS = (
     "trace.js",
     "image.js",
     "rate_map.js",
+    "null.js",
     "table.js",
     "graph.js",
     "card.js",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas import Atlas
+from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import KNOWN
 from nissl.atlas.page.write import in_degrees
@@ -89,11 +90,12 @@ class Index:
         Returns
         -------
         list of dict
-            ``name``, ``meaning``, ``type``, ``unit`` (``°`` of angles), and whether it is
-            ``shown`` at first; those that are come before the others.
+            ``name``, ``meaning``, ``against`` what it is compared with, ``type``, ``unit`` (``°``
+            of angles), and whether it is ``shown`` at first; those that are come before the others.
         """
         meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
         meanings |= {s.name: s.meaning for s in KNOWN}
+        compared = against(self.table, self.atlas.about)
         number = self.table.dtypes.map(lambda dtype: dtype.kind in "iufb")
         own = [str(name) for name in self.table]
         names = [n for n in SHOWN if n in own] + [n for n in own if n not in SHOWN]
@@ -101,6 +103,7 @@ class Index:
             {
                 "name": name,
                 "meaning": meanings.get(name, ""),
+                "against": compared[name],
                 "type": "number" if number[name] else "word",
                 "unit": "°" if name in self.degrees else "",
                 "shown": name in SHOWN,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl import pictures
+from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
@@ -33,6 +34,7 @@ SCRIPTS = (
     "positions.js",
     "map.js",
     "layers.js",
+    "ranks.js",
     "unit.js",
     "main.js",
 )
@@ -131,7 +133,7 @@ def page_data(atlas_dir: str | Path) -> dict[str, Any]:
         except ValueError:
             found = {}
         if found.get("format") == FORMAT:
-            return found
+            return found | {"against": _against(folder)}
     return _payload(folder, *_read(folder), N_CARDS)
 
 
@@ -170,8 +172,21 @@ def _payload(
         "pictures": {"folder": PICTURES, "suffix": about.get("pictures")},
         "cards": made,
         "strings": strings.texts,
+        "against": against(units, about),
         **page_text(units, about),
     }
+
+
+def _against(folder: Path) -> dict[str, str]:
+    """Return the words of what each figure is compared with, which older pages lack."""
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_schema
+
+    try:
+        names = read_schema(folder / "units.parquet").names
+        return against(names, json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, ArrowException):
+        return {}  # what cannot be read is told by what needs it
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
