@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.measure import Row
 from nissl.atlas import tables
-from nissl.atlas.page.write import SCRIPTS, write_page
+from nissl.atlas.page.write import SCRIPTS, filled, page_data, write_page
 from nissl.cache import cache_dir
 
 LAYERS, WIDTH, RANKS, TOKENS = 32, 1568, 100, 200_000  # 50,176 units with places at both ends
@@ -99,7 +99,9 @@ def _atlas() -> Path:
     import zarr
 
     folder = cache_dir("bench") / "explorer"
-    if (folder / "index.html").exists():
+    page = folder / "index.html"
+    if page.exists():  # of an older version, perhaps, which would be made again at every start
+        page.write_text(filled(page_data(folder)), encoding="utf-8")
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     rng, n = np.random.default_rng(0), LAYERS * WIDTH

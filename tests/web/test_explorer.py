@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from nissl.atlas import open_atlas
@@ -168,3 +169,32 @@ def test_the_search_is_accessible(browser: Any, served: str, expect: Any, scheme
     found = axe.run(page)
     context.close()
     assert not found.violations_count, found.generate_report()
+
+
+def test_every_figure_says_what_it_is_compared_with_and_where_the_unit_stands(
+    opened: Callable[..., Any], expect: Any, atlas_folder: Path
+) -> None:
+    units = pd.read_parquet(atlas_folder / "units.parquet")
+    row = int(units.index[units["kind"] == "token"][0])
+    page = opened(f"#{units['unit'][row]}".replace("[", "%5B").replace("]", "%5D"))
+    expect(page.locator("#unit .contexts").first).to_be_visible()
+    rows = page.locator("#unit .pairs.asked tr:not([hidden])")
+    buttons = page.locator("#unit .pairs.asked .ask")
+    assert buttons.count() == rows.count() > 15
+    button = page.get_by_role("button", name="kurtosis: against what?")
+    expect(button).to_have_attribute("aria-expanded", "false")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-expanded", "true")
+    x, own = units["kurtosis"], units[units["site"] == units["site"][row]]["kurtosis"]
+
+    def above(held: pd.Series) -> str:
+        share = 100 * ((held < x[row]).sum() + 0.5 * (held == x[row]).sum()) / len(held)
+        return f"{share:.0f}%" if share >= 10 else f"{share:.1f}%"
+
+    said = page.locator("#unit tr:not([hidden]) .against").inner_text()
+    assert said.startswith(f"Above {above(x)} of all units and {above(own)} of layer")
+    assert "a description, not a test" in said
+    page.keyboard.press("Enter")
+    expect(page.locator("#unit tr:not([hidden]) .against")).to_have_count(0)
+    expect(page.locator("#unit .kind")).to_contain_text("Token effect")

@@ -39,7 +39,7 @@ SCRIPTS = (
     "main.js",
 )
 N_CARDS = 320
-FORMAT = 1  # of the data that the scripts read
+FORMAT = 2  # of the data that the scripts read
 DATA = '<script type="application/json" id="data">'
 Q = 0.05  # at which a unit counts as tuned
 LEADS = 48  # cards that stand in the first list, from all kinds
