@@ -95,7 +95,7 @@ class Index:
         """
         meanings = {c.name: c.meaning for c in (*UNITS, *NETWORK_UNITS)}
         meanings |= {s.name: s.meaning for s in KNOWN}
-        compared = against(self.table, self.atlas.about)
+        compared = against(map(str, self.table), self.atlas.about)
         number = self.table.dtypes.map(lambda dtype: dtype.kind in "iufb")
         own = [str(name) for name in self.table]
         names = [n for n in SHOWN if n in own] + [n for n in own if n not in SHOWN]

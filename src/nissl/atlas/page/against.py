@@ -64,7 +64,7 @@ def against(columns: Iterable[str], about: Mapping[str, Any]) -> dict[str, str]:
     """
     names = [str(name) for name in columns]
     coordinates = [n.removesuffix("_eta2") for n in names if n.endswith("_eta2")]
-    tested = {}
+    tested: dict[str, str] = {}
     for name in coordinates:
         tested |= _tuning(name, about, len(coordinates))
     if coordinates:

@@ -172,7 +172,7 @@ def _payload(
         "pictures": {"folder": PICTURES, "suffix": about.get("pictures")},
         "cards": made,
         "strings": strings.texts,
-        "against": against(units, about),
+        "against": against(map(str, units), about),
         **page_text(units, about),
     }
 
