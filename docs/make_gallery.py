@@ -1,17 +1,22 @@
 """Run the scripts of `examples` and make a page of each, while mkdocs builds.
 
+A page of a room ends with the scripts that use the room, and with what its claims came to.
+
 `NISSL_PAGES="logit_lens own_model" mkdocs build` runs those alone; the other pages are empty then.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
 FOLDERS = {"gallery": EXAMPLES, "tutorials": EXAMPLES / "tutorials"}
 CONTENTS = """---
 hide:
@@ -20,8 +25,6 @@ hide:
 # Gallery
 
 What one does with Nissl, each in a script of `examples` that was run when these pages were built.
-
-<div class="grid cards" markdown>
 """
 STYLE = "height: 12rem; width: 100%; object-fit: contain"
 CARD = """
@@ -30,32 +33,68 @@ CARD = """
     [**{title}**]({page})<br>{caption}
 """
 
+PICTURES: dict[str, str] = {}  # the first of each page, by the page's address
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that the navigation names, and their pictures, to what mkdocs builds."""
     from mkdocs.structure.files import File
 
-    contents, only = CONTENTS, os.environ.get("NISSL_PAGES", "").split()
+    only = os.environ.get("NISSL_PAGES", "").split()
     for page in pages(config.nav):
+        script = script_of(page)
         folder, name = page.removesuffix(".md").split("/")
-        script = FOLDERS[folder] / f"{name}.py"
-        title, caption = about(script)
-        text, pictures = made(script) if not only or name in only else (f"# {title}", {})
+        text, pictures = made(script) if not only or name in only else ("", {})
+        text = text or f"# {about(script)[0]}"
         if folder == "gallery":
             text = "---\nhide:\n  - toc\n---\n" + text  # the pictures and the code are wide
-            contents += CARD.format(
-                alt=f"A picture from {title}",
-                style=STYLE,
-                picture=next(iter(pictures), "../atlas.png"),
-                page=f"{name}.md",
-                title=title,
-                caption=caption,
-            )
+        PICTURES[page] = f"{folder}/{next(iter(pictures))}" if pictures else "atlas.png"
         for file, content in {f"{name}.md": text, **pictures}.items():
             files.append(File.generated(config, f"{folder}/{file}", content=content))
-    contents += "\n</div>\n"
+    gallery = [page for page in PICTURES if page.startswith("gallery/")]
+    contents = CONTENTS + cards(gallery, root="../")
     files.append(File.generated(config, "gallery/index.md", content=contents))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Add to a page of a room the scripts that use it, and what its claims came to."""
+    room = page.file.src_uri.removesuffix(".md")
+    if not (ROOT / "replications" / room).is_dir():
+        return markdown
+    used = re.compile(rf"\bnissl\.{room}\b|from nissl import .*\b{room}\b")
+    using = [name for name in PICTURES if used.search(script_of(name).read_text("utf-8"))]
+    claims = (ROOT / "claims" / room).glob("*.json")
+    verdicts = Counter(json.loads(claim.read_text("utf-8"))["verdict"] for claim in claims)
+    if using:
+        markdown += f"\n## In pictures\n{cards(using)}"
+    if verdicts:
+        told = "{holds} hold, {fails} fail, {inconclusive} are inconclusive".format_map(verdicts)
+        link = f"[each with its figures](claims.md#{room})"
+        markdown += f"\n## Claims\n\nWhat papers say, put to the test: {told} ({link}).\n"
+    return markdown
+
+
+def script_of(page: str) -> Path:
+    """Return the script that a page is made of."""
+    folder, name = page.removesuffix(".md").split("/")
+    return FOLDERS[folder] / f"{name}.py"
+
+
+def cards(names: list[str], *, root: str = "") -> str:
+    """Return pages as cards, each with its first picture; `root` leads to their folders."""
+    told = ""
+    for page in names:
+        title, caption = about(script_of(page))
+        told += CARD.format(
+            alt=f"A picture from {title}",
+            style=STYLE,
+            picture=root + PICTURES[page],
+            page=root + page,
+            title=title,
+            caption=caption,
+        )
+    return f'\n<div class="grid cards" markdown>\n{told}\n</div>\n'
 
 
 def pages(nav: Any) -> Iterator[str]:
