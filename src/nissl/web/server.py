@@ -149,7 +149,8 @@ def _page(atlas: Atlas, live: dict[str, str]) -> bytes:
 
 def _inside(folder: Path, name: str) -> Path | None:
     """Return a file of a folder; None where there is none, or it lies elsewhere."""
-    if "\0" in name:
+    try:
+        path = (folder / name).resolve()
+        return path if path.parent == folder.resolve() and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, not a text of this system, a circle
         return None
-    path = (folder / name).resolve()
-    return path if path.parent == folder.resolve() and path.is_file() else None
