@@ -37,7 +37,9 @@ def ask(
     **headers: str,
 ) -> Answer:
     """Ask as the page does, with any header forged; one by name with `_` for `-`."""
-    content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    content = (
+        b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+    )
     sent = {"host": host}
     if token:
         sent["cookie"] = f"nissl-{host.rpartition(':')[2]}={token}"

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nissl.atlas.damage import readable
 from nissl.atlas.tables import KINDS
 from nissl.atlas.unit_notes import UnitNotes
 from nissl.errors import NisslError, UnknownName
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Atlas", "open_atlas"]
 
-TABLES = ("units.parquet", "examples.parquet", "atlas.json")
+TABLES = ("units.parquet", "atlas.json")
+BEGUN = ("atlas.state", "atlas.partial")  # what `nissl atlas` leaves where it was stopped
 
 
 def open_atlas(path: str | Path) -> Atlas:
@@ -36,7 +38,7 @@ def open_atlas(path: str | Path) -> Atlas:
     Raises
     ------
     NisslError
-        The folder is not a whole atlas.
+        The folder is not an atlas, or its making has not ended.
 
     Examples
     --------
@@ -49,6 +51,12 @@ def open_atlas(path: str | Path) -> Atlas:
     folder = Path(path)
     for name in TABLES:
         if not (folder / name).exists():
+            if any((folder / begun).exists() for begun in BEGUN):
+                raise NisslError(
+                    f"the making of this atlas has not ended: {name} is missing",
+                    where=str(folder),
+                    do="wait for it, or run the same `nissl atlas` again: it goes on where it was",
+                )
             raise NisslError(
                 f"this is not an atlas: {name} is missing",
                 where=str(folder),
@@ -87,8 +95,9 @@ class Atlas:
     @cached_property
     def about(self) -> dict[str, Any]:
         """Where it came from: settings, versions, counts, rules, seconds."""
-        found: dict[str, Any] = json.loads((self.path / "atlas.json").read_text(encoding="utf-8"))
-        return found
+        path = self.path / "atlas.json"
+        with readable(path):
+            return dict(json.loads(path.read_text(encoding="utf-8")))
 
     @cached_property
     def units(self) -> pd.DataFrame:
@@ -120,7 +129,9 @@ class Atlas:
         """Histograms and what every sample was, as a zarr group."""
         import zarr
 
-        return zarr.open_group(self.path / "arrays.zarr", mode="r")
+        path = self.path / "arrays.zarr"
+        with readable(path):
+            return zarr.open_group(path, mode="r")
 
     def examples(self, unit: str) -> pd.DataFrame:
         """Return the most extreme samples of one unit.
@@ -171,9 +182,5 @@ class Atlas:
         path = self.path / f"{name}.parquet"
         if not path.exists():
             raise NisslError(f"this atlas has no table of {name}", where=str(path))
-        try:
+        with readable(path):
             return pd.read_parquet(path, **options)
-        except (OSError, ValueError) as error:
-            raise NisslError(
-                f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
-            ) from error

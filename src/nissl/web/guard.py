@@ -67,7 +67,7 @@ class Guard:
         if (origin and origin != f"http://{host}") or site not in ("none", "same-origin"):
             # A link of another page may open the first page, which the cookie does not follow to.
             return await _say(send, 403, "another page may not ask the explorer")
-        if scope["method"] == "POST":
+        if scope["method"] not in ("GET", "HEAD"):
             # A form of another page cannot say that it is JSON.
             if headers.get(b"content-type", "").partition(";")[0].strip() != "application/json":
                 return await _say(send, 415, "a question is JSON: content-type application/json")

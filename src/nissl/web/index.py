@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl.atlas import Atlas
+from nissl.atlas.damage import part
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import KNOWN
@@ -193,13 +194,14 @@ class Index:
         """
         if not 0 <= row < len(self.table):
             raise NisslError(f"there is no row {row}", do=f"give 0 to {len(self.table) - 1}")
-        strings, units = Strings(), self.table.copy(deep=False)
-        for name, value in self._lists_of(row).items():
+        strings, units, broken = Strings(), self.table.copy(deep=False), list[str]()
+        path = self.atlas.path / "units.parquet"
+        for name, value in part(broken, path, lambda: self._lists_of(row), {}).items():
             column = np.full(len(units), None, dtype=object)
             column[row] = value
             units[name] = column
-        (card,) = cards(self.atlas.path, units, [row], strings)
-        return {"card": card, "strings": strings.texts}
+        (card,) = cards(self.atlas.path, units, [row], strings, broken=broken)
+        return {"card": card | {"broken": broken}, "strings": strings.texts}
 
     def find(self, text: str, *, where: str = "", limit: int = 50) -> dict[str, Any]:
         """Find units by a text at their extremes: the more of them have it, the earlier.

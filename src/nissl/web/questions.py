@@ -155,6 +155,7 @@ async def _lines(first: Any, answers: AsyncGenerator[Any]) -> AsyncGenerator[str
 async def _body(request: Request) -> Mapping[str, Any]:
     try:
         body = await request.json()
+        json.dumps(body, ensure_ascii=False).encode()  # half a character can be kept by no file
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

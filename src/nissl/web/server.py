@@ -7,10 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.atlas import Atlas
+from nissl.atlas import Atlas, open_atlas
 from nissl.atlas.page.write import filled, page_data
 from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError
+from nissl.web.current import Current
 from nissl.web.guard import Guard
 from nissl.web.index import Index
 from nissl.web.live import Live
@@ -66,6 +67,19 @@ def server(
     --------
     >>> app = server(open_atlas("out/smollm2"), token="secret")  # doctest: +SKIP
     """
+    first = [atlas]
+
+    def make(stamp: str) -> Any:
+        opened = first.pop() if first else open_atlas(atlas.path)
+        return _app(opened, model, dictionaries, stamp)
+
+    return Guard(Current(atlas.path, make), token=token)
+
+
+def _app(
+    atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: str
+) -> Any:
+    """Return the explorer of an atlas, asked by anybody."""
     try:
         from fastapi import FastAPI, Request
         from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
@@ -78,6 +92,7 @@ def server(
     index = Index(atlas)
     live = Live(atlas, model, dictionaries)
     told = {"model": live.name, "missing": live.missing, "note": live.note}
+    told["stamp"] = stamp
     page = _page(atlas, told)
 
     @app.exception_handler(NisslError)
@@ -130,7 +145,7 @@ def server(
         return FileResponse(path) if path else JSONResponse({"error": "no such picture"}, 404)
 
     add_routes(app, live, index)
-    return Guard(app, token=token)
+    return app
 
 
 def _page(atlas: Atlas, live: dict[str, str]) -> bytes:

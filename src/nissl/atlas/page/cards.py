@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.atlas.damage import note, part
 from nissl.atlas.page.histogram import histograms_of
 from nissl.atlas.page.table_rows import table_rows
+from nissl.atlas.page.words import Words, arrays_of, rounded
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
-from nissl.atlas.vocabulary import BYTES, joined_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,13 @@ class Strings:
 
 
 def cards(
-    folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings, *, few: bool = False
+    folder: Path,
+    units: pd.DataFrame,
+    rows: Sequence[int],
+    strings: Strings,
+    *,
+    few: bool = False,
+    broken: list[str] | None = None,
 ) -> list[Any]:
     """Make the cards of some units.
 
@@ -85,6 +92,8 @@ def cards(
         Where texts of tokens are kept; it grows.
     few : bool
         Half as many places of a text, with half of it around them.
+    broken : list of str, optional
+        Where it is noted what cannot be read, so that the rest is told; an error if not given.
 
     Returns
     -------
@@ -101,19 +110,32 @@ def cards(
     [{'row': 0, 'reason': ['never active']}]
     """
     wanted = set(rows)
-    contexts = _contexts(folder, units, rows, strings, few=few)
-    tokens = _evidence(folder / "tokens.parquet", rows, "token")
-    bigrams = _evidence(folder / "bigrams.parquet", rows, "bigram")
-    tunings = _tunings(folder, units, wanted)
-    histograms, maps = histograms_of(folder, list(rows)), _rate_maps(folder, rows)
+    if not (folder / "arrays.zarr").exists():
+        note(broken, "arrays.zarr is missing, in which histograms and texts are")
+
+    def read(name: str, make: Callable[[Path], Any], otherwise: Any = None) -> Any:
+        return part(broken, folder / name, lambda: make(folder / name), otherwise or {})
+
+    contexts = read(
+        "examples.parquet", lambda _: _contexts(folder, units, rows, strings, few, broken)
+    )
+    tokens = read("tokens.parquet", lambda path: _evidence(path, rows, "token"))
+    bigrams = read("bigrams.parquet", lambda path: _evidence(path, rows, "bigram"))
+    tunings = read("tuning.parquet", lambda _: _tunings(folder, units, wanted))
+    histograms = read("arrays.zarr", lambda _: histograms_of(folder, list(rows)))
+    maps = read("arrays.zarr", lambda _: _rate_maps(folder, rows))
     records = units.iloc[list(rows)].to_dict("records")
     place = _place_of(units, {name for unit in records for name in _named(unit)})
     made = []
     for i, (row, unit) in enumerate(zip(rows, records, strict=True)):
         sign = _sign(unit)
+        counts, edges = histograms[i] if histograms else ([], [])
+        if counts and not any(counts) and unit.get("count", 0) > 0:
+            counts, edges = [], []  # zarr reads a file that is missing as zeros
+            note(broken, f"arrays.zarr lacks the histogram of {unit['unit']}")
         parts: dict[str, Any] = {
-            "histogram": histograms[i][0] if histograms else None,
-            "edges": histograms[i][1] if histograms else None,
+            "histogram": counts,
+            "edges": edges,
             "high": contexts.get((row, 1)),
             "low": contexts.get((row, -1)),
             "tokens": tokens.get(row),
@@ -123,7 +145,7 @@ def cards(
             **_turned(_logits(unit, "promoted"), _logits(unit, "suppressed"), sign),
             "neighbours": _neighbours(unit, place),
         }
-        card = {"row": int(row), "reason": _reason(unit, tunings.get(row))}
+        card = {"row": int(row), "reason": _reason(unit, tunings.get(row), broken)}
         if sign:
             card["sign"] = sign
         made.append({**card, **{name: value for name, value in parts.items() if value}})
@@ -134,7 +156,7 @@ def _sign(unit: Mapping[Any, Any]) -> int:
     """Return on which side a unit is at what it prefers; 0 where it prefers nothing."""
     if str(unit["kind"]) not in ("token", "bigram", "language"):
         return 0
-    return 1 if float(unit[f"{unit['kind']}_effect"]) > 0 else -1
+    return 1 if float(unit.get(f"{unit['kind']}_effect", 1)) > 0 else -1
 
 
 def _turned(
@@ -149,8 +171,20 @@ def _turned(
     return {"promoted": up, "suppressed": down}
 
 
-def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
+def _reason(
+    unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None, broken: list[str] | None
+) -> list[str | list[str]]:
     """Say in a few words why a unit is of its kind; texts of tokens stand in lists of their own."""
+    try:
+        return _said(unit, tunings)
+    except KeyError as error:
+        if broken is None:
+            raise
+        note(broken, f"units.parquet lacks the column {error.args[0]}")
+        return [str(unit["kind"])]
+
+
+def _said(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> list[str | list[str]]:
     kind = str(unit["kind"])
     if kind == "dead":
         return ["never active"]
@@ -178,16 +212,22 @@ def _reason(unit: Mapping[Any, Any], tunings: list[dict[str, Any]] | None) -> li
 
 
 def _contexts(
-    folder: Path, units: pd.DataFrame, rows: Sequence[int], strings: Strings, *, few: bool
+    folder: Path,
+    units: pd.DataFrame,
+    rows: Sequence[int],
+    strings: Strings,
+    few: bool,
+    broken: list[str] | None,
 ) -> dict[tuple[int, int], list[dict[str, Any]]]:
     path = folder / "examples.parquet"
     if not path.exists():
+        note(broken, "examples.parquet is missing, in which the places are")
         return {}
     table = table_rows(path, "row", rows)
-    part = 2 if few and "stimulus" not in table else 1
-    most = np.where(table["sign"] > 0, HIGHEST // part, LOWEST // part)
+    share = 2 if few and "stimulus" not in table else 1
+    most = np.where(table["sign"] > 0, HIGHEST // share, LOWEST // share)
     table = table[table["rank"] <= most].sort_values(["row", "sign", "rank"])
-    words = _Words(folder, strings, BEFORE // part, AFTER // part)
+    words = Words(folder, strings, BEFORE // share, AFTER // share, broken)
     labels = [str(name) for name in table if name not in NO_LABELS]
     found: dict[tuple[int, int], list[dict[str, Any]]] = {}
     top = 1.0
@@ -238,50 +278,6 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-class _Words:
-    """The text around a sample, from the sample arrays and the vocabulary."""
-
-    def __init__(self, folder: Path, strings: Strings, before: int, after: int) -> None:
-        self.before, self.after = before, after
-        self.strings = strings
-        vocabulary = folder / "vocabulary.json"
-        arrays = _open(folder)
-        self.tokens = (
-            np.asarray(arrays["token"])
-            if vocabulary.exists() and arrays is not None and "token" in arrays
-            else None
-        )
-        texts: Mapping[str, str] = (
-            json.loads(vocabulary.read_text(encoding="utf-8")) if self.tokens is not None else {}
-        )
-        self.texts = {int(number): text for number, text in texts.items()}
-
-    def context(self, example: Mapping[Any, Any], top: float) -> dict[str, Any]:
-        """Return one example; activity in 127ths of the strongest of its unit and sign."""
-        at, start, stop = (int(example[name]) for name in ("sample", "start", "stop"))
-        first, last = max(start, at - self.before), min(stop, at + self.after + 1)
-        made: dict[str, Any] = {"v": _number(example["value"]), "i": at, "at": at - first}
-        if self.tokens is not None and example["token"] >= 0:
-            ids = self.tokens[first:last]
-            made |= {"d": int(example["document"]), "p": int(example["position"])}
-            words = joined_tokens([self.texts.get(int(t), f"[{t}]") for t in ids], at - first)
-            words = _whole(words, at - first)
-            made["t"] = [self.strings.number(word) for word in words]
-        activity = np.asarray(example["activity"], dtype=float)
-        if "t" in made and len(activity) == stop - start:
-            part = activity[first - start : last - start] / top
-            part[np.isnan(part)] = 0.0
-            made["a"] = np.clip(np.rint(part * 127), -127, 127).astype(int).tolist()
-        return made
-
-
-def _whole(words: list[str], at: int) -> list[str]:
-    """Leave out bytes at either end, of characters that lie beyond; what is looked at is kept."""
-    cut = [i != at and bool(BYTES.fullmatch(word) or not word) for i, word in enumerate(words)]
-    first, last = cut.index(False), len(cut) - cut[::-1].index(False)
-    return [word if first <= i < last else "" for i, word in enumerate(words)]
-
-
 def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[Any]]:
     if not path.exists():
         return {}
@@ -290,7 +286,7 @@ def _evidence(path: Path, rows: Sequence[int], column: str) -> dict[int, list[An
     found: dict[int, list[Any]] = {}
     for line in table.to_dict("records"):
         text, n = str(line[column]), int(line["n_documents"])
-        evidence = [text, _number(line["effect"]), _number(line["q"]), n]
+        evidence = [text, rounded(line["effect"]), rounded(line["q"]), n]
         found.setdefault(int(line["row"]), []).append(evidence)
     return found
 
@@ -341,7 +337,7 @@ def _rates(about: Mapping[str, Any]) -> tuple[float, str]:
 
 def _rate_maps(folder: Path, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return mean activity over a plane, in 255ths of the way from its lowest to its highest."""
-    arrays = _open(folder)
+    arrays = arrays_of(folder)
     if arrays is None or "rate_map" not in arrays:
         return {}
     about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
@@ -394,17 +390,10 @@ def _levels(line: Mapping[Any, Any]) -> tuple[list[str], str]:
     return names, str(line["preferred_name"])
 
 
-def _open(folder: Path) -> Any:
-    import zarr
-
-    path = folder / "arrays.zarr"
-    return zarr.open_group(path, mode="r") if path.exists() else None
-
-
 def _logits(unit: Mapping[Any, Any], name: str) -> list[list[Any]]:
-    if name not in unit or unit[name] is None:
+    if unit.get(name) is None or unit.get(f"{name}_logit") is None:
         return []
-    return [[str(t), _number(v)] for t, v in zip(unit[name], unit[f"{name}_logit"], strict=True)]
+    return [[str(t), rounded(v)] for t, v in zip(unit[name], unit[f"{name}_logit"], strict=True)]
 
 
 def _named(unit: Mapping[Any, Any]) -> Sequence[str]:
@@ -420,18 +409,14 @@ def _place_of(units: pd.DataFrame, names: set[str]) -> dict[str, int]:
 
 
 def _neighbours(unit: Mapping[Any, Any], place: Mapping[str, int]) -> list[list[Any]]:
-    if not len(_named(unit)):
+    if not len(_named(unit)) or unit.get("neighbour_r") is None:
         return []
     both = zip(unit["neighbours"], unit["neighbour_r"], strict=True)
-    return [[place[name], _number(r)] for name, r in both if name in place]
-
-
-def _number(value: Any) -> float | None:
-    return float(f"{float(value):.4g}") if np.isfinite(value) else None
+    return [[place[name], rounded(r)] for name, r in both if name in place]
 
 
 def _numbers(values: Iterable[Any]) -> list[float | None]:
-    return [_number(v) for v in values]
+    return [rounded(v) for v in values]
 
 
 def _short(value: Any) -> str:

@@ -182,7 +182,10 @@ function drawAll() {
 }
 
 function openFromAddress() {
-  const row = location.hash.length > 1 ? rowOf(decodeURIComponent(location.hash.slice(1))) : -1;
+  let row = -1;
+  try {
+    if (location.hash.length > 1) row = rowOf(decodeURIComponent(location.hash.slice(1)));
+  } catch { /* no address of a unit */ }
   if (row >= 0) openUnit(row);
 }
 

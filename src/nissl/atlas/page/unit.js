@@ -47,7 +47,8 @@ function openUnit(row) {
   const left = summary(card, (unit) => openUnit(rowOf(unit)));
   const right = known ? detail(card, { room: roomFor(560), ...pictured }) : el("div", {}, el("p", { class: "none" }, "Reading what is beside this page …"));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
-  sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(card), unitTools.map((tool) => tool(row))), close),
+  sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(card),
+    (card.broken || []).map((what) => el("p", { class: "none" }, what)), unitTools.map((tool) => tool(row))), close),
     el("div", { class: "grid" }, left, right)));
   const place = `#${encodeURIComponent(address(row))}`;
   // One step of the history for an open unit, whichever is looked at: Back leads to the page.

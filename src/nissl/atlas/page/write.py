@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nissl import pictures
+from nissl.atlas.damage import part, readable, table_of
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.every import EACH, FOLDER, write_every
@@ -40,6 +41,7 @@ SCRIPTS = (
 )
 N_CARDS = 320
 FORMAT = 2  # of the data that the scripts read
+NEEDED = ("unit", "site", "layer", "index", "kind")  # columns without which there is no page
 DATA = '<script type="application/json" id="data">'
 Q = 0.05  # at which a unit counts as tuned
 LEADS = 48  # cards that stand in the first list, from all kinds
@@ -122,7 +124,7 @@ def page_data(atlas_dir: str | Path) -> dict[str, Any]:
     Raises
     ------
     NisslError
-        The folder is not an atlas.
+        The folder is not an atlas, or too little of it can be read.
     """
     folder = Path(atlas_dir)
     page = folder / "index.html"
@@ -134,17 +136,25 @@ def page_data(atlas_dir: str | Path) -> dict[str, Any]:
             found = {}
         if found.get("format") == FORMAT:
             return found | {"against": _against(folder)}
-    return _payload(folder, *_read(folder), N_CARDS)
+    broken: list[str] = []
+    with readable(folder):
+        made = _payload(folder, *_read(folder, broken), N_CARDS, broken)
+    return made | {"broken": broken}
 
 
 def _payload(
-    folder: Path, units: pd.DataFrame, about: dict[str, Any], n_cards: int
+    folder: Path,
+    units: pd.DataFrame,
+    about: dict[str, Any],
+    n_cards: int,
+    broken: list[str] | None = None,
 ) -> dict[str, Any]:
     """Everything the page shows, as JSON."""
-    units, degrees = in_degrees(folder, units)
+    tuning = folder / "tuning.parquet"
+    units, degrees = part(broken, tuning, lambda: in_degrees(folder, units), (units, []))
     strings, measure = Strings(), measure_of(about)
     rows = featured_units(units, n=n_cards)
-    made = cards(folder, units, rows, strings)
+    made = cards(folder, units, rows, strings, broken=broken)
     kinds = units["kind"].astype(str)
     leads = [
         c for c in made if kinds.iloc[c["row"]] not in ("dead", "unexplained", "untested")
@@ -168,7 +178,7 @@ def _payload(
             for s in statistics_of(units)
         ],
         "measure": measure,
-        "categories": _categories(folder, units),
+        "categories": part(broken, tuning, lambda: _categories(folder, units), []),
         "pictures": {"folder": PICTURES, "suffix": about.get("pictures")},
         "cards": made,
         "strings": strings.texts,
@@ -179,18 +189,17 @@ def _payload(
 
 def _against(folder: Path) -> dict[str, str]:
     """Return the words of what each figure is compared with, which older pages lack."""
-    from pyarrow import ArrowException
-    from pyarrow.parquet import read_schema
+    import pyarrow.parquet as pq
 
-    try:
-        names = read_schema(folder / "units.parquet").names
+    def read() -> dict[str, str]:
+        names = pq.read_schema(folder / "units.parquet").names
         return against(names, json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, ArrowException):
-        return {}  # what cannot be read is told by what needs it
+
+    return part([], folder, read, {})  # what cannot be read is told by what needs it
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    import pandas as pd
+def _read(folder: Path, broken: list[str] | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import pyarrow.parquet as pq
 
     for name in ("units.parquet", "atlas.json"):
         if not (folder / name).exists():
@@ -199,17 +208,16 @@ def _read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
                 where=str(folder),
                 do="make one with `nissl atlas NETWORK --out FOLDER`",
             )
-    try:
-        units = pd.read_parquet(folder / "units.parquet")
-        about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise NisslError(
-            f"the atlas cannot be read: {error}", where=str(folder), do="make it again"
-        ) from error
+    path = folder / "units.parquet"
+    with readable(path):
+        names = pq.read_schema(path).names
+    units = table_of(path, names, needed=NEEDED, broken=broken)
+    with readable(folder / "atlas.json"):
+        about = dict(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
     unknown = set(units["kind"].astype(str)) - set(ORDER)
     if unknown:
         raise NisslError(f"units of unknown kinds: {', '.join(sorted(unknown))}", where=str(folder))
-    return units.reset_index(drop=True), about
+    return units, about
 
 
 def _columns(units: pd.DataFrame, sites: list[str], strings: Strings) -> dict[str, str]:

@@ -1,7 +1,9 @@
 // The explorer: what is looked at stands in the address, and nowhere else.
 
-async function asked(address, options) {
-  const answer = await fetch(address, options).catch((error) => { throw error.name === "AbortError" ? error : new Error("The explorer has stopped: start it again with nissl view."); });
+async function asked(address, options = {}) {
+  // An atlas that was made again since has other rows: the server tells by the stamp.
+  const headers = { ...options.headers, "x-nissl-atlas": data.live.stamp };
+  const answer = await fetch(address, { ...options, headers }).catch((error) => { throw error.name === "AbortError" ? error : new Error("The explorer has stopped: start it again with nissl view."); });
   if (answer.ok) return answer.json();
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error || `The explorer answered ${answer.status}.`);

@@ -3,6 +3,7 @@
 byId("selective").before(tableSection(), ...(data.live.model ? [trySection(), touchSection()] : []));
 byId("kinds").before(byId("map")); // the whole network is what one sees first
 document.querySelector(".mark").after(sectionLinks());
+if (data.broken) byId("list").prepend(...data.broken.map((what) => el("p", { class: "say", role: "status" }, what)));
 takeView();
 startNotes();
 startSearch();
