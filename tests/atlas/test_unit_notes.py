@@ -1,8 +1,12 @@
 """Notes and sets are kept in a file that people can read, and come back as they were."""
 
+import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -47,6 +51,61 @@ def test_what_is_out_of_bounds_is_refused_and_nothing_is_lost(tmp_path: Path) ->
         with pytest.raises(NisslError):
             bad()
     assert UnitNotes.read(tmp_path).notes == {"a[0]": "kept"}
+
+
+def test_what_others_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
+    mine, other = UnitNotes.read(tmp_path), UnitNotes.read(tmp_path)
+    mine.write("a[0]", "mine")
+    other.keep("set", ["a[0]"])
+    other.write("a[1]", "other")
+    mine.write("a[2]", "more")
+    held = UnitNotes.read(tmp_path)
+    assert held.notes == mine.notes == {"a[0]": "mine", "a[1]": "other", "a[2]": "more"}
+    assert held.sets == {"set": ["a[0]"]}
+    with pytest.raises(NisslError, match="written meanwhile: mine"):
+        other.write("a[0]", "other", was="")
+    other.write("a[0]", "other", was="mine")
+    assert UnitNotes.read(tmp_path).notes["a[0]"] == "other"
+
+
+def test_many_processes_lose_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from nissl.atlas.unit_notes import UnitNotes\n"
+        "for i in range(20): UnitNotes.read(sys.argv[1]).write(f'{sys.argv[2]}[{i}]', 'x')"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in "abc"
+    ]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
+    assert len(UnitNotes.read(tmp_path).notes) == 60
+
+
+def test_a_full_disk_loses_nothing_of_what_was_there(tmp_path: Path) -> None:
+    UnitNotes.read(tmp_path).write("a[0]", "kept")
+    code = (
+        "import resource, signal, sys; from nissl.atlas.unit_notes import UnitNotes\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))\n"
+        "UnitNotes.read(sys.argv[1]).write('a[1]', 'x' * 9000)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=120
+    )
+    assert "the notes cannot be written: File too large" in found.stderr
+    assert UnitNotes.read(tmp_path).notes == {"a[0]": "kept"}
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    held = UnitNotes.read(tmp_path)
+    held.write("a[0]", "kept")
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=OSError(number, os.strerror(number))))
+    with pytest.raises(NisslError, match=f"cannot be written: {os.strerror(number)}"):
+        held.write("a[1]", "x")
+    assert held.notes == UnitNotes.read(tmp_path).notes == {"a[0]": "kept"}
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

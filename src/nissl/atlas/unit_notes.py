@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
 __all__ = ["UnitNotes"]
 
@@ -24,7 +26,8 @@ class UnitNotes:
     Parameters
     ----------
     folder : Path
-        The atlas; its file ``notes.json`` is read, and written at every change.
+        The atlas; its file ``notes.json`` is read, and written at every change, which keeps what
+        others wrote meanwhile.
     notes : dict of str
         A text for each address that has one.
     sets : dict of list of str
@@ -77,7 +80,7 @@ class UnitNotes:
             ) from error
         return cls(Path(folder), notes, sets)
 
-    def write(self, unit: str, text: str) -> None:
+    def write(self, unit: str, text: str, *, was: str | None = None) -> None:
         """Write a note on a unit; an empty one takes it away.
 
         Parameters
@@ -86,10 +89,13 @@ class UnitNotes:
             Its address.
         text : str
             At most 10,000 characters.
+        was : str, optional
+            The note that this one takes the place of; another one, which somebody else wrote
+            meanwhile, is kept, and said as an error. Any is written over if not given.
         """
         if len(text) > LONGEST:
             raise NisslError(f"the note has {len(text):,} characters", do=f"give {LONGEST:,}")
-        self._change(self.notes, unit, text.strip())
+        self._change("notes", unit, text.strip(), was)
 
     def keep(self, name: str, units: Iterable[str]) -> None:
         """Keep units as a set; none of them take it away.
@@ -106,21 +112,26 @@ class UnitNotes:
             raise NisslError(f"'{name[:100]}' is no name of a set", do="give up to 100 letters")
         if len(found) > MOST:
             raise NisslError(f"the set has {len(found):,} units", do=f"give at most {MOST:,}")
-        self._change(self.sets, name.strip(), found)
+        self._change("sets", name.strip(), found)
 
-    def _change(self, held: dict[str, Any], key: str, value: Any) -> None:
-        before = dict(held)
-        held.pop(key, None)
-        if value:
-            held[key] = value
-        try:
+    def _change(self, where: str, key: str, value: Any, was: str | None = None) -> None:
+        """Change one entry of the file as it is now: others may have written since it was read."""
+        with _alone(self.folder):
+            fresh = UnitNotes.read(self.folder)
+            held: dict[str, Any] = getattr(fresh, where)
+            if was is not None and held.get(key, "") not in (was.strip(), value):
+                raise NisslError(
+                    f"another note was written meanwhile: {held.get(key, 'none')}",
+                    where=key,
+                    do="keep yours again to put it in its place",
+                )
+            held.pop(key, None)
+            if value:
+                held[key] = value
             if len(held) > MOST:
                 raise NisslError(f"there are {MOST:,} already", where=FILE)
-            self._save()
-        except NisslError:
-            held.clear()
-            held.update(before)
-            raise
+            fresh._save()
+        self.notes, self.sets = fresh.notes, fresh.sets
 
     def _save(self) -> None:
         path = self.folder / FILE
@@ -129,8 +140,27 @@ class UnitNotes:
         try:
             partial.write_text(json.dumps(whole, ensure_ascii=False, indent=1), encoding="utf-8")
             partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise NisslError(
-                f"the notes cannot be written: {error.strerror}", where=str(path), do="make room"
-            ) from error
+        except (OSError, UnicodeEncodeError) as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise _refused(error, path) from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the notes."""
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _refused(error, folder) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _refused(error: OSError | UnicodeEncodeError, path: Path) -> NisslError:
+    what = getattr(error, "strerror", None) or first_line(error)
+    do = "make room, or let the folder be written; what was kept before is as it was"
+    return NisslError(f"the notes cannot be written: {what}", where=str(path), do=do)

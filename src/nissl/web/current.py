@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from nissl.errors import NisslError
 from nissl.web.guard import App, Message, Receive, Send

@@ -121,10 +121,11 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     async def note(request: Request) -> Response:
         body = await _body(request)
         unit, text, notes = str(body.get("unit")), body.get("text"), index.atlas.notes
-        if not isinstance(text, str):
+        was = body.get("was")
+        if not isinstance(text, str) or not isinstance(was, (str, type(None))):
             raise NisslError("a note is a text", where="text")
         require_known("unit", unit, index.addresses(""))
-        notes.write(unit, text)
+        notes.write(unit, text, was=was)
         return JSONResponse({"notes": notes.notes})
 
     async def keep_set(request: Request) -> Response:

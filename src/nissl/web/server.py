@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nissl.atlas import Atlas, open_atlas
 from nissl.atlas.page.write import filled, page_data
 from nissl.atlas.thumbnails import FOLDER as PICTURES
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 from nissl.web.current import Current
 from nissl.web.guard import Guard
 from nissl.web.index import Index
@@ -98,6 +98,12 @@ def _app(
     @app.exception_handler(NisslError)
     def said(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, status_code=400)
+
+    @app.exception_handler(OSError)
+    def refused(request: Request, error: OSError) -> Response:
+        what = f"a file cannot be read or written: {error.strerror or first_line(error)}"
+        do = "make room, or let the folder be written"
+        return JSONResponse({"error": str(NisslError(what, where=error.filename, do=do))}, 400)
 
     @app.get("/")
     def first() -> Response:

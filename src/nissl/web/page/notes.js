@@ -20,18 +20,22 @@ async function startNotes() {
   if (byId("unit").open) openUnit(unitMap.chosen); // it was opened before its note was known
 }
 
+// A unit may be called what every object has.
+const noteAt = (unit) => (Object.hasOwn(kept.notes, unit) ? kept.notes[unit] : "");
+
 function noteOf(row) {
   const unit = address(row), say = el("small", { role: "status" });
   const save = async (event) => {
     try {
-      Object.assign(kept, await asked("api/note", posting({ unit, text: event.target.value })));
+      Object.assign(kept, await asked("api/note", posting({ unit, text: event.target.value, was: noteAt(unit) })));
       say.textContent = "kept in notes.json";
     } catch (error) {
       say.textContent = error.message;
+      Object.assign(kept, await asked("api/notes").catch(() => ({}))); // somebody else may have written one
     }
   };
   const text = el("textarea", { rows: 1, maxlength: 10000, "aria-label": `Note on ${unit}`, placeholder: "a note", onchange: save });
-  text.value = kept.notes[unit] || "";
+  text.value = noteAt(unit);
   return el("div", { class: "note" }, text, say);
 }
 
