@@ -45,10 +45,9 @@ class Words:
         vocabulary = folder / "vocabulary.json"
         self.tokens = part(broken, folder / "arrays.zarr", lambda: _tokens(folder), None)
         self.texts = part(broken, vocabulary, lambda: _texts(vocabulary), {})
-        if not self.texts:
-            if self.tokens is not None:
-                note(broken, "vocabulary.json is missing, in which the texts are")
-            self.tokens = None
+        if self.tokens is not None and not vocabulary.exists():
+            note(broken, "vocabulary.json is missing, in which the texts are")
+        self.tokens = self.tokens if self.texts else None
 
     def context(self, example: Mapping[Any, Any], top: float) -> dict[str, Any]:
         """Return one example.
