@@ -35,11 +35,11 @@ def whole_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["with its page", "without its page"])
-def folder(request: pytest.FixtureRequest, whole_folder: Path, tmp_path: Path) -> Path:
+@pytest.fixture
+def folder(whole_folder: Path, tmp_path: Path) -> Path:
+    """A copy without its page, which is made of what can be read."""
     copy = Path(shutil.copytree(whole_folder, tmp_path / "atlas"))
-    if request.param == "without its page":
-        (copy / "index.html").unlink()
+    (copy / "index.html").unlink()
     return copy
 
 
@@ -130,10 +130,51 @@ def test_texts_of_another_atlas_are_not_shown_as_those_of_this_one(folder: Path)
 
 
 def test_what_is_missing_is_said_on_the_page(folder: Path) -> None:
-    (folder / "index.html").unlink(missing_ok=True)
     cut(folder / "examples.parquet")
     page = ask(opened(folder), "/").text
     assert '"broken":["examples.parquet cannot be read' in page
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("examples.parquet", away),
+        ("examples.parquet", scratch),
+        ("arrays.zarr", away),
+        ("arrays.zarr/token", away),
+        ("arrays.zarr/token/zarr.json", written("{")),
+        ("vocabulary.json", written("[1]")),
+    ],
+)
+def test_texts_that_cannot_be_searched_are_said(
+    folder: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    assert json.loads(ask(opened(folder), "/api/find", query={"text": "a"}).text)["total"]
+    damage(folder / name)
+    app = opened(folder)
+    for path, query in (("/api/find", {"text": "a"}), ("/api/units", {"where": "text ~ a"})):
+        found = ask(app, path, query=query)
+        assert found.status == 400, path
+        assert name.partition("/")[0] in found.text
+    assert ask(app, "/api/search", query={"text": "a"}).status == 200
+
+
+def test_a_damaged_column_is_left_out(whole_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole_folder, tmp_path / "atlas"))
+    scratch(folder / "units.parquet", ("density", "kind"))
+    app = opened(folder)  # with the page that was made when all was well
+    found = json.loads(ask(app, "/api/units", query={"sort": "mean"}).text)
+    assert found["total"] == 16
+    assert [what.partition(" cannot")[0] for what in found["broken"]] == [
+        "the column density of units.parquet",
+        "the column kind of units.parquet",
+    ]
+    assert "density" not in found["rows"][0]
+    assert "no column is called" in ask(app, "/api/units", query={"where": "density < 1"}).text
+    scratch(folder / "units.parquet")
+    app = opened(folder)
+    assert ask(app, "/").status == 200
+    assert "lacks the column unit" in ask(app, "/api/units").text
 
 
 @pytest.mark.parametrize("column", LISTS)

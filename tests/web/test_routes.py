@@ -9,15 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import nissl
 import nissl.web
 from asgi import Answer, ask, routes
-from nissl.atlas import make_atlas
+from nissl.atlas import Atlas
+from nissl.network import Network
 from nissl.web import server
-from tiny import VOCABULARY, tiny
 
 UNIT = "blocks.1.mlp.neurons[5]"
 QUESTIONS = min(int(os.environ.get("NISSL_FUZZ", 40)), 2000)  # of each route
@@ -56,13 +54,9 @@ THINGS: tuple[Any, ...] = (
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def app(atlas: Atlas, net: Network) -> Any:
     """The explorer of a tiny network's atlas, live."""
-    model = tiny("llama", max_position_embeddings=256)
-    net, rng = nissl.load(model, tokenizer=word_tokenizer()), np.random.default_rng(0)
-    texts = [" ".join(f"w{i}" for i in rng.integers(0, VOCABULARY - 4, 40)) for _ in range(6)]
-    out = tmp_path_factory.mktemp("tiny")
-    return server(make_atlas(net, texts, out=out, progress=False), token="secret", model=net)
+    return server(atlas, token="secret", model=net)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from nissl.errors import NisslError, first_line
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["note", "part", "readable", "table_of"]
+__all__ = ["AGAIN", "note", "part", "readable", "table_of"]
 
 AGAIN = "make the atlas again"
 T = TypeVar("T")

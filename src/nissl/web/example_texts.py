@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.atlas.damage import AGAIN, readable
 from nissl.errors import NisslError
 from nissl.web.memory import release
 
@@ -67,6 +68,8 @@ class ExampleTexts:
         units, starts, samples = self._highest
         if not len(samples):
             return np.zeros(self.n_units)
+        if samples.max() >= len(inside):
+            raise NisslError("the texts in arrays.zarr are not those of examples.parquet", do=AGAIN)
         hits = np.add.reduceat(inside[samples], starts, dtype=np.int32)
         many = np.diff(starts, append=len(samples))
         of_unit = np.bincount(units, many, minlength=self.n_units)
@@ -79,21 +82,25 @@ class ExampleTexts:
         path = self.atlas.path / "vocabulary.json"
         if self.missing:
             raise NisslError("this atlas has no texts", do="search for an address or a label")
-        words = json.loads(path.read_text(encoding="utf-8"))
-        texts = {int(number): str(word).lower() for number, word in words.items()}
-        told = [texts.get(int(token), "") for token in np.asarray(self.atlas.arrays["token"])]
+        with readable(path):
+            words = json.loads(path.read_text(encoding="utf-8"))
+            texts = {int(number): str(word).lower() for number, word in words.items()}
+        with readable(self.atlas.path / "arrays.zarr"):
+            told = [texts.get(int(token), "") for token in np.asarray(self.atlas.arrays["token"])]
         return "".join(told), np.cumsum([len(word) for word in told])
 
     @cached_property
     def _highest(self) -> tuple[Array, Array, Array]:
         """Runs of places at the upper end: the unit of each, where it starts, and all samples."""
+        with readable(self.atlas.path / "examples.parquet"):
+            return self._places()
+
+    def _places(self) -> tuple[Array, Array, Array]:
         import pyarrow.parquet as pq
 
         file = pq.ParquetFile(self.atlas.path / "examples.parquet")
-        samples, n = (
-            np.empty(file.metadata.num_rows, np.int32),
-            0,
-        )  # what is not written is not held
+        # What is not written is not held.
+        samples, n = np.empty(file.metadata.num_rows, np.int32), 0
         units, starts = [np.empty(0, int)], [np.empty(0, int)]
         for group in range(file.num_row_groups):
             part = file.read_row_group(group, columns=["row", "sign", "sample"], use_threads=False)

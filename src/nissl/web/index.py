@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nissl.atlas import Atlas
-from nissl.atlas.damage import part
+from nissl.atlas.damage import AGAIN, note, part, readable
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import KNOWN
@@ -47,6 +47,7 @@ class Index:
     def __init__(self, atlas: Atlas) -> None:
         self.atlas = atlas
         self.degrees: list[str] = []
+        self.broken: list[str] = []  # what of the table cannot be read
 
     @cached_property
     def _file(self) -> Any:
@@ -54,12 +55,8 @@ class Index:
         import pyarrow.parquet as pq
 
         path = self.atlas.path / "units.parquet"
-        try:
+        with readable(path):
             return pq.ParquetFile(path)
-        except (OSError, ValueError) as error:
-            raise NisslError(
-                f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
-            ) from error
 
     @cached_property
     def _lists(self) -> list[str]:
@@ -78,12 +75,26 @@ class Index:
         """The columns that hold one number or word a unit; angles in degrees, as on the page."""
         import pandas as pd
 
-        names = [name for name in self._file.schema_arrow.names if name not in self._lists]
+        path, broken, columns = self.atlas.path / "units.parquet", list[str](), {}
         # One at a time: what is decoded at once is several times as large as what is kept.
-        columns = {n: self._file.read([n], use_threads=False)[n].to_pandas() for n in names}
+        for name in self._file.schema_arrow.names:
+            if name not in self._lists:
+                column = part([], path, partial(self._column, name), None)
+                if column is None:
+                    note(broken, f"the column {name} of {path.name} cannot be read")
+                else:
+                    columns[name] = column
+        if "unit" not in columns:
+            raise NisslError("units.parquet lacks the column unit", where=str(path), do=AGAIN)
         release()
-        table, self.degrees = in_degrees(self.atlas.path, pd.DataFrame(columns, copy=False))
+        table, tuning = pd.DataFrame(columns, copy=False), self.atlas.path / "tuning.parquet"
+        found = part(broken, tuning, lambda: in_degrees(self.atlas.path, table), (table, []))
+        self.broken, (table, self.degrees) = broken, found
         return table
+
+    def _column(self, name: str) -> pd.Series:
+        found: pd.Series = self._file.read([name], use_threads=False)[name].to_pandas()
+        return found
 
     def columns(self) -> list[dict[str, Any]]:
         """Name the columns, what each says, and whether it holds numbers or words.
@@ -141,7 +152,8 @@ class Index:
         Returns
         -------
         dict
-            ``total``, the number of units that meet it, and ``rows``, each with its ``row``.
+            ``total``, the number of units that meet it, ``rows``, each with its ``row``, and what
+            of the table is ``broken``.
 
         Raises
         ------
@@ -152,7 +164,8 @@ class Index:
             raise NisslError("offset and limit are not below zero")
         found = self._listed(where, sort, descending)
         rows = found[offset : offset + min(limit, MOST)]
-        return {"total": len(found), "rows": _records(self.table.iloc[rows], rows)}
+        told = _records(self.table.iloc[rows], rows)
+        return {"total": len(found), "rows": told, "broken": self.broken}
 
     def csv(self, where: str = "", *, sort: str = "", descending: bool = True) -> str:
         """Return all units that meet a condition as comma-separated values.

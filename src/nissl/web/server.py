@@ -76,9 +76,7 @@ def server(
     return Guard(Current(atlas.path, make), token=token)
 
 
-def _app(
-    atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: str
-) -> Any:
+def _app(atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: str) -> Any:
     """Return the explorer of an atlas, asked by anybody."""
     try:
         from fastapi import FastAPI, Request

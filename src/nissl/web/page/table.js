@@ -36,6 +36,7 @@ async function listUnits(more = false) {
     if (mine !== table.asked) return; // an older question was slower
     table.rows = more ? [...table.rows, ...found.rows] : found.rows;
     table.total = found.total;
+    table.broken = found.broken || table.broken;
     drawTable(text);
   } catch (error) {
     if (mine === table.asked) byId("table-say").textContent = error.message;
@@ -65,7 +66,7 @@ function drawTable(text) {
   byId("units-table").tBodies[0].replaceChildren(...table.rows.map((row) => el("tr", {}, columns.map((c) => el("td", { class: c.type }, cell(c, row))))));
   byId("table-say").textContent = text ?
     `${plural(table.total, "unit")} ${table.total === 1 ? "is" : "are"} high where the text ends, the most often first.` :
-    `${table.total.toLocaleString("en")} of ${plural(units.n, "unit")}.`;
+    `${table.total.toLocaleString("en")} of ${plural(units.n, "unit")}.${(table.broken || []).map((what) => ` ${what}.`).join("")}`;
   byId("more-units").hidden = Boolean(text) || table.rows.length >= table.total;
   byId("export").href = `api/units.csv?${question(0, 0)}`;
 }
