@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nissl.errors import NisslError, first_line
 
@@ -50,7 +50,7 @@ def readable(path: Path) -> Iterator[None]:
         raise NisslError(what, where=str(path), do=AGAIN) from error
 
 
-def part(broken: list[str] | None, path: Path, read: Callable[[], T], otherwise: T) -> T:
+def part(broken: list[str] | None, path: Path, read: Callable[[], T], otherwise: Any) -> T:
     """Read a part of an atlas; where it cannot be read, note why and do without.
 
     Parameters
@@ -82,7 +82,7 @@ def part(broken: list[str] | None, path: Path, read: Callable[[], T], otherwise:
         if broken is None:
             raise
         note(broken, error.what)
-        return otherwise
+        return otherwise  # type: ignore[no-any-return]
 
 
 def note(broken: list[str] | None, what: str) -> None:

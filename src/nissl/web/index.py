@@ -79,11 +79,11 @@ class Index:
         # One at a time: what is decoded at once is several times as large as what is kept.
         for name in self._file.schema_arrow.names:
             if name not in self._lists:
-                column = part([], path, partial(self._column, name), None)
-                if column is None:
+                lost: list[str] = []
+                columns[name] = part(lost, path, partial(self._column, name), None)
+                if lost:
+                    del columns[name]
                     note(broken, f"the column {name} of {path.name} cannot be read")
-                else:
-                    columns[name] = column
         if "unit" not in columns:
             raise NisslError("units.parquet lacks the column unit", where=str(path), do=AGAIN)
         release()

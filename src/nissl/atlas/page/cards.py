@@ -314,7 +314,7 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
             "says": f"eta² {line['eta2']:.2g}, q {_short(line['q'])}, most at {preferred}"
             + _over_rest(line, scale, what),
             "what": what,
-            "eta2": _number(line["eta2"]),
+            "eta2": rounded(line["eta2"]),
             "null": _numbers([line["null_mean"], line["null_sd"]]),
             "names": names,
             "y": _numbers(scale * np.asarray(line["curve"], dtype=float)),
