@@ -12,7 +12,7 @@ import numpy as np
 from nissl.atlas.damage import note, part
 from nissl.atlas.page.histogram import histograms_of
 from nissl.atlas.page.table_rows import table_rows
-from nissl.atlas.page.words import Words, arrays_of, rounded
+from nissl.atlas.page.words import Strings, Words, arrays_of, rounded
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
 
 if TYPE_CHECKING:
@@ -29,44 +29,6 @@ NO_LABELS = {column.name for column in (*EXAMPLES, *IMAGE_EXAMPLES)}
 SECONDS = ("time", "time_in_interval")
 SAID = 5  # coordinates of a sample that are told
 TUNINGS = 6  # curves drawn, the surest first
-
-
-class Strings:
-    """Texts kept once each, by number; number 0 is the empty text.
-
-    Examples
-    --------
-    >>> strings = Strings()
-    >>> strings.number("Paris"), strings.number("Paris"), strings.texts
-    (1, 1, ['', 'Paris'])
-    """
-
-    def __init__(self) -> None:
-        self.texts: list[str] = [""]
-        self._numbers: dict[str, int] = {"": 0}
-
-    def number(self, text: str) -> int:
-        """Return the number of a text, a new one where it is new.
-
-        Parameters
-        ----------
-        text : str
-            The text.
-
-        Returns
-        -------
-        int
-            Its place in `texts`.
-
-        Examples
-        --------
-        >>> Strings().number("a")
-        1
-        """
-        if text not in self._numbers:
-            self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return self._numbers[text]
 
 
 def cards(

@@ -5,17 +5,52 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nissl.atlas.damage import note, part
 from nissl.atlas.vocabulary import BYTES, joined_tokens
 
-if TYPE_CHECKING:
-    from nissl.atlas.page.cards import Strings
+__all__ = ["Strings", "Words", "arrays_of", "rounded"]
 
-__all__ = ["Words", "arrays_of", "rounded"]
+
+class Strings:
+    """Texts kept once each, by number; number 0 is the empty text.
+
+    Examples
+    --------
+    >>> strings = Strings()
+    >>> strings.number("Paris"), strings.number("Paris"), strings.texts
+    (1, 1, ['', 'Paris'])
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = [""]
+        self._numbers: dict[str, int] = {"": 0}
+
+    def number(self, text: str) -> int:
+        """Return the number of a text, a new one where it is new.
+
+        Parameters
+        ----------
+        text : str
+            The text.
+
+        Returns
+        -------
+        int
+            Its place in `texts`.
+
+        Examples
+        --------
+        >>> Strings().number("a")
+        1
+        """
+        if text not in self._numbers:
+            self._numbers[text] = len(self.texts)
+            self.texts.append(text)
+        return self._numbers[text]
 
 
 class Words:
