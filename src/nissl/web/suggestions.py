@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nissl.errors import NisslError
 from nissl.web.condition import written
 
 if TYPE_CHECKING:
@@ -54,14 +55,22 @@ def suggestions(index: Index, text: str) -> list[dict[str, Any]]:
     named = list(_units(index, wanted))
     exact = [unit for unit in named if unit.pop("exact")]
     rest = [unit for unit in named if unit not in exact]
-    lists = [*_layers(index, wanted), *_words(index, wanted), *_kept(index, wanted)]
-    return [*exact, *lists, *rest, *_texts(index, wanted)]
+    lists = [one for find in (_layers, _words, _kept) for one in _readable(find(index, wanted))]
+    return [*exact, *lists, *rest, *_readable(_texts(index, wanted))]
+
+
+def _readable(found: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what a damaged atlas cannot tell: the list says why when it is asked."""
+    try:
+        return list(found)
+    except NisslError:
+        return []
 
 
 def _units(index: Index, wanted: str) -> Iterator[dict[str, Any]]:
     """Units of that address, or at that place of that layer; then those whose address has it."""
     table, place = index.table, PLACE.fullmatch(wanted)
-    if place:
+    if place and {"layer", "index"} <= set(table):
         layer, at = (int(number) for number in place.groups())
         rows = np.flatnonzero((table["layer"] == layer) & (table["index"] == at))
         exact = np.ones(len(rows), dtype=bool)
@@ -74,7 +83,7 @@ def _units(index: Index, wanted: str) -> Iterator[dict[str, Any]]:
         return
     for row, is_it in zip(rows[:UNITS], exact[:UNITS], strict=True):
         line = table.iloc[int(row)]
-        says = str(line["kind"])
+        says = str(line.get("kind", ""))
         yield {"row": int(row), "text": str(line["unit"]), "says": says, "exact": bool(is_it)}
 
 
@@ -122,7 +131,7 @@ def _kept(index: Index, wanted: str) -> Iterator[dict[str, Any]]:
         yield from _listed(index, "note", f"…{wanted}…", written("note", "~", wanted))
     for name, units in notes.sets.items():
         if wanted.lower() in name.lower():
-            yield {"what": "set", "text": name, "n": len(units), "where": f"set = {name}"}
+            yield {"what": "set", "text": name, "n": len(units), "where": written("set", "=", name)}
 
 
 def _texts(index: Index, wanted: str) -> Iterator[dict[str, Any]]:
