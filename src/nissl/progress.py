@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-__all__ = ["progress_bar", "tracked"]
+__all__ = ["Progress", "progress_bar", "tracked"]
 
 T = TypeVar("T")
+Progress: TypeAlias = bool | Callable[[float, float | None], None]
+"""Whether a bar is shown; or what is given the amount done and the total, and shows it itself."""
 
 
 @contextmanager
 def progress_bar(
-    description: str, *, total: float | None, unit: str = "", progress: bool = True
+    description: str, *, total: float | None, unit: str = "", progress: Progress = True
 ) -> Iterator[Callable[[float], None]]:
     """Show a bar while the block runs; call what it yields with each amount done.
 
@@ -25,8 +27,8 @@ def progress_bar(
         How much there is to do, in `unit`; None where that is not known.
     unit : str
         What is counted: "tokens", "samples", "MB".
-    progress : bool
-        False shows nothing.
+    progress : bool or callable
+        False shows nothing; a callable is given the amount done and the total after each step.
 
     Yields
     ------
@@ -41,6 +43,16 @@ def progress_bar(
     """
     if not progress:
         yield lambda amount: None
+        return
+    if callable(progress):
+        tell, done = progress, 0.0
+
+        def advance(amount: float) -> None:
+            nonlocal done
+            done += amount
+            tell(done, total)
+
+        yield advance
         return
     from rich.console import Console
     from rich.progress import (

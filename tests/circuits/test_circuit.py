@@ -128,7 +128,7 @@ def test_a_circuit_of_nodes_in_any_network():
 def test_key_heads_serve_their_queries():
     parts = EdgeParts(nissl.load(tiny("llama")))
     reader = parts.edges.readers.index("blocks.1.attn.k[head 1]")
-    names = [parts.edges.writers[w] for w in parts.owners[reader]]
+    names = [parts.edges.writers[w] for w in parts.ways.owners[reader]]
     assert names == ["blocks.1.attn.z[head 2]", "blocks.1.attn.z[head 3]"]
 
 
@@ -144,9 +144,9 @@ def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(NisslError, match="no share"):
         circuit(pairs, tested_on=pairs, size=2, **QUIET)
     (tmp_path / "bad.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(NisslError, match="no circuit of"):
+    with pytest.raises(NisslError, match="this is no circuit"):
         load_circuit(pairs.net, tmp_path / "bad.json")
-    with pytest.raises(NisslError, match="no circuit of"):
+    with pytest.raises(NisslError, match="this is no circuit"):
         load_circuit(pairs.net, tmp_path / "none.json")
 
 

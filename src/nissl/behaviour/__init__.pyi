@@ -10,6 +10,11 @@ from .choices import known_choices as known_choices
 from .choices import preferred as preferred
 from .circuit import Circuit as Circuit
 from .circuit import load_circuit as load_circuit
+from .circuit_groups import keep_group as keep_group
+from .circuit_groups import read_groups as read_groups
+from .circuit_table import CircuitTable as CircuitTable
+from .circuit_table import grouped as grouped
+from .circuit_table import read_circuit as read_circuit
 from .clamped_loss import clamped_loss as clamped_loss
 from .compliance import compliance as compliance
 from .compliance import over_compliance as over_compliance

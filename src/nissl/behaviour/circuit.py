@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from nissl.behaviour.circuit_parts import EdgeParts, NodeParts, Parts, drawn_alike
+from nissl.behaviour.circuit_table import CircuitTable, largest, read_circuit
 from nissl.behaviour.patching import Patching
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 from nissl.network.edits.nodes import nodes_of
-from nissl.progress import progress_bar
+from nissl.progress import Progress, progress_bar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,10 +91,8 @@ class Circuit:
         array of bool
             Those of the largest effects that lie on a way from the embedding to the logits.
         """
-        n = max(1, round((self.size if size is None else size) * len(self.parts)))
-        kept = np.zeros(len(self.parts), dtype=bool)
-        kept[np.argsort(-np.abs(self.scores_of_parts), kind="stable")[:n]] = True
-        return self.parts.connected(kept)
+        wanted = self.size if size is None else size
+        return self.parts.connected(largest(self.scores_of_parts, wanted))
 
     def only(self, other: dict[str, Tensor]) -> list[Any]:
         """Return the edits that leave the circuit alone at work.
@@ -118,7 +116,7 @@ class Circuit:
         sizes: Sequence[float] | None = None,
         n_random: int = 19,
         seed: int = 0,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> pd.DataFrame:
         """Test the circuit on the pairs that did not choose it, beside random circuits.
 
@@ -132,8 +130,8 @@ class Circuit:
             in each layer.
         seed : int
             Of the random circuits.
-        progress : bool
-            Show a bar.
+        progress : bool or callable
+            Show a bar; or what is told how many prompts were run, and of how many.
 
         Returns
         -------
@@ -221,7 +219,7 @@ class Circuit:
         whole = float(self.tested_on.clean_value.double().mean())
         return table.assign(loss=(values[1] - values[2:]) / (whole - values[0]))
 
-    def _values(self, pairs: Behaviour, masks: list[Mask], progress: bool) -> Any:
+    def _values(self, pairs: Behaviour, masks: list[Mask], progress: Progress) -> Any:
         """Return the metric, a mean over pairs, with what each mask keeps alone at work."""
         total = np.zeros(len(masks))
         title, n = f"Circuits of {self.net.name}", len(pairs) * len(masks)
@@ -236,32 +234,34 @@ class Circuit:
                     advance(len(value))
         return total / len(pairs)
 
+    def as_table(self) -> CircuitTable:
+        """Return what its file says: effects of all parts, without the network.
+
+        Returns
+        -------
+        CircuitTable
+            Of the same parts in the same order.
+        """
+        parts, units = self.parts, [str(unit) for unit in self.parts.table()["unit"]]
+        kinds = list(parts.nodes.kinds) if isinstance(parts, NodeParts) else []
+        names = self.name, self.net.name, parts.kind
+        effects = np.asarray(self.scores_of_parts, dtype=np.float64)
+        return CircuitTable(*names, self.size, units, effects, sites=parts.sites, nodes=[*kinds])
+
     def graph(self) -> Any:
         """Return the circuit as a ``networkx.DiGraph`` with ``effect`` on its edges.
 
         Returns
         -------
         networkx.DiGraph
-            A head is one node, whatever of it is read.
+            A head is one node, whatever of it is read: see `CircuitTable.edges`.
         """
         import networkx  # type: ignore[import-untyped]
 
         graph = networkx.DiGraph()
-        for begin, end, effect in self._drawn():
-            weight = graph.edges[begin, end]["effect"] if graph.has_edge(begin, end) else 0.0
-            graph.add_edge(begin, end, effect=weight + effect)
+        for (begin, end), effect in self.as_table().edges().items():
+            graph.add_edge(begin, end, effect=effect)
         return graph
-
-    def _drawn(self) -> Iterator[tuple[str, str, float]]:
-        if self.parts.kind != "edges":
-            raise NisslError("a circuit of nodes has no edges", do="leave over= out")
-        table = self.table
-        for begin, end, effect in zip(
-            table["writer"], table["reader"], table["indirect_effect"], strict=True
-        ):
-            for kind in "qkv":
-                end = end.replace(f".attn.{kind}[", ".attn.z[")
-            yield str(begin), str(end), float(effect)
 
     def plot(self, *, axes: Axes | None = None) -> Axes:
         """Draw the circuit: layers upwards, heads and MLPs across, width by effect.
@@ -293,20 +293,7 @@ class Circuit:
         Path
             The file.
         """
-        units, parts = self.parts.table()["unit"], self.parts
-        said = {
-            "format": "nissl.circuit 1",
-            "name": self.name,
-            "network": self.net.name,
-            "kind": parts.kind,
-            "sites": parts.sites,
-            "nodes": list(parts.nodes.kinds) if isinstance(parts, NodeParts) else [],
-            "size": self.size,
-            "effects": dict(zip(units, self.scores_of_parts.tolist(), strict=True)),
-        }
-        target = Path(path)
-        target.write_text(json.dumps(said, indent=1), encoding="utf-8")
-        return target
+        return self.as_table().save(path)
 
 
 def load_circuit(net: Network, path: str | Path, *, tested_on: Behaviour | None = None) -> Circuit:
@@ -331,18 +318,23 @@ def load_circuit(net: Network, path: str | Path, *, tested_on: Behaviour | None 
     NisslError
         It is no such file, or of a network with other parts.
     """
+    said = read_circuit(path)
     try:
-        said = json.loads(Path(path).read_text(encoding="utf-8"))
-        kind: Literal["edges", "nodes"] = said["kind"]
-        effects, size, name = dict(said["effects"]), float(said["size"]), str(said["name"])
-        parts: Parts = EdgeParts(net)
-        if kind == "nodes":
+        parts: Parts
+        if said.kind == "edges":
+            parts = EdgeParts(net)
+        else:
             inputs = None if tested_on is None else tested_on.call(tested_on.clean_ids[:1])
-            nodes = nodes_of(net, said["sites"], inputs=inputs)
-            parts = NodeParts(replace(nodes, kinds=tuple(said["nodes"])))
+            kinds: Any = tuple(said.nodes)
+            parts = NodeParts(replace(nodes_of(net, said.sites, inputs=inputs), kinds=kinds))
+        effects = dict(zip(said.units, said.effects, strict=True))
         scores = np.asarray([float(effects[unit]) for unit in parts.table()["unit"]])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if len(scores) < len(effects):
+            raise ValueError(f"it has {len(effects):,} parts, the network has {len(scores):,}")
+    except (NisslError, ValueError, KeyError, TypeError, IndexError) as error:
         raise NisslError(
-            f"this is no circuit of {net.name}: {type(error).__name__} {error}", where=str(path)
+            f"this is no circuit of {net.name}: {type(error).__name__} {first_line(error)}",
+            where=str(path),
+            do=f"it was found in {said.network}",
         ) from error
-    return Circuit(net, parts, scores, size, tested_on, name)
+    return Circuit(net, parts, scores, said.size, tested_on, said.name)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.address import parse
+from nissl.behaviour.circuit_table import Ways
 from nissl.network import cut_edges, edges_of, patch
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class EdgeParts:
         self.edges = edges_of(net)
         self.sites = self.edges.writer_sites
         self.readers, self.writers = self.edges.allowed.nonzero().numpy().T
+        self.ways = Ways(self.edges.writers, self.edges.readers, self.writers, self.readers)
 
     def __len__(self) -> int:
         return len(self.readers)
@@ -112,41 +114,9 @@ class EdgeParts:
         ends = zip(self.writers, self.readers, strict=True)
         return np.unique([f"{writers[w]} {readers[r]}" for w, r in ends], return_inverse=True)[1]
 
-    @cached_property
-    def owners(self) -> list[list[int]]:
-        """Which writers each reader belongs to, the logits to none."""
-        number = {name: i for i, name in enumerate(self.edges.writers)}
-        owners: list[list[int]] = []
-        for name in self.edges.readers:
-            address = parse(name)
-            if address.head is None:
-                owners.append([number[name]] if name in number else [])
-                continue
-            # A key head serves several heads of queries.
-            each = self.edges.n_heads["z"] // self.edges.n_heads[address.site.rpartition(".")[2]]
-            served = range(address.head * each, (address.head + 1) * each)
-            owners.append([number[f"blocks.{address.layer}.attn.z[head {h}]"] for h in served])
-        return owners
-
     def connected(self, kept: Mask) -> Mask:
         """Return those on a way from the embedding to the logits: no other has an effect."""
-        kept = kept.copy()
-        n_writers, n_readers = len(self.edges.writers), len(self.edges.readers)
-        while True:
-            fed = np.zeros(n_writers, dtype=bool)  # writers to which something comes
-            fed[0] = True
-            for reader in np.unique(self.readers[kept]):
-                fed[self.owners[reader]] = True
-            used = np.zeros(n_writers, dtype=bool)  # writers from which something goes
-            used[self.writers[kept]] = True
-            needed = np.zeros(n_readers, dtype=bool)  # readers whose writer is used
-            needed[-1] = True
-            for reader in range(n_readers - 1):
-                needed[reader] = bool(used[self.owners[reader]].any())
-            new: Mask = kept & fed[self.writers] & needed[self.readers]
-            if bool((new == kept).all()):
-                return new
-            kept = new
+        return self.ways.connected(kept)
 
     def edits(self, replaced: Mask, other: Mapping[str, Tensor]) -> list[Any]:
         """Return the edit that cuts edges."""

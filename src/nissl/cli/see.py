@@ -126,6 +126,9 @@ def _view(
         list[Path] | None,
         typer.Option("--dictionary", help="A file of features, which fire live. Repeatable."),
     ] = None,
+    circuit: Annotated[
+        Path | None, typer.Option(help="The file of a circuit to open first.")
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Of this machine; a free one by default.")
     ] = None,
@@ -142,6 +145,7 @@ def _view(
         nissl view out/mouse --port 8080 --no-browser
         nissl view out/mine --model ./my-model
         nissl view out/smollm2 --dictionary sae.safetensors
+        nissl view out/smollm2 --circuit ioi.json
     """
     import os
     from json import dumps
@@ -157,6 +161,7 @@ def _view(
         atlas,
         model=model,
         dictionaries=dictionary or (),
+        circuit=circuit,
         port=port,
         browser=browser,
         tell=tell if json else None,

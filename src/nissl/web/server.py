@@ -11,6 +11,7 @@ from nissl.atlas import Atlas, open_atlas
 from nissl.atlas.page.write import filled, page_data
 from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError, first_line
+from nissl.web.circuits import Circuits
 from nissl.web.current import Current
 from nissl.web.guard import Guard
 from nissl.web.index import Index
@@ -18,6 +19,7 @@ from nissl.web.live import Live
 from nissl.web.memory import release
 from nissl.web.questions import add_routes
 from nissl.web.suggestions import suggestions
+from nissl.web.trace import add_circuits
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -32,13 +34,19 @@ SCRIPTS = (
     "heads.js",
     "touch.js",
     "notes.js",
+    "trace.js",
     "explorer.js",
 )
-STYLES = ("explorer.css",)
+STYLES = ("explorer.css", "trace.css")
 
 
 def server(
-    atlas: Atlas, *, token: str, model: Any = None, dictionaries: Sequence[str | Path] = ()
+    atlas: Atlas,
+    *,
+    token: str,
+    model: Any = None,
+    dictionaries: Sequence[str | Path] = (),
+    circuit: str | Path | None = None,
 ) -> Guard:
     """Return the explorer of an atlas as an ASGI application.
 
@@ -52,6 +60,8 @@ def server(
         What is asked live; by default the network that the atlas names.
     dictionaries : sequence of str or Path
         Files of features that fire live, beside those of the atlas.
+    circuit : str or Path, optional
+        The file of a circuit, beside those in the folder ``circuits`` of the atlas.
 
     Returns
     -------
@@ -67,16 +77,16 @@ def server(
     --------
     >>> app = server(open_atlas("out/smollm2"), token="secret")  # doctest: +SKIP
     """
-    first = [atlas]
+    first, circuits = [atlas], Circuits(atlas.path, circuit)
 
     def make(stamp: str) -> Any:
         opened = first.pop() if first else open_atlas(atlas.path)
-        return _app(opened, model, dictionaries, stamp)
+        return _app(opened, Live(opened, model, dictionaries), circuits, stamp)
 
     return Guard(Current(atlas.path, make), token=token)
 
 
-def _app(atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: str) -> Any:
+def _app(atlas: Atlas, live: Live, circuits: Circuits, stamp: str) -> Any:
     """Return the explorer of an atlas, asked by anybody."""
     try:
         from fastapi import FastAPI, Request
@@ -88,7 +98,6 @@ def _app(atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: st
 
     app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
     index = Index(atlas)
-    live = Live(atlas, model, dictionaries)
     told = {"model": live.name, "missing": live.missing, "note": live.note}
     told["stamp"] = stamp
     page = _page(atlas, told)
@@ -149,6 +158,7 @@ def _app(atlas: Atlas, model: Any, dictionaries: Sequence[str | Path], stamp: st
         return FileResponse(path) if path else JSONResponse({"error": "no such picture"}, 404)
 
     add_routes(app, live, index)
+    add_circuits(app, live, circuits)
     return app
 
 

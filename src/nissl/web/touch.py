@@ -159,8 +159,9 @@ def edits_of(given: Any, saved: SavedEdits | None = None) -> list[Any]:
     Parameters
     ----------
     given : list of dict
-        Each with ``unit``, an address; ``how``, of ablate, clamp and scale; and ``value``, what it
-        is held at or multiplied by. With ``how`` strength, ``unit`` is the name of a saved edit.
+        Each with ``unit``, an address, or several with ", " between; ``how``, of ablate, clamp and
+        scale; and ``value``, what they are held at or multiplied by. With ``how`` strength,
+        ``unit`` is the name of a saved edit.
     saved : SavedEdits, optional
         Where such are.
 
@@ -193,12 +194,13 @@ def _edits(one: Any, saved: SavedEdits | None) -> list[Any]:
     if not isinstance(unit, str) or not unit.strip():
         raise NisslError("an edit names no unit", where=str(one)[:100])
     require_known("edit", str(how), HOW)
+    units: Any = unit.split(", ") if ", " in unit else unit
     if how == "ablate":
-        return [ablate(unit)]
+        return [ablate(units)]
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < LARGEST:
         raise NisslError(f"{str(value)[:40]} is no number", where=unit)
     if how == "strength":
         if saved is None:
             raise NisslError("there are no saved edits here", where=unit)
         return saved.open(unit, value)
-    return [clamp(unit, to=value) if how == "clamp" else scale(unit, by=value)]
+    return [clamp(units, to=value) if how == "clamp" else scale(units, by=value)]

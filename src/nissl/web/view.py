@@ -9,8 +9,10 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlencode
 
 from nissl.atlas import Atlas, open_atlas
+from nissl.behaviour import read_circuit
 from nissl.errors import NisslError
 from nissl.web.server import server
 
@@ -24,6 +26,7 @@ def view(
     *,
     model: str | Path | None = None,
     dictionaries: Sequence[str | Path] = (),
+    circuit: str | Path | None = None,
     port: int | None = None,
     browser: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -38,6 +41,8 @@ def view(
         The network that is asked live, as `nissl.load` takes it; by default that of the atlas.
     dictionaries : sequence of str or Path
         Files of features that fire live, beside those of the atlas.
+    circuit : str or Path, optional
+        The file of a circuit that is opened first.
     port : int, optional
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
@@ -55,13 +60,17 @@ def view(
     >>> view("out/smollm2")  # doctest: +SKIP
     """
     opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
+    if circuit is not None:
+        read_circuit(circuit)  # what is wrong with it is said before anything is opened
     token = secrets.token_urlsafe(24)
-    app = server(opened, token=token, model=model, dictionaries=dictionaries)
+    app = server(opened, token=token, model=model, dictionaries=dictionaries, circuit=circuit)
     import uvicorn
 
     with _listening(port) as listener:
         host, found = listener.getsockname()
         address = f"http://{host}:{found}/?token={token}"
+        if circuit is not None:
+            address += f"&{urlencode({'circuit': Path(circuit).stem})}#trace"
         (tell or _print)(address)
         if browser:
             webbrowser.open(address)

@@ -1,6 +1,6 @@
 // The explorer starts: the page, and below its pictures what a server can do.
 
-byId("selective").before(tableSection(), ...(data.live.model ? [trySection(), touchSection()] : []));
+byId("selective").before(tableSection(), ...(data.live.model ? [trySection(), touchSection(), traceSection()] : []));
 byId("kinds").before(byId("map")); // the whole network is what one sees first
 document.querySelector(".mark").after(sectionLinks());
 if (data.broken) byId("list").prepend(...data.broken.map((what) => el("p", { class: "say", role: "status" }, what)));
@@ -12,6 +12,7 @@ if (data.live.model) {
   startTouch();
   startHeads();
   startTry();
+  startTrace().catch((error) => { byId("trace-say").textContent = error.message; });
 }
 
 // Links to the parts of the page, of which the one that is read is marked.

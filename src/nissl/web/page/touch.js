@@ -26,10 +26,16 @@ function touchSection() {
     el("div", { id: "effect" }));
 }
 
+// An edit may be of several units: a group of a circuit.
+function shortly(unit) {
+  const all = unit.split(", ");
+  return all.length > 1 ? `${all[0]} and ${all.length - 1} more` : unit;
+}
+
 function intoBasket(unit) {
   if (!touching.basket.some((edit) => edit.unit === unit)) touching.basket.push(isSaved(unit) ? { unit, how: "strength", value: 1 } : { unit, how: "ablate", value: 0 });
   drawBasket();
-  byId("touch-say").textContent = `${unit} is in the basket.`;
+  byId("touch-say").textContent = `In the basket: ${shortly(unit)}.`;
 }
 
 // A slider as wide as what the unit did in the atlas, and as much again.
@@ -51,15 +57,15 @@ function drawBasket() {
       for (const other of [slider, number]) if (other !== event.target) other.value = edit.value;
       keepBasket();
     };
-    const slider = el("input", { type: "range", min: -most, max: most, step: most / 100, value: edit.value, disabled: off, "aria-label": `Value of ${edit.unit}`, oninput: set });
-    const number = el("input", { type: "number", step: "any", value: edit.value, disabled: off, "aria-label": `Value of ${edit.unit}, as a number`, onchange: set });
-    const how = saved ? el("span", { title: about.what }, "strength") : el("select", { "aria-label": `What is done to ${edit.unit}`, onchange: (event) => {
+    const slider = el("input", { type: "range", min: -most, max: most, step: most / 100, value: edit.value, disabled: off, "aria-label": `Value of ${shortly(edit.unit)}`, oninput: set });
+    const number = el("input", { type: "number", step: "any", value: edit.value, disabled: off, "aria-label": `Value of ${shortly(edit.unit)}, as a number`, onchange: set });
+    const how = saved ? el("span", { title: about.what }, "strength") : el("select", { "aria-label": `What is done to ${shortly(edit.unit)}`, onchange: (event) => {
       Object.assign(edit, { how: event.target.value, value: event.target.value === "scale" ? 1 : 0 });
       drawBasket();
       byId("basket").rows[i].querySelector("select").focus();
     } }, ["ablate", "clamp", "scale"].map((name) => el("option", { selected: name === edit.how ? "" : null }, name)));
-    const remove = el("button", { type: "button", "aria-label": `Take ${edit.unit} out of the basket`, onclick: () => { touching.basket.splice(i, 1); drawBasket(); byId("touch-unit").focus(); } }, "×");
-    return el("tr", {}, el("td", {}, rowOf(edit.unit) >= 0 ? el("button", { class: "link", type: "button", onclick: () => openUnit(rowOf(edit.unit)) }, edit.unit) : edit.unit, about.what ? el("small", {}, ` ${about.what}`) : null), [how, slider, number, remove].map((x) => el("td", {}, x)));
+    const remove = el("button", { type: "button", "aria-label": `Take ${shortly(edit.unit)} out of the basket`, onclick: () => { touching.basket.splice(i, 1); drawBasket(); byId("touch-unit").focus(); } }, "×");
+    return el("tr", {}, el("td", { title: edit.unit }, rowOf(edit.unit) >= 0 ? el("button", { class: "link", type: "button", onclick: () => openUnit(rowOf(edit.unit)) }, edit.unit) : shortly(edit.unit), about.what ? el("small", {}, ` ${about.what}`) : null), [how, slider, number, remove].map((x) => el("td", {}, x)));
   }));
 }
 
