@@ -1,8 +1,8 @@
 """Run it: ``python -m bench.compared [PEER ...]``, kept in build/compared.json, printed as a table.
 
 Each peer has an environment of its own, made once, with Nissl in it: both do a task in one process,
-in turn, after their results were found equal. Seconds until the work begins (imports, loading) and
-the largest memory are of a process for each that does the peer's first task alone, once.
+in turn, after their results were found equal. What imports and loading cost, and the largest
+memory, are of a process for each that does the peer's first task alone, once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PEERS = {
 }
 BESIDE = ["torch", "transformers", "numpy"]
 VERSIONS = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in %r}))"
-COLUMNS = ["CPU s, theirs", "ours", "theirs / ours", "wall s, theirs", "ours, wall", "apart"]
+COLUMNS = ["theirs, CPU s (wall)", "ours", "theirs / ours", "apart"]
 
 
 def main() -> int:
@@ -145,14 +145,14 @@ def columns(task: dict[str, Any]) -> dict[str, str]:
         return dict.fromkeys(COLUMNS, "") | {COLUMNS[0]: task["refused"]}
     theirs, ours = task["theirs"], task["ours"]
     ratios = sorted(a / b for a, b in zip(theirs["cpu"], ours["cpu"], strict=True))
-    said = [f"{median(x[clock]):.2g}" for clock in ("cpu", "wall") for x in (theirs, ours)]
-    ratio = f"{median(ratios):.2g} ({ratios[0]:.2g} to {ratios[-1]:.2g})"
-    far = f"{task['apart']:.0e}" if task["apart"] else "0"
-    return dict(zip(COLUMNS, [*said[:2], ratio, *said[2:], far], strict=True))
+    said = [f"{median(x['cpu']):.2g} ({median(x['wall']):.2g})" for x in (theirs, ours)]
+    said.append(f"{median(ratios):.2g} ({ratios[0]:.2g} to {ratios[-1]:.2g})")
+    said.append(f"{task['apart']:.0e}" if task["apart"] else "0")
+    return dict(zip(COLUMNS, said, strict=True))
 
 
 def starts(found: dict[str, Any]) -> str:
-    """Return what it takes until the first task begins, and the memory of that task.
+    """Return what the first task takes in a process of its own, all imports and loading counted.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def starts(found: dict[str, Any]) -> str:
     rows = []
     for about in (found[name] for name in PEERS if "theirs" in found.get(name, {})):
         row = {"library": about["name"], "first task": about["tasks"][0]["name"]}
-        for key, words in (("start_cpu", "start, CPU s"), ("mib", "peak MiB")):
+        for key, words in (("first", "CPU s"), ("mib", "peak MiB")):
             for arm in ("theirs", "ours"):
                 value = about[arm].get(key)
                 row[f"{words}, {arm}"] = (

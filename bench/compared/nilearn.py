@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from bench.compared.task import Given, Task, Work
 
 DRAWS = 19
@@ -101,14 +99,6 @@ def ridge_ours(given: Given) -> Work:
     rec = as_recording(given["bold"][seen], samples=samples)
     how: Any = {"folds": "run", "test": Test(n_permutations=DRAWS), "progress": False}
     return lambda: decode(rec, "category", **how).score
-
-
-def bold(folder: Any) -> np.ndarray[Any, Any]:
-    """Return the recording, cleaned."""
-    import nissl
-
-    rec = nissl.recording.clean(nissl.read("haxby"), by="run", detrend=True, standardise=True)
-    return np.asarray(rec.values)
 
 
 TASKS = [

@@ -88,7 +88,7 @@ def dictionary(folder: Path) -> None:
         "normalize_activations": "none",
         "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": False,
-        "metadata": {"hook_name": "blocks.15.hook_resid_post", "model_name": "smollm2"},
+        "metadata": {"hook_name": "blocks.15.hook_resid_post", "sae_lens_version": "6.0.0"},
     }
     (to / "cfg.json").write_text(json.dumps(about))
 

@@ -109,15 +109,15 @@ def compared(task: Task, given: Given) -> dict[str, Any]:
 
 
 def alone(arm: Callable[[Given], Work], given: Given) -> dict[str, float]:
-    """Do the work once in a process that does nothing else: seconds until it begins, and memory."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    work = arm(given)
-    start = {"start_cpu": time.process_time() - cpu, "start_wall": time.perf_counter() - wall}
+    """Do the work once in a process that does nothing else: its seconds of CPU, and its memory.
+
+    What is imported or loaded only while it works is counted so.
+    """
     with quiet():
-        work()
+        arm(given)()
     # Of this process alone: what getrusage says is also of the one that started it.
     status = Path("/proc/self/status").read_text().split("VmHWM:")[1]
-    return {**start, "mib": int(status.split()[0]) / 1024}
+    return {"first": time.process_time(), "mib": int(status.split()[0]) / 1024}
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ def _bridge(given: Given) -> Any:
 
 
 def record_theirs(given: Given) -> Work:
-    """``run_with_cache``, stopped before the head."""
+    """``run_with_cache``; asked to stop behind the last block, it computes the head as well."""
     import torch
 
     bridge, ids = _bridge(given), torch.from_numpy(given["tokens"])
