@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class _Pairs:
     score: str
     null: str
     matched: str
+    about: dict[str, float] = field(default_factory=dict)
 
 
 def compare_atlases(
@@ -111,20 +112,21 @@ def compare_atlases(
     else:
         pairs = _by_places(a, b, document, seed, say)
     say("Joining the tables")
-    table, score = _joined(a.units, b.units, pairs)
+    table, score = _joined(_units(a), _units(b), pairs)
     about: dict[str, str | int | float] = {
         "matched": pairs.matched,
-        "n_a": len(a.units),
-        "n_b": len(b.units),
+        "n_a": _length(a),
+        "n_b": _length(b),
         "n_paired_a": len(np.unique(pairs.rows)),
         "n_paired_b": len(np.unique(pairs.partners)),
         "seed": seed,
+        **pairs.about,
     }
     return Finding(table, "compare_atlases", pairs.null, about, score)
 
 
 def _given(a: Atlas, b: Atlas, matches: Any) -> _Pairs:
-    found = given_matches(matches, a.units["unit"], b.units["unit"])
+    found = given_matches(matches, *(_units(x, ["unit"])["unit"] for x in (a, b)))
     said = f"as given{f' by {Path(matches).name}' if isinstance(matches, (str, Path)) else ''}"
     said += f"; left out: {found.note}" if found.note else ""
     order = np.argsort(found.rows, kind="stable")
@@ -138,17 +140,16 @@ def _by_address(
 ) -> _Pairs:
     import pandas as pd
 
-    partner = pd.Index(b.units["unit"]).get_indexer(a.units["unit"])
+    first, second = (pd.Index(_units(x, ["unit"])["unit"]) for x in (a, b))
+    partner = second.get_indexer(first)
     rows = np.flatnonzero(partner >= 0)
     if not len(rows):
         raise NisslError("the atlases have no address in common", do=_advice(document is not None))
     said = "unit by unit, by their addresses"
     if document is None:
         return _Pairs(rows, partner[rows], pd.DataFrame(index=range(len(rows))), "", "none", said)
-    first, second = places_of(a), places_of(b)
-    found = shared_places(
-        first, second, document, (rows, partner[rows].astype(np.int64)), seed=seed, tell=tell
-    )
+    pairs = rows, partner[rows].astype(np.int64)
+    found = shared_places(places_of(a), places_of(b), document, pairs, seed=seed, tell=tell)
     return _scored(found, said)
 
 
@@ -180,16 +181,22 @@ def _scored(found: Shared, said: str) -> _Pairs:
     if not tested:
         said += "; not tested against chance: the text has too few documents"
     told = pd.DataFrame({"shared": found.shared, "jaccard": found.jaccard, **tested})
+    about: dict[str, float] = {}
+    if found.null is not None:
+        drawn = {"paired_by_chance": (found.null > 0).mean(), "jaccard_by_chance": found.mean_null}
+        about = {"n_draws": len(found.null), "n_searched": found.n_tested} | {
+            name: float(x) for name, x in drawn.items()
+        }
     null = NULL if tested else "none"
-    return _Pairs(found.rows, found.partners, told, "jaccard", null, said)
+    return _Pairs(found.rows, found.partners, told, "jaccard", null, said, about)
 
 
 def _joined(a: pd.DataFrame, b: pd.DataFrame, pairs: _Pairs) -> tuple[pd.DataFrame, str]:
     """Return what is known of either unit of each pair, by how much they differ, and the score."""
     import pandas as pd
 
-    first = _plain(a).iloc[pairs.rows].reset_index(drop=True)
-    second = _plain(b).iloc[pairs.partners].reset_index(drop=True)
+    first = a.iloc[pairs.rows].reset_index(drop=True)
+    second = b.iloc[pairs.partners].reset_index(drop=True)
     renamed = {name: f"match.{name}" for name in pairs.said if name in first}
     said = pairs.said.rename(columns=renamed)
     table = pd.concat(
@@ -211,10 +218,29 @@ def _joined(a: pd.DataFrame, b: pd.DataFrame, pairs: _Pairs) -> tuple[pd.DataFra
     return pd.concat([table, pd.DataFrame(change)], axis=1), score
 
 
-def _plain(units: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that hold one number or word a unit."""
-    lists = [n for n in units if isinstance(units[n].iloc[0], (list, np.ndarray))]
-    return units.drop(columns=lists)
+def _units(atlas: Atlas, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read the columns that hold one number or word a unit, or some of them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = atlas.path / "units.parquet"
+    try:
+        if columns is None:
+            schema = pq.read_schema(path)
+            columns = [field.name for field in schema if not pa.types.is_nested(field.type)]
+            columns = [name for name in columns if name != "__index_level_0__"]
+        units: pd.DataFrame = pq.read_table(path, columns=columns).to_pandas()
+    except (OSError, ValueError) as error:
+        raise NisslError(
+            f"the table cannot be read: {error}", where=str(path), do="make the atlas again"
+        ) from error
+    return units.reset_index(drop=True)
+
+
+def _length(atlas: Atlas) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(atlas.path / "units.parquet").num_rows)
 
 
 def _differs(name: str, *columns: pd.Series) -> bool:
@@ -225,7 +251,7 @@ def _differs(name: str, *columns: pd.Series) -> bool:
 
 def _same_sites(a: Atlas, b: Atlas) -> bool:
     """Whether the atlases have sites in common, all of the same size."""
-    first, second = (x.units["site"].value_counts() for x in (a, b))
+    first, second = (_units(x, ["site"])["site"].value_counts() for x in (a, b))
     common = first.index.intersection(second.index)
     return len(common) > 0 and bool((first[common] == second[common]).all())
 

@@ -67,8 +67,8 @@ def places_of(atlas: Atlas, *, ranks: int = RANKS) -> Places:
     """
     import pyarrow.parquet as pq
 
-    units, n_units = atlas.units, len(atlas.units)
-    alive = (units["kind"].astype(str) != "dead").to_numpy()
+    kind = pq.read_table(atlas.path / "units.parquet", columns=["kind"])["kind"]
+    alive = np.asarray(kind.to_pandas().astype(str) != "dead")
     rows, samples = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     with pq.ParquetFile(atlas.path / "examples.parquet", memory_map=True) as file:
         for group in range(file.num_row_groups):  # one at a time: there are millions
@@ -82,7 +82,7 @@ def places_of(atlas: Atlas, *, ranks: int = RANKS) -> Places:
     row, sample = row[order], sample[order]
     new = np.r_[True, (np.diff(row) != 0) | (np.diff(sample) != 0)][: len(row)]
     row, sample = row[new], sample[new]
-    starts = np.r_[0, np.cumsum(np.bincount(row, minlength=n_units))]
+    starts = np.r_[0, np.cumsum(np.bincount(row, minlength=len(alive)))]
     return Places(starts.astype(np.int64), sample)
 
 

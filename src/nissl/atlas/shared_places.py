@@ -48,6 +48,12 @@ class Shared:
     null: Array | None
     n_tested: int
 
+    @property
+    def mean_null(self) -> float:
+        """The mean index of those that find a partner under the null; 0 where none does."""
+        found = np.zeros(0) if self.null is None else self.null[self.null > 0]
+        return float(found.mean()) if len(found) else 0.0
+
     def tested(self) -> dict[str, Array]:
         """Return the columns of a test, null_mean, effect, p and q; none without a null.
 

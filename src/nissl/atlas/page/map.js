@@ -63,10 +63,14 @@ function tipFor(row) {
 }
 
 function showTip(row, x, y) {
+  placeTip(row < 0 ? null : tipFor(row), x, y);
+}
+
+function placeTip(lines, x, y) {
   const tip = byId("tip");
-  tip.hidden = row < 0;
-  if (row < 0) return;
-  tip.replaceChildren(...tipFor(row));
+  tip.hidden = !lines;
+  if (!lines) return;
+  tip.replaceChildren(...lines);
   const box = tip.getBoundingClientRect();
   tip.style.left = `${Math.min(x + 14, innerWidth - box.width - 8)}px`;
   tip.style.top = `${y + 18 + box.height > innerHeight ? y - box.height - 10 : y + 18}px`;
