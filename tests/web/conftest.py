@@ -86,9 +86,9 @@ def serve() -> Iterator[Callable[..., str]]:
 
     running = []
 
-    def start(atlas: Atlas, model: Any = None, dictionaries: Any = ()) -> str:
+    def start(atlas: Atlas, model: Any = None, dictionaries: Any = (), **more: Any) -> str:
         listener = socket.create_server(("127.0.0.1", 0))
-        app = server(atlas, token=TOKEN, model=model, dictionaries=dictionaries)
+        app = server(atlas, token=TOKEN, model=model, dictionaries=dictionaries, **more)
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
         made = uvicorn.Server(config)
         thread = threading.Thread(target=made.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -129,6 +129,16 @@ def _view(
     circuit: Annotated[
         Path | None, typer.Option(help="The file of a circuit to open first.")
     ] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Another atlas, whose units are compared with its own.")
+    ] = None,
+    matches: Annotated[
+        str | None,
+        typer.Option(
+            help="Which units are pairs: a file of nissl.alignment.match, or of two columns; "
+            "addresses; places."
+        ),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(help="Of this machine; a free one by default.")
     ] = None,
@@ -146,6 +156,7 @@ def _view(
         nissl view out/mine --model ./my-model
         nissl view out/smollm2 --dictionary sae.safetensors
         nissl view out/smollm2 --circuit ioi.json
+        nissl view out/before --beside out/after
     """
     import os
     from json import dumps
@@ -162,6 +173,8 @@ def _view(
         model=model,
         dictionaries=dictionary or (),
         circuit=circuit,
+        beside=beside,
+        matches=matches,
         port=port,
         browser=browser,
         tell=tell if json else None,

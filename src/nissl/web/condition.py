@@ -20,8 +20,8 @@ LONGEST = 2000  # characters of a filter
 OPERATORS = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 #: A column, an operator and a value, up to the end or an ``and`` that another condition follows.
 TERM = re.compile(
-    r'\s*(\w+)\s*(<=|>=|!=|=|<|>|~)\s*("(?:[^"\\]|\\.)*"|.+?)\s*'
-    r"(?:$|\band\b(?=\s*\w+\s*(?:[<>=~]|!=)))",
+    r'\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)\s*("(?:[^"\\]|\\.)*"|.+?)\s*'
+    r"(?:$|\band\b(?=\s*[\w.]+\s*(?:[<>=~]|!=)))",
     re.DOTALL,
 )
 

@@ -12,9 +12,11 @@ from nissl.atlas.page.write import filled, page_data
 from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError, first_line
 from nissl.web.circuits import Circuits
+from nissl.web.compare import Beside, add_beside
 from nissl.web.current import Current
 from nissl.web.guard import Guard
 from nissl.web.index import Index
+from nissl.web.inside import inside
 from nissl.web.live import Live
 from nissl.web.memory import release
 from nissl.web.questions import add_routes
@@ -33,11 +35,12 @@ SCRIPTS = (
     "try.js",
     "heads.js",
     "touch.js",
+    "compare.js",
     "notes.js",
     "trace.js",
     "explorer.js",
 )
-STYLES = ("explorer.css", "trace.css")
+STYLES = ("explorer.css", "compare.css", "trace.css")
 
 
 def server(
@@ -47,6 +50,8 @@ def server(
     model: Any = None,
     dictionaries: Sequence[str | Path] = (),
     circuit: str | Path | None = None,
+    beside: Atlas | None = None,
+    matches: Any = None,
 ) -> Guard:
     """Return the explorer of an atlas as an ASGI application.
 
@@ -62,6 +67,10 @@ def server(
         Files of features that fire live, beside those of the atlas.
     circuit : str or Path, optional
         The file of a circuit, beside those in the folder ``circuits`` of the atlas.
+    beside : Atlas, optional
+        Another that it is compared with.
+    matches : Finding, DataFrame, path, "addresses" or "places", optional
+        Which of their units are pairs, as `nissl.atlas.compare_atlases` takes it.
 
     Returns
     -------
@@ -81,12 +90,15 @@ def server(
 
     def make(stamp: str) -> Any:
         opened = first.pop() if first else open_atlas(atlas.path)
-        return _app(opened, Live(opened, model, dictionaries), circuits, stamp)
+        second = None if beside is None else (beside, matches)
+        return _app(opened, Live(opened, model, dictionaries), circuits, second, stamp)
 
     return Guard(Current(atlas.path, make), token=token)
 
 
-def _app(atlas: Atlas, live: Live, circuits: Circuits, stamp: str) -> Any:
+def _app(
+    atlas: Atlas, live: Live, circuits: Circuits, second: tuple[Atlas, Any] | None, stamp: str
+) -> Any:
     """Return the explorer of an atlas, asked by anybody."""
     try:
         from fastapi import FastAPI, Request
@@ -100,7 +112,8 @@ def _app(atlas: Atlas, live: Live, circuits: Circuits, stamp: str) -> Any:
     index = Index(atlas)
     told = {"model": live.name, "missing": live.missing, "note": live.note}
     told["stamp"] = stamp
-    page = _page(atlas, told)
+    other = None if second is None else Beside(index, *second)
+    page = _page(atlas, {"live": told, "beside": other is not None})
 
     @app.exception_handler(NisslError)
     def said(request: Request, error: Exception) -> Response:
@@ -154,32 +167,25 @@ def _app(atlas: Atlas, live: Live, circuits: Circuits, stamp: str) -> Any:
 
     @app.get(f"/{PICTURES}/{{name}}")
     def picture(name: str) -> Response:
-        path = _inside(atlas.path / PICTURES, name)
+        path = inside(atlas.path / PICTURES, name)
         return FileResponse(path) if path else JSONResponse({"error": "no such picture"}, 404)
 
     add_routes(app, live, index)
     add_circuits(app, live, circuits)
+    if other is not None:
+        add_beside(app, other)
     return app
 
 
-def _page(atlas: Atlas, live: dict[str, str]) -> bytes:
+def _page(atlas: Atlas, more: dict[str, Any]) -> bytes:
     files = resources.files("nissl.web.page")
 
     def text(names: tuple[str, ...]) -> str:
         return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
 
-    data = page_data(atlas.path) | {"live": live}
+    data = page_data(atlas.path) | more
     page = filled(data, more_script=text(SCRIPTS), more_style=text(STYLES))
     made = page.encode()  # a text with one rare letter holds up to four bytes for each
     del data, page
     release()
     return made
-
-
-def _inside(folder: Path, name: str) -> Path | None:
-    """Return a file of a folder; None where there is none, or it lies elsewhere."""
-    try:
-        path = (folder / name).resolve()
-        return path if path.parent == folder.resolve() and path.is_file() else None
-    except (OSError, ValueError, RuntimeError):  # too long, not a text of this system, a circle
-        return None

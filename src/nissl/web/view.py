@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from nissl.atlas import Atlas, open_atlas
@@ -27,6 +28,8 @@ def view(
     model: str | Path | None = None,
     dictionaries: Sequence[str | Path] = (),
     circuit: str | Path | None = None,
+    beside: Atlas | str | Path | None = None,
+    matches: Any = None,
     port: int | None = None,
     browser: bool = True,
     tell: Callable[[str], None] | None = None,
@@ -43,6 +46,10 @@ def view(
         Files of features that fire live, beside those of the atlas.
     circuit : str or Path, optional
         The file of a circuit that is opened first.
+    beside : Atlas or path, optional
+        Another atlas, whose units are shown in pairs with those of the first.
+    matches : Finding, DataFrame, path, "addresses" or "places", optional
+        Which units are pairs, as `nissl.atlas.compare_atlases` takes it.
     port : int, optional
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
@@ -60,10 +67,12 @@ def view(
     >>> view("out/smollm2")  # doctest: +SKIP
     """
     opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
+    other = open_atlas(beside) if isinstance(beside, (str, Path)) else beside
     if circuit is not None:
         read_circuit(circuit)  # what is wrong with it is said before anything is opened
     token = secrets.token_urlsafe(24)
-    app = server(opened, token=token, model=model, dictionaries=dictionaries, circuit=circuit)
+    how: Any = {"model": model, "dictionaries": dictionaries, "circuit": circuit}
+    app = server(opened, token=token, beside=other, matches=matches, **how)
     import uvicorn
 
     with _listening(port) as listener:

@@ -1,6 +1,6 @@
 // The explorer starts: the page, and below its pictures what a server can do.
 
-byId("selective").before(tableSection(), ...(data.live.model ? [trySection(), touchSection(), traceSection()] : []));
+byId("selective").before(tableSection(), ...(data.beside ? [compareSection()] : []), ...(data.live.model ? [trySection(), touchSection(), traceSection()] : []));
 byId("kinds").before(byId("map")); // the whole network is what one sees first
 document.querySelector(".mark").after(sectionLinks());
 if (data.broken) byId("list").prepend(...data.broken.map((what) => el("p", { class: "say", role: "status" }, what)));
@@ -8,6 +8,7 @@ takeView();
 startNotes();
 startSearch();
 startTable().catch((error) => { byId("table-say").textContent = error.message; });
+if (data.beside) startCompare();
 if (data.live.model) {
   startTouch();
   startHeads();
