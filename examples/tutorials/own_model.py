@@ -91,7 +91,7 @@ best = {name: rows.nlargest(6, "auroc") for name, rows in found.table.groupby("l
 #
 # More than half of the pairs pass, and that is a warning: a random network answers to its input,
 # too. So the second null is **the same network with fresh weights**, nineteen times. Drawn are each
-# network's units from the most to the least selective.
+# network's units from the most to the least selective; those at 0.5 are dead, they never fire.
 
 
 # %% alt="Units of the trained network tell garments better than those with fresh weights"
@@ -133,8 +133,8 @@ plt.setp(axes.get_xticklabels(), rotation=40, ha="right")
 plt.show()
 
 # %% [markdown]
-# Dark bars fell below all of the random sixes. Where a bar is pale the units tell the garment and
-# are not missed: others carry it too.
+# Dark bars fell below all of the random sixes; of ten garments, half a one does so by chance. Where
+# a bar is pale the units tell the garment and are not missed: others carry it too.
 #
 # ## Beyond single units: a dictionary
 #
