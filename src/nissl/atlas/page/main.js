@@ -197,6 +197,7 @@ fillTabs();
 drawAll();
 drawDead();
 listenToMap();
+listenToZoom();
 liveSearch();
 openFromAddress();
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));

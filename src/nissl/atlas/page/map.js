@@ -5,18 +5,31 @@ const unitMap = { plan: null, statistic: null, category: null, chosen: 0 };
 function drawMap() {
   const canvas = byId("unit-map");
   const statistic = statisticOf[byId("statistic").value], category = categoryOf[byId("statistic").value];
-  const width = canvas.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(canvas.parentElement).paddingLeft);
+  const width = Math.max(60, canvas.parentElement.clientWidth - 2 * parseFloat(getComputedStyle(canvas.parentElement).paddingLeft));
   const plan = byId("order").value === "space" ? spacePlan(width) : tilePlan(width, statistic, category);
-  const ratio = Math.max(1, Math.round(window.devicePixelRatio || 1));
-  canvas.width = Math.floor(width) * ratio;
-  canvas.height = Math.ceil(plan.height) * ratio;
-  canvas.style.width = `${Math.floor(width)}px`;
-  canvas.style.height = `${Math.ceil(plan.height)}px`;
-  plan.paint(canvas.getContext("2d"), ratio, filtered(statistic ? colourOf(statistic) : category ? (row) => categoryColour(category.codes[row]) : kindColours()));
-  Object.assign(unitMap, { plan, statistic, category });
+  const size = { width: Math.floor(width), height: Math.ceil(plan.height), ratio: Math.max(1, Math.round(window.devicePixelRatio || 1)) };
+  canvas.width = size.width * size.ratio;
+  canvas.height = size.height * size.ratio;
+  canvas.style.width = `${size.width}px`;
+  canvas.style.height = `${size.height}px`;
+  const colour = filtered(statistic ? colourOf(statistic) : category ? (row) => categoryColour(category.codes[row]) : kindColours());
+  Object.assign(unitMap, { plan, statistic, category, size, colour });
+  zoom.most = plan.closest;
+  byId("zoom-site").parentElement.hidden = !plan.boxOf || groups.length < 2;
+  zoomTo(zoom.k, zoom.x, zoom.y);
   canvas.setAttribute("aria-label", `${plural(units.n, "unit")} in ${plural(groups.length, "site")}, coloured by ` +
-    `${(statistic || category || { label: "kind" }).label}. Arrow keys move, Enter opens.`);
+    `${(statistic || category || { label: "kind" }).label}. Arrow keys move, Enter opens, plus and minus zoom, 0 shows all.`);
   drawScale(statistic);
+  cancelAnimationFrame(zoom.frame);
+  paintMap();
+}
+
+// What is seen of the map, without laying it out again.
+function paintMap() {
+  const pen = byId("unit-map").getContext("2d");
+  pen.setTransform(1, 0, 0, 1, 0, 0);
+  pen.clearRect(0, 0, pen.canvas.width, pen.canvas.height);
+  unitMap.plan.paint(pen, unitMap.size.ratio, unitMap.colour, seen());
 }
 
 function drawScale(statistic) {
@@ -78,10 +91,13 @@ function placeTip(lines, x, y) {
 
 function listenToMap() {
   const canvas = byId("unit-map");
-  const under = (event) => unitMap.plan.under(event.offsetX, event.offsetY);
-  canvas.addEventListener("pointermove", (event) => showTip(under(event), event.clientX, event.clientY));
+  const under = (event) => {
+    const { k, left, top } = seen();
+    return unitMap.plan.under(event.offsetX / k + left, event.offsetY / k + top, k);
+  };
+  canvas.addEventListener("pointermove", (event) => showTip(event.buttons ? -1 : under(event), event.clientX, event.clientY));
   canvas.addEventListener("pointerleave", () => showTip(-1));
-  canvas.addEventListener("click", (event) => under(event) >= 0 && openUnit(under(event)));
+  canvas.addEventListener("click", (event) => !(zoom.k > 1 && zoom.dragged >= 5) && under(event) >= 0 && openUnit(under(event)));
   canvas.addEventListener("blur", () => showTip(-1));
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -unitMap.plan.step, ArrowDown: unitMap.plan.step }[event.key];
@@ -89,8 +105,7 @@ function listenToMap() {
     if (step === undefined) return;
     event.preventDefault();
     unitMap.chosen = Math.min(units.n - 1, Math.max(0, unitMap.chosen + step));
-    const box = canvas.getBoundingClientRect();
-    const [x, y] = unitMap.plan.placeOf(unitMap.chosen);
+    const [x, y] = inSight(unitMap.chosen), box = canvas.getBoundingClientRect();
     showTip(unitMap.chosen, box.left + x, box.top + y);
   });
 }

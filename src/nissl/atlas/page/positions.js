@@ -36,16 +36,20 @@ function spacePlan(width) {
   const without = units.n - places.length;
   return { height, step: 10,
     says: `Each dot is one unit at its place: ${axes}${without ? `; ${without.toLocaleString("en")} without a place are left out` : ""}.`,
-    paint: (pen, ratio, colour) => paintSpace(pen, ratio, colour, places, radius),
-    under: (x, y) => spaceUnder(x, y, places, radius + 2),
+    closest: 24,
+    paint: (pen, ratio, colour, see) => paintSpace(pen, ratio, colour, places, radius * Math.sqrt(see.k), see),
+    under: (x, y, k) => spaceUnder(x, y, places, (radius * Math.sqrt(k) + 2) / k),
     placeOf: (row) => (places.find((p) => p[0] === row) || [0, 0, 0]).slice(1) };
 }
 
-function paintSpace(pen, ratio, colour, places, radius) {
+function paintSpace(pen, ratio, colour, places, radius, { k, left, top }) {
+  const { width, height } = unitMap.size, outside = (at, most) => at < -radius || at > most + radius;
   pen.scale(ratio, ratio);
   pen.strokeStyle = css("--line");
   pen.lineWidth = 0.6;
-  for (const [row, x, y] of places) {
+  for (const [row, a, b] of places) {
+    const x = (a - left) * k, y = (b - top) * k;
+    if (outside(x, width) || outside(y, height)) continue;
     pen.fillStyle = `rgb(${colour(row).join(" ")})`;
     pen.beginPath();
     pen.arc(x, y, radius, 0, 2 * Math.PI);

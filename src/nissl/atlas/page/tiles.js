@@ -42,30 +42,60 @@ function tilePlan(width, statistic, category) {
     rows: orderedRows(group, statistic, category, byId("order").value),
   }));
   return { height: lay.height, step: lay.across, says: "Each cell is one unit, each tile one site.",
-    paint: (pen, ratio, colour) => paintTiles(pen, ratio, colour, tiles, lay),
+    closest: Math.max(8, 72 / lay.cell),
+    paint: (pen, ratio, colour, see) => paintTiles(pen, ratio, colour, tiles, lay, see),
+    boxOf: (g) => [tiles[g].left, tiles[g].top - 16, lay.across * lay.cell, Math.ceil(tiles[g].rows.length / lay.across) * lay.cell + 18],
     under: (x, y) => tileUnder(x, y, tiles, lay),
     placeOf: (row) => placeInTiles(row, tiles, lay) };
 }
 
-function paintTiles(pen, ratio, colour, tiles, lay) {
-  const { width, height } = pen.canvas;
+function paintTiles(pen, ratio, colour, tiles, lay, see) {
+  const { width, height } = pen.canvas, cell = lay.cell * see.k * ratio, gap = cell >= 6 * ratio ? ratio : 0;
   const image = pen.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
-  const size = lay.cell * ratio - (lay.cell >= 6 ? ratio : 0);
+  const inside = (v, most) => Math.max(0, Math.min(most, v)), large = [];
   for (const { left, top, rows } of tiles) {
-    rows.forEach((row, i) => {
-      const [red, green, blue] = colour(row);
-      const packed = (255 << 24) | (blue << 16) | (green << 8) | red;
-      const x = (left + (i % lay.across) * lay.cell) * ratio;
-      const y = (top + Math.floor(i / lay.across) * lay.cell) * ratio;
-      for (let v = 0; v < size; v++) pixels.fill(packed, (y + v) * width + x, (y + v) * width + x + size);
-    });
+    const x0 = (left - see.left) * see.k * ratio, y0 = (top - see.top) * see.k * ratio;
+    const first = inside(Math.floor(-x0 / cell), lay.across), last = inside(Math.ceil((width - x0) / cell), lay.across);
+    const lines = Math.ceil(rows.length / lay.across);
+    for (let line = inside(Math.floor(-y0 / cell), lines); line < inside(Math.ceil((height - y0) / cell), lines); line++) {
+      const up = Math.round(y0 + line * cell), down = inside(Math.round(y0 + (line + 1) * cell) - gap, height);
+      for (let column = first; column < Math.min(last, rows.length - line * lay.across); column++) {
+        const row = rows[line * lay.across + column], [red, green, blue] = colour(row);
+        const packed = (255 << 24) | (blue << 16) | (green << 8) | red;
+        const from = Math.round(x0 + column * cell), to = inside(Math.round(x0 + (column + 1) * cell) - gap, width);
+        for (let v = Math.max(0, up); v < down; v++) pixels.fill(packed, v * width + Math.max(0, from), v * width + to);
+        if (cell >= 40 * ratio) large.push([row, from / ratio, up / ratio, 0.3 * red + 0.59 * green + 0.11 * blue > 135]);
+      }
+    }
   }
   pen.putImageData(image, 0, 0);
   pen.scale(ratio, ratio);
   pen.font = `11px ${css("--sans")}`;
+  for (const [row, x, y, pale] of large) nameCell(pen, row, x, y, cell / ratio, pale);
+  for (const tile of tiles) nameTile(pen, tile, lay, see);
+}
+
+// A cell that is large enough says which unit it is, and the token that it prefers.
+function nameCell(pen, row, x, y, wide, pale) {
+  pen.fillStyle = pale ? "#25222e" : "#ffffff";
+  pen.fillText(String(units.index[row]), x + 4, y + 14);
+  const token = units.token && units.token[row] ? visible(data.strings[units.token[row]]).trim() : "";
+  if (token) pen.fillText(fitted(pen, token, wide - 8), x + 4, y + 29);
+}
+
+// The name of a tile stands over it; where its top is out of sight, at the edge.
+function nameTile(pen, { group, left, top, rows }, lay, see) {
+  const x = (left - see.left) * see.k, y = (top - see.top) * see.k - 5, wide = lay.across * lay.cell * see.k;
+  const end = y + Math.ceil(rows.length / lay.across) * lay.cell * see.k, at = Math.max(x, 0), high = Math.max(y, 11);
+  if (x + wide < 20 || x > unitMap.size.width || end < 12 || y > unitMap.size.height + 8) return;
+  const text = fitted(pen, group.long, Math.min(x + wide, unitMap.size.width) - at);
+  if (y < 11 || x < 0) {
+    pen.fillStyle = css("--card");
+    pen.fillRect(at, high - 11, pen.measureText(text).width + 6, 15);
+  }
   pen.fillStyle = css("--soft");
-  for (const { group, left, top } of tiles) pen.fillText(fitted(pen, group.long, lay.across * lay.cell), left, top - 5);
+  pen.fillText(text, at, high);
 }
 
 function tileUnder(x, y, tiles, lay) {

@@ -34,6 +34,7 @@ SCRIPTS = (
     "tiles.js",
     "positions.js",
     "map.js",
+    "zoom.js",
     "layers.js",
     "ranks.js",
     "unit.js",

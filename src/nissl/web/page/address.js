@@ -25,6 +25,8 @@ function takeView() {
     if (wanted !== null && [...select.options].some((o) => o.value === wanted)) select.value = wanted;
     select.addEventListener("change", () => keep(id, select.value, first));
   }
+  zoomTo(...(view.get("zoom") || "1,0,0").split(",").map(Number));
+  zoom.moved = () => keep("zoom", [zoom.k, zoom.x, zoom.y].map((v) => Number(v.toPrecision(4))).join(","), "1,0,0");
   if (data.kinds.some((k) => k.name === view.get("kind"))) list.kind = view.get("kind");
   for (const id of ["kinds-legend", "tabs"]) byId(id).addEventListener("click", () => keep("kind", list.kind || ""));
   drawAll();
