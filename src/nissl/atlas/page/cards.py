@@ -283,6 +283,8 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
             "low": _numbers(scale * np.asarray(line["null_low"], dtype=float)),
             "high": _numbers(scale * np.asarray(line["null_high"], dtype=float)),
         }
+        if "null_mean" in line:
+            curve["null"] = _numbers([line["null_mean"], line["null_sd"]])
         if curve["kind"] != "categorical":
             curve["x"] = _numbers(line["levels"])
         found.setdefault(row, []).append(curve)
