@@ -277,7 +277,6 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
             + _over_rest(line, scale, what),
             "what": what,
             "eta2": rounded(line["eta2"]),
-            "null": _numbers([line["null_mean"], line["null_sd"]]),
             "names": names,
             "y": _numbers(scale * np.asarray(line["curve"], dtype=float)),
             "low": _numbers(scale * np.asarray(line["null_low"], dtype=float)),
