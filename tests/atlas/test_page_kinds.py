@@ -289,7 +289,7 @@ def test_samples_of_a_recording_say_what_they_are(tmp_path):
 
 
 def test_bytes_of_characters_that_lie_beyond_are_left_out():
-    from nissl.atlas.page.cards import _whole
+    from nissl.atlas.page.words import _whole
 
     raw = ["<0xAD>", "<0xE4>", "<0xB8>", "<0xAD>", "b", "<0xE4>", "<0xB8>"]
     assert _whole(joined_tokens(raw, 4), 4) == ["", "", "", "中", "b", "", ""]
