@@ -112,7 +112,7 @@ def test_the_page_lists_units_of_a_token_and_looks_at_heads(
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.locator("#shade-say")).to_contain_text("looks")
-    expect(page.locator("#heads-say")).to_contain_text("layer 1, head 1: “w5” looks most at")
+    expect(page.locator("#heads-say")).to_contain_text("Layer 1, head 1: “w5” looks most at")
     page.get_by_role("button", name="touch this head").click()
     expect(page.locator("#basket tr")).to_contain_text("blocks.1.attn.z[head 1]")
 

@@ -24,7 +24,7 @@ const chosenHead = () => (view.get("shade") === "head" ? [Number(byId("layer").v
 
 function headSay(layer, head) {
   const { tokens, position } = reading.found;
-  return `layer ${layer.layer}, head ${head}: “${visible(tokens[position])}” looks most at “${visible(tokens[layer.most[head]])}” (${percent(layer.weight[head])}); ${figure(layer.bits[head])} bits of at most ${figure(Math.log2(position + 1))}`;
+  return `Layer ${layer.layer}, head ${head}: ${quoted(tokens[position])} looks most at ${quoted(tokens[layer.most[head]])} (${percent(layer.weight[head])}); ${figure(layer.bits[head])} bits of at most ${figure(Math.log2(position + 1))}`;
 }
 
 function drawHeads() {

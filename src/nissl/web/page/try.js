@@ -10,6 +10,7 @@ function posted(path, body, asker) {
   return { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal: asker.stop.signal };
 }
 
+const quoted = (token) => `“${visible(token).trim() || visible(token)}”`;
 const waitingFor = (what) => (reading.loaded ? `${what} …` : `Loading ${data.live.model}; then ${what.toLowerCase()} …`);
 
 function liveSection(id, title, say, ...content) {
@@ -91,7 +92,7 @@ function takeFound(found, text) {
   Object.assign(reading, { found, text, loaded: true, heads: reading.text === text ? reading.heads : null });
   sortFired();
   reading.unit = Math.max(0, found.units.findIndex((u) => u.unit === view.get("unit")));
-  const token = `“${visible(found.tokens[found.position])}”`, here = view.get("here") === "1", features = view.get("of") === "features";
+  const token = quoted(found.tokens[found.position]), here = view.get("here") === "1", features = view.get("of") === "features";
   const sets = view.get("units") ? "asked for" : features ? "that add most" : "farthest from their mean in the atlas";
   byId("try-say").textContent = `${plural(found.tokens.length, "token")}. ` + (!found.units.length && here && !found.position ? "The atlas leaves first tokens out: there is nothing to compare units with at this one. " :
     `Shown are the ${plural(found.units.length, features ? "feature" : "unit")} ${sets}${here ? ` at ${token}` : ""}. `) +
@@ -122,7 +123,7 @@ const ofAtlas = (unit) => unit.row !== undefined;
 
 function beyond({ beyond: share, of }) {
   if (share === null) return "–";
-  return share < 0.0005 ? `${Math.round(share * of) || "none"} of ${of.toLocaleString("en")}` : percent(share);
+  return share < 0.01 ? `${Math.round(share * of) || "none"} of ${of.toLocaleString("en")}` : percent(share);
 }
 
 function columnsFired() {
@@ -154,7 +155,7 @@ function drawReading() {
       (["sd", "beyond"].includes(name) && !ofAtlas(unit)) || (["adds", "on"].includes(name) && ofAtlas(unit)) ? "" : shown_(unit))),
     el("td", {}, el("button", { type: "button", "aria-pressed": String(i === reading.unit), "aria-label": `Shade the text by ${unit.unit}`, onclick: () => shadeBy(i) }, "shade")),
     el("td", {}, el("button", { type: "button", "aria-label": `Touch ${unit.unit}`, onclick: () => intoBasket(unit.unit) }, "touch")))));
-  byId("lens-say").textContent = found.unread || `After “${visible(found.tokens[found.position])}” each layer would say`;
+  byId("lens-say").textContent = found.unread || `After ${quoted(found.tokens[found.position])} each layer would say`;
   byId("lens").tBodies[0].replaceChildren(...found.lens.map(({ layer, words }) => el("tr", {}, el("th", { scope: "row" }, String(layer)),
     words.map(([word, p]) => el("td", {}, chip(word), ` ${percent(p)}`)))));
   drawTokens();
