@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 MOST = 1000  # rows of one answer
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a formula of a spreadsheet begins
 SHOWN = ("unit", "kind", "density", "token", "token_effect", "language", "mean", "sd", "kurtosis")
 #: What a filter knows besides the columns, and columns by another name.
 BESIDES, ALSO = ("set", "note", "text"), {"pair": "bigram"}
@@ -178,14 +179,20 @@ class Index:
         Returns
         -------
         str
-            A line of names, and a line for each unit.
+            A line of names, and a line for each unit. A word that a spreadsheet would take for a
+            formula (``=``, ``+``, ``-`` or ``@`` comes first) has an apostrophe before it.
 
         Raises
         ------
         NisslError
             As `units`.
         """
-        return str(self.table.iloc[self._listed(where, sort, descending)].to_csv(index=False))
+        table = self.table.iloc[self._listed(where, sort, descending)].copy()
+        for name in table:
+            if table[name].dtype.kind not in "iufb":
+                words = table[name].astype("string").fillna("")
+                table[name] = words.where(~words.str.startswith(FORMULA), "'" + words)
+        return str(table.to_csv(index=False))
 
     def unit(self, row: int) -> dict[str, Any]:
         """Return all that is known of one unit, as the page draws it.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nissl.web.index import Index
     from nissl.web.live import Live
 
-__all__ = ["add_routes"]
+__all__ = ["add_routes", "told"]
 
 CHARACTERS, NEW, MANY = 20_000, 200, 100  # of a text; tokens generated; units asked for
 
@@ -142,6 +142,28 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     app.router.add_route("/api/edits", list_edits, methods=["GET"])
 
 
+def told(error: NisslError) -> str:
+    """Return an error as the page says it; what it quotes may be long.
+
+    Parameters
+    ----------
+    error : NisslError
+        The error.
+
+    Returns
+    -------
+    str
+        At most some 1,600 characters.
+
+    Examples
+    --------
+    >>> len(told(NisslError("x" * 100_000)))
+    1603
+    """
+    text = str(error)
+    return text if len(text) <= 1600 else f"{text[:1000]} … {text[-600:]}"
+
+
 async def _lines(first: Any, answers: AsyncGenerator[Any]) -> AsyncGenerator[str]:
     """Yield answers as lines of JSON, an error as the last."""
     async with aclosing(answers):
@@ -150,7 +172,7 @@ async def _lines(first: Any, answers: AsyncGenerator[Any]) -> AsyncGenerator[str
             async for answer in answers:
                 yield json.dumps(answer) + "\n"
         except NisslError as error:
-            yield json.dumps({"error": str(error)}) + "\n"
+            yield json.dumps({"error": told(error)}) + "\n"
 
 
 async def _body(request: Request) -> Mapping[str, Any]:

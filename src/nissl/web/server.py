@@ -19,7 +19,7 @@ from nissl.web.index import Index
 from nissl.web.inside import inside
 from nissl.web.live import Live
 from nissl.web.memory import release
-from nissl.web.questions import add_routes
+from nissl.web.questions import add_routes, told
 from nissl.web.suggestions import suggestions
 from nissl.web.trace import add_circuits
 
@@ -110,14 +110,14 @@ def _app(
 
     app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
     index = Index(atlas)
-    told = {"model": live.name, "missing": live.missing, "note": live.note}
-    told["stamp"] = stamp
+    live_part = {"model": live.name, "missing": live.missing, "note": live.note}
+    live_part["stamp"] = stamp
     other = None if second is None else Beside(index, *second)
-    page = _page(atlas, {"live": told, "beside": other is not None})
+    page = _page(atlas, {"live": live_part, "beside": other is not None})
 
     @app.exception_handler(NisslError)
-    def said(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, status_code=400)
+    def said(request: Request, error: NisslError) -> Response:
+        return JSONResponse({"error": told(error)}, status_code=400)
 
     @app.exception_handler(OSError)
     def refused(request: Request, error: OSError) -> Response:

@@ -39,20 +39,23 @@ function noteOf(row) {
   return el("div", { class: "note" }, text, say);
 }
 
+// As a filter reads it.
+const asValue = (name) => (name.includes('"') ? JSON.stringify(name) : name);
+
 function setForm() {
   const name = el("input", { id: "set-name", autocomplete: "off", maxlength: 100, "aria-label": "Name of a set", placeholder: "name of a set" });
   const keepSet = async (event) => {
     event.preventDefault();
     try {
       Object.assign(kept, await asked("api/set", posting({ name: name.value, where: byId("where").value })));
-      byId("set-say").textContent = `kept: filter by set = ${name.value.trim()}`;
+      byId("set-say").textContent = `kept: filter by set = ${asValue(name.value.trim())}`;
       drawSets();
     } catch (error) {
       byId("set-say").textContent = error.message;
     }
   };
   return el("form", { id: "sets", onsubmit: keepSet }, name, el("button", {}, "keep these"),
-    el("select", { id: "set", "aria-label": "Show a set", onchange: (event) => { byId("where").value = event.target.value && `set = ${event.target.value}`; byId("where").dispatchEvent(new Event("input")); } }),
+    el("select", { id: "set", "aria-label": "Show a set", onchange: (event) => { byId("where").value = event.target.value && `set = ${asValue(event.target.value)}`; byId("where").dispatchEvent(new Event("input")); } }),
     el("small", { id: "set-say", role: "status" }));
 }
 

@@ -14,7 +14,7 @@ function touchSection() {
       el("div", { class: "controls" }, el("input", { id: "touch-unit", autocomplete: "off", spellcheck: "false", "aria-label": "Unit, head or layer to touch", placeholder: "blocks.3.mlp.neurons[812]" }), el("button", {}, "Add"),
         el("select", { id: "saved", hidden: "", "aria-label": "Saved edits", onchange: (event) => { intoBasket(event.target.value); event.target.value = ""; } }))),
     el("form", { onsubmit: (event) => { event.preventDefault(); generateBoth(); } },
-      el("textarea", { id: "prompt", rows: 2, "aria-label": "Prompt", "aria-describedby": "prompt-length", spellcheck: "false", placeholder: "The capital of France is", onchange: (event) => keep("prompt", event.target.value.slice(0, 4000)) }, view.get("prompt") || ""),
+      el("textarea", { id: "prompt", rows: 2, "aria-label": "Prompt", "aria-describedby": "prompt-length", spellcheck: "false", placeholder: "The capital of France is", onchange: (event) => keep("prompt", event.target.value) }, view.get("prompt") || ""),
       el("div", { class: "controls" }, el("label", {}, "tokens ", number("many", 40, 1, 200)),
         el("label", {}, el("input", { id: "random-too", type: "checkbox", checked: view.get("random") === "0" ? null : "", onchange: (event) => { keep("random", event.target.checked ? 1 : 0, 1); byId("random-side").hidden = !event.target.checked; } }), " beside random edits"),
         el("label", {}, "seed ", number("seed", 0, 0, 2147483647)),
@@ -72,7 +72,7 @@ function drawBasket() {
 async function generateBoth() {
   const say = byId("touch-say"), prompt = byId("prompt").value;
   if (prompt.length > MOST_CHARACTERS) return;
-  keep("prompt", prompt.slice(0, 4000));
+  keep("prompt", prompt);
   touching.said = { without: "", with: "", random: "" };
   drawSides();
   drawEffect();

@@ -65,7 +65,7 @@ function tryQuestion(text, position) {
 
 async function readText() {
   const text = byId("try-text").value, say = byId("try-say"), at = view.get("at");
-  keep("try", text.length < 4000 && text.trim() ? text : ""); // an address has its limits
+  keep("try", text.trim() ? text : "");
   if (!text.trim()) return emptied();
   if (text.length > MOST_CHARACTERS) return;
   say.textContent = waitingFor("Reading");
