@@ -73,10 +73,7 @@ def load(
         edit = {"unit": units[row], "how": "ablate"}
         where, down = quote(f"density > {rng.uniform(0, 0.3)}"), rng.choice(["true", "false"])
         asked: dict[str, tuple[str, Any]] = {
-            "list": (
-                f"units?sort=mean&descending={down}&where={quote(f'density > {bound}')}",
-                None,
-            ),
+            "list": (f"units?sort=mean&descending={down}&where={where}", None),
             "unit": (f"unit/{row}", None),
             "notes": ("note", {"unit": units[me], "text": f"{me} {rng.random()}"}),
         }

@@ -227,3 +227,23 @@ def test_preferred_angles_are_in_degrees(tmp_path: Path) -> None:
     )
     (column,) = [c for c in index.columns() if c["name"] == "head_angle_preferred"]
     assert column["unit"] == "°"
+
+
+def test_csv_holds_no_formula_of_a_spreadsheet(atlas_folder: Path) -> None:
+    import io
+
+    index = Index(open_atlas(atlas_folder))
+    words = ["=1+1", "+1", "-x", "@SUM(1)", "a=b", "", "\t=1"]
+    index.table.loc[: len(words) - 1, "token"] = words
+    table = pd.read_csv(io.StringIO(index.csv()), keep_default_na=False)
+    assert table["token"][: len(words)].tolist() == [
+        "'=1+1",
+        "'+1",
+        "'-x",
+        "'@SUM(1)",
+        "a=b",
+        "",
+        "'\t=1",
+    ]
+    assert (table["mean"] < 0).any()  # numbers stay numbers
+    assert index.table["token"][0] == "=1+1"

@@ -1,9 +1,9 @@
 // The explorer: what is looked at stands in the address, and nowhere else.
 
-const LONGEST = 4000; // characters that the address holds of one thing, and twice as many of a question
+const HELD = 4000; // characters that the address holds of one thing, and twice as many of a question
 
 async function asked(address, options = {}) {
-  if (address.length > 2 * LONGEST) throw new Error(`That is too long to ask: ${address.length.toLocaleString("en")} characters, at most ${(2 * LONGEST).toLocaleString("en")}.`);
+  if (address.length > 2 * HELD) throw new Error(`That is too long to ask: ${address.length.toLocaleString("en")} characters, at most ${(2 * HELD).toLocaleString("en")}.`);
   // An atlas that was made again since has other rows: the server tells by the stamp.
   const headers = { ...options.headers, "x-nissl-atlas": data.live.stamp };
   const answer = await fetch(address, { ...options, headers }).catch((error) => { throw error.name === "AbortError" ? error : new Error("The explorer has stopped: start it again with nissl view."); });
@@ -16,7 +16,7 @@ async function asked(address, options = {}) {
 const view = new URLSearchParams(location.search);
 
 function keep(name, value, first = "") {
-  if (String(value) === String(first) || String(value).length > LONGEST) view.delete(name);
+  if (String(value) === String(first) || String(value).length > HELD) view.delete(name);
   else view.set(name, value);
   const query = view.toString();
   history.replaceState(history.state, "", `${location.pathname}${query ? `?${query}` : ""}${location.hash}`);
