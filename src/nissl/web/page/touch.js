@@ -114,6 +114,7 @@ function endSay() {
 
 function drawSides() {
   const { said } = touching;
+  byId("which").title = (said.which || []).join(", ");
   byId("which").textContent = said.which ? ` ${said.which.slice(0, 3).join(", ")}${said.which.length > 3 ? `, and ${said.which.length - 3} more` : ""}` : "";
   const same = (a, b) => { let i = 0; while (i < Math.min(a.length, b.length) && a[i] === b[i]) i++; return i; };
   for (const id of Object.keys(SIDES)) {
