@@ -302,7 +302,7 @@ function pairSide(pair, { card, strings }, i) {
   const name = i ? pair.partner : pair.unit;
   return el("div", {}, el("h3", {}, compared.state.names[i]),
     el("p", { class: "address" }, i ? name : el("button", { class: "link", type: "button", onclick: () => { byId("pair").close(); openUnit(pair.rows[0]); } }, name)), reason(told),
-    card.histogram ? part("Histogram of activity; counts logarithmic", histogram(card.histogram, card.edges, { wide: 272, tall: 80, labels: true, whole: measure.startsWith("spikes") })) : null,
+    card.histogram ? part("Histogram of activity; counts logarithmic", el("div", { class: "histogram" }, histogram(card.histogram, card.edges, { wide: 272, tall: 80, labels: true, whole: measure.startsWith("spikes") }))) : null,
     high ? part(`Where it is highest${shared.size ? `; at ${plural(shared.size, "place")} both are` : ""}`, placesShown) : null,
     detail(rest, { room: roomFor(innerWidth > 860 ? 420 : 560), ...pictures }));
 }
