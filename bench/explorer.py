@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from bench.clients import load, resident
 from bench.measure import Row
 from nissl.atlas import tables
 from nissl.atlas.page.write import SCRIPTS, filled, page_data, write_page
@@ -28,7 +29,7 @@ ASKED = 12  # units opened, and lists
 
 
 def run() -> list[Row]:
-    """Return rows of the first view, a unit, a list, a text, memory and the page's files."""
+    """Return rows of the first view, a unit, a list, a text, memory, clients and the page."""
     folder = _atlas()
     begin = time.perf_counter()
     command = [sys.executable, "-m", "nissl.cli", "view", str(folder), "--no-browser", "--json"]
@@ -49,17 +50,25 @@ def run() -> list[Row]:
                 lambda k: ask(f"{root}api/units?sort=kurtosis&where={where[k]}").read()
             )
             text = _seconds(lambda k: ask(f"{root}api/find?text=w{k + 100}").read())
-            memory = _resident(running.pid)
+            memory = resident(running.pid)
+            units = [f"blocks.{i // WIDTH}.mlp.neurons[{i % WIDTH}]" for i in range(LAYERS * WIDTH)]
+            words = [f"w{k}" for k in range(100)]
+            load(address, seconds=10, units=units, words=words)  # what is kept is read
+            before = resident(running.pid)
+            minute = load(address, seconds=60, units=units, words=words)
+            grown = resident(running.pid) - before
         finally:
             running.terminate()
     n_places = 2 * RANKS * LAYERS * WIDTH
     said = f"{LAYERS * WIDTH:,} units, {n_places:,} places; page {len(page) / 1e6:.1f} MB"
+    told = f"{sum(minute.answered.values()):,} answers, {len(minute.errors):,} errors"
     return [
         _row("command to first view", first, "s", 1.0, said),
         _row("a unit's page", 1000 * unit, "ms", 150, f"median of {ASKED}, others than before"),
         _row("filter and sort all units", 1000 * listed, "ms", 150, f"median of {ASKED}"),
         _row("units high at a text", 1000 * text, "ms", 150, f"median of {ASKED}"),
         _row("memory of the server", memory, "MB", 300, "after all of these"),
+        _row("20 clients for a minute, growth of memory", grown, "MB", 30, told),
         _row("the page's own files", _own_files() / 1000, "kB", 300, "scripts, style, template"),
     ]
 
@@ -76,11 +85,6 @@ def _seconds(ask: Callable[[int], Any]) -> float:
         ask(k)
         taken.append(time.perf_counter() - begin)
     return median(taken)
-
-
-def _resident(pid: int) -> float:
-    (line,) = (s for s in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmRSS" in s)
-    return int(line.split()[1]) / 1000
 
 
 def _own_files() -> int:
