@@ -16,7 +16,7 @@ function traceSection() {
       el("span", { id: "closing", role: "group", "aria-label": "Groups that are one node" })),
     el("div", { id: "trace-found", hidden: "" },
       el("div", { class: "scroll trace-picture", id: "trace-picture", tabindex: "0", role: "region", "aria-label": "The circuit, layers upwards" }),
-      el("p", { class: "say" }, el("span", { class: "for" }, "supports the answer"), el("span", { class: "against" }, "works against it"), "as wide as its effect, in logits."),
+      el("p", { class: "say" }, el("span", { class: "supports" }, "supports the answer"), el("span", { class: "opposes" }, "works against it"), "Lines are as wide as their effects, in logits."),
       el("div", { class: "two" }, el("div", {}, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table of the circuit" }, el("table", { class: "table", id: "trace-table" }, el("thead"), el("tbody"))),
         el("p", { class: "controls" }, el("a", { id: "trace-export", download: "circuit.csv" }, "export the whole circuit"))),
       el("div", {}, el("div", { id: "trace-node" }), el("div", { id: "trace-groups" }),
