@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from nissl.atlas import Atlas, open_atlas
-from nissl.behaviour import read_circuit
+from nissl.behaviour.circuit_table import read_circuit
 from nissl.errors import NisslError
 from nissl.web.server import server
 
@@ -71,8 +71,15 @@ def view(
     if circuit is not None:
         read_circuit(circuit)  # what is wrong with it is said before anything is opened
     token = secrets.token_urlsafe(24)
-    how: Any = {"model": model, "dictionaries": dictionaries, "circuit": circuit}
-    app = server(opened, token=token, beside=other, matches=matches, **how)
+    app = server(
+        opened,
+        token=token,
+        model=model,
+        dictionaries=dictionaries,
+        circuit=circuit,
+        beside=other,
+        matches=matches,
+    )
     import uvicorn
 
     with _listening(port) as listener:
