@@ -16,7 +16,7 @@ from nissl.errors import NisslError, UnknownName
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Atlas", "open_atlas"]
+__all__ = ["Atlas", "Unit", "open_atlas"]
 
 TABLES = ("units.parquet", "atlas.json")
 BEGUN = ("atlas.state", "atlas.partial")  # what `nissl atlas` leaves where it was stopped
@@ -87,6 +87,11 @@ class Atlas:
         name = about.get("network") or about.get("name") or self.path.name
         return f"Atlas({name}: {about.get('n_units', 0):,} units; {self.page})"
 
+    def _repr_html_(self) -> str:
+        from nissl.atlas.page.notebook import atlas_html
+
+        return atlas_html(self.path, self.units, self.about)
+
     @property
     def page(self) -> Path:
         """The page to open in a browser."""
@@ -133,6 +138,26 @@ class Atlas:
         with readable(path):
             return zarr.open_group(path, mode="r")
 
+    def unit(self, unit: str) -> Unit:
+        """Return one unit; a notebook shows its card.
+
+        Parameters
+        ----------
+        unit : str
+            Its address, such as ``blocks.3.mlp.neurons[812]``.
+
+        Returns
+        -------
+        Unit
+            What the page tells of it.
+
+        Raises
+        ------
+        UnknownName
+            The atlas has no such unit.
+        """
+        return Unit(self, self._row(unit))
+
     def examples(self, unit: str) -> pd.DataFrame:
         """Return the most extreme samples of one unit.
 
@@ -151,10 +176,7 @@ class Atlas:
         UnknownName
             The atlas has no such unit.
         """
-        rows = self.units.index[self.units["unit"] == unit]
-        if not len(rows):
-            raise UnknownName("unit", unit, self.units["unit"], do="see the table `units`")
-        return self._table("examples", filters=[("row", "==", int(rows[0]))])
+        return self._table("examples", filters=[("row", "==", self._row(unit))])
 
     def summary(self) -> pd.DataFrame:
         """Return how many units of each kind every site has.
@@ -176,6 +198,12 @@ class Atlas:
                 table[kind] = here.reindex(table.index, fill_value=0)
         return table.reset_index()
 
+    def _row(self, unit: str) -> int:
+        rows = self.units.index[self.units["unit"] == unit]
+        if not len(rows):
+            raise UnknownName("unit", unit, self.units["unit"], do="see the table `units`")
+        return int(rows[0])
+
     def _table(self, name: str, **options: Any) -> pd.DataFrame:
         import pandas as pd
 
@@ -184,3 +212,45 @@ class Atlas:
             raise NisslError(f"this atlas has no table of {name}", where=str(path))
         with readable(path):
             return pd.read_parquet(path, **options)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of an atlas; a notebook shows its card, as the page does.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        The atlas.
+    row : int
+        Its row in the table ``units``.
+
+    Examples
+    --------
+    >>> Atlas(Path("out/smollm2")).unit("blocks.3.mlp.neurons[812]")  # doctest: +SKIP
+    """
+
+    atlas: Atlas
+    row: int
+
+    def __repr__(self) -> str:
+        said = "".join(part if isinstance(part, str) else part[0] for part in self.card["reason"])
+        return f"Unit({self.card['name']}: {said})"
+
+    @cached_property
+    def card(self) -> dict[str, Any]:
+        """What the page tells of it, as plain data.
+
+        Why it is of its kind, statistics, histogram, where it is highest and lowest, what it
+        responds to with effect and q, curves with their null, what it writes, neighbours.
+        """
+        from nissl.atlas.page.notebook import unit_card
+
+        held = self.atlas
+        found: dict[str, Any] = unit_card(held.path, held.units, held.about, self.row)
+        return found
+
+    def _repr_html_(self) -> str:
+        from nissl.atlas.page.notebook import unit_html
+
+        return unit_html(self.atlas.path, self.atlas.about, self.card)

@@ -66,6 +66,12 @@ class Circuit:
     def __len__(self) -> int:
         return int(self.kept().sum())
 
+    def _repr_html_(self) -> str:
+        from nissl.behaviour.circuit_html import circuit_html
+
+        edges = self.graph().edges(data="effect") if self.parts.kind == "edges" else ()
+        return circuit_html(edges, self.table, self.net.n_layers, title=repr(self))
+
     @property
     def table(self) -> pd.DataFrame:
         """Its edges or nodes with their effects, the largest first."""

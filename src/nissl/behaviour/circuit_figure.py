@@ -11,7 +11,7 @@ from nissl.address import parse
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["MOST", "draw", "layer_of", "short_name"]
 
 MOST = 150  # edges that are drawn: more cannot be told apart
 COLOURS = ("#b2182b", "#2166ac")  # supports, opposes: the ends of the figures' diverging scale
@@ -58,7 +58,7 @@ def draw(graph: Any, n_layers: int, *, title: str, axes: Axes | None = None) -> 
         axes.text(
             x,
             y,
-            _short(name),
+            short_name(name),
             ha="center",
             va="center",
             fontsize=7,
@@ -91,7 +91,7 @@ def _places(names: list[str], n_layers: int) -> dict[str, tuple[float, float]]:
     """Return where each node is drawn: MLPs in a column of their own, heads of a layer in a row."""
     rows: dict[int, list[str]] = {}
     for name in names:
-        rows.setdefault(_layer(name, n_layers), []).append(name)
+        rows.setdefault(layer_of(name, n_layers), []).append(name)
     place: dict[str, tuple[float, float]] = {}
     for height, (layer, row) in enumerate(sorted(rows.items())):
         heads = [name for name in row if parse(name).head is not None]
@@ -107,12 +107,38 @@ def _places(names: list[str], n_layers: int) -> dict[str, tuple[float, float]]:
     return place
 
 
-def _layer(name: str, n_layers: int) -> int:
+def layer_of(name: str, n_layers: int) -> int:
+    """Return the row of a node: its block, -1 of the embedding, `n_layers` of the logits.
+
+    Parameters
+    ----------
+    name : str
+        Its address.
+    n_layers : int
+        How many blocks the network has.
+
+    Returns
+    -------
+    int
+        The row, from below.
+    """
     layer = parse(name).layer
     return layer if layer is not None else -1 if name == "embed" else n_layers
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """Return what a box says of a head or an MLP.
+
+    Parameters
+    ----------
+    name : str
+        Its address.
+
+    Returns
+    -------
+    str
+        Such as ``3 head 5``.
+    """
     address = parse(name)
     if address.layer is None:
         return name

@@ -1,7 +1,7 @@
 // What is known of a unit: the pictures of the others, put together.
 //
-// card: { kind, reason?, measure, figures: rows of label, value and meaning, neighbours?: pairs of unit and r,
-// histogram?, edges?, tuning?, map?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed?,
+// card: { kind, reason?, measure, statistics: [{ name, label, unit, meaning, value, beside?: a function that returns what figures take }],
+// neighbours?: pairs of unit and r, histogram?, edges?, tuning?, map?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed?,
 // meaning? of the kind, against?: words by column and part }
 
 // A part of what is told, under a title; { text, words } for a title that can be asked what its figures are compared with.
@@ -26,18 +26,30 @@ function writes(card) {
 // The figures of a unit, at the side; `onopen` is told the unit of a neighbour.
 function summary(card, onopen = null) {
   const { measure, against = {} } = card, whole = measure.startsWith("spikes");
+  // What is said above a curve is not said again.
+  const said = new Set((card.tuning || []).flatMap((c) => ["eta2", "effect", "q", "preferred"].map((k) => `${c.name.replace(/ /g, "_")}_${k}`)));
+  const told = card.statistics.filter((s) => !said.has(s.name));
   const name = (unit) => (onopen ? el("button", { class: "link", type: "button", onclick: () => onopen(unit) }, unit) : unit);
   return el("div", {},
     card.histogram ? part({ text: `Histogram of ${whole ? measure : `activity${measure ? `, ${measure}` : ""}`}; counts logarithmic`, words: against.histogram }, histogram(card.histogram, card.edges, { wide: 272, tall: 80, labels: true, whole })) : null,
-    part("Figures", figures(card.figures)),
+    part("Figures", figures(told.map((s) => [s.label, shown(s, s.value), s.meaning, s.beside ? s.beside() : { words: against[s.name] }]))),
     card.neighbours ? part({ text: "Nearest in activity, r", words: against.neighbours }, figures(card.neighbours.map(([unit, r]) => [name(unit), figure(r, 2)]))) : null);
 }
 
 // Its kind, the effect and q that made it so, and its null in a line; curves have their null beside them.
-function kindWithNull({ kind, meaning, effect, against = {} }) {
+function kindWithNull(card) {
+  const { kind, meaning, against = {} } = card, effect = effectOf(card);
   if (!meaning) return null;
   return part({ text: "Its kind", words: against.kind }, el("p", { class: "kind" }, el("b", {}, kind), `: ${meaning}.`, effect ? ` ${effect.says}` : ""),
     effect && effect.words ? el("p", { class: "against" }, effect.words) : null);
+}
+
+// The figures by which a kind was decided, and what they were compared with.
+function effectOf({ kind, statistics, against = {} }) {
+  const [effect, q] = [kind === "positional" ? "position_share" : kind === "tuned" ? "tuning_effect" : `${kind}_effect`, kind === "tuned" ? "tuning_q" : `${kind}_q`].map((name) => statistics.find((s) => s.name === name));
+  if (!effect) return null;
+  const said = [effect, q].filter(Boolean).map((s) => `${s.label} ${shown(s, s.value)}`).join(", ");
+  return { says: `${said[0].toUpperCase()}${said.slice(1)}.`, words: against[effect.name] };
 }
 
 // Where it is highest and what it answers; `room` in pixels, `pictures` as of images.

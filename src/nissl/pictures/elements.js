@@ -33,7 +33,12 @@ function percent(share) {
   return `${size >= 10 || size < 0.005 ? Math.round(x) || 0 : size >= 0.1 ? x.toFixed(1) : x.toPrecision(1)}%`;
 }
 
+function shown(statistic, x) {
+  return statistic.unit === "share" ? percent(x) : figure(x) + (Number.isNaN(x) || !statistic.unit ? "" : ` ${statistic.unit}`);
+}
+
 const plural = (n, word) => `${n.toLocaleString("en")} ${word}${n === 1 ? "" : "s"}`;
+const cutTo = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
 function visible(token) {
   return token.replace(/\n/g, "⏎").replace(/\t/g, "⇥");

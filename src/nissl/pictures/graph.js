@@ -38,8 +38,6 @@ function graph(nodes, edges, { onopen = null, chosen = null, label = "Graph", la
   arcs, shapes);
 }
 
-const cutTo = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
-
 // Nodes of one group as one box, at the place of the strongest of them; the largest edges between boxes.
 function boxed(nodes, edges, most) {
   const groups = new Map();

@@ -1,8 +1,9 @@
 """The renderers as one script, and how they look."""
 
+from functools import cache
 from importlib import resources
 
-__all__ = ["script", "style"]
+__all__ = ["frame_script", "frame_style", "script", "style"]
 
 SCRIPTS = (
     "elements.js",
@@ -16,6 +17,8 @@ SCRIPTS = (
     "null.js",
     "table.js",
     "graph.js",
+    "kinds.js",
+    "scores.js",
     "card.js",
 )
 STYLES = ("pictures.css",)
@@ -43,6 +46,29 @@ def style() -> str:
     return _text(STYLES)
 
 
+def frame_script() -> str:
+    """Return the script of a frame that draws one picture.
+
+    Returns
+    -------
+    str
+        JavaScript.
+    """
+    return _text((*SCRIPTS, "frame.js"))
+
+
+def frame_style() -> str:
+    """Return the style of a frame that draws one picture.
+
+    Returns
+    -------
+    str
+        CSS.
+    """
+    return _text((*STYLES, "frame.css"))
+
+
+@cache
 def _text(names: tuple[str, ...]) -> str:
     files = resources.files("nissl.pictures")
     return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)

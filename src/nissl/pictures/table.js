@@ -1,4 +1,4 @@
-// Tables: figures with their names, and evidence with effect and q.
+// Tables: figures with their names, evidence with effect and q, and any other.
 
 // A button that says in words what a figure is compared with, and the box that it opens.
 function againstWhat(label, words, boxOf = (note) => note) {
@@ -26,4 +26,10 @@ function evidence(title, list, head) {
     el("thead", {}, el("tr", {}, head.map((h) => el("th", {}, h)))),
     el("tbody", {}, list.map(([text, effect, q, documents]) => el("tr", {}, el("td", {}, chip(text)),
       el("td", {}, figure(effect)), el("td", {}, figure(q, 2)), documents === undefined ? null : el("td", {}, String(documents)))))));
+}
+
+function plainTable(columns, rows) {
+  const written = (value) => (typeof value === "number" || value === null ? figure(value) : visible(String(value)));
+  return el("table", { class: "table" }, el("thead", {}, el("tr", {}, columns.map((c) => el("th", { scope: "col" }, c)))),
+    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((value) => el("td", {}, written(value)))))));
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -335,9 +334,12 @@ class Finding:
         return f"Finding of {self.method}: {self.score} of {rows}{found} (null: {self.null})"
 
     def _repr_html_(self) -> str:
-        about = ", ".join(f"{k} {v}" for k, v in self.provenance.items())
-        table = self.top(10).table.to_html(index=False, float_format=lambda v: f"{v:.4g}")
-        return f"<p>{escape(repr(self))}<br><small>{escape(about)}</small></p>{table}"
+        from nissl.statistics.finding_html import finding_html
+
+        top = self.top(10).table
+        return finding_html(
+            top, self.score, title=repr(self), n_rows=len(self), about=self.provenance
+        )
 
     def _rank(self) -> list[str]:
         """Return the column of ranks, where there is one and it is of the whole table."""

@@ -46,8 +46,4 @@ function rowOf(text) {
   return row === undefined ? -1 : row;
 }
 
-function shown(statistic, x) {
-  return statistic.unit === "share" ? percent(x) : figure(x) + (Number.isNaN(x) || !statistic.unit ? "" : ` ${statistic.unit}`);
-}
-
 const byId = (id) => document.getElementById(id);

@@ -7,15 +7,6 @@ const LEFT = LONGEST <= 4 ? 46 : Math.min(150, 14 + 6.2 * LONGEST), FOOT = 26, F
 // One unit of a picture is one pixel of the screen, so that its text keeps its size on a phone.
 const wideOf = (id) => Math.max(260, byId(id).clientWidth || 560);
 
-function labelEvery(n) {
-  return n <= 16 ? 1 : n <= 32 ? 2 : Math.ceil(n / 16);
-}
-
-function rowLabels(right, lift) {
-  const every = labelEvery(groups.length);
-  return groups.map((g, i) => (i % every ? null : svg("text", { x: right, y: (i + 1) * ROW - lift, "text-anchor": "end" }, g.short)));
-}
-
 function counts(group, statistic, bins) {
   const found = new Float64Array(bins);
   for (const row of group.rows) {
@@ -64,7 +55,7 @@ function drawRidge() {
       svg("path", { d: `M${line}`, fill: "none", stroke: colour, "stroke-width": 1.1 },
         svg("title", {}, `${group.long}: median ${shown(statistic, median(group, statistic))}`)));
   });
-  picture.append(...rowLabels(LEFT - 8, 4).filter(Boolean), ...axis(statistic, wide));
+  picture.append(...rowLabels(groups, LEFT - 8, ROW, 4), ...axis(statistic, wide));
   byId("ridge").replaceChildren(picture);
   byId("ridge-say").textContent = `Distribution of ${statistic.label} over the units of each ${data.group} (${statistic.meaning})${units.n > 2000 ? "; the outermost hundredths are left out" : ""}.`;
 }
@@ -99,23 +90,7 @@ function axis(statistic, wide) {
 }
 
 function drawStack() {
-  const full = wideOf("stack");
-  const height = groups.length * ROW + FOOT + ROW;
-  const picture = svg("svg", { viewBox: `0 ${-ROW} ${full} ${height}`, role: "img", "aria-label": `Kinds of units in each ${data.group}` });
-  groups.forEach((group, i) => {
-    let left = LEFT;
-    data.kinds.forEach((kind, k) => {
-      const n = group.rows.filter((r) => units.kind[r] === k).length;
-      const wide = (n / group.rows.length) * (full - LEFT - 6);
-      if (n) picture.append(svg("rect", { x: left, y: i * ROW + 5, width: wide, height: ROW - 6, fill: kindColour(kind.name) },
-        svg("title", {}, `${group.long}: ${plural(n, kind.name + " unit")}, ${percent(n / group.rows.length)}`)));
-      left += wide;
-    });
-  });
-  const y = groups.length * ROW;
-  picture.append(...rowLabels(LEFT - 8, ROW / 2 - 6).filter(Boolean),
-    ...[0, 25, 50, 75, 100].map((t) => svg("text", { x: LEFT + (t / 100) * (full - LEFT - 6), y: y + 17,
-      "text-anchor": t === 0 ? "start" : t === 100 ? "end" : "middle" }, `${t}%`)));
-  byId("stack").replaceChildren(picture);
+  const counted = groups.map((g) => ({ ...g, counts: data.kinds.map((_, k) => g.rows.filter((r) => units.kind[r] === k).length) }));
+  byId("stack").replaceChildren(kindsStack(counted, data.kinds.map((k) => k.name), { wide: wideOf("stack"), row: ROW, left: LEFT, label: `Kinds of units in each ${data.group}` }));
   byId("stack-say").textContent = `Share of each kind of unit in each ${data.group}; colours as above.`;
 }

@@ -11,13 +11,9 @@ function writeHead() {
 }
 
 function drawKinds() {
-  const present = data.kinds.filter((k) => k.count);
-  byId("kinds-bar").replaceChildren(...present.map((k) => el("div", { title: `${k.name}: ${percent(k.count / units.n)}`,
-    style: `background:var(--k-${k.name}, var(--accent));flex:${k.count}` })));
-  byId("kinds-legend").replaceChildren(...present.map((k) => el("li", {}, el("button", { type: "button", "aria-pressed": String(list.kind === k.name),
-    title: `Show ${k.name} units alone`, onclick: () => choose(list.kind === k.name ? null : k.name) },
-  el("i", { style: `background:var(--k-${k.name}, var(--accent))` }),
-  el("span", {}, el("b", {}, k.name), ` ${k.count.toLocaleString("en")} · ${percent(k.count / units.n)}`), el("small", {}, k.meaning)))));
+  byId("kinds-bar").replaceChildren(...kindsBar(data.kinds));
+  byId("kinds-legend").replaceChildren(...kindsLegend(data.kinds, (k) => el("button", { type: "button", "aria-pressed": String(list.kind === k.name),
+    title: `Show ${k.name} units alone`, onclick: () => choose(list.kind === k.name ? null : k.name) })));
 }
 
 // One kind alone, in the map and in the list; all again with null.

@@ -4,21 +4,11 @@
 function told(row, open = false) {
   const card = cardOf.get(row) || {};
   const worded = (list) => list && list.map((c) => (c.t ? { ...c, t: c.t.map((token) => data.strings[token]) } : c));
-  // What is said above a curve is not said again.
-  const said = new Set((card.tuning || []).flatMap((c) => ["eta2", "effect", "q", "preferred"].map((k) => `${c.name.replace(/ /g, "_")}_${k}`)));
   const kind = data.kinds[units.kind[row]], against = data.against || {};
   const beside = (s) => ({ spread: standing(placeAmong(s, row)), words: `${ranked(s, row)} ${against[s.name] || ""}` });
-  return { ...card, kind: kind.name, meaning: kind.meaning, effect: effectOf(row, kind.name), against, measure: data.measure, high: worded(card.high), low: worded(card.low),
-    figures: data.statistics.filter((s) => !Number.isNaN(s.values[row]) && !said.has(s.name)).map((s) => [s.label, shown(s, s.values[row]), s.meaning, open && beside(s)]),
+  return { ...card, kind: kind.name, meaning: kind.meaning, against, measure: data.measure, high: worded(card.high), low: worded(card.low),
+    statistics: data.statistics.filter((s) => !Number.isNaN(s.values[row])).map((s) => ({ ...s, value: s.values[row], beside: open && (() => beside(s)) })),
     neighbours: card.neighbours && card.neighbours.map(([other, r]) => [address(other), r]) };
-}
-
-// The figures by which a kind was decided, and what they were compared with.
-function effectOf(row, kind) {
-  const [effect, q] = [kind === "positional" ? "position_share" : kind === "tuned" ? "tuning_effect" : `${kind}_effect`, kind === "tuned" ? "tuning_q" : `${kind}_q`].map((name) => statisticOf[name]);
-  if (!effect || Number.isNaN(effect.values[row])) return null;
-  const said = [effect, q].filter(Boolean).map((s) => `${s.label} ${shown(s, s.values[row])}`).join(", ");
-  return { says: `${said[0].toUpperCase()}${said.slice(1)}.`, words: (data.against || {})[effect.name] };
 }
 
 const { folder: ofPictures, suffix } = data.pictures;

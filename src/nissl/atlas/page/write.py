@@ -26,7 +26,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["filled", "in_degrees", "page_data", "write_page"]
+__all__ = ["filled", "in_degrees", "page_data", "sites_of", "unit_of", "write_page"]
 
 SCRIPTS = (
     "data.js",
@@ -169,11 +169,11 @@ def _payload(
         "n": len(units),
         "columns": _columns(units, sites, strings),
         "addresses": None if regular == list(units["unit"]) else list(units["unit"]),
-        "sites": _sites(units, sites),
+        "sites": sites_of(units, sites),
         "statistics": [
             {
                 **vars(s),
-                "unit": _unit(s, degrees, measure),
+                "unit": unit_of(s, degrees, measure),
                 "data": as_base64(float24(units[s.name])),
             }
             for s in statistics_of(units)
@@ -235,7 +235,23 @@ def _columns(units: pd.DataFrame, sites: list[str], strings: Strings) -> dict[st
     return columns
 
 
-def _unit(statistic: Statistic, degrees: Sequence[str], measure: str) -> str:
+def unit_of(statistic: Statistic, degrees: Sequence[str], measure: str) -> str:
+    """Return the unit of measurement of a statistic.
+
+    Parameters
+    ----------
+    statistic : Statistic
+        The statistic.
+    degrees : sequence of str
+        Those in degrees.
+    measure : str
+        What activity is counted in.
+
+    Returns
+    -------
+    str
+        The unit; empty where it has none.
+    """
     if statistic.name in degrees:
         return "°"
     return measure if statistic.name in ("mean", "sd", "max", "min") else statistic.unit
@@ -303,8 +319,21 @@ def _numbers(texts: pd.Series, strings: Strings) -> np.ndarray[Any, Any]:
     return np.where(numbers < 2**16, numbers, 0).astype("<u2")
 
 
-def _sites(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
-    """Name each site in full, by a few words, and by a mark for an axis."""
+def sites_of(units: pd.DataFrame, sites: list[str]) -> list[dict[str, str]]:
+    """Name each site in full, by a few words, and by a mark for an axis.
+
+    Parameters
+    ----------
+    units : DataFrame, n_units rows
+        The table ``units.parquet``, of which ``site`` and ``layer`` are read.
+    sites : list of str
+        The sites.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``long`` and ``short`` of each.
+    """
     first = units.drop_duplicates("site").set_index("site")["layer"]
     layers = {site: int(first[site]) for site in sites}
     alone = len(set(layers.values())) == len(sites) and min(layers.values()) >= 0
@@ -338,9 +367,6 @@ def filled(payload: dict[str, Any], *, more_script: str = "", more_style: str = 
     def text(name: str) -> str:
         return files.joinpath(name).read_text(encoding="utf-8")
 
-    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    # Nothing in the data may end the element it stands in, or open another.
-    data = data.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     scripts = pictures.script() + "\n".join(text(name) for name in SCRIPTS)
     title = f"{payload['title']} · Nissl atlas"
     # What stands at the top is in the page from the beginning, so that nothing jumps.
@@ -355,6 +381,6 @@ def filled(payload: dict[str, Any], *, more_script: str = "", more_style: str = 
         intro=escape(payload["intro"]),
         facts=facts,
         style=pictures.style() + text("page.css") + more_style,
-        data=data,
+        data=pictures.as_json(payload),
         script=f'"use strict";\n(() => {{\n{scripts}{more_script}}})();\n',
     )
