@@ -48,7 +48,8 @@ def finding_html(
     >>> "<td>0.9</td>" in drawn
     True
     """
-    words = [c for c in top if c == "unit" or _is_label(top, c)]
+    columns = [str(c) for c in top]
+    words = [c for c in columns if c == "unit" or _is_label(top, c)]
     rows = [
         {
             "name": ", ".join(str(line[c]) for c in words),
@@ -61,12 +62,16 @@ def finding_html(
         }
         for line in top.to_dict("records")
     ]
-    columns = [str(c) for c in top]
     cells = [[_plain(value) for value in line] for line in top.itertuples(index=False, name=None)]
     told = [f"{key} {value}" for key, value in about.items()]
     left = f"the highest {len(top):,} of {n_rows:,} rows" if n_rows > len(top) else ""
     says = ", ".join([left] * bool(left) + told)
-    data = {"title": title, "says": says, "score": score.replace("_", " "), "rows": rows}
+    data: dict[str, Any] = {
+        "title": title,
+        "says": says,
+        "score": score.replace("_", " "),
+        "rows": rows,
+    }
     data |= {"columns": [c.replace("_", " ") for c in columns], "cells": cells}
     plain = f"<p>{pictures.plain_text(title, says)}</p>{pictures.plain_table(columns, cells)}"
     return pictures.html("finding", data, plain=plain, title=title)

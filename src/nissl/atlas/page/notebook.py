@@ -50,7 +50,8 @@ def atlas_html(folder: Path, units: pd.DataFrame, about: Mapping[str, Any]) -> s
     names = [k["name"] for k in kinds]
     counts = units.groupby(["site", units["kind"].astype(str)], observed=True).size()
     table = counts.unstack(fill_value=0).reindex(columns=names, fill_value=0)
-    groups = [{**site, "counts": [int(n) for n in table.loc[site["name"]]]} for site in shown]
+    counted = table.reindex([site["name"] for site in shown]).to_numpy(int).tolist()
+    groups = [{**site, "counts": n} for site, n in zip(shown, counted, strict=True)]
     left = f"Drawn are the first {MOST} of {len(sites):,} sites. " if len(sites) > MOST else ""
     note = f'{left}Open its page, {folder / "index.html"}, or the explorer: nissl view "{folder}"'
     data = {
@@ -126,7 +127,7 @@ def unit_html(folder: Path, about: Mapping[str, Any], card: Mapping[str, Any]) -
     str
         HTML, with the images in it.
     """
-    suffix = about.get("pictures")
+    suffix = str(about.get("pictures"))
     numbers = {p["s"] for end in ("high", "low") for p in card.get(end, ()) if "s" in p}
     files = {}
     for number in numbers if suffix in TYPES else ():
