@@ -207,7 +207,7 @@ def test_the_card_of_a_unit_is_that_of_the_page(notebook: Any, atlas: Any) -> No
     assert "prefers" in repr(unit)
     inside = drawn(notebook(unit._repr_html_()))
     assert inside.locator("h2").inner_text() == name
-    titles = inside.locator("h3").all_inner_texts()
+    titles = " ".join(inside.locator("h3").all_inner_texts())
     for title in ("Figures", "Where it is highest", "Tokens it responds to", "Nearest in activity"):
         assert title in titles
     (first, *_) = unit.card["high"]
