@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from nissl import pictures
 from nissl.address import parse
 from nissl.behaviour.circuit_figure import MOST, layer_of, short_name
+from nissl.pictures import html, plain_table, plain_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,8 +74,8 @@ def circuit_html(
         "columns": columns,
         "cells": cells,
     }
-    plain = f"<p>{pictures.plain_text(title)}</p>{pictures.plain_table(columns, cells)}"
-    return pictures.html("circuit", data, plain=plain, title=title)
+    plain = f"<p>{plain_text(title)}</p>{plain_table(columns, cells)}"
+    return html("circuit", data, plain=plain, title=title)
 
 
 def _order(name: str) -> tuple[int, int, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl import pictures
+from nissl.pictures import html, plain_table, plain_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,8 +73,8 @@ def finding_html(
         "rows": rows,
     }
     data |= {"columns": [c.replace("_", " ") for c in columns], "cells": cells}
-    plain = f"<p>{pictures.plain_text(title, says)}</p>{pictures.plain_table(columns, cells)}"
-    return pictures.html("finding", data, plain=plain, title=title)
+    plain = f"<p>{plain_text(title, says)}</p>{plain_table(columns, cells)}"
+    return html("finding", data, plain=plain, title=title)
 
 
 def _is_label(table: pd.DataFrame, column: str) -> bool:

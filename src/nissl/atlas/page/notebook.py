@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl import pictures
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
 from nissl.atlas.page.statistic import measure_of, statistics_of
 from nissl.atlas.page.text import page_text
 from nissl.atlas.page.write import in_degrees, sites_of, unit_of
 from nissl.atlas.thumbnails import FOLDER
+from nissl.pictures import html, plain_table, plain_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,11 +62,9 @@ def atlas_html(folder: Path, units: pd.DataFrame, about: Mapping[str, Any]) -> s
         "groups": groups,
         "note": note,
     }
-    plain = pictures.plain_table(
-        ["site", *names], [[site["name"], *site["counts"]] for site in groups]
-    )
-    said = f"<p>{pictures.plain_text(told['title'], told['intro'], note)}</p>"
-    return pictures.html("atlas", data, plain=said + plain, title=f"Atlas {told['title']}")
+    plain = plain_table(["site", *names], [[site["name"], *site["counts"]] for site in groups])
+    said = f"<p>{plain_text(told['title'], told['intro'], note)}</p>"
+    return html("atlas", data, plain=said + plain, title=f"Atlas {told['title']}")
 
 
 def unit_card(folder: Path, units: pd.DataFrame, about: Mapping[str, Any], row: int) -> Any:
@@ -138,10 +136,10 @@ def unit_html(folder: Path, about: Mapping[str, Any], card: Mapping[str, Any]) -
     data = {**card, "tiny": suffix == ".png", **({"files": files} if files else {})}
     reason = "".join(part if isinstance(part, str) else part[0] for part in card["reason"])
     cells = [[s["label"], s["value"], s["unit"]] for s in card["statistics"]]
-    plain = f"<p>{pictures.plain_text(card['name'], reason)}</p>"
-    plain += pictures.plain_table(["figure", "value", "unit"], cells)
+    plain = f"<p>{plain_text(card['name'], reason)}</p>"
+    plain += plain_table(["figure", "value", "unit"], cells)
     for name in ("tokens", "bigrams"):
         if name in card:
             head = [name.removesuffix("s"), "effect, sd", "q", "documents"]
-            plain += pictures.plain_table(head, card[name])
-    return pictures.html("unit", data, plain=plain, title=f"Unit {card['name']}")
+            plain += plain_table(head, card[name])
+    return html("unit", data, plain=plain, title=f"Unit {card['name']}")
