@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nissl.errors import NisslError, require_known
 from nissl.web.attention import Heads, attention
 from nissl.web.features import feature_logits
+from nissl.web.nearest_directions import nearest_directions
 from nissl.web.reading import Reading
 from nissl.web.saved import SavedEdits
 from nissl.web.touch import Asked, edits_of, touch
@@ -30,7 +31,7 @@ CHARACTERS, NEW, MANY = 20_000, 200, 100  # of a text; tokens generated; units a
 
 
 def add_routes(app: Any, live: Live, index: Index) -> None:
-    """Answer ``/api/`` try, attention, heads, feature, touch, edit, edits, note and set.
+    """Answer ``/api/`` try, attention, heads, feature, directions, touch, edit, note and set.
 
     Parameters
     ----------
@@ -80,6 +81,10 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
     async def feature(request: Request) -> Response:
         unit = _text(await _body(request), "unit")
         return await once(request, lambda net: feature_logits(net, unit))
+
+    async def directions(request: Request) -> Response:
+        unit = _text(await _body(request), "unit")
+        return await once(request, lambda net: nearest_directions(net, unit))
 
     async def generate(request: Request) -> Response:
         body = await _body(request)
@@ -135,7 +140,7 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
         return JSONResponse({"sets": {name: len(units) for name, units in notes.sets.items()}})
 
     answering = {"try": try_text, "attention": attend, "heads": look}
-    answering |= {"feature": feature, "touch": generate}
+    answering |= {"feature": feature, "directions": directions, "touch": generate}
     answering |= {"edit": keep, "note": note, "set": keep_set}
     for name, answer in answering.items():
         app.router.add_route(f"/api/{name}", answer, methods=["POST"])

@@ -22,6 +22,7 @@ from nissl.web.memory import release
 from nissl.web.questions import add_routes, told
 from nissl.web.suggestions import suggestions
 from nissl.web.trace import add_circuits
+from nissl.web.unit_circuits import UnitCircuits
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -37,6 +38,7 @@ SCRIPTS = (
     "touch.js",
     "compare.js",
     "notes.js",
+    "parts.js",
     "trace.js",
     "explorer.js",
 )
@@ -109,7 +111,7 @@ def _app(
         ) from error
 
     app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
-    index = Index(atlas)
+    index, among = Index(atlas), UnitCircuits(circuits)
     live_part = {"model": live.name, "missing": live.missing, "note": live.note}
     live_part["stamp"] = stamp
     other = None if second is None else Beside(index, *second)
@@ -156,6 +158,12 @@ def _app(
     @app.get("/api/unit/{row}")
     def unit(row: int) -> Any:
         return index.unit(row)
+
+    @app.get("/api/unit/{row}/circuits")
+    def of_circuits(row: int) -> Any:
+        if not 0 <= row < len(index.table):
+            raise NisslError(f"there is no row {row}", do=f"give 0 to {len(index.table) - 1}")
+        return {"circuits": among(str(index.table["unit"].iloc[row]))}
 
     @app.get("/api/find")
     def find(text: str, where: str = "", limit: int = 50) -> Any:

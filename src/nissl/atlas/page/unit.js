@@ -29,6 +29,8 @@ function smallCard({ row }) {
 
 // What the explorer adds to a unit: functions of its row that make an element.
 const unitTools = [];
+// And of the parts below what is known of it.
+const unitParts = [];
 
 function openUnit(row) {
   const known = cardOf.has(row), card = told(row, true);
@@ -36,6 +38,7 @@ function openUnit(row) {
   unitMap.chosen = row;
   const left = summary(card, (unit) => openUnit(rowOf(unit)));
   const right = known ? detail(card, { room: roomFor(560), ...pictured }) : el("div", {}, el("p", { class: "none" }, "Reading what is beside this page …"));
+  if (known) right.append(...unitParts.map((make) => make(row)).filter(Boolean));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
   sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(card),
     (card.broken || []).map((what) => el("p", { class: "none" }, what)), unitTools.map((tool) => tool(row))), close),

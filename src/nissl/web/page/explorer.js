@@ -7,6 +7,7 @@ if (data.broken) byId("list").prepend(...data.broken.map((what) => el("p", { cla
 takeView();
 startNotes();
 startSearch();
+startParts();
 startTable().catch((error) => { byId("table-say").textContent = error.message; });
 if (data.beside) startCompare();
 if (data.live.model) {
