@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from urllib.parse import urlencode
 
 HOST = "127.0.0.1:7007"
 LOOP = asyncio.new_event_loop()  # one for all, as a server has: threads answer to it
+# In a thread of its own: in this one the browser's loop may run.
+threading.Thread(target=LOOP.run_forever, daemon=True).start()
 
 
 @dataclass
@@ -60,7 +63,7 @@ def ask(
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 7007),
     }
-    return LOOP.run_until_complete(_asked(app, scope, content))
+    return asyncio.run_coroutine_threadsafe(_asked(app, scope, content), LOOP).result()
 
 
 async def _asked(app: Any, scope: dict[str, Any], content: bytes) -> Answer:

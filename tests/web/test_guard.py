@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from nissl.web.server import _inside
+from nissl.web.inside import inside
 
 PATHS = ("/", "/api/columns", "/api/units", "/api/unit/0", "/api/find?text=x", "/api/units.csv")
 
@@ -97,9 +97,9 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     (folder / "link.png").symlink_to(tmp_path / "secret.txt")
     (folder / "own.png").write_text("picture")
-    assert _inside(folder, "own.png") == folder / "own.png"
+    assert inside(folder, "own.png") == folder / "own.png"
     for name in ("link.png", "../secret.txt", "", ".", "none.png", "a\0b"):
-        assert _inside(folder, name) is None
+        assert inside(folder, name) is None
 
 
 def test_texts_of_the_data_are_not_markup(served: str, cookie: str, atlas_folder: Path) -> None:

@@ -51,7 +51,7 @@ class UnitCircuits:
             its MLP, the node's ``effect`` (of edges, the sum of those that leave it), and its
             ``rank`` by size among the ``n`` nodes. What cannot be read has ``wrong`` instead.
         """
-        found = []
+        found: list[dict[str, Any]] = []
         for name in self.circuits.names()[:MOST]:
             try:
                 effects = self._effects(self.circuits.path(name))
