@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError, require_known
+from nissl.web.index import FORMULA
 from nissl.web.questions import _body, _lines, _text
 from nissl.web.reading import ids_of
 
@@ -58,7 +59,10 @@ def add_circuits(app: Any, live: Live, circuits: Circuits) -> None:
         table, text = circuits.table(name, found).table, io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(table.columns)
-        rows.writerows(table.itertuples(index=False))
+        rows.writerows(
+            [f"'{x}" if isinstance(x, str) and x.startswith(FORMULA) else x for x in row]
+            for row in table.itertuples(index=False)
+        )
         return PlainTextResponse(text.getvalue(), media_type="text/csv")
 
     def rest(name: str = "", found: str = "") -> Any:
