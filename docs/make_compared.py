@@ -55,8 +55,8 @@ patching is where they part: Nissl computes what lies before the patch once, and
     "nnsight": """
 Faster there: saving a site, by a hair, and starting. Better there: any code at any place of any
 forward pass, inside a module's own code too, on one's own machine or, with `remote=True`, on a
-large model elsewhere. It has no analysis, and means to have none: of many patches each is a trace
-of its own, and a whole forward pass.
+large model elsewhere. It has no analysis, and means to have none. Each patch was a trace here, and
+a whole forward pass; several prompts in one trace (`tracer.invoke`) were not tried.
 """,
     "sae_lens": """
 Better there: the list of trained dictionaries and the code that trained them, more kinds, training
