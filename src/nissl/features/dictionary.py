@@ -51,8 +51,6 @@ class TrainedDictionary(nn.Module):
     ----------
     patience : int
         Samples without activity after which the kinds that revive features revive one.
-    file : str
-        What `nissl.features.load` read it from; empty where it was trained.
     """
 
     w_enc: Tensor
@@ -77,7 +75,7 @@ class TrainedDictionary(nn.Module):
     ) -> None:
         super().__init__()
         self.kind, self.seed = kind, seed
-        self.patience, self.file = 500_000, ""
+        self.patience = 500_000
         self.site_in, self.site_out = site_in, site_out or site_in
         self.transcodes = self.site_out != self.site_in if transcodes is None else transcodes
         self.name = "transcoder" if self.transcodes else "sae"

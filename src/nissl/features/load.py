@@ -66,7 +66,7 @@ def load(
         raise NisslError("sample= is for a network to read", do="give net= too")
     try:
         found = read_files(Path(path), site)
-        found.file = str(path)
+        vars(found)["file"] = str(path)  # from which an atlas of its features names it
         if net is not None:
             found.site_in = _placed(net, found.site_in, found.w_enc.shape[1])
             found.site_out = _placed(net, found.site_out, found.w_dec.shape[1])

@@ -76,7 +76,8 @@ def with_features(
     for made in given:
         site = f"{made.site_in}.{made.name}"
         if site in named and dictionary_hash(made) != named[site]["hash"]:
-            lacking[site] = f"{made.file} is another dictionary than that of the atlas"
+            file = vars(made).get("file", "the file")
+            lacking[site] = f"{file} is another dictionary than that of the atlas"
         else:
             net = net.with_dictionary(made)
     away = [site for site in feature_sites(atlas.about) if site not in net.named_sites]
