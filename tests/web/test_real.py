@@ -1,5 +1,6 @@
 """What a person does in the explorer, on SmolLM2 and on a mouse's head direction cells."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ from nissl.atlas import Atlas, make_atlas, open_atlas
 from nissl.network import Network, load_edit
 from nissl.recording import Recording
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif("NISSL_REAL_PAGES" not in os.environ, reason="minutes: NISSL_REAL_PAGES=1"),
+]
 SITES = [f"blocks.{layer}.mlp.neurons" for layer in (2, 10, 20, 29)]
 PROMPT = "The capital of France is"
 
