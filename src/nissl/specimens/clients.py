@@ -113,7 +113,7 @@ def _pip(source: Source, folder: Path) -> list[str]:
 
 
 def _bar() -> str:
-    """Return what pip calls a bar for machines; before 24.1, as Python 3.11 brings it, it has none."""
+    """Return what pip calls a bar for machines; before 24.1 (that of Python 3.11) it has none."""
     try:
         numbers = re.findall(r"\d+", version("pip"))
     except PackageNotFoundError:
