@@ -128,7 +128,7 @@ def test_a_circuit_of_nodes_in_any_network():
 def test_key_heads_serve_their_queries():
     parts = EdgeParts(nissl.load(tiny("llama")))
     reader = parts.edges.readers.index("blocks.1.attn.k[head 1]")
-    names = [parts.edges.writers[w] for w in parts.ways.owners[reader]]
+    names = [parts.edges.writers[w] for w in parts.paths.owners[reader]]
     assert names == ["blocks.1.attn.z[head 2]", "blocks.1.attn.z[head 3]"]
 
 

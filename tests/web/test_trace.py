@@ -360,7 +360,7 @@ def test_a_circuit_is_asked_for_grouped_touched_and_tested(
     page.select_option("#method", "edges, EAP")
     page.get_by_role("button", name="Find").click()
     expect(page.locator("#ask-say")).to_contain_text("tested on none")
-    expect(page.locator("#pair mark")).not_to_have_count(0)
+    expect(page.locator("#prompts mark")).not_to_have_count(0)
     page.fill("#circuit-name", "mine")
     page.get_by_role("button", name="keep it").click()
     expect(page.locator("#ask-say")).to_contain_text("load_circuit")

@@ -95,7 +95,7 @@ class Circuit:
         Returns
         -------
         array of bool
-            Those of the largest effects that lie on a way from the embedding to the logits.
+            Those of the largest effects that lie on a path from the embedding to the logits.
         """
         wanted = self.size if size is None else size
         return self.parts.connected(largest(self.scores_of_parts, wanted))

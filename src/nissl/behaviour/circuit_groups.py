@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from nissl.behaviour.circuit_table import write_json
 from nissl.errors import NisslError
+from nissl.json_file import write_json
 
 __all__ = ["keep_group", "read_groups"]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nissl.address import parse
-from nissl.behaviour.circuit_table import Ways
+from nissl.behaviour.circuit_paths import CircuitPaths
 from nissl.network import cut_edges, edges_of, patch
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ class EdgeParts:
         self.edges = edges_of(net)
         self.sites = self.edges.writer_sites
         self.readers, self.writers = self.edges.allowed.nonzero().numpy().T
-        self.ways = Ways(self.edges.writers, self.edges.readers, self.writers, self.readers)
+        self.paths = CircuitPaths(
+            self.edges.writers, self.edges.readers, self.writers, self.readers
+        )
 
     def __len__(self) -> int:
         return len(self.readers)
@@ -115,8 +117,8 @@ class EdgeParts:
         return np.unique([f"{writers[w]} {readers[r]}" for w, r in ends], return_inverse=True)[1]
 
     def connected(self, kept: Mask) -> Mask:
-        """Return those on a way from the embedding to the logits: no other has an effect."""
-        return self.ways.connected(kept)
+        """Return those on a path from the embedding to the logits: no other has an effect."""
+        return self.paths.connected(kept)
 
     def edits(self, replaced: Mask, other: Mapping[str, Tensor]) -> list[Any]:
         """Return the edit that cuts edges."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nissl.address import ARROW, read
+from nissl.address import ARROW
+from nissl.behaviour.circuit_paths import CircuitPaths
 from nissl.errors import NisslError
+from nissl.json_file import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["CircuitTable", "Ways", "grouped", "largest", "read_circuit", "write_json"]
+__all__ = ["CircuitTable", "grouped", "largest", "read_circuit"]
 
 FORMAT = "nissl.circuit 1"
 KINDS = ("edges", "nodes")
@@ -73,19 +74,19 @@ class CircuitTable:
         return int(self.kept.sum())
 
     @cached_property
-    def ways(self) -> Ways:
+    def paths(self) -> CircuitPaths:
         """How its edges hang together."""
         ends = [unit.split(ARROW) for unit in self.units]
         writers, readers = (list(dict.fromkeys(side)) for side in zip(*ends, strict=True))
         at = [{name: i for i, name in enumerate(names)} for names in (writers, readers)]
         begin, end = (np.array([at[i][pair[i]] for pair in ends]) for i in (0, 1))
-        return Ways(writers, readers, begin, end)
+        return CircuitPaths(writers, readers, begin, end)
 
     @cached_property
     def kept(self) -> Mask:
         """Which parts belong to the circuit, shape (n_parts,)."""
         chosen = largest(self.effects, self.size)
-        return self.ways.connected(chosen) if self.kind == "edges" else chosen
+        return self.paths.connected(chosen) if self.kind == "edges" else chosen
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -132,7 +133,7 @@ class CircuitTable:
         for number, (writer, reader, effect) in enumerate(rows):
             if number == most:
                 break
-            served = self.ways.served(reader)
+            served = self.paths.served(reader)
             ends = [name for name in served if name in used] or served
             for end in ends:
                 found[writer, end] = found.get((writer, end), 0.0) + float(effect) / len(ends)
@@ -163,97 +164,6 @@ class CircuitTable:
             "effects": dict(zip(self.units, self.effects.tolist(), strict=True)),
         }
         return write_json(Path(path), said, what="the circuit")
-
-
-class Ways:
-    """How edges hang together: which lie on a way from the embedding to the logits.
-
-    Parameters
-    ----------
-    writers, readers : sequence of str
-        Addresses, as `nissl.network.edges_of` names them.
-    begin, end : array of int, shape (n_edges,)
-        The writer and the reader of each edge.
-    """
-
-    def __init__(
-        self, writers: Sequence[str], readers: Sequence[str], begin: Any, end: Any
-    ) -> None:
-        self.writers, self.readers, self.begin, self.end = writers, readers, begin, end
-
-    @cached_property
-    def owners(self) -> list[list[int]]:
-        """Which writers each reader belongs to, the logits to none."""
-        number = {name: i for i, name in enumerate(self.writers)}
-        n_heads, n_keys = 1, 1
-        for address in read([*self.writers, *self.readers]):
-            if address is None or address.head is None:
-                continue
-            if address.site.endswith((".k", ".v")):
-                n_keys = max(n_keys, address.head + 1)
-            else:
-                n_heads = max(n_heads, address.head + 1)
-        each = max(1, n_heads // n_keys)  # a key head serves so many heads of queries
-        owners: list[list[int]] = []
-        for name, address in zip(self.readers, read(self.readers), strict=True):
-            served = [name]
-            if address is not None and address.head is not None:
-                block, _, kind = address.site.rpartition(".")
-                n = each if kind in ("k", "v") else 1
-                heads = range(address.head * n, (address.head + 1) * n)
-                served = [f"{block}.z[head {head}]" for head in heads]
-            owners.append([number[one] for one in served if one in number])
-        return owners
-
-    def served(self, reader: str) -> list[str]:
-        """Return the writers that a reader belongs to; the logits are their own.
-
-        Parameters
-        ----------
-        reader : str
-            Its address.
-
-        Returns
-        -------
-        list of str
-            A head of queries and its MLP are one, a shared key or value has several heads.
-        """
-        return [self.writers[i] for i in self.owners[self._number[reader]]] or [reader]
-
-    @cached_property
-    def _number(self) -> dict[str, int]:
-        return {name: i for i, name in enumerate(self.readers)}
-
-    def connected(self, kept: Mask) -> Mask:
-        """Return those on a way from the embedding to the logits: no other has an effect.
-
-        Parameters
-        ----------
-        kept : array of bool, shape (n_edges,)
-            Edges.
-
-        Returns
-        -------
-        array of bool, shape (n_edges,)
-            Some of them.
-        """
-        kept = kept.copy()
-        n_writers, n_readers = len(self.writers), len(self.readers)
-        is_embedding = np.array([name == "embed" for name in self.writers])
-        is_logits = np.array([name == "logits" for name in self.readers])
-        while True:
-            fed = is_embedding.copy()  # writers to which something comes
-            for reader in np.unique(self.end[kept]):
-                fed[self.owners[reader]] = True
-            used = np.zeros(n_writers, dtype=bool)  # writers from which something goes
-            used[self.begin[kept]] = True
-            needed = is_logits.copy()  # readers whose writer is used
-            for reader in range(n_readers):
-                needed[reader] |= bool(used[self.owners[reader]].any())
-            new: Mask = kept & fed[self.begin] & needed[self.end]
-            if bool((new == kept).all()):
-                return new
-            kept = new
 
 
 def largest(effects: Floats, size: float) -> Mask:
@@ -362,36 +272,3 @@ def read_circuit(path: str | Path) -> CircuitTable:
             where=str(path),
             do="give a file that Circuit.save wrote",
         ) from error
-
-
-def write_json(path: Path, said: Mapping[str, Any], *, what: str) -> Path:
-    """Write a file of JSON that is whole or as it was.
-
-    Parameters
-    ----------
-    path : Path
-        Where to.
-    said : mapping
-        What it holds.
-    what : str
-        What it is, for an error.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    NisslError
-        It cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
-        partial.replace(path)
-    except (OSError, UnicodeEncodeError) as error:
-        partial.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "a letter has no encoding"
-        raise NisslError(f"{what} cannot be written: {why}", where=str(path)) from error
-    return path

@@ -38,8 +38,9 @@ function summary(card, onopen = null) {
 
 // Its kind, the effect and q that made it so, and its null in a line; curves have their null beside them.
 function kindWithNull(card) {
-  const { kind, meaning, against = {} } = card, effect = effectOf(card);
+  const { kind, meaning, against = {} } = card;
   if (!meaning) return null;
+  const effect = effectOf(card);
   return part({ text: "Its kind", words: against.kind }, el("p", { class: "kind" }, el("b", {}, kind), `: ${meaning}.`, effect ? ` ${effect.says}` : ""),
     effect && effect.words ? el("p", { class: "against" }, effect.words) : null);
 }

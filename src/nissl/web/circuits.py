@@ -158,7 +158,7 @@ class Circuits:
         table = self.table(name, found)
         if table.kind == "edges":
             has = {end for ends in table.edges() for end in ends}
-            rest = [node for node in table.ways.writers if node not in has]
+            rest = [node for node in table.paths.writers if node not in has]
         else:
             rest = [unit for unit, kept in zip(table.units, table.kept, strict=True) if not kept]
         if not 0 < len(rest) <= REST:
@@ -219,7 +219,7 @@ class Circuits:
     def group(self, name: str, group: str, nodes: Iterable[str]) -> dict[str, list[str]]:
         """Keep nodes of a circuit as a group beside its file; none take it away."""
         table = self.table(name)
-        known = table.units if table.kind == "nodes" else table.ways.writers
+        known = table.units if table.kind == "nodes" else table.paths.writers
         wanted = list(nodes)
         for node in wanted:
             require_known("node", node, known)

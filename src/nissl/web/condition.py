@@ -112,8 +112,8 @@ def written(column: str, operator: str, value: str) -> str:
 
     Examples
     --------
-    >>> written("token", "=", " Paris"), written("token", "=", '"')
-    ('token = Paris', 'token = "\\""')
+    >>> written("token", "=", " Paris"), written("token", "=", '"a"')
+    ('token = Paris', 'token = "\\"a\\""')
     """
     plain = f"{column} {operator} {value.strip()}"
     wanted = [Condition(column, operator, value.strip())]

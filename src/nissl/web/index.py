@@ -16,6 +16,7 @@ from nissl.atlas.page.write import in_degrees
 from nissl.atlas.tables import NETWORK_UNITS, UNITS
 from nissl.errors import NisslError, require_known
 from nissl.web.condition import Condition, conditions, meets
+from nissl.web.csv_text import as_csv
 from nissl.web.example_texts import ExampleTexts
 from nissl.web.memory import release
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 MOST = 1000  # rows of one answer
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a formula of a spreadsheet begins
 SHOWN = ("unit", "kind", "density", "token", "token_effect", "language", "mean", "sd", "kurtosis")
 #: What a filter knows besides the columns, and columns by another name.
 BESIDES, ALSO = ("set", "note", "text"), {"pair": "bigram"}
@@ -179,20 +179,14 @@ class Index:
         Returns
         -------
         str
-            A line of names, and a line for each unit. A word that a spreadsheet would take for a
-            formula (``=``, ``+``, ``-`` or ``@`` comes first) has an apostrophe before it.
+            A line of names, and a line for each unit, as `as_csv` writes them.
 
         Raises
         ------
         NisslError
             As `units`.
         """
-        table = self.table.iloc[self._listed(where, sort, descending)].copy()
-        for name in table:
-            if table[name].dtype.kind not in "iufb":
-                words = table[name].astype("string").fillna("")
-                table[name] = words.where(~words.str.startswith(FORMULA), "'" + words)
-        return str(table.to_csv(index=False))
+        return as_csv(self.table.iloc[self._listed(where, sort, descending)])
 
     def unit(self, row: int) -> dict[str, Any]:
         """Return all that is known of one unit, as the page draws it.

@@ -19,7 +19,8 @@ from nissl.web.index import Index
 from nissl.web.inside import inside
 from nissl.web.live import Live
 from nissl.web.memory import release
-from nissl.web.questions import add_routes, told
+from nissl.web.posted import told
+from nissl.web.questions import add_routes
 from nissl.web.suggestions import suggestions
 from nissl.web.trace import add_circuits
 from nissl.web.unit_circuits import UnitCircuits

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nissl.errors import NisslError, require_known
-from nissl.web.index import FORMULA
-from nissl.web.questions import _body, _lines, _text
+from nissl.web.csv_text import as_csv
+from nissl.web.posted import body_of, streamed, text_of
 from nissl.web.reading import ids_of
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def add_circuits(app: Any, live: Live, circuits: Circuits) -> None:
     circuits : Circuits
         Of its atlas.
     """
-    from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+    from starlette.responses import JSONResponse, PlainTextResponse
 
     def names() -> Any:
         return {"names": circuits.names()}
@@ -56,14 +54,7 @@ def add_circuits(app: Any, live: Live, circuits: Circuits) -> None:
         return circuits.told(name, found, most=most, closed=closed.split("\n"))
 
     def listed(name: str = "", found: str = "") -> Response:
-        table, text = circuits.table(name, found).table, io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(table.columns)
-        rows.writerows(
-            [f"'{x}" if isinstance(x, str) and x.startswith(FORMULA) else x for x in row]
-            for row in table.itertuples(index=False)
-        )
-        return PlainTextResponse(text.getvalue(), media_type="text/csv")
+        return PlainTextResponse(as_csv(circuits.table(name, found).table), media_type="text/csv")
 
     def rest(name: str = "", found: str = "") -> Any:
         return {"nodes": circuits.rest(name, found)}
@@ -73,7 +64,7 @@ def add_circuits(app: Any, live: Live, circuits: Circuits) -> None:
         app.get(f"/api/{path}")(look)
 
     async def group(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         nodes = body.get("nodes")
         if not isinstance(nodes, list):
             raise NisslError("nodes are a list of addresses")
@@ -81,32 +72,29 @@ def add_circuits(app: Any, live: Live, circuits: Circuits) -> None:
         return JSONResponse({"groups": circuits.group(_of(body, "name"), _of(body, "group"), some)})
 
     async def save(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         path = circuits.keep(_of(body, "found"), _of(body, "name"))
         return JSONResponse({"name": path.stem, "file": str(path), "names": circuits.names()})
 
-    async def streamed(request: Request, work: Callable[[Network, Say], None]) -> Response:
-        answers = live.answers(request, work)
-        first: Any = await anext(answers, {})  # an error before it is answered as one
-        return StreamingResponse(_lines(first, answers), media_type="application/x-ndjson")
-
     async def find(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         asked = _asked(body)
         method, size = _of(body, "method"), body.get("size")
         require_known("method", method, list(METHODS))
         if not isinstance(size, (int, float)) or isinstance(size, bool) or not 0 < size <= 1:
             raise NisslError(f"{str(size)[:40]} is no share of the network", do="give 0.02, or so")
         return await streamed(
-            request, lambda net, say: _find(net, say, circuits, asked, method, float(size))
+            live.answers(
+                request, lambda net, say: _find(net, say, circuits, asked, method, float(size))
+            )
         )
 
     async def test(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         asked, name, found = _asked(body), _of(body, "name"), _of(body, "found")
         circuits.table(name, found)  # what is wrong with it is said before its turn comes
         return await streamed(
-            request, lambda net, say: _test(net, say, circuits, asked, name, found)
+            live.answers(request, lambda net, say: _test(net, say, circuits, asked, name, found))
         )
 
     answering = {"group": group, "save": save, "find": find, "test": test}
@@ -233,7 +221,7 @@ def _token(net: Network, text: str, logits: Any) -> int:
 
 
 def _asked(body: Mapping[str, Any]) -> dict[str, str]:
-    asked = {name: _text(body, name) for name in ("prompt", "contrast")}
+    asked = {name: text_of(body, name) for name in ("prompt", "contrast")}
     return asked | {name: _of(body, name)[:100] for name in ("answer", "wrong")}
 
 

@@ -3,13 +3,31 @@
 const HELD = 4000; // characters that the address holds of one thing, and twice as many of a question
 
 async function asked(address, options = {}) {
+  return (await answered(address, options)).json();
+}
+
+async function answered(address, options) {
   if (address.length > 2 * HELD) throw new Error(`That is too long to ask: ${address.length.toLocaleString("en")} characters, at most ${(2 * HELD).toLocaleString("en")}.`);
   // An atlas that was made again since has other rows: the server tells by the stamp.
   const headers = { ...options.headers, "x-nissl-atlas": data.live.stamp };
   const answer = await fetch(address, { ...options, headers }).catch((error) => { throw error.name === "AbortError" ? error : new Error("The explorer has stopped: start it again with nissl view."); });
-  if (answer.ok) return answer.json();
+  if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({}));
   throw new Error(told.error || `The explorer answered ${answer.status}.`);
+}
+
+// Hand on each line of JSON as it is answered; an error is the last.
+async function eachLine(address, options, each) {
+  const read = (await answered(address, options)).body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (let part = await read.read(); !part.done; part = await read.read()) {
+    const lines = (rest + part.value).split("\n");
+    rest = lines.pop();
+    for (const line of lines.map((text) => JSON.parse(text))) {
+      if (line.error) throw new Error(line.error);
+      await each(line);
+    }
+  }
 }
 
 // The parts of the view that are not at their first value.

@@ -81,19 +81,12 @@ async function generateBoth() {
   const options = posted("touch", body, touching), mine = touching.stop;
   byId("stop").disabled = false;
   try {
-    const answer = await fetch("api/touch", options);
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    const read = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (let part = await read.read(); !part.done; part = await read.read()) {
-      const lines = (rest + part.value).split("\n");
-      rest = lines.pop();
-      for (const line of lines) Object.assign(touching.said, JSON.parse(line));
+    await eachLine("api/touch", options, (line) => {
+      Object.assign(touching.said, line);
       reading.loaded = true;
       drawSides();
-      if (touching.said.error) throw new Error(touching.said.error);
       say.textContent = touching.said.compared ? "Comparing with random edits …" : "Generating …";
-    }
+    });
     drawEffect();
     say.textContent = endSay();
   } catch (error) {

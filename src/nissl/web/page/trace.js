@@ -38,7 +38,7 @@ function askForm() {
         Object.keys(METHODS).map((name) => el("option", { selected: name === method ? "" : null }, name)))),
       el("label", {}, "largest ", el("input", { id: "size", type: "number", min: 0.01, max: 100, step: "any", value: view.get("size") || METHODS[method], onchange: (event) => keep("size", event.target.value, METHODS[byId("method").value]) }), " %"),
       el("button", { class: "go" }, "Find"), el("button", { type: "button", id: "trace-stop", disabled: "", onclick: () => tracing.stop && tracing.stop.abort() }, "Stop")),
-    el("p", { class: "say", id: "ask-say", role: "status" }), el("div", { id: "pair" }));
+    el("p", { class: "say", id: "ask-say", role: "status" }), el("div", { id: "prompts" }));
 }
 
 function takeText() {
@@ -193,19 +193,10 @@ async function streamed(path, body, each) {
   const options = posted(path, body, tracing), mine = tracing.stop;
   byId("trace-stop").disabled = false;
   try {
-    const answer = await fetch(`api/${path}`, options);
-    if (!answer.ok) throw new Error((await answer.json()).error);
-    const read = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "";
-    for (let part = await read.read(); !part.done; part = await read.read()) {
-      const lines = (rest + part.value).split("\n");
-      rest = lines.pop();
-      for (const line of lines.map((text) => JSON.parse(text))) {
-        if (line.error) throw new Error(line.error);
-        reading.loaded = true;
-        await each(line);
-      }
-    }
+    await eachLine(`api/${path}`, options, async (line) => {
+      reading.loaded = true;
+      await each(line);
+    });
   } catch (error) {
     if (mine === tracing.stop) throw mine.signal.aborted ? new Error("Stopped.") : error;
   } finally {
@@ -219,7 +210,7 @@ async function findCircuit() {
   const say = byId("ask-say");
   for (const id of WRITTEN) keep(id, byId(id).value.slice(0, 4000));
   say.textContent = waitingFor("Reading both prompts");
-  byId("pair").replaceChildren();
+  byId("prompts").replaceChildren();
   try {
     await streamed("circuit/find", { ...thePair(), method: byId("method").value, size: Number(byId("size").value) / 100 }, async (line) => {
       if (line.doing) say.textContent = `${line.doing[0].toUpperCase()}${line.doing.slice(1)} …`;
@@ -235,7 +226,7 @@ async function findCircuit() {
 
 function drawPair({ tokens, other, answer, wrong, values }) {
   const text = (mine, its) => mine.flatMap((token, i) => (token === its[i] ? visible(token) : el("mark", {}, visible(token))));
-  byId("pair").replaceChildren(el("p", { class: "passage" }, text(tokens, other), "\n", text(other, tokens)),
+  byId("prompts").replaceChildren(el("p", { class: "passage" }, text(tokens, other), "\n", text(other, tokens)),
     el("p", { class: "say" }, chip(answer), " over ", chip(wrong), `: ${figure(values[0])} logits after the prompt, ${figure(values[1])} after the contrast.`));
 }
 
