@@ -1,11 +1,15 @@
-"""Give memory that was freed back to the system."""
+"""Hold no more memory than is in use."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import sys
+from contextlib import suppress
 
-__all__ = ["release"]
+__all__ = ["release", "share_arenas"]
+
+ARENA_MAX = -8  # the name of the setting in glibc's malloc.h
 
 
 def release() -> None:
@@ -18,11 +22,24 @@ def release() -> None:
     --------
     >>> release()
     """
-    import pyarrow as pa
-
     gc.collect()
-    pa.default_memory_pool().release_unused()
-    try:
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError, TypeError):  # another C library than glibc
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # another C library than glibc
-        return
+
+
+def share_arenas(n: int = 2) -> None:
+    """Let all threads take memory from a few arenas, for each keeps what was freed in it.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+
+    Examples
+    --------
+    >>> share_arenas()
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        ctypes.CDLL(None).mallopt(ARENA_MAX, n)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from nissl.web.guard import Guard
 from nissl.web.index import Index
 from nissl.web.inside import inside
 from nissl.web.live import Live
-from nissl.web.memory import release
+from nissl.web.memory import release, share_arenas
 from nissl.web.posted import told
 from nissl.web.questions import add_routes
 from nissl.web.suggestions import suggestions
@@ -44,6 +45,7 @@ SCRIPTS = (
     "explorer.js",
 )
 STYLES = ("explorer.css", "compare.css", "trace.css")
+THREADS = 4  # that answer at once: allocators keep memory for each that ever did
 
 
 def server(
@@ -111,7 +113,7 @@ def _app(
             "the explorer needs fastapi and uvicorn", do="pip install 'nissl[web]'"
         ) from error
 
-    app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Nissl", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_bounded)
     index, among = Index(atlas), UnitCircuits(circuits)
     live_part = {"model": live.name, "missing": live.missing, "note": live.note}
     live_part["stamp"] = stamp
@@ -184,6 +186,15 @@ def _app(
     if other is not None:
         add_beside(app, other)
     return app
+
+
+@asynccontextmanager
+async def _bounded(app: Any) -> AsyncIterator[None]:
+    from anyio.to_thread import current_default_thread_limiter
+
+    share_arenas()
+    current_default_thread_limiter().total_tokens = THREADS
+    yield
 
 
 def _page(atlas: Atlas, more: dict[str, Any]) -> bytes:

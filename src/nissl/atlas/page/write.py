@@ -136,7 +136,7 @@ def page_data(atlas_dir: str | Path) -> dict[str, Any]:
         except ValueError:
             found = {}
         if found.get("format") == FORMAT:
-            return found | {"against": _against(folder)}
+            return found if "against" in found else found | {"against": _against(folder)}
     broken: list[str] = []
     with readable(folder):
         made = _payload(folder, *_read(folder, broken), N_CARDS, broken)
