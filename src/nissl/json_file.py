@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nissl.errors import NisslError
+from nissl.errors import NisslError, first_line
 
-__all__ = ["write_json"]
+__all__ = ["refused", "write_json"]
 
 
 def write_json(path: Path, said: Mapping[str, Any], *, what: str) -> Path:
@@ -40,7 +41,31 @@ def write_json(path: Path, said: Mapping[str, Any], *, what: str) -> Path:
         partial.write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
         partial.replace(path)
     except (OSError, UnicodeEncodeError) as error:
-        partial.unlink(missing_ok=True)
-        why = error.strerror if isinstance(error, OSError) else "a letter has no encoding"
-        raise NisslError(f"{what} cannot be written: {why}", where=str(path)) from error
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise refused(error, path, what) from error
     return path
+
+
+def refused(error: OSError | UnicodeEncodeError, path: Path, what: str) -> NisslError:
+    """Return the error that says why something cannot be written.
+
+    Parameters
+    ----------
+    error : OSError or UnicodeEncodeError
+        What the system says.
+    path : Path
+        Where it was to be.
+    what : str
+        What it is.
+
+    Returns
+    -------
+    NisslError
+        What it is, where, why, and what to do.
+    """
+    why = "a letter has no encoding"
+    if isinstance(error, OSError):
+        why = error.strerror or first_line(error)
+    do = "make room, or let the folder be written; what was kept before is as it was"
+    return NisslError(f"{what} cannot be written: {why}", where=str(path), do=do)

@@ -6,12 +6,13 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nissl.errors import NisslError, first_line
+from nissl.errors import NisslError
+from nissl.json_file import refused, write_json
 
 __all__ = ["UnitNotes"]
 
@@ -134,16 +135,8 @@ class UnitNotes:
         self.notes, self.sets = fresh.notes, fresh.sets
 
     def _save(self) -> None:
-        path = self.folder / FILE
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        whole = {"format": FORMAT, "notes": self.notes, "sets": self.sets}
-        try:
-            partial.write_text(json.dumps(whole, ensure_ascii=False, indent=1), encoding="utf-8")
-            partial.replace(path)
-        except (OSError, UnicodeEncodeError) as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise _refused(error, path) from error
+        held = {"format": FORMAT, "notes": self.notes, "sets": self.sets}
+        write_json(self.folder / FILE, held, what="the notes")
 
 
 @contextmanager
@@ -152,15 +145,9 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise _refused(error, folder) from error
+        raise refused(error, folder, "the notes") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
-
-
-def _refused(error: OSError | UnicodeEncodeError, path: Path) -> NisslError:
-    what = getattr(error, "strerror", None) or first_line(error)
-    do = "make room, or let the folder be written; what was kept before is as it was"
-    return NisslError(f"the notes cannot be written: {what}", where=str(path), do=do)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nissl.address import parse
+from nissl.address import LAYER, parse, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,25 +122,37 @@ def layer_of(name: str, n_layers: int) -> int:
     int
         The row, from below.
     """
-    layer = parse(name).layer
-    return layer if layer is not None else -1 if name == "embed" else n_layers
+    (address,) = read([name])
+    if address is None or address.layer is None:
+        return -1 if name == "embed" else n_layers
+    return address.layer
 
 
 def short_name(name: str) -> str:
-    """Return what a box says of a head or an MLP.
+    """Return a few words for a node: what a box says.
 
     Parameters
     ----------
     name : str
-        Its address.
+        Its address, or any name.
 
     Returns
     -------
     str
-        Such as ``3 head 5``.
+        Such as ``3 head 5``, ``3 MLP`` or ``3 neuron 812``; the name itself outside the blocks.
+
+    Examples
+    --------
+    >>> [short_name(name) for name in ("blocks.3.attn.z[head 5]", "blocks.3.resid_post", "logits")]
+    ['3 head 5', '3 resid_post', 'logits']
     """
-    address = parse(name)
-    if address.layer is None:
+    (address,) = read([name])
+    if address is None or address.layer is None:
         return name
-    part: Any = "MLP" if address.head is None else f"head {address.head}"
-    return f"{address.layer} {part}"
+    if address.head is not None:
+        return f"{address.layer} head {address.head}"
+    if address.index is not None:
+        word = "neuron" if address.site.endswith("mlp.neurons") else "unit"
+        return f"{address.layer} {word} {address.index}"
+    site = LAYER.sub("", address.site).lstrip(".")
+    return f"{address.layer} {'MLP' if site == 'mlp.out' else site}".rstrip()

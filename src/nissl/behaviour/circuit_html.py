@@ -88,10 +88,9 @@ def _node(name: str, effect: float | None, n_layers: int) -> dict[str, Any]:
     address, layer = parse(name), layer_of(name, n_layers)
     apart = address.head is None and address.index is None
     inside = 0 <= layer < n_layers
-    label = short_name(name) if address.index is None else f"{layer} [{address.index}]"
     return {
         "name": name,
-        "label": label,
+        "label": short_name(name),
         "layer": layer + 0.45 * (inside and apart),
         "position": 0 if apart else 1,
         **({} if effect is None else {"effect": float(effect)}),

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nissl.address import parse, read
+from nissl.address import read
+from nissl.behaviour.circuit_figure import layer_of, short_name
 from nissl.behaviour.circuit_groups import keep_group, read_groups
 from nissl.behaviour.circuit_table import CircuitTable, grouped, read_circuit
 from nissl.errors import NisslError, require_known
@@ -251,37 +252,20 @@ def _nodes(
     effects: Mapping[str, float], groups: Mapping[str, Sequence[str]]
 ) -> list[dict[str, Any]]:
     """Say of each node what it is called, and in which layer it is drawn."""
-    layers: dict[str, float | None] = {n: _layer(n) for n in effects if n not in groups}
-    for name in effects:
-        if name in groups:
-            inside = [x for x in map(_layer, groups[name]) if x is not None]
-            layers[name] = sum(inside) / len(inside) if inside else None
-    after = 1 + max((x for x in layers.values() if x is not None), default=-1)
+    members = {name: groups.get(name, [name]) for name in effects}
+    inside = read(node for nodes in members.values() for node in nodes)
+    n_layers = 1 + max((x.layer for x in inside if x and x.layer is not None), default=-1)
     nodes = []
-    for node, effect in effects.items():
-        layer = layers[node]
-        if layer is None:
-            layer = -1 if node == "embed" else int(after)
-        group = node in groups
-        label = node if group else _label(node)
-        nodes.append({"id": node, "label": label, "layer": layer, "effect": effect, "group": group})
+    for name, effect in effects.items():
+        rows = [layer_of(node, n_layers) for node in members[name]]
+        group = name in groups
+        nodes.append(
+            {
+                "id": name,
+                "label": name if group else short_name(name),
+                "layer": sum(rows) / len(rows) if group else rows[0],
+                "effect": effect,
+                "group": group,
+            }
+        )
     return sorted(nodes, key=lambda node: float(node["layer"]))
-
-
-def _layer(node: str) -> int | None:
-    (address,) = read([node])
-    return None if address is None else address.layer
-
-
-def _label(node: str) -> str:
-    """Return a few letters for a node: "19 head 3", "19 MLP", "19 neuron 812"."""
-    (address,) = read([node])
-    if address is None or address.layer is None:
-        return node
-    if address.head is not None:
-        return f"{address.layer} head {address.head}"
-    if address.index is not None:
-        word = "neuron" if address.site.endswith("mlp.neurons") else "unit"
-        return f"{address.layer} {word} {address.index}"
-    site = str(parse(node).site).partition(f"blocks.{address.layer}.")[2]
-    return f"{address.layer} {'MLP' if site == 'mlp.out' else site}"
