@@ -3,6 +3,7 @@
 const touching = { basket: [], saved: [], said: {}, stop: null };
 const EDIT = /^(.+) (ablate|clamp|scale|strength) (-?[\d.]+(?:e[+-]?\d+)?)$/;
 const SIDES = { without: "without", with: "with", random: "with random ones" };
+const LONGEST_ADDRESS = 300; // characters of an address
 const isSaved = (unit) => unit.startsWith("edits/");
 
 function touchSection() {
@@ -33,6 +34,7 @@ function shortly(unit) {
 }
 
 function intoBasket(unit) {
+  if (unit.split(", ").some((one) => one.length > LONGEST_ADDRESS)) return void (byId("touch-say").textContent = "No unit, head or layer has so long an address.");
   if (!touching.basket.some((edit) => edit.unit === unit)) touching.basket.push(isSaved(unit) ? { unit, how: "strength", value: 1 } : { unit, how: "ablate", value: 0 });
   drawBasket();
   byId("touch-say").textContent = `In the basket: ${shortly(unit)}.`;
