@@ -127,6 +127,41 @@ def test_checkpoints_say_that_noise_is_not_known(atlas_folder: Path, tmp_path: P
     assert len(made.pair(row)["samples"]) == made.pairs.table["shared"][row]
 
 
+def with_angles(folder: Path, n_bins: int, angle: Any) -> None:
+    """Give every unit of an atlas a preferred angle."""
+    units = pd.read_parquet(folder / "units.parquet")
+    units.assign(head_angle_preferred=angle).to_parquet(folder / "units.parquet")
+    centres = (np.arange(n_bins) + 0.5) * 2 * np.pi / n_bins
+    pd.DataFrame(
+        {"unit": ["a"], "coordinate": "head_angle", "kind": "circular", "levels": [centres]}
+    ).to_parquet(folder / "tuning.parquet")
+
+
+def test_preferred_angles_of_both_are_in_degrees(atlas_folder: Path, tmp_path: Path) -> None:
+    a, b = (Path(copytree(atlas_folder, tmp_path / name)) for name in "ab")
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (2, 96))
+    for folder, angle, n_bins in zip((a, b), angles, (8, 12), strict=True):
+        with_angles(folder, n_bins, angle)
+    made = Beside(Index(open_atlas(a)), open_atlas(b))
+    made._match()
+    pairs = made.pairs
+    found = pairs.units("head_angle_preferred < 90 and b.head_angle_preferred >= 180", limit=1000)
+    first, second = np.degrees(angles)
+    wanted = np.flatnonzero((first < 90) & (second >= 180))
+    assert [line["row"] for line in found["rows"]] == list(wanted)
+    assert pairs.table["b.head_angle_preferred"].to_numpy() == pytest.approx(second)
+    units = {line["name"]: line["unit"] for line in pairs.columns()}
+    assert units["head_angle_preferred"] == units["b.head_angle_preferred"] == "°"
+    assert units["density"] == ""
+    # What the second's tuning cannot say of its angles is left as it is, and said.
+    (b / "tuning.parquet").write_bytes(b"damaged")
+    made = Beside(Index(open_atlas(a)), open_atlas(b))
+    made._match()
+    assert "tuning.parquet cannot be read" in made.pairs.units("")["broken"][0]
+    assert made.pairs.table["head_angle_preferred"].to_numpy() == pytest.approx(first)
+    assert made.pairs.table["b.head_angle_preferred"].to_numpy() == pytest.approx(angles[1])
+
+
 def beside_row(made: Beside, where: str) -> int:
     return int(made.pairs.units(where)["rows"][0]["row"])
 

@@ -147,7 +147,7 @@ class Beside:
 
         try:
             found = compare_atlases(self.first.atlas, self.index.atlas, self.matches, tell=tell)
-            self._made = Pairs(self.first.atlas, found)
+            self._made = Pairs(self.first.atlas, self.index.atlas, found)
             release()
         except NisslError as error:
             self.error = str(error)

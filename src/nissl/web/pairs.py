@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nissl.atlas import Atlas
+from nissl.atlas.damage import part
 from nissl.atlas.page.statistic import as_base64, float24, statistics_of
+from nissl.atlas.page.write import in_degrees
 from nissl.errors import NisslError, require_known
 from nissl.web.index import Index
 
@@ -28,14 +31,27 @@ class Pairs(Index):
     ----------
     atlas : Atlas
         The first, whose sets can be filtered by.
+    second : Atlas
+        The other.
     found : Finding
-        What `nissl.atlas.compare_atlases` returns.
+        What `nissl.atlas.compare_atlases` returns of the two.
     """
 
-    def __init__(self, atlas: Atlas, found: Finding) -> None:
+    def __init__(self, atlas: Atlas, second: Atlas, found: Finding) -> None:
         super().__init__(atlas)
         self.found = found
         self.table = found.table
+        for folder, prefix in (atlas.path, ""), (second.path, "b."):
+            self._turn(folder, prefix)
+
+    def _turn(self, folder: Path, prefix: str) -> None:
+        """Make degrees of the preferred angles of one of the atlases."""
+        own = [name for name in map(str, self.table) if name.startswith(prefix)]
+        units = self.table[own].rename(columns=lambda name: name.removeprefix(prefix))
+        path = folder / "tuning.parquet"
+        turned, names = part(self.broken, path, lambda: in_degrees(folder, units), (units, []))
+        self.table = self.table.assign(**{f"{prefix}{name}": turned[name] for name in names})
+        self.degrees += [f"{prefix}{name}" for name in names]
 
     def columns(self) -> list[dict[str, Any]]:
         """Name the columns, what each says, and whether it holds numbers or words.
