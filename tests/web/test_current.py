@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,34 @@ def test_it_is_opened_again_and_older_pages_are_told(folder: Path) -> None:
     assert json.loads(ask(app, "/api/notes").text)["notes"]
     write_page(folder)  # what `nissl atlas` does last is no other atlas
     assert stamp(app) == new
+
+
+def matched(app: Any, stamp: str) -> dict[str, Any]:
+    """What is told of the pairs, once they are matched."""
+    for _ in range(600):
+        told: dict[str, Any] = json.loads(ask(app, "/api/beside", x_nissl_atlas=stamp).text)
+        if told.get("ready"):
+            return told
+        assert "error" not in told
+        time.sleep(0.1)
+    raise AssertionError(told)
+
+
+def test_a_second_atlas_is_watched_too(folder: Path, atlas_folder: Path) -> None:
+    app = server(open_atlas(atlas_folder), token="secret", beside=open_atlas(folder))
+    old = stamp(app)
+    assert matched(app, old)["n"] == 96
+    held = (folder / "atlas.json").read_bytes()
+    (folder / "atlas.json").unlink()
+    assert f"is gone\\n  where: {folder}" in ask(app, "/api/units").text
+    (folder / "atlas.json").write_bytes(held)
+    make_again(folder)
+    told = ask(app, "/api/beside/pairs", x_nissl_atlas=old)
+    assert json.loads(told.text)["error"] == "The atlas was made again: reload the page."
+    new = stamp(app)
+    assert matched(app, new)["n"] == 64
+    assert json.loads(ask(app, "/api/beside/unit/63", x_nissl_atlas=new).text)["card"]
+    assert ask(app, "/api/beside/unit/64", x_nissl_atlas=new).status == 400
 
 
 def test_while_it_is_made_again_that_is_said(folder: Path) -> None:

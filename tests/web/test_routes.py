@@ -5,15 +5,17 @@ import json
 import os
 import random
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
 
 import nissl.web
 from asgi import Answer, ask, routes
-from nissl.atlas import Atlas
+from nissl.atlas import Atlas, open_atlas
 from nissl.network import Network
 from nissl.web import server
 
@@ -29,6 +31,7 @@ PLAUSIBLE: dict[str, Any] = {
     "edits": [{"unit": UNIT, "how": "clamp", "value": 3.0}],
     "where": "layer = 1",
     "sort": "mean",
+    "column": "density",
     "name": "some",
     "row": 3,
     "n": 2,
@@ -54,9 +57,17 @@ THINGS: tuple[Any, ...] = (
 
 
 @pytest.fixture(scope="module")
-def app(atlas: Atlas, net: Network) -> Any:
-    """The explorer of a tiny network's atlas, live."""
-    return server(atlas, token="secret", model=net)
+def app(atlas: Atlas, net: Network, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The explorer of a tiny network's atlas, live, beside another that is matched to it."""
+    other = open_atlas(copytree(atlas.path, tmp_path_factory.mktemp("beside") / "other"))
+    made = server(atlas, token="secret", model=net, beside=other)
+    for _ in range(600):
+        told = json.loads(ask(made, "/api/beside").text)
+        if told.get("ready"):
+            return made
+        assert "error" not in told
+        time.sleep(0.1)
+    raise AssertionError(told)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +75,7 @@ def known(app: Any) -> list[tuple[str, str]]:
     found = sorted({(method, path) for method, path, _ in routes(app)})
     assert ("POST", "/api/touch") in found
     assert ("GET", "/api/unit/{row}") in found
+    assert ("GET", "/api/beside/pair/{row}") in found
     return found
 
 

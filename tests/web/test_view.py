@@ -9,11 +9,12 @@ import sys
 import urllib.request
 from http.cookiejar import CookieJar
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from nissl.errors import NisslError
-from nissl.web import view
+from nissl.web import serve, view
 
 
 def test_the_command_serves_the_page_until_it_is_stopped(atlas_folder: Path) -> None:
@@ -40,6 +41,27 @@ def test_a_port_in_use_and_no_atlas_are_said(atlas_folder: Path, tmp_path: Path)
         view(atlas_folder, port=70_000, browser=False)
     with pytest.raises(NisslError, match="not an atlas"):
         view(tmp_path, browser=False)
+    with pytest.raises(NisslError, match="circuit"):
+        view(atlas_folder, circuit=tmp_path / "none.json", browser=False)
+
+
+@pytest.mark.parametrize("circuit", [None, "somewhere/a & b.json"])
+def test_the_first_address_has_the_token_and_the_circuit(
+    monkeypatch: pytest.MonkeyPatch, circuit: str | None
+) -> None:
+    import uvicorn
+
+    told: list[str] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr("webbrowser.open", told.append)
+    serve(None, token="a/b", circuit=circuit, tell=told.append)
+    shown, opened = told
+    assert shown == opened
+    found = urlsplit(shown)
+    assert found.hostname == "127.0.0.1"
+    named = {} if circuit is None else {"circuit": ["a & b"]}
+    assert parse_qs(found.query) == {"token": ["a/b"], **named}
+    assert found.fragment == ("" if circuit is None else "trace")
 
 
 def test_an_atlas_whose_page_is_missing_or_older_is_shown(

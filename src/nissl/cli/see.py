@@ -159,26 +159,29 @@ def _view(
         nissl view out/before --beside out/after
     """
     import os
+    import secrets
     from json import dumps
 
     # Memory that pyarrow has read into is given back.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    from nissl.web import view
+    from nissl.atlas import open_atlas
+    from nissl.web import serve, server
 
     def tell(address: str) -> None:  # in one line: whoever reads it does not wait for an end
         print(dumps({"address": address}), flush=True)
 
-    view(
-        atlas,
+    token = secrets.token_urlsafe(24)
+    app = server(
+        open_atlas(atlas),
+        token=token,
         model=model,
         dictionaries=dictionary or (),
         circuit=circuit,
-        beside=beside,
+        beside=None if beside is None else open_atlas(beside),
         matches=matches,
-        port=port,
-        browser=browser,
-        tell=tell if json else None,
     )
+    say = tell if json else None
+    serve(app, token=token, circuit=circuit, port=port, browser=browser, tell=say)
 
 
 @commands.command("record", rich_help_panel=PANEL)

@@ -1,10 +1,10 @@
-"""The explorer of an atlas as it is on disk now: one that is made again is opened again."""
+"""The explorer of atlases as they are on disk now: one that is made again is opened again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nissl.errors import NisslError
@@ -17,26 +17,26 @@ AGAIN = "The atlas was made again: reload the page."
 
 
 class Current:
-    """Hand requests to the application of the atlas that lies in a folder.
+    """Hand requests to the application of the atlases that lie in folders.
 
-    Rows of one atlas are not those of another: a page that was opened before the atlas was made
+    Rows of one atlas are not those of another: a page that was opened before an atlas was made
     again is told so, by the stamp that it carries.
 
     Parameters
     ----------
-    folder : Path
-        The atlas.
+    folders : sequence of Path
+        The atlas, and another that it is compared with.
     make : callable
-        Makes the application; is given the stamp of the folder.
+        Makes the application; is given the stamp of the folders.
 
     Examples
     --------
-    >>> Current(Path("out/smollm2"), make)  # doctest: +SKIP
+    >>> Current([Path("out/smollm2")], make)  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path, make: Callable[[str], App]) -> None:
-        self.folder, self.make, self.lock = folder, make, asyncio.Lock()
-        self.stamp = stamp_of(folder)
+    def __init__(self, folders: Sequence[Path], make: Callable[[str], App]) -> None:
+        self.folders, self.make, self.lock = folders, make, asyncio.Lock()
+        self.stamp = "+".join(map(stamp_of, folders))
         self.app = make(self.stamp)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -54,11 +54,13 @@ class Current:
         return await self.app(scope, receive, send)
 
     async def _reopen(self) -> None:
-        stamp = stamp_of(self.folder)
+        stamps = [stamp_of(folder) for folder in self.folders]
+        stamp = "+".join(stamps)
         if stamp == self.stamp:
             return
-        if not stamp:
-            raise NisslError("the atlas is being made again, or is gone", where=str(self.folder))
+        for folder, found in zip(self.folders, stamps, strict=True):
+            if not found:
+                raise NisslError("the atlas is being made again, or is gone", where=str(folder))
         self.app, self.stamp = await asyncio.to_thread(self.make, stamp), stamp
 
 

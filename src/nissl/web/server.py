@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nissl.atlas import Atlas, open_atlas
 from nissl.atlas.page.write import filled, page_data
 from nissl.atlas.thumbnails import FOLDER as PICTURES
+from nissl.behaviour.circuit_table import read_circuit
 from nissl.errors import NisslError, first_line
 from nissl.web.circuits import Circuits
 from nissl.web.compare import Beside, add_beside
@@ -85,20 +86,25 @@ def server(
     Raises
     ------
     NisslError
-        ``fastapi`` is not installed, or the atlas cannot be read.
+        ``fastapi`` is not installed, or the atlas or the circuit cannot be read.
 
     Examples
     --------
     >>> app = server(open_atlas("out/smollm2"), token="secret")  # doctest: +SKIP
     """
-    first, circuits = [atlas], Circuits(atlas.path, circuit)
+    if circuit is not None:
+        read_circuit(circuit)  # what is wrong with it is said before anything is served
+    circuits = Circuits(atlas.path, circuit)
+    opened = [atlas] if beside is None else [atlas, beside]
+    folders = [one.path for one in opened]
 
     def make(stamp: str) -> Any:
-        opened = first.pop() if first else open_atlas(atlas.path)
-        second = None if beside is None else (beside, matches)
-        return _app(opened, Live(opened, model, dictionaries), circuits, second, stamp)
+        first, *others = opened or map(open_atlas, folders)
+        opened.clear()  # what is made again is opened again
+        second = (others[0], matches) if others else None
+        return _app(first, Live(first, model, dictionaries), circuits, second, stamp)
 
-    return Guard(Current(atlas.path, make), token=token)
+    return Guard(Current(folders, make), token=token)
 
 
 def _app(

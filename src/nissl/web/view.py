@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from nissl.atlas import Atlas, open_atlas
-from nissl.behaviour.circuit_table import read_circuit
 from nissl.errors import NisslError
 from nissl.web.server import server
 
-__all__ = ["view"]
+__all__ = ["serve", "view"]
 
 PORT = 7007  # and the next free ones
 
@@ -32,7 +31,6 @@ def view(
     matches: Any = None,
     port: int | None = None,
     browser: bool = True,
-    tell: Callable[[str], None] | None = None,
 ) -> None:
     """Open the explorer of an atlas, until Ctrl-C.
 
@@ -54,8 +52,6 @@ def view(
         Of this machine; the first free one from 7007 on if not given.
     browser : bool
         Open the browser there.
-    tell : callable, optional
-        Is given the address; prints it by default.
 
     Raises
     ------
@@ -66,27 +62,63 @@ def view(
     --------
     >>> view("out/smollm2")  # doctest: +SKIP
     """
-    opened = atlas if isinstance(atlas, Atlas) else open_atlas(atlas)
-    other = open_atlas(beside) if isinstance(beside, (str, Path)) else beside
-    if circuit is not None:
-        read_circuit(circuit)  # what is wrong with it is said before anything is opened
     token = secrets.token_urlsafe(24)
     app = server(
-        opened,
+        atlas if isinstance(atlas, Atlas) else open_atlas(atlas),
         token=token,
         model=model,
         dictionaries=dictionaries,
         circuit=circuit,
-        beside=other,
+        beside=open_atlas(beside) if isinstance(beside, (str, Path)) else beside,
         matches=matches,
     )
+    serve(app, token=token, circuit=circuit, port=port, browser=browser)
+
+
+def serve(
+    app: Any,
+    *,
+    token: str,
+    circuit: str | Path | None = None,
+    port: int | None = None,
+    browser: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an explorer on this machine, until Ctrl-C.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What `server` returns.
+    token : str
+        What it was given.
+    circuit : str or Path, optional
+        The file of a circuit that it was given and that is opened first.
+    port : int, optional
+        Of this machine; the first free one from 7007 on if not given.
+    browser : bool
+        Open the browser there.
+    tell : callable, optional
+        Is given the address; prints it by default.
+
+    Raises
+    ------
+    NisslError
+        The port is in use.
+
+    Examples
+    --------
+    >>> app = server(open_atlas("out/smollm2"), token="secret")  # doctest: +SKIP
+    >>> serve(app, token="secret", port=7007)  # doctest: +SKIP
+    """
     import uvicorn
 
+    first = f"/?{urlencode({'token': token})}"
+    if circuit is not None:
+        first = f"/?{urlencode({'token': token, 'circuit': Path(circuit).stem})}#trace"
     with _listening(port) as listener:
         host, found = listener.getsockname()
-        address = f"http://{host}:{found}/?token={token}"
-        if circuit is not None:
-            address += f"&{urlencode({'circuit': Path(circuit).stem})}#trace"
+        address = f"http://{host}:{found}{first}"
         (tell or _print)(address)
         if browser:
             webbrowser.open(address)
