@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -16,6 +17,7 @@ import pytest
 import nissl
 from live_server import TEXT, generated, post, refused, said
 from nissl.atlas import Atlas
+from nissl.behaviour import edit_divergences
 from nissl.errors import NisslError
 from nissl.network import Network, ablate, clamp, load_edit, scale
 from nissl.web.live import Live
@@ -170,17 +172,16 @@ def test_a_client_that_leaves_frees_the_queue(
 def test_a_client_that_leaves_ends_the_comparison(
     live: str, net: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nissl.web import matched
-
-    read, calls = matched._log_probabilities, []
+    measured = import_module(edit_divergences.__module__)
+    read, calls = measured._log_probabilities, []
 
     def slow(*given: Any) -> Any:
         calls.append(given)
         time.sleep(0.1)
         return read(*given)
 
-    monkeypatch.setattr(matched, "BYTES", 1)  # one edit in a call
-    monkeypatch.setattr(matched, "_log_probabilities", slow)
+    monkeypatch.setattr(measured, "BYTES", 1)  # one edit in a call
+    monkeypatch.setattr(measured, "_log_probabilities", slow)
     body = {"prompt": TEXT, "edits": [EDIT], "n": 2, "random": True}
     answer = post(live, "/api/touch", body)
     while "compared" not in json.loads(answer.readline()):

@@ -22,6 +22,7 @@ from .compliance import scaled_compliance as scaled_compliance
 from .consistency import consistent as consistent
 from .contrast_direction import contrast_direction as contrast_direction
 from .contributions import answer_contributions as answer_contributions
+from .edit_divergences import edit_divergences as edit_divergences
 from .exact import exact as exact
 from .exact import exact_edges as exact_edges
 from .head_ablation import head_damage as head_damage
@@ -30,6 +31,8 @@ from .known_facts import halves as halves
 from .known_facts import known as known
 from .loss_gradients import loss_gradients as loss_gradients
 from .losses import losses as losses
+from .matched_edits import matched_by as matched_by
+from .matched_edits import matched_edits as matched_edits
 from .measures import AnswerMeasure as AnswerMeasure
 from .measures import BehaviourMeasure as BehaviourMeasure
 from .measures import LossMeasure as LossMeasure

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nissl.behaviour.edit_divergences import edit_divergences
+from nissl.behaviour.matched_edits import matched_by, matched_edits
 from nissl.errors import NisslError, require_known
-from nissl.web.matched import divergences, matched_edits
 from nissl.web.reading import ids_of, six
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ def touch(net: Network, say: Say, asked: Asked) -> None:
         return
     prompt, new = before.prompt, before.ids[:COMPARED]
     try:
-        some = {"n": DRAWS, "seed": asked.seed}
-        draws, against = matched_edits(net, asked.edits, [*prompt, *new], **some)
+        read = [*prompt, *new]
+        draws = matched_edits(net, asked.edits, read, n=DRAWS, seed=asked.seed)
     except NisslError as error:
         say({"unmatched": error.what if error.where is None else f"{error.what}: {error.where}"})
         return
@@ -87,8 +88,8 @@ def touch(net: Network, say: Say, asked: Asked) -> None:
     say({"which": which})
     _said(net, say, "random", asked, draws[0])
     every = [list(asked.edits), *draws]
-    moved = divergences(net, prompt, new, every, tell=lambda done: say({"compared": done}))
-    say({"effect": _effect(moved) | {"against": against}})
+    moved = edit_divergences(net, every, prompt, new, tell=lambda done: say({"compared": done}))
+    say({"effect": _effect(moved) | {"against": matched_by(net, asked.edits)}})
 
 
 def _said(net: Network, say: Say, side: str, asked: Asked, edits: Sequence[Any]) -> _Streamer:

@@ -1,9 +1,9 @@
-"""Random edits matched to given ones, and how far edits move the next-token distribution."""
+"""Random edits matched to given ones: what other units, heads, layers or directions would do."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,24 @@ if TYPE_CHECKING:
 
     from nissl.network import Network
 
-__all__ = ["divergences", "matched_edits"]
+__all__ = ["matched_by", "matched_edits"]
 
 TRIES = 10  # draws for each that is wanted: some are alike
-BYTES = 200e6  # of the logits of the copies that are run at once
 LAYER = re.compile(r"blocks\.(\d+)(?=$|\.)")
+SAID = {
+    "unit": "units of the same site and about the same |activity| x output norm here",
+    "head": "other heads of the same layer",
+    "layer": "other layers",
+}
 Array = NDArray[Any]
 
 
 def matched_edits(
-    net: Network, edits: Sequence[Any], ids: Sequence[int], *, n: int = 19, seed: int = 0
-) -> tuple[list[list[Any]], str]:
+    net: Network, edits: Sequence[Any], text: str | Sequence[int], *, n: int = 19, seed: int = 0
+) -> list[list[Any]]:
     """Draw random edits that do to other units what given edits do to theirs.
+
+    They answer whether an effect of the edits is one of these units, or one of any like them.
 
     Parameters
     ----------
@@ -38,11 +44,11 @@ def matched_edits(
     edits : sequence of Edit
         Changes of units, heads or layers by address; of whole sites by a direction, which is added
         or taken out.
-    ids : sequence of int
-        A text. A unit is drawn among the twenty of its site that are nearest to it in mean
-        |activity| on this text x norm of output weights, and for a value to be held in that norm;
-        a head among the other heads of its layer; a layer among the other layers; a direction among
-        all of equal norm.
+    text : str or sequence of int
+        A text, or its token ids. A unit is drawn among the twenty of its site that are nearest to
+        it in mean |activity| on this text x norm of output weights, and for a value to be held in
+        that norm; a head among the other heads of its layer; a layer among the other layers; a
+        direction among all of equal norm.
     n : int
         How many draws, of as many edits as are given; fewer where there are no more.
     seed : int
@@ -50,10 +56,9 @@ def matched_edits(
 
     Returns
     -------
-    draws : list of list of Edit
-        No two alike, and none that is what was given.
-    against : str
-        What they are.
+    list of list of Edit
+        The draws, each for ``net.edit(*draw)``; no two alike, and none that is what was given.
+        `matched_by` says what they are.
 
     Raises
     ------
@@ -62,18 +67,31 @@ def matched_edits(
 
     Examples
     --------
-    >>> draws, _ = matched_edits(net, [ablate(UNIT)], ids)  # doctest: +SKIP
+    >>> import nissl, torch
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> _ = torch.manual_seed(0)
+    >>> config = LlamaConfig(vocab_size=40, hidden_size=16, intermediate_size=6,
+    ...                      num_hidden_layers=2, num_attention_heads=2)
+    >>> net = nissl.load(LlamaForCausalLM(config), tokenizer=None)
+    >>> edits = [nissl.ablate("blocks.1.attn.z[head 0]")]
+    >>> draws = matched_edits(net, edits, [5, 9, 7, 11])
+    >>> [edit.units.named() for draw in draws for edit in draw]
+    [['blocks.1.attn.z[head 1]']]
+    >>> matched_by(net, edits)
+    'other heads of the same layer'
     """
+    from nissl.behaviour.prompts import token_ids
     from nissl.network.edits.edit import Change
     from nissl.network.edits.selection import Units
 
+    ids = token_ids(net, [text])[0].tolist()
     addresses = [unit for edit in edits for unit in _named(edit)]
-    others = _Others(net, edits, ids, n * TRIES, seed) if addresses else None
+    groups = _groups(net, edits, ids, n * TRIES, seed)
     draws: list[list[Any]] = []
     met = {tuple(addresses)} if addresses else set()
     rng = np.random.default_rng(seed)
     for number in range(n * TRIES):
-        drawn = others.draw(number, rng) if others else {}
+        drawn = {own: unit for group in groups for own, unit in group.draw(number)}
         key = tuple(drawn[unit] for unit in addresses)
         if (key in met and addresses) or len(draws) == n:
             continue
@@ -89,73 +107,33 @@ def matched_edits(
         draws.append(made)
     if not draws:
         raise NisslError("there are no other units to compare with")
-    return draws, _said(others, any(not _named(edit) for edit in edits))
+    return draws
 
 
-def divergences(
-    net: Network,
-    prompt: Sequence[int],
-    new: Sequence[int],
-    edits: Sequence[Any],
-    *,
-    tell: Callable[[int], None] = lambda done: None,
-) -> Array:
-    """Return how far edits move the distribution of each next token from that without them.
+def matched_by(net: Network, edits: Sequence[Any]) -> str:
+    """Say what the edits are that `matched_edits` draws.
 
     Parameters
     ----------
     net : Network
-        A language model; no edits are in force.
-    prompt, new : sequence of int
-        Tokens that are read, and those that it went on with.
-    edits : sequence of edits, or lists of them
-        Each is measured by itself; several are run in one call (`Network.edit_batch`).
-    tell : callable
-        Is given how many are done after each call; what it raises ends the work.
+        The network.
+    edits : sequence of Edit
+        What they are matched to.
 
     Returns
     -------
-    array of float64, shape (n_edits, n_new)
-        Kullback-Leibler divergence in nats of what is said under the edit from what is said without
-        it, at the prompt's end and at every new token but the last.
+    str
+        In a few words, for a figure or a table.
 
-    Examples
-    --------
-    >>> divergences(net, ids, new, [ablate(UNIT)]).shape  # doctest: +SKIP
-    (1, 40)
+    Raises
+    ------
+    NisslError
+        An address is not one of a unit, head or layer.
     """
-    ids, n = [*prompt, *new][:-1], len(new)
-    before = _log_probabilities(net, ids, [None], n, len(prompt))
-    size = before[0].numel() * before.element_size()
-    at_once = max(1, int(BYTES // size))
-    found = np.zeros((len(edits), n))
-    for first in range(0, len(edits), at_once):
-        some = list(edits[first : first + at_once])
-        after = _log_probabilities(net, ids, some, n, len(prompt))
-        fall = (before.exp() * (before - after).nan_to_num()).sum(-1)
-        found[first : first + len(some)] = fall.double().clamp_min(0).cpu().numpy()
-        tell(first + len(some))
-    return found
-
-
-def _log_probabilities(
-    net: Network, ids: list[int], edits: list[Any], n: int, n_prompt: int
-) -> Tensor:
-    """Return log probabilities at the last n positions under each edit."""
-    import torch
-
-    from nissl.network.run.calls import call_model, sequence_call
-    from nissl.network.run.partial_logits import partial_logits
-
-    net.prompt_lengths.append(torch.tensor([n_prompt], device=net.device))
-    try:
-        with torch.inference_mode(), net.edit_batch(edits):
-            call = sequence_call(net, [np.array(ids)])
-            with partial_logits(net, call, last=n, tokens=None) as partial:
-                logits: Tensor = call_model(net, partial).logits[:, -n:]
-    finally:
-        net.prompt_lengths.pop()
-    return logits.float().log_softmax(-1)
+    kinds = dict.fromkeys(_kind(net, unit)[0] for edit in edits for unit in _named(edit))
+    directions = any(not _named(edit) for edit in edits)
+    said = [*(SAID[kind] for kind in kinds), *["random directions of equal norm"] * directions]
+    return "; ".join(said)
 
 
 def _named(edit: Any) -> list[str]:
@@ -165,6 +143,17 @@ def _named(edit: Any) -> list[str]:
     return found or []
 
 
+def _kind(net: Network, unit: str) -> tuple[str, str]:
+    """Return whether an address is of a unit, head or layer, and its site; a layer has none."""
+    from nissl.network.sites.site import Part
+
+    (found, *more) = net.find(unit)
+    kind = found.kind if isinstance(found, Part) else "layer"
+    if more or kind == "edge":
+        raise NisslError("nothing is known to compare this with", where=unit)
+    return kind, found.pieces[0].site.name if isinstance(found, Part) else ""
+
+
 @dataclass
 class _Group:
     """Units of one site, heads of one layer, or layers, that are drawn together."""
@@ -172,51 +161,32 @@ class _Group:
     own: list[str]
     draws: list[list[str]]
 
+    def draw(self, number: int) -> list[tuple[str, str]]:
+        """Return what stands in for each of them in one draw."""
+        return list(zip(self.own, self.draws[number], strict=True))
 
-class _Others:
-    """What may be drawn in place of each address."""
 
-    def __init__(
-        self, net: Network, edits: Sequence[Any], ids: Sequence[int], n: int, seed: int
-    ) -> None:
-        from nissl.network.edits.rules import SetTo
-        from nissl.network.sites.site import Part
+def _groups(
+    net: Network, edits: Sequence[Any], ids: Sequence[int], n: int, seed: int
+) -> list[_Group]:
+    """Draw what stands in for each address."""
+    from nissl.network.edits.rules import SetTo
 
-        held = {u for e in edits if isinstance(getattr(e, "rule", 0), SetTo) for u in _named(e)}
-        self.kinds: dict[str, int] = {}
-        units: dict[str, list[str]] = {}
-        heads: dict[str, list[str]] = {}
-        layers: list[str] = []
-        for unit in dict.fromkeys(unit for edit in edits for unit in _named(edit)):
-            (found, *more) = net.find(unit)
-            kind = found.kind if isinstance(found, Part) else "layer"
-            if more or kind == "edge":
-                raise NisslError("nothing is known to compare this with", where=unit)
-            site = found.pieces[0].site.name if isinstance(found, Part) else ""
-            if kind == "unit":
-                units.setdefault(site, []).append(unit)
-            elif kind == "head":
-                heads.setdefault(site, []).append(unit)
-            else:
-                layers.append(unit)
-            self.kinds[kind] = self.kinds.get(kind, 0) + 1
-        self.groups = [_heads(net, site, own, n, seed) for site, own in heads.items()]
-        if units:
-            active = net.run([list(ids)], sites=list(units))
-            for site, own in units.items():
-                table = _weights(net, site, active[site][0])
-                columns = ("weight", "norm") if held & set(own) else ("weight",)
-                self.groups.append(_units(table, own, columns, n, seed))
-        if layers:
-            self.groups.append(_layers(net, layers, n, seed))
-
-    def draw(self, number: int, rng: np.random.Generator) -> dict[str, str]:
-        """Return what stands in for each address in one draw."""
-        return {
-            own: drawn
-            for group in self.groups
-            for own, drawn in zip(group.own, group.draws[number], strict=True)
-        }
+    held = {u for e in edits if isinstance(getattr(e, "rule", 0), SetTo) for u in _named(e)}
+    places: dict[str, dict[str, list[str]]] = {"unit": {}, "head": {}, "layer": {}}
+    for unit in dict.fromkeys(unit for edit in edits for unit in _named(edit)):
+        kind, site = _kind(net, unit)
+        places[kind].setdefault(site, []).append(unit)
+    groups = [_heads(net, site, own, n, seed) for site, own in places["head"].items()]
+    if units := places["unit"]:
+        active = net.run([list(ids)], sites=list(units))
+        for site, own in units.items():
+            table = _weights(net, site, active[site][0])
+            columns = ("weight", "norm") if held & set(own) else ("weight",)
+            groups.append(_units(table, own, columns, n, seed))
+    if layers := [unit for own in places["layer"].values() for unit in own]:
+        groups.append(_layers(net, layers, n, seed))
+    return groups
 
 
 def _weights(net: Network, site: str, x: Tensor) -> pd.DataFrame:
@@ -318,14 +288,3 @@ def _random(directions: Array, rng: np.random.Generator) -> Any:
 
     drawn = RandomDirections().draw(np.atleast_2d(directions), 1, seed=int(rng.integers(2**31)))
     return torch.as_tensor(drawn[0].reshape(directions.shape)).float()
-
-
-def _said(others: _Others | None, directions: bool) -> str:
-    """Say what the draws are."""
-    words = {
-        "unit": "units of the same site and about the same |activity| x output norm here",
-        "head": "other heads of the same layer",
-        "layer": "other layers",
-    }
-    kinds = [words[kind] for kind in others.kinds] if others else []
-    return "; ".join([*kinds, *["random directions of equal norm"] * directions])
