@@ -72,6 +72,7 @@ long there.
 | judge | `worth`, `sparse_probing`, `absorption`, `recovery` of planted truth |
 | change one attribute and no other | `disentanglement`, `mdas` |
 | say which heads features are of | `head_shares` |
+| find features along what a neuron writes, or neurons along a feature | `nearest_directions` |
 | say which heads a behaviour needs | `head_codes` |
 | count features | `effective_features` |
 

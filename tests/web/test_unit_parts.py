@@ -12,10 +12,10 @@ from live_server import said
 from nissl.atlas import Atlas
 from nissl.behaviour import CircuitTable
 from nissl.errors import NisslError
-from nissl.features import ReLU, TrainedDictionary, load
+from nissl.features import ReLU, TrainedDictionary, load, nearest_directions
 from nissl.network import Network
 from nissl.web.circuits import Circuits
-from nissl.web.nearest_directions import nearest_directions
+from nissl.web.told_directions import told_directions
 from nissl.web.unit_circuits import UnitCircuits
 
 SITE, FEATURES = "blocks.0.mlp.neurons", "blocks.0.resid_post.sae"
@@ -38,49 +38,23 @@ def with_sae(net: Network, dictionary: Path) -> Network:
     return net.with_dictionary(load(dictionary))
 
 
-def slow(unit: torch.Tensor, others: torch.Tensor) -> list[float]:
-    return [float(torch.dot(unit, o) / unit.norm() / o.norm()) for o in others]
-
-
-def test_planted_directions_are_the_nearest_and_cosines_are_those_counted_one_by_one(
-    net: Network, with_sae: Network, dictionary: Path
-) -> None:
-    write = net.output_weights(SITE).detach().float()
-    features = load(dictionary).directions.detach().float()
-    for neuron, feature, sign in ((3, 5, 1), (4, 6, -1)):
-        found = nearest_directions(with_sae, f"{SITE}[{neuron}]")
-        assert found["of"] == "features"
-        assert found["n"] == 20
-        cosines = slow(write[neuron], features)
-        order = sorted(range(20), key=lambda i: -abs(cosines[i]))[:8]
-        assert [line["unit"] for line in found["nearest"]] == [f"{FEATURES}[{i}]" for i in order]
-        told = [line["cosine"] for line in found["nearest"]]
-        assert told == pytest.approx([cosines[i] for i in order], abs=1e-3)
-        assert order[0] == feature
-        assert told[0] == pytest.approx(sign, abs=1e-3)
-        assert found["p"] == pytest.approx(1 / 201)
-        back = nearest_directions(with_sae, f"{FEATURES}[{feature}]")
-        assert back["of"] == "neurons"
-        assert back["nearest"][0]["unit"] == f"{SITE}[{neuron}]"
-        # What is written after the features were read is not asked.
-        assert {line["unit"].rpartition("[")[0] for line in back["nearest"]} == {SITE}
-
-
-def test_directions_drawn_at_random_are_as_near_as_their_null(
-    net: Network, with_sae: Network
-) -> None:
-    """Features 7 to 19 lie at random: their nearest neurons exceed the null in about 5%."""
-    found = [nearest_directions(with_sae, f"{FEATURES}[{i}]", seed=i) for i in range(7, 20)]
-    assert sum(told["p"] <= 0.05 for told in found) <= 3
-    assert all(told["null"][0] < told["null"][1] < 1 for told in found)
+def test_the_nearest_are_told_with_what_chance_makes(with_sae: Network) -> None:
+    found = nearest_directions(with_sae, f"{SITE}[4]")
+    told = told_directions(with_sae, f"{SITE}[4]")
+    assert (told["of"], told["n"], told["why"]) == ("features", 20, "")
+    assert told["nearest"][0] == {"unit": f"{FEATURES}[6]", "cosine": -1.0}
+    assert [line["unit"] for line in told["nearest"]] == found.units[:8]
+    assert told["p"] == pytest.approx(1 / 201)
+    assert 0 < told["null"][0] < told["null"][1] < 1
+    assert told_directions(with_sae, f"{FEATURES}[6]")["of"] == "neurons"
 
 
 def test_where_nothing_is_near_it_says_why(net: Network, with_sae: Network) -> None:
-    assert "--dictionary FILE" in nearest_directions(net, f"{SITE}[0]")["why"]
-    assert "--dictionary FILE" in nearest_directions(with_sae, "blocks.1.mlp.neurons[0]")["why"]
+    assert "--dictionary FILE" in told_directions(net, f"{SITE}[0]")["why"]
+    assert "--dictionary FILE" in told_directions(with_sae, "blocks.1.mlp.neurons[0]")["why"]
     for unit in (f"{SITE}[100000]", "blocks.0", "nothing"):
         with pytest.raises(NisslError):
-            nearest_directions(with_sae, unit)
+            told_directions(with_sae, unit)
 
 
 def test_a_unit_is_found_in_circuits_itself_or_by_its_head_or_mlp(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from .kinds.relu import ReLU as ReLU
 from .kinds.topk import TopK as TopK
 from .load import load as load
 from .local_interaction_basis import local_interaction_basis as local_interaction_basis
+from .nearest_directions import nearest_directions as nearest_directions
 from .sae import sae as sae
 from .sae import sweep as sweep
 from .snmf import snmf as snmf

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from nissl.errors import NisslError, require_known
 from nissl.web.attention import Heads, attention
 from nissl.web.features import feature_logits
-from nissl.web.nearest_directions import nearest_directions
 from nissl.web.posted import body_of, streamed, text_of, whole_of
 from nissl.web.reading import Reading
 from nissl.web.saved import SavedEdits
+from nissl.web.told_directions import told_directions
 from nissl.web.touch import Asked, edits_of, touch
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def add_routes(app: Any, live: Live, index: Index) -> None:
 
     async def directions(request: Request) -> Response:
         unit = text_of(await body_of(request), "unit")
-        return await once(request, lambda net: nearest_directions(net, unit))
+        return await once(request, lambda net: told_directions(net, unit))
 
     async def generate(request: Request) -> Response:
         body = await body_of(request)
