@@ -1,6 +1,6 @@
 """What a person does in the explorer, on SmolLM2 and on a mouse's head direction cells."""
 
-import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import nissl
 from nissl.atlas import Atlas, make_atlas, open_atlas
 from nissl.network import Network, load_edit
 from nissl.recording import Recording
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif("NISSL_REAL_PAGES" not in os.environ, reason="minutes: NISSL_REAL_PAGES=1"),
-]
-SITES = [f"blocks.{layer}.mlp.neurons" for layer in (2, 10, 20, 29)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+LAYERS = (10, 29)
 PROMPT = "The capital of France is"
 
 
@@ -33,14 +30,27 @@ def axe() -> Any:
 
 
 @pytest.fixture(scope="module")
-def language(
+def read(
     browser: Any, smollm2: Network, reader_texts: pd.DataFrame, tmp_path_factory: Any
-) -> Atlas:
-    """Four layers of SmolLM2 over a few thousand tokens; not made where there is no browser."""
-    out = tmp_path_factory.mktemp("smollm2")
-    texts = reader_texts.iloc[np.linspace(0, len(reader_texts) - 1, 24).astype(int)]
-    how = {"sites": SITES, "n_tokens": 3000, "dtype": "float32", "progress": False}
-    return make_atlas(smollm2, texts, out=out, **how)
+) -> Callable[[str], Atlas]:
+    """The function that reads a thousand tokens; not made where there is no browser."""
+    texts = reader_texts.iloc[np.linspace(0, len(reader_texts) - 1, 12).astype(int)]
+    sites = [f"blocks.{layer}.mlp.neurons" for layer in LAYERS]
+    how = {"sites": sites, "n_tokens": 1000, "dtype": "float32", "progress": False}
+    return lambda name: make_atlas(smollm2, texts, out=tmp_path_factory.mktemp(name), **how)
+
+
+@pytest.fixture(scope="module")
+def language(read: Callable[[str], Atlas]) -> Atlas:
+    """Two layers of SmolLM2."""
+    return read("smollm2")
+
+
+@pytest.fixture(scope="module")
+def without_an_mlp(read: Callable[[str], Atlas], smollm2: Network) -> Atlas:
+    """The same of SmolLM2 without an MLP that is between the two layers."""
+    with smollm2.edit(nissl.ablate("blocks.20.mlp.out")):
+        return read("without")
 
 
 @pytest.fixture(scope="module")
@@ -59,28 +69,28 @@ def mouse_served(serve: Callable[..., str], mouse: Atlas) -> str:
     return serve(mouse)
 
 
-@pytest.fixture(params=["light", "dark"])
-def look(
-    request: pytest.FixtureRequest, visit: Callable[..., Any], axe: Any
-) -> Iterator[Callable[[str], Any]]:
-    """The function that opens an address in one of the themes; at the end axe looks at the page."""
+@pytest.fixture
+def look(visit: Callable[..., Any], axe: Any) -> Iterator[Callable[[str], Any]]:
+    """The function that opens an address; at the end axe looks at the page in both themes."""
     pages = []
 
     def open_page(address: str) -> Any:
-        pages.append(visit(address, request.param))
+        pages.append(visit(address))
         return pages[-1]
 
     yield open_page
     for page in pages:
-        found = axe.run(page)
-        assert not found.violations_count, found.generate_report()
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = axe.run(page)
+            assert not found.violations_count, found.generate_report()
 
 
 def test_see_all_of_smollm2(
     look: Callable[[str], Any], expect: Any, smollm2_served: str, language: Atlas
 ) -> None:
     page, n = look(smollm2_served), len(language.units)
-    assert n == 4 * 1536
+    assert n == len(LAYERS) * 1536
     expect(page.locator("#table-say")).to_have_text(f"{n:,} of {n:,} units.")
     expect(page.locator("#unit-map")).to_be_visible()
     page.select_option("#statistic", "kurtosis")
@@ -135,7 +145,7 @@ def test_touch_a_neuron(
     look: Callable[[str], Any], expect: Any, smollm2_served: str, smollm2: Network, tmp_path: Path
 ) -> None:
     page = look(smollm2_served)
-    unit = "blocks.20.mlp.neurons[7]"
+    unit = "blocks.10.mlp.neurons[7]"
     page.fill("#touch-unit", unit)
     page.locator("#touch-unit").press("Enter")
     page.select_option("#basket select", "clamp")
@@ -220,12 +230,22 @@ def test_trace_a_circuit(
     expect(page.locator("#trace")).to_contain_text("Found on one pair")
 
 
-def test_compare_a_network_with_itself(
+def test_compare_before_and_after(
     look: Callable[[str], Any],
     expect: Any,
     serve: Callable[..., str],
     language: Atlas,
+    without_an_mlp: Atlas,
 ) -> None:
-    page = look(serve(language, beside=language))
-    expect(page.locator("#compare")).to_contain_text(f"{len(language.units):,}")
+    page, n = look(serve(language, beside=without_an_mlp, matches="addresses")), len(language.units)
+    said = page.locator("#pairs-say")
+    expect(said).to_contain_text(f"{n:,} of {n:,} pairs")
     expect(page.locator("#compare canvas")).to_be_visible()
+    page.fill("#pairs", "change.mean != 0 and layer = 10")  # what comes before the MLP is as it was
+    expect(said).to_have_text(re.compile("^0 of"))
+    page.fill("#pairs", "change.mean != 0 and layer = 29")
+    expect(said).to_have_text(re.compile(r"^1,\d+ of"))
+    page.locator("#pairs-table tbody .link").first.click()
+    expect(page.locator("#pair-sides > div")).to_have_count(2)
+    for side in page.locator("#pair-sides > div").all():
+        expect(side.locator(".contexts").first).to_be_visible()

@@ -124,7 +124,9 @@ def _app(
     live_part = {"model": live.name, "missing": live.missing, "note": live.note}
     live_part["stamp"] = stamp
     other = None if second is None else Beside(index, *second)
-    page = _page(atlas, {"live": live_part, "beside": other is not None})
+    has_texts = (atlas.path / "vocabulary.json").exists()
+    shown = {"live": live_part, "beside": other is not None, "texts": has_texts}
+    page = _page(atlas, shown)
 
     @app.exception_handler(NisslError)
     def said(request: Request, error: NisslError) -> Response:

@@ -11,7 +11,7 @@ function tableSection() {
   [filter, find].forEach(listen);
   return el("section", { id: "list", "aria-labelledby": "list-title" },
     el("div", { class: "title-row" }, el("h2", { id: "list-title" }, "Every unit in a list"),
-      el("div", { class: "controls" }, el("label", {}, "filter ", filter), units.token ? el("label", {}, "text ", find) : null,
+      el("div", { class: "controls" }, el("label", {}, "filter ", filter), data.texts ? el("label", {}, "text ", find) : null,
         el("details", { class: "columns" }, el("summary", {}, "columns"), el("div", { id: "columns" })),
         el("a", { id: "export", download: "units.csv" }, "export"))),
     el("p", { class: "say", id: "table-say", role: "status" }, "Reading the list …"),
