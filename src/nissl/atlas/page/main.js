@@ -128,8 +128,10 @@ function liveSearch() {
   const draw = () => {
     const mine = ++turn, found = input.value.trim() ? searching.options(input.value) : hide();
     if (!found) return;
-    if (found.then) found.then((later) => mine === turn && show(later)); // else an older text was slower
-    else show(found);
+    if (!found.then) return show(found);
+    const now = (what) => mine === turn && show(what); // else an older text was slower
+    const late = setTimeout(now, 400, { options: [], none: "looking …" });
+    found.then((later) => { clearTimeout(late); now(later); });
   };
   const show = (found) => {
     options = found.options;
