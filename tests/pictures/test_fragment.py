@@ -1,5 +1,6 @@
 """Pictures in a notebook: each in its frame, in the theme of the page; a table without scripts."""
 
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from made_up_atlas import make_atlas
 from nissl import pictures
@@ -71,14 +73,14 @@ def notebook(browser: Any, tmp_path: Path) -> Any:
     complaints: list[str] = []
     contexts = []
 
-    def opened(*cells: str, body: str = "", **options: Any) -> Any:
+    def opened(*cells: str, head: str = "", body: str = "", **options: Any) -> Any:
         contexts.append(browser.new_context(viewport={"width": 1000, "height": 900}, **options))
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text))
         path = tmp_path / "cells.html"
-        head = '<!doctype html><html lang="en"><title>Cells</title>'
-        path.write_text(f"{head}<body {body}><main><h1>Cells</h1>{''.join(cells)}</main>")
+        start = f'<!doctype html><html lang="en"><title>Cells</title>{head}'
+        path.write_text(f"{start}<body {body}><main><h1>Cells</h1>{''.join(cells)}</main>")
         page.goto(path.as_uri())
         return page
 
@@ -127,7 +129,7 @@ def test_it_is_light_or_dark_as_the_page_around(notebook: Any, scheme: str) -> N
     assert theme(notebook(picture, color_scheme=scheme)) == scheme
     marks = {
         "light": ('data-jp-theme-light="true"', 'data-md-color-scheme="default"'),
-        "dark": ('data-vscode-theme-kind="vscode-dark"', 'data-md-color-scheme="slate"'),
+        "dark": ('data-jp-theme-light="false"', 'data-md-color-scheme="slate"'),
     }
     other = {"light": "dark", "dark": "light"}[scheme]
     for mark in marks[scheme]:
@@ -138,13 +140,93 @@ def test_it_is_light_or_dark_as_the_page_around(notebook: Any, scheme: str) -> N
     drawn(page).locator(f"html[data-theme={other}]").wait_for(state="attached")
 
 
+@pytest.mark.parametrize(
+    ("kind", "theme"),
+    [
+        ("vscode-dark", "dark"),
+        ("vscode-light", "light"),
+        ("vscode-high-contrast", "dark"),
+        ("vscode-high-contrast-light", "light"),
+    ],
+)
+def test_vs_code_lets_it_draw_and_says_its_theme(notebook: Any, kind: str, theme: str) -> None:
+    # What the page around notebooks' outputs allows there, and the mark on its body.
+    policy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}; child-src data: blob:">'
+    scheme = {"dark": "light", "light": "dark"}[theme]
+    mark = f'class="{kind}" data-vscode-theme-kind="{kind}"'
+    page = notebook(pictures.html("graph", GRAPH), head=head, body=mark, color_scheme=scheme)
+    inside = drawn(page)
+    assert inside.locator("html").get_attribute("data-theme") == theme
+    assert inside.locator(".node").count() == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_around_shows_at_its_round_corners(notebook: Any, scheme: str) -> None:
+    page_is = {"light": "default", "dark": "slate"}
+    page = notebook(
+        f'<div style="background: #00ff00">{pictures.html("curve", CURVE)}</div>',
+        body=f'style="color-scheme: {scheme}" data-md-color-scheme="{page_is[scheme]}"',
+    )
+    drawn(page)
+    corner = Image.open(io.BytesIO(page.locator("iframe").screenshot())).convert("RGB")
+    assert corner.getpixel((1, 1)) == (0, 255, 0)
+
+
+def test_a_page_that_was_hidden_is_drawn_when_it_is_shown(notebook: Any, atlas: Any) -> None:
+    page = notebook(f'<div id="tab" style="display: none">{atlas._repr_html_()}</div>')
+    page.wait_for_function(
+        "document.querySelector('iframe').contentDocument.readyState != 'loading'"
+    )
+    assert page.locator(".nissl > div").get_attribute("style") is None  # what is read meanwhile
+    page.evaluate("document.querySelector('#tab').style.display = 'block'")
+    assert drawn(page).locator("svg rect").first.is_visible()
+    assert not page.locator(".nissl > div").is_visible()
+
+
+def test_it_is_as_high_as_it_is_on_narrow_pages_and_on_paper(notebook: Any, atlas: Any) -> None:
+    page = notebook(atlas._repr_html_())
+    drawn(page)
+    inside = page.frames[1]
+    sizes = (
+        "[innerWidth, innerHeight, ...['scrollWidth', 'scrollHeight'].map(s => document.body[s])]"
+    )
+
+    def fits() -> list[int]:
+        page.wait_for_timeout(200)
+        wide, high, *needed = inside.evaluate(sizes)
+        assert needed[0] == wide
+        assert high - 1 <= needed[1] <= high
+        return [wide, high]
+
+    on_screen = fits()
+    inside.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert inside.evaluate(sizes)[:3:2] == [560, 560]  # at once: what is printed is laid out next
+    on_paper = fits()
+    assert on_paper[1] > on_screen[1]
+    inside.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert fits() == on_screen
+    page.set_viewport_size({"width": 260, "height": 900})
+    assert fits()[0] < 260
+
+
 def test_a_table_is_there_without_scripts(notebook: Any, finding: Finding) -> None:
     page = notebook(finding._repr_html_(), java_script_enabled=False)
     assert page.locator("table td", has_text="0.95").is_visible()
+    assert page.get_by_text("trust the notebook").is_visible()
     assert page.locator("iframe").bounding_box()["height"] == 0
     with_scripts = notebook(finding._repr_html_())
     assert drawn(with_scripts).locator("table").is_visible()
     assert not with_scripts.locator("main table").first.is_visible()
+
+
+def test_a_unit_without_scripts_has_its_texts(notebook: Any, atlas: Any) -> None:
+    unit = atlas.unit(atlas.units.loc[atlas.units["kind"] == "token", "unit"].iloc[0])
+    page = notebook(unit._repr_html_(), java_script_enabled=False)
+    places = [*unit.card["high"], *unit.card["low"]]
+    peaks = [place["t"][place["at"]].strip() for place in places]
+    assert page.locator("li b").all_inner_texts() == peaks
+    assert page.locator("img, script").count() == 0
 
 
 def test_what_is_too_large_is_left_out_and_said_so() -> None:

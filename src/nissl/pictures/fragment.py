@@ -26,7 +26,9 @@ SHAPES = {
     "atlas": "title, says, facts, kinds, groups, note",
     "unit": "a card as of card.js",
 }
+UNDRAWN = "<p><small>To see the picture, run the cell or trust the notebook.</small></p>"
 MOST = 1_000_000  # characters of data that a notebook should hold for one picture
+STYLE = "display:block;width:100%;height:0;border:0;color-scheme:light"
 PAGE = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv='
     "\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
@@ -67,7 +69,7 @@ def html(name: str, data: Mapping[str, Any], *, plain: str = "", title: str = ""
     Examples
     --------
     >>> drawn = html("histogram", {"counts": [3, 1], "edges": [0, 1, 2]}, plain="3, 1")
-    >>> drawn.startswith('<div class="nissl"><div>3, 1</div><iframe')
+    >>> drawn.startswith('<div class="nissl"><div><p><small>To see the picture')
     True
     """
     require_known("picture", name, tuple(SHAPES))
@@ -79,8 +81,8 @@ def html(name: str, data: Mapping[str, Any], *, plain: str = "", title: str = ""
     page = PAGE.format(title=called, style=frame_style(), data=told, script=frame_script())
     # Markdown would end the element at an empty line.
     source = escape(page).replace("\n", "&#10;")
-    frame = f'<iframe title="{called}" style="display:block;width:100%;height:0;border:0"'
-    return f'<div class="nissl"><div>{plain}</div>{frame} srcdoc="{source}"></iframe></div>'
+    frame = f'<iframe title="{called}" style="{STYLE}" srcdoc="{source}"></iframe>'
+    return f'<div class="nissl"><div>{UNDRAWN}{plain}</div>{frame}</div>'
 
 
 def as_json(data: Any) -> str:

@@ -19,28 +19,46 @@ const NAMED = {
   unit: (d, room) => [el("h2", {}, d.name), reason(d), el("div", { class: "grid" }, summary(d), detail(d, { room: room > 760 ? room - 304 : room, ...filed(d) }))],
 };
 
+const DARK = "(prefers-color-scheme: dark)", PAPER = 560; // pixels that a sheet has left beside what notebooks put there
+
+// The page around is asked for its preference: the frame's own follows the colour scheme of its element.
 function themeAround() {
   const { body, documentElement } = parent.document, said = body.dataset;
   const name = said.mdColorScheme || said.vscodeThemeKind || (said.jpThemeLight && (said.jpThemeLight === "true" ? "light" : "dark")) || documentElement.dataset.theme;
-  return (name ? /slate|dark|contrast$/.test(name) : matchMedia("(prefers-color-scheme: dark)").matches) ? "dark" : "light";
+  return (name ? /slate|dark|contrast$/.test(name) : parent.matchMedia(DARK).matches) ? "dark" : "light";
 }
 
-const [named, told] = JSON.parse(document.getElementById("data").textContent);
+const [named, told] = JSON.parse(document.getElementById("data").textContent), main = document.querySelector("main");
+// Where a frame may not look at the page around it, or draws nothing, it has no height, and what stands before it is read.
+const before = frameElement.previousElementSibling;
 let drawnAs = "";
 
 function drawFrame() {
-  const as = `${themeAround()} ${innerWidth}`;
-  if (as === drawnAs) return;
+  const theme = themeAround(), as = `${theme} ${innerWidth}`;
+  if (!innerWidth || as === drawnAs) return; // a page that is not shown has no width
   drawnAs = as;
-  document.documentElement.dataset.theme = themeAround();
-  document.querySelector("main").replaceChildren(...[NAMED[named](told, innerWidth - 36)].flat());
+  document.documentElement.dataset.theme = theme;
+  main.replaceChildren(...[NAMED[named](told, innerWidth - 36)].flat());
 }
 
-// Where a frame may not look at the page around it, it has no height, and what stands before it is read.
-const before = frameElement.previousElementSibling, around = new MutationObserver(drawFrame);
+function fit() {
+  if (!innerWidth || !drawnAs) return;
+  frameElement.style.height = `${Math.ceil(main.getBoundingClientRect().height)}px`;
+  before.style.display = "none";
+}
+
+// Printed, it is as narrow as a sheet: its height would else be that of the screen's width.
+function onPaper(on) {
+  frameElement.style.width = on ? `${Math.min(innerWidth, PAPER)}px` : "100%";
+  drawFrame();
+  fit();
+}
+
 drawFrame();
-new ResizeObserver(() => { frameElement.style.height = `${Math.ceil(document.body.getBoundingClientRect().height)}px`; }).observe(document.body);
-before.style.display = "none";
+new ResizeObserver(fit).observe(main);
 window.addEventListener("resize", drawFrame);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawFrame);
+window.addEventListener("beforeprint", () => onPaper(true));
+window.addEventListener("afterprint", () => onPaper(false));
+parent.matchMedia(DARK).addEventListener("change", drawFrame);
+const around = new MutationObserver(drawFrame);
 for (const node of [parent.document.body, parent.document.documentElement]) around.observe(node, { attributes: true });

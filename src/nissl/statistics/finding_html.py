@@ -63,7 +63,7 @@ def finding_html(
         for line in top.to_dict("records")
     ]
     cells = [[_plain(value) for value in line] for line in top.itertuples(index=False, name=None)]
-    told = [f"{key} {value}" for key, value in about.items()]
+    told = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in about.items()]
     left = f"the highest {len(top):,} of {n_rows:,} rows" if n_rows > len(top) else ""
     says = ", ".join([left] * bool(left) + told)
     data: dict[str, Any] = {

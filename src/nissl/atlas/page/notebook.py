@@ -137,9 +137,28 @@ def unit_html(folder: Path, about: Mapping[str, Any], card: Mapping[str, Any]) -
     reason = "".join(part if isinstance(part, str) else part[0] for part in card["reason"])
     cells = [[s["label"], s["value"], s["unit"]] for s in card["statistics"]]
     plain = f"<p>{plain_text(card['name'], reason)}</p>"
-    plain += plain_table(["figure", "value", "unit"], cells)
+    # The end at which it is what it is stands first.
+    for end in ("low", "high") if card.get("sign", 1) < 0 else ("high", "low"):
+        if card.get(end):
+            lines = "".join(f"<li>{_plain_place(place)}</li>" for place in card[end])
+            plain += f"<p>Where it is {end}est</p><ul>{lines}</ul>"
     for name in ("tokens", "bigrams"):
         if name in card:
             head = [name.removesuffix("s"), "effect, sd", "q", "documents"]
             plain += plain_table(head, card[name])
+    plain += plain_table(["figure", "value", "unit"], cells)
     return html("unit", data, plain=plain, title=f"Unit {card['name']}")
+
+
+def _plain_place(place: Mapping[str, Any]) -> str:
+    """Return a text with the peak bold, or what an image or a moment is called."""
+    said = f"{place['v']:.3g}: "
+    if "t" in place:
+        # An empty line would end what Markdown takes for HTML.
+        shown = [plain_text(token.replace("\n", "⏎")) for token in place["t"]]
+        shown[place["at"]] = f"<b>{shown[place['at']]}</b>"
+        return said + "".join(shown)
+    if "s" in place:
+        label = f": {place['l']}" if place.get("l") else ""
+        return said + plain_text(f"image {place['s']:,}{label}")
+    return said + plain_text(place.get("l") or f"sample {place['i']:,}")
