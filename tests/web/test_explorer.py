@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from nissl.atlas import open_atlas
+from nissl.atlas.page.write import write_page
 
 
 @pytest.fixture
@@ -96,6 +98,26 @@ def test_notes_and_sets_are_kept_beside_the_atlas(
     assert len(held.sets["the last"]) == 32
     held.write(name, "")
     held.keep("the last", [])
+
+
+def test_a_note_that_is_being_written_stays_when_the_rest_of_the_unit_arrives(
+    visit: Callable[..., Any],
+    serve: Callable[..., str],
+    expect: Any,
+    atlas_folder: Path,
+    tmp_path: Path,
+) -> None:
+    copy = copytree(atlas_folder, tmp_path / "copy")
+    write_page(copy, n_cards=4)  # all others are asked of the server
+    page, held = visit(serve(open_atlas(copy))), []
+    page.route("**/api/unit/*", lambda route: held.append(route))
+    page.locator("#units-table .link").nth(15).click()
+    page.locator("#unit textarea").press_sequentially("half of a")
+    assert page.locator("#unit .contexts").count() == 0
+    held[0].continue_()
+    expect(page.locator("#unit .contexts").first).to_be_visible()
+    page.keyboard.type(" word")
+    expect(page.locator("#unit textarea")).to_have_value("half of a word")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -34,14 +34,16 @@ const unitParts = [];
 
 function openUnit(row) {
   const known = cardOf.has(row), card = told(row, true);
-  const sheet = byId("unit");
+  const sheet = byId("unit"), focused = document.activeElement;
+  // What was written while the rest was fetched stays.
+  const tools = (sheet.open && unitMap.chosen === row && sheet.querySelector(".tools")) || el("div", { class: "tools" }, unitTools.map((tool) => tool(row)));
   unitMap.chosen = row;
   const left = summary(card, (unit) => openUnit(rowOf(unit)));
   const right = known ? detail(card, { room: roomFor(560), ...pictured }) : el("div", {}, el("p", { class: "none" }, "Reading what is beside this page …"));
   if (known) right.append(...unitParts.map((make) => make(row)).filter(Boolean));
   const close = el("button", { class: "close", type: "button", "aria-label": "Close", onclick: () => sheet.close() }, "×");
   sheet.replaceChildren(el("div", { class: "sheet", tabindex: "-1", autofocus: "" }, el("header", {}, el("div", {}, el("h2", { id: "unit-title" }, address(row)), reason(card),
-    (card.broken || []).map((what) => el("p", { class: "none" }, what)), unitTools.map((tool) => tool(row))), close),
+    (card.broken || []).map((what) => el("p", { class: "none" }, what)), tools), close),
     el("div", { class: "grid" }, left, right)));
   const place = `#${encodeURIComponent(address(row))}`;
   // One step of the history for an open unit, whichever is looked at: Back leads to the page.
@@ -49,6 +51,7 @@ function openUnit(row) {
   history[sheet.open || location.hash === place ? "replaceState" : "pushState"]({ unit: true, direct }, "", place);
   if (!sheet.open) sheet.showModal();
   sheet.scrollTop = 0;
+  if (tools.contains(focused)) focused.focus();
   if (!known) loadUnits(row, right);
 }
 

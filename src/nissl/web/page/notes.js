@@ -17,7 +17,9 @@ async function startNotes() {
     byId("set-say").textContent = error.message;
   }
   drawSets();
-  if (byId("unit").open) openUnit(unitMap.chosen); // it was opened before its note was known
+  if (!byId("unit").open) return;
+  byId("unit").querySelector(".tools").remove(); // it was opened before its note was known
+  openUnit(unitMap.chosen);
 }
 
 // A unit may be called what every object has.
