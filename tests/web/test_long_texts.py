@@ -27,7 +27,7 @@ def test_every_field_takes_a_long_text(
     page.locator("#units-table .link").first.click()
     page.locator("#unit textarea").fill(text)
     page.keyboard.press("Tab")
-    page.wait_for_function("document.querySelector('#unit .note small').textContent.length > 4")
+    page.locator("#unit .note small:not(:empty)").wait_for()
     page.locator("#unit textarea").fill("")
     page.keyboard.press("Escape")
     page.locator("#pairs").wait_for()

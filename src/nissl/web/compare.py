@@ -94,6 +94,7 @@ class Beside:
             "against": against(pairs.found),
             "names": self.names,
             "n": len(pairs.table),
+            "order": {"by": pairs.found.score, "up": _by_address(pairs.found)},
             "columns": pairs.columns(),
             "numbers": pairs.changing(),
             "kinds": pairs.kinds(),
@@ -224,7 +225,7 @@ def against(found: Finding) -> str:
         Sentences.
     """
     table, about, n = found.table, found.provenance, len(found)
-    by_address = str(about["matched"]).startswith("unit by unit")
+    by_address = _by_address(found)
     said = []
     if "q" in table:
         sure = int((table["q"] <= 0.05).sum())
@@ -254,6 +255,10 @@ def against(found: Finding) -> str:
             "differ by its noise alone is not known without a third atlas."
         )
     return " ".join(said)
+
+
+def _by_address(found: Finding) -> bool:
+    return str(found.provenance["matched"]).startswith("unit by unit")
 
 
 def _samples(atlas: Atlas, row: int) -> set[int]:

@@ -47,10 +47,13 @@ async function startCompare() {
   if (view.get("pair") !== null) openPair(Number(view.get("pair")));
 }
 
+// At first, what was matched is sorted by how well; what has one address in both, by how badly.
+const pairOrder = () => (view.has("by") ? { by: view.get("by"), up: view.get("by-up") === "1" } : compared.state.order);
+
 // What is asked: the filter, and in which order.
 function pairsQuestion(offset, limit) {
-  const sort = view.get("by") || "", descending = view.get("by-up") !== "1";
-  return new URLSearchParams({ where: view.get("pairs") || "", sort, descending, offset, limit });
+  const { by, up } = pairOrder();
+  return new URLSearchParams({ where: view.get("pairs") || "", sort: by, descending: !up, offset, limit });
 }
 
 async function readPairs() {
@@ -87,9 +90,9 @@ function pairColumns() {
 }
 
 function drawPairs() {
-  const sort = view.get("by") || "", up = view.get("by-up") === "1", columns = pairColumns();
-  byId("pairs-table").tHead.replaceChildren(el("tr", {}, columns.map((c) => el("th", { scope: "col", title: c.meaning, class: c.type, "aria-sort": c.name === sort ? (up ? "ascending" : "descending") : null },
-    el("button", { type: "button", onclick: () => sortPairs(c.name) }, c.name.replace(/_/g, " "), c.name === sort ? (up ? " ↑" : " ↓") : "")))));
+  const { by, up } = pairOrder(), columns = pairColumns();
+  byId("pairs-table").tHead.replaceChildren(el("tr", {}, columns.map((c) => el("th", { scope: "col", title: c.meaning, class: c.type, "aria-sort": c.name === by ? (up ? "ascending" : "descending") : null },
+    el("button", { type: "button", onclick: () => sortPairs(c.name) }, c.name.replace(/_/g, " "), c.name === by ? (up ? " ↑" : " ↓") : "")))));
   byId("pairs-table").tBodies[0].replaceChildren(...compared.rows.map((row) => el("tr", {}, columns.map((c) => el("td", { class: c.type }, pairCell(c, row))))));
   byId("pairs-say").textContent = `${compared.total.toLocaleString("en")} of ${plural(compared.state.n, "pair")}. b. is the second atlas, change. the second less the first.`;
   byId("more-pairs").hidden = compared.rows.length >= compared.total;
@@ -104,7 +107,8 @@ function pairCell(column, row) {
 }
 
 function sortPairs(name) {
-  keep("by-up", view.get("by") === name && view.get("by-up") !== "1" ? "1" : "");
+  const { by, up } = pairOrder();
+  keep("by-up", by === name && !up ? "1" : "");
   keep("by", name);
   listPairs().then(() => { const button = byId("pairs-table").querySelector("th[aria-sort] button"); if (button) button.focus(); });
 }
@@ -145,7 +149,7 @@ function bothSpan() {
 // Each cell is as many pairs as lie there; what lies beyond is at the edge.
 function drawScatter() {
   if (!compared.points) return;
-  const canvas = byId("scatter"), size = Math.min(460, canvas.parentElement.clientWidth), left = 44, foot = 34, side = size - left - 6;
+  const canvas = byId("scatter"), size = Math.min(460, canvas.parentElement.clientWidth), left = 54, foot = 34, side = size - left - 6;
   const few = compared.points.a.length <= 2000, n = Math.floor(side / (few ? 6 : 4)), each = side / n;
   const axis = bothSpan(), cells = new Map(), { a, b, pair } = compared.points;
   const bin = (x) => Math.min(n - 1, Math.max(0, Math.floor(axis.place(x) * n)));
