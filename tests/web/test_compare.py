@@ -208,9 +208,7 @@ def test_the_picture_is_reached_by_the_keyboard(
     expect(page.locator("#tip")).to_contain_text("in the second")
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    page.wait_for_function(
-        "location.search.includes('pair')"
-    )  # one opens, of more the list is of them
+    page.wait_for_url("**pair**")  # one opens, of more the list is of them
 
 
 def _said(text: str) -> Any:
