@@ -26,7 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["Index"]
 
 MOST = 1000  # rows of one answer
-SHOWN = ("unit", "kind", "density", "token", "token_effect", "language", "mean", "sd", "kurtosis")
+SHOWN = (
+    "unit",
+    "kind",
+    "tuned_to",
+    "tuning_effect",
+    "tuning_q",
+    "density",
+    "token",
+    "token_effect",
+    "language",
+    "mean",
+    "sd",
+    "kurtosis",
+)
 #: What a filter knows besides the columns, and columns by another name.
 BESIDES, ALSO = ("set", "note", "text"), {"pair": "bigram"}
 
