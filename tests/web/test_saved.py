@@ -1,8 +1,11 @@
 """Saved edits are listed, steer, are kept, and stay inside the atlas."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -68,6 +71,17 @@ def test_a_basket_is_kept_under_a_free_name(live: str, net: Network, edits: Path
     again = {"edits": basket, "name": "my edits"}
     assert "of this name" in refused(live, "/api/edit", again)
     assert "give a name" in refused(live, "/api/edit", {"edits": basket})
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    live: str, edits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, there = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), sorted(edits.iterdir())
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=full))
+    basket = [{"unit": "blocks.0.mlp.neurons[1]", "how": "ablate"}]
+    told = refused(live, "/api/edit", {"edits": basket, "name": "too much"})
+    assert "No space left on device" in told
+    assert sorted(edits.iterdir()) == there
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Circuits in the explorer: opened, grouped, edited, found on a planted network, and refused."""
 
+import errno
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlencode, urlsplit
 
 import numpy as np
@@ -218,6 +221,19 @@ def test_a_planted_circuit_is_found_kept_and_opened_in_python(
     assert "already" in refused(
         live, "circuit/save", {"found": said["found"], "name": "induction 1"}
     )
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(
+    live: str, folder: Path, asked: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {**asked, "method": "edges, EAP-IG", "size": 0.02}
+    found = lines(live, "circuit/find", body)["found"]
+    there = sorted(folder.iterdir())
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, "write_text", Mock(side_effect=full))
+    told = refused(live, "circuit/save", {"found": found, "name": "too much"})
+    assert "the circuit cannot be written: No space left on device" in told
+    assert sorted(folder.iterdir()) == there
 
 
 def test_the_test_of_a_circuit_is_pythons(
