@@ -125,6 +125,9 @@ def test_open_a_neuron(
     expect(sheet).not_to_be_visible()
     page.locator("#units-table tbody .link").nth(3).click()
     expect(sheet.locator(".contexts").first).to_be_visible()
+    for ask in sheet.locator(".ask").all():  # against what?
+        ask.click()
+    expect(sheet.get_by_text("a description, not a test").first).to_be_visible()
 
 
 def test_try_a_text(
