@@ -14,7 +14,7 @@ from nissl.atlas import Atlas
 from nissl.network import Network
 
 SECONDS = float(os.environ.get("NISSL_CLIENTS", 5))
-GROWTH = 60.0  # MB: pools of memory of twenty threads, and not what leaks an answer
+GROWTH = 30.0  # MB: what the first answers leave in pools of memory, and not what leaks an answer
 
 
 @pytest.mark.timeout(600 + 20 * int(SECONDS))
