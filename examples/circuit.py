@@ -58,10 +58,10 @@ plt.show()
 
 # %% [markdown]
 # And the picture: layers upwards, MLPs at the left, heads at the right, lines as wide as effects.
+# Point at a box to see its own edges; `circuit.plot()` is the same for paper.
 
 # %%
-circuit.plot()
-plt.show()
+circuit
 
 # %% [markdown]
 # Heads of blocks 19 and 20 find the name that was said once, head 3 of block 23 says it, and others

@@ -157,8 +157,8 @@ plt.show()
 #
 # ## The page
 #
-# Every cell with its curves and their nulls, where it is highest, and which cells are like it.
+# Every cell with its curves and their nulls, where it is highest, and which cells are like it:
+# `nissl view out/mouse`.
 
 # %%
-atlas = nissl.make_atlas(awake, out="out/mouse", progress=False)
-print(atlas, "explore it: nissl view out/mouse", sep="\n")
+nissl.make_atlas(awake, out="out/mouse", progress=False)

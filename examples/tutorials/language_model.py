@@ -163,8 +163,7 @@ for strength in (0, 1, 2):
 # ## The page
 #
 # Last, the atlas of the block of that neuron over these texts: in the explorer sort by language,
-# open the neuron, silence it while the network writes.
+# open the neuron, silence it while the network writes: `nissl view out/french`.
 
 # %%
-atlas = nissl.make_atlas(net, found_on, sites=site, out="out/french", progress=False)
-print(atlas, "explore it: nissl view out/french", sep="\n")
+nissl.make_atlas(net, found_on, sites=site, out="out/french", progress=False)

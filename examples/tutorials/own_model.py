@@ -173,9 +173,8 @@ print(pd.DataFrame(scores).mean().round(3).to_string())
 # ## The page
 #
 # All of it in the explorer: each unit of every layer, the pictures in which it is largest with the
-# place in each, and the garment it prefers with its q.
+# place in each, and the garment it prefers with its q: `nissl view out/clothes`.
 
 # %%
 shown = {"labels": names[labels[find]], "progress": False}
-atlas = nissl.make_atlas(net, pixels[find], out="out/clothes", **shown)
-print(atlas, "explore it: nissl view out/clothes", sep="\n")
+nissl.make_atlas(net, pixels[find], out="out/clothes", **shown)

@@ -274,6 +274,15 @@ def test_a_finding_stands_beside_its_null(notebook: Any, finding: Finding) -> No
     )
 
 
+def test_a_row_is_named_by_what_tells_it_apart(notebook: Any, finding: Finding) -> None:
+    one = Finding(finding.table.assign(shank=[3, 4], tail="normal", note=""), "tuning", "none")
+    assert drawn(notebook(one._repr_html_())).locator("svg g text").first.text_content() == "a"
+    one.provenance["tail"] = "normal"
+    assert "tail" not in one._repr_html_().split("<iframe")[0].split("<table")[1]
+    two = Finding(finding.table.assign(unit="a", label=["x", "y"]), "tuning", "none")
+    assert drawn(notebook(two._repr_html_())).locator("svg g text").first.text_content() == "a, x"
+
+
 def test_an_atlas_says_what_its_units_are_and_how_to_open_it(notebook: Any, atlas: Any) -> None:
     inside = drawn(notebook(atlas._repr_html_()))
     kinds = atlas.units["kind"].value_counts()

@@ -31,5 +31,5 @@ function evidence(title, list, head) {
 function plainTable(columns, rows) {
   const written = (value) => (typeof value === "number" || value === null ? figure(value) : visible(String(value)));
   return el("table", { class: "table" }, el("thead", {}, el("tr", {}, columns.map((c) => el("th", { scope: "col" }, c)))),
-    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((value) => el("td", {}, written(value)))))));
+    el("tbody", {}, rows.map((row) => el("tr", {}, row.map((value) => el("td", { class: typeof value === "number" && "number" }, written(value)))))));
 }

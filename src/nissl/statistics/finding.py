@@ -338,7 +338,12 @@ class Finding:
 
         top = self.top(10).table
         return finding_html(
-            top, self.score, title=repr(self), n_rows=len(self), about=self.provenance
+            top,
+            self.score,
+            title=repr(self),
+            n_rows=len(self),
+            about=self.provenance,
+            one_a_unit="unit" in self.table and self.table["unit"].is_unique,
         )
 
     def _rank(self) -> list[str]:

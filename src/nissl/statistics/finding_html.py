@@ -18,7 +18,13 @@ DRAWN = ("null_mean", "null_sd", "q")
 
 
 def finding_html(
-    top: pd.DataFrame, score: str, *, title: str, n_rows: int, about: Mapping[str, Any]
+    top: pd.DataFrame,
+    score: str,
+    *,
+    title: str,
+    n_rows: int,
+    about: Mapping[str, Any],
+    one_a_unit: bool = False,
 ) -> str:
     """Draw the highest rows of a finding.
 
@@ -34,6 +40,8 @@ def finding_html(
         How many rows it has in all.
     about : mapping
         Where it came from.
+    one_a_unit : bool
+        No unit has two rows, so that its address names its row.
 
     Returns
     -------
@@ -48,8 +56,9 @@ def finding_html(
     >>> "<td>0.9</td>" in drawn
     True
     """
+    top = top[[c for c in top if not _is_said(top, str(c), about)]]
     columns = [str(c) for c in top]
-    words = [c for c in columns if c == "unit" or _is_label(top, c)]
+    words = [c for c in columns if c == "unit" or (not one_a_unit and _is_label(top, c))]
     rows = [
         {
             "name": ", ".join(str(line[c]) for c in words),
@@ -75,6 +84,11 @@ def finding_html(
     data |= {"columns": [c.replace("_", " ") for c in columns], "cells": cells}
     plain = f"<p>{plain_text(title, says)}</p>{plain_table(columns, cells)}"
     return html("finding", data, plain=plain, title=title)
+
+
+def _is_said(top: pd.DataFrame, column: str, about: Mapping[str, Any]) -> bool:
+    """Tell a column that only repeats which tail the test had, or holds no note."""
+    return column in ("tail", "note") and set(top[column]) <= {"", about.get("tail")}
 
 
 def _is_label(table: pd.DataFrame, column: str) -> bool:
