@@ -1,5 +1,6 @@
 """Pictures in a notebook: each in its frame, in the theme of the page; a table without scripts."""
 
+import base64
 import io
 import re
 from collections.abc import Callable
@@ -31,6 +32,21 @@ CURVE = {
 }
 IMAGE = {"s": 7, "v": 2.5, "l": MARKUP, "at": [0, 1], "box": [0.5, 0, 0.5, 0.5]}
 DOT = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # noqa: E501
+RASTER = {  # nine silent trials of two columns; of the tenth one column, with two spikes
+    "cells": base64.b64encode(bytes([1, 2] * 9 + [3, 0])).decode(),
+    "columns": 2,
+    "range": [0, 254],
+    "counts": True,
+    "what": MARKUP,
+    "rows": MARKUP,
+    "n": 10,
+    "each": 1,
+    "starts": list(range(10)),
+    "ends": [0, 1],
+    "measure": "s",
+    "mean": [None, 2.0],
+    "rate": "Hz",
+}
 GRAPH = {
     "nodes": [{"name": n, "label": n, "layer": i} for i, n in enumerate(("a", MARKUP))],
     "edges": [{"from": "a", "to": MARKUP, "effect": -1.0}],
@@ -47,10 +63,11 @@ MAP = {
 PLANTED = {
     "histogram": ({"counts": [1, 0, 9], "edges": [-2, -1, 1, 2]}, "svg rect", 3),
     "text": ({"places": [PLACE]}, ".contexts .peak", 1),
-    "raster": ({"places": [TRACE]}, ".trace svg circle", 1),
+    "places": ({"places": [TRACE]}, ".trace svg circle", 1),
     "image": ({"images": [IMAGE], "files": {"7": DOT}}, ".picture i", 1),
     "curve": (CURVE, "svg circle", 2),
     "rate_map": (MAP, "svg.plane rect title", 3),
+    "raster": (RASTER, "svg.raster path", 4),
     "graph": (GRAPH, ".node", 2),
 }
 

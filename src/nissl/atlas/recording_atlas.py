@@ -110,7 +110,7 @@ def recording_atlas(
     finished = _finished(Path(out), identity_of(rec, moments, asked))
     found = tuning(rec, **asked, finished=finished, progress=progress)
     tables, neighbours = _tables(rec, moments, extremes, found.finding.table)
-    arrays, plane = _arrays(rec, moments)
+    arrays, drawn = _arrays(rec, moments)
     about = {
         **_about(rec, tables["units"]),
         **tuned_counts(tables["tuning"]),
@@ -120,7 +120,7 @@ def recording_atlas(
         "n_permutations": test.draws(1000),
         "correction": test.correction,
         "seed": test.seed,
-        **plane,
+        **drawn,
         **_versions(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - began, 1),
@@ -145,17 +145,25 @@ def _tables(
 
 def _arrays(
     rec: Recording, moments: dict[str, NDArray[Any]]
-) -> tuple[dict[str, NDArray[Any]], dict[str, list[str]]]:
-    """Return the arrays of the atlas, and which coordinates span a plane, if two do."""
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the arrays of the atlas; which coordinates span a plane, and what rows are."""
+    from nissl.atlas.raster import raster
     from nissl.atlas.rate_map import rate_map
     from nissl.atlas.recording_tables import histograms
 
     counts, edges = histograms(rec, moments)
-    arrays, drawn = {"histogram": counts, "edges": edges}, rate_map(rec)
-    if drawn is None:
-        return arrays, {}
-    arrays |= {"rate_map": drawn.values, "rate_map_x": drawn.x, "rate_map_y": drawn.y}
-    return arrays, {"rate_map": list(drawn.names)}
+    arrays: dict[str, NDArray[Any]] = {"histogram": counts, "edges": edges}
+    about: dict[str, Any] = {}
+    if (plane := rate_map(rec)) is not None:
+        arrays |= {"rate_map": plane.values, "rate_map_x": plane.x, "rate_map_y": plane.y}
+        about["rate_map"] = list(plane.names)
+    rows = raster(rec)
+    if isinstance(rows, str):
+        return arrays, about | {"raster": {"left_out": rows}}
+    arrays |= {"raster": rows.levels, "raster_range": rows.ranges, "raster_mean": rows.mean}
+    arrays |= {"raster_start": rows.starts, "raster_edges": rows.edges}
+    told = {"rows": rows.rows, "n": rows.n, "each": rows.each, "measure": rows.measure}
+    return arrays, about | {"raster": told}
 
 
 def _rules(active: str) -> dict[str, str]:
@@ -209,7 +217,9 @@ def _write(
             table.to_parquet(partial / f"{name}.parquet", index=False)
         group = zarr.open_group(partial / "arrays.zarr", mode="w")
         for name, array in arrays.items():
-            group.create_array(name, data=array)
+            # Of a raster, what cannot be read later is no number.
+            nothing = np.nan if name.startswith("raster_") else 0
+            group.create_array(name, data=array, fill_value=nothing)
         (partial / "atlas.json").write_text(json.dumps(about, indent=1, ensure_ascii=False))
         put_in_place(partial, out)
 

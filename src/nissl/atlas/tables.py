@@ -12,7 +12,11 @@ An atlas is a folder:
 ``images``              small pictures of images that are shown (networks that read images)
 ``arrays.zarr``         ``histogram`` (unit, bin) and its ``edges`` (bin + 1); for text the
                         ``token``, ``document`` and ``position`` of every sample; of recordings
-                        with places ``rate_map`` (unit, row, column), and its edges
+                        with places ``rate_map`` (unit, row, column), and its edges; of
+                        recordings ``raster`` (unit, row, column), 0 where there is no sample,
+                        else 1 to 255 between the ends of ``raster_range``; ``raster_start`` of
+                        its rows, ``raster_edges`` of its columns and, where rows are trials,
+                        their ``raster_mean`` (unit, column)
 ``vocabulary.json``     id to text of every token that occurs (networks that read text)
 ``atlas.json``          where it came from: settings, versions, counts, seconds
 ``index.html``          the page, made from all of these

@@ -1,7 +1,7 @@
 // What is known of a unit: the pictures of the others, put together.
 //
 // card: { kind, reason?, measure, statistics: [{ name, label, unit, meaning, value, beside?: a function that returns what figures take }],
-// neighbours?: pairs of unit and r, histogram?, edges?, tuning?, map?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed?,
+// neighbours?: pairs of unit and r, histogram?, edges?, tuning?, map?, raster?, high?, low?, sign, tokens?, bigrams?, promoted?, suppressed?,
 // meaning? of the kind, against?: words by column and part }
 
 // A part of what is told, under a title; { text, words } for a title that can be asked what its figures are compared with.
@@ -59,6 +59,7 @@ function detail(card, { room, ...pictures }) {
   const { against = {} } = card, of = (name, figure) => against[`${name.replace(/ /g, "_")}_${figure}`];
   return el("div", {}, kindWithNull(card),
     (card.tuning || []).map((c) => part({ text: `Tuning to ${c.name}: ${c.says}; grey is the null`, words: of(c.name, "q") }, tuningCurve(c, { room }), c.null && besideNull(c, { room }))),
+    card.raster ? part({ words: against.raster, text: `${rasterSays(card.raster)}; not tested` }, raster(card.raster, { room })) : null,
     card.map ? part({ words: against.map, text: `Over ${card.map.names.join(" and ")}: mean activity where there were samples, smoothed by one bin; not tested` }, rateMap(card.map)) : null,
     // The end at which it is what it is stands first.
     (card.sign < 0 ? ["low", "high"] : ["high", "low"]).map((end) => card[end] && part({ text: `Where it is ${end}est`, words: against.places }, places(card[end], pictures))),

@@ -16,10 +16,11 @@ __all__ = ["as_json", "html", "plain_table", "plain_text"]
 SHAPES = {
     "histogram": "counts and their edges; whole where they count",
     "text": "places: tokens t, activity a in 127ths, at, v, d and p",
-    "raster": "places: activity a in 127ths of the unit's range, at, v, and what they are, l",
+    "places": "places: activity a in 127ths of the unit's range, at, v, and what they are, l",
     "image": "images: number s, activity v, label l, box; files by number",
     "curve": "name, says, kind, names, y, and low and high of the null",
     "rate_map": "cells from 0 to 255, range, what, names and ends of both axes",
+    "raster": "cells of uint8 in base64, columns, range, counts, what rows are, as of raster.js",
     "graph": "nodes and edges as of graph.js, and its options",
     "finding": "title, says, score, rows with mean and sd of the null, columns and cells",
     "circuit": "title, says, a graph, columns and cells",
@@ -47,8 +48,8 @@ def html(name: str, data: Mapping[str, Any], *, plain: str = "", title: str = ""
     Parameters
     ----------
     name : str
-        Which picture: histogram, text, raster, image, curve, rate_map, graph, finding, circuit,
-        atlas or unit.
+        Which picture: histogram, text, places, image, curve, rate_map, raster, graph, finding,
+        circuit, atlas or unit.
     data : mapping
         What JSON knows; `SHAPES` says what is drawn of it.
     plain : str

@@ -6,10 +6,11 @@ const titled = (d) => [el("h2", {}, d.title), el("p", { class: "why" }, d.says)]
 const NAMED = {
   histogram: (d) => histogram(d.counts, d.edges, { wide: 420, tall: 90, labels: true, whole: d.whole }),
   text: (d) => places(d.places, d),
-  raster: (d) => places(d.places),
+  places: (d) => places(d.places),
   image: (d) => images(d.images, filed(d)),
   curve: (d, room) => tuningCurve(d, { room }),
   rate_map: (d) => rateMap(d),
+  raster: (d, room) => raster(d, { room }),
   graph: (d) => scrolled(d.label || "Graph", graph(d.nodes, d.edges, d)),
   finding: (d, room) => [...titled(d), scores(d.rows, { room, score: d.score }), scrolled("Its rows", plainTable(d.columns, d.cells))],
   circuit: (d) => [...titled(d), NAMED.graph(d), scrolled("Its largest parts", plainTable(d.columns, d.cells))],

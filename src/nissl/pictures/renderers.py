@@ -14,6 +14,7 @@ SCRIPTS = (
     "trace.js",
     "image.js",
     "rate_map.js",
+    "raster.js",
     "null.js",
     "table.js",
     "graph.js",

@@ -28,6 +28,8 @@ DESCRIBED = {
     "places": "The most extreme of all samples: every unit has some. Whether they share something "
     "beyond chance is what q says.",
     "histogram": "All samples that were read.",
+    "raster": "Samples in the order of time: rows may look alike by chance, and a mean over "
+    "trials has peaks without any event. What tests a coordinate is the tuning to it.",
     "map": "Smoothed by one bin. What tests the coordinates is the tuning to them.",
 }
 COSINES = (
@@ -54,8 +56,8 @@ def against(columns: Iterable[str], about: Mapping[str, Any]) -> dict[str, str]:
     -------
     dict of str
         A few sentences for each column, and for ``neighbours``, ``promoted``, ``places``,
-        ``histogram``, ``map`` and ``kind``: what was permuted, over what, and over what p was
-        corrected; where there is no null, that there is none.
+        ``histogram``, ``raster``, ``map`` and ``kind``: what was permuted, over what, and over
+        what p was corrected; where there is no null, that there is none.
 
     Examples
     --------
@@ -82,7 +84,7 @@ def against(columns: Iterable[str], about: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _parts() -> tuple[str, ...]:
-    return ("neighbours", "promoted", "places", "histogram", "map", "kind")
+    return ("neighbours", "promoted", "places", "histogram", "raster", "map", "kind")
 
 
 def _described(name: str, about: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 
 from nissl.atlas.damage import note, part
 from nissl.atlas.page.histogram import histograms_of
+from nissl.atlas.page.raster import rasters_of
+from nissl.atlas.page.statistic import rates
 from nissl.atlas.page.table_rows import table_rows
 from nissl.atlas.page.words import Strings, Words, arrays_of, rounded
 from nissl.atlas.tables import EXAMPLES, IMAGE_EXAMPLES
@@ -86,6 +88,7 @@ def cards(
     tunings = read("tuning.parquet", lambda _: _tunings(folder, units, wanted))
     histograms = read("arrays.zarr", lambda _: histograms_of(folder, list(rows)))
     maps = read("arrays.zarr", lambda _: _rate_maps(folder, rows))
+    rasters = read("arrays.zarr", lambda _: rasters_of(folder, rows))
     records = units.iloc[list(rows)].to_dict("records")
     place = _place_of(units, {name for unit in records for name in _named(unit)})
     made = []
@@ -95,6 +98,8 @@ def cards(
         if counts and not any(counts) and unit.get("count", 0) > 0:
             counts, edges = [], []  # zarr reads a file that is missing as zeros
             note(broken, f"arrays.zarr lacks the histogram of {unit['unit']}")
+        if row in rasters and not rasters[row]:
+            note(broken, f"arrays.zarr lacks the raster of {unit['unit']}")
         parts: dict[str, Any] = {
             "histogram": counts,
             "edges": edges,
@@ -104,6 +109,7 @@ def cards(
             "bigrams": bigrams.get(row),
             "tuning": tunings.get(row),
             "map": maps.get(row),
+            "raster": rasters.get(row),
             **_turned(_logits(unit, "promoted"), _logits(unit, "suppressed"), sign),
             "neighbours": _neighbours(unit, place),
         }
@@ -258,7 +264,7 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
     if not path.exists():
         return {}
     table = table_rows(path, "unit", units["unit"].iloc[list(rows)].tolist())
-    scale, what = _rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
+    scale, what = rates(json.loads((folder / "atlas.json").read_text(encoding="utf-8")))
     what = what or "departure from its mean"
     place = _place_of(units, set(units["unit"].iloc[list(rows)]))
     found: dict[int, list[dict[str, Any]]] = {}
@@ -290,21 +296,13 @@ def _tunings(folder: Path, units: pd.DataFrame, rows: set[int]) -> dict[int, lis
     return found
 
 
-def _rates(about: Mapping[str, Any]) -> tuple[float, str]:
-    """Return by what counts of spikes become rates, and their unit; 1 and "" of other activity."""
-    if about.get("quantity") != "spikes":
-        return 1.0, ""
-    width = float(about.get("bin") or 0)
-    return (1 / width, "Hz") if width > 0 else (1.0, "spikes per sample")
-
-
 def _rate_maps(folder: Path, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return mean activity over a plane, in 255ths of the way from its lowest to its highest."""
     arrays = arrays_of(folder)
     if arrays is None or "rate_map" not in arrays:
         return {}
     about = json.loads((folder / "atlas.json").read_text(encoding="utf-8"))
-    scale, what = _rates(about)
+    scale, what = rates(about)
     values = scale * np.asarray(arrays["rate_map"])[list(rows)]
     found = {}
     for row, drawn in zip(rows, values, strict=True):

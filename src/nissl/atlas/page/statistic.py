@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Statistic", "as_base64", "float24", "measure_of", "statistics_of"]
+__all__ = ["Statistic", "as_base64", "float24", "measure_of", "rates", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,32 @@ def measure_of(about: Mapping[str, Any]) -> str:
     if about.get("quantity") != "spikes":
         return str(about.get("units", ""))
     return f"spikes per {about['bin']:g} s" if about.get("bin") else "spikes"
+
+
+def rates(about: Mapping[str, Any]) -> tuple[float, str]:
+    """Return by what counts of spikes become rates.
+
+    Parameters
+    ----------
+    about : mapping
+        What ``atlas.json`` holds.
+
+    Returns
+    -------
+    scale : float
+        1 of other activity.
+    measure : str
+        The unit of rates; empty of other activity.
+
+    Examples
+    --------
+    >>> rates({"quantity": "spikes", "bin": 0.1}), rates({})
+    ((10.0, 'Hz'), (1.0, ''))
+    """
+    if about.get("quantity") != "spikes":
+        return 1.0, ""
+    width = float(about.get("bin") or 0)
+    return (1 / width, "Hz") if width > 0 else (1.0, "spikes per sample")
 
 
 def statistics_of(units: pd.DataFrame) -> list[Statistic]:

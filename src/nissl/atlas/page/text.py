@@ -90,6 +90,11 @@ NOTES = {
         ("q", "Corrected over all units and all coordinates that were tested."),
         ("Neighbours", "By correlation of activity."),
         ("Histograms", "Counts on a logarithmic scale; teal below zero."),
+        (
+            "Rasters",
+            "Every sample, in rows that are trials or stretches of time, in the order of time and "
+            "never sorted. Nothing is drawn where a row has no sample. Teal is below zero.",
+        ),
     ),
 }
 ORDER = ("token", "bigram", "language", "positional", "tuned", "unexplained", "untested", "dead")
@@ -205,6 +210,8 @@ def _notes(about: Mapping[str, Any], source: str) -> list[list[str]]:
         notes.append([name, f"{text} {_sentence(str(more))}".strip() if more else text])
     if about.get("left_out"):
         notes.append(["Left out", _sentence(str(about["left_out"]))])
+    if (about.get("raster") or {}).get("left_out"):
+        notes.append(["No rasters", _sentence(str(about["raster"]["left_out"]))])
     return notes
 
 
