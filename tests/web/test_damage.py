@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +15,10 @@ from asgi import ask
 from made_up_atlas import make_atlas
 from nissl.atlas import open_atlas
 from nissl.atlas.page.write import write_page
+from nissl.atlas.recording_atlas import recording_atlas
 from nissl.errors import NisslError
+from nissl.recording import as_recording
+from nissl.statistics import Test
 from nissl.web import server
 
 AGAIN = "make the atlas again"
@@ -116,6 +120,48 @@ def test_the_rest_of_a_unit_is_shown(
     (said,) = found["broken"]
     assert name.partition("/")[0] in said
     assert said.endswith(AGAIN)
+
+
+@pytest.fixture(scope="module")
+def recording_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recording")
+    values = np.random.default_rng(0).poisson(1, (600, 3))
+    rec = as_recording(values, samples={"trial": np.repeat(range(6), 100)}, quantity="spikes")
+    recording_atlas(rec, folder, test=Test(n_permutations=19), progress=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("raster/c", away),
+        ("raster/zarr.json", written("{")),
+        ("raster_range", away),
+        ("raster_range/c", away),
+        ("raster_mean/zarr.json", written("[")),
+        ("raster_start/c", away),
+        ("raster_edges/c", away),
+    ],
+)
+def test_a_damaged_raster_is_said_and_the_rest_is_shown(
+    recording_folder: Path, tmp_path: Path, name: str, damage: Callable[[Path], None]
+) -> None:
+    whole = card(opened(recording_folder), 1)
+    assert whole["broken"] == []
+    assert whole["raster"]["n"] == 6
+    folder = Path(shutil.copytree(recording_folder, tmp_path / "atlas"))
+    damage(folder / "arrays.zarr" / name)
+    found = card(opened(folder), 1)
+    assert set(whole) - set(found) == {"raster"}
+    (said,) = found["broken"]
+    assert "arrays.zarr" in said
+    assert said.endswith(AGAIN)
+
+
+def test_a_raster_without_its_mean_is_drawn_without(recording_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(recording_folder, tmp_path / "atlas"))
+    away(folder / "arrays.zarr/raster_mean/c")
+    assert "mean" not in card(opened(folder), 1)["raster"]
 
 
 def test_texts_of_another_atlas_are_not_shown_as_those_of_this_one(folder: Path) -> None:

@@ -272,14 +272,8 @@ def _sums(
             finite = np.isfinite(chunk.values)
             values = np.where(finite, chunk.values, 0.0)
             into = here[at] >= 0
-            cells = here[at][into]
-            once = len(np.unique(cells)) == len(cells)
             for sums, part in ((total, values), (count, finite)):
-                added = np.add.reduceat(part, at, dtype=float)[into]
-                if once:
-                    sums[cells] += added
-                else:
-                    np.add.at(sums, cells, added)
+                np.add.at(sums, here[at][into], np.add.reduceat(part, at, dtype=float)[into])
         yield units, total.T.reshape(-1, *shape), count.T.reshape(-1, *shape)
 
 

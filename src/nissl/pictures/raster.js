@@ -9,7 +9,7 @@ function raster(r, { room = 560 } = {}) {
   const place = { x: (c) => left + c * cell, y: (row) => top + row * tall, wide: cell, tall };
   const gap = tall > 7 ? 2 : 1, stroke = ticks ? { wide: Math.max(1, Math.min(2, cell)), tall: tall - gap } : { wide: cell, tall: tall - 1 };
   const text = (x, y, anchor, said) => svg("text", { x, y, "text-anchor": anchor }, said);
-  const every = Math.ceil(15 / tall), labelled = r.starts.map((_, i) => i).filter((i) => i % every === 0);
+  const every = Math.ceil(14 / tall), labelled = r.starts.map((_, i) => i).filter((i) => i % every === 0);
   const [from, to] = r.ends, along = (v) => left + ((v - from) / (to - from)) * across;
   return svg("svg", { class: "raster", viewBox: `0 0 ${wide} ${foot + 50}`, role: "img", "aria-label": `${rasterSays(r)}.${peakSays(r)}` },
     r.mean && meanOver(r, { left, across, tall: top - 14 }),

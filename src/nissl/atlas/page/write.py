@@ -64,7 +64,7 @@ def write_page(atlas_dir: str | Path, *, n_cards: int = N_CARDS) -> Path:
     -------
     Path
         The page: without anything fetched from a network; below 6 MB for 46,080 units, and what
-        lies beside it some 1.5 kB a unit.
+        lies beside it some 1.5 kB a unit, of a recording 10 kB.
 
     Raises
     ------
