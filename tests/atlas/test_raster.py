@@ -115,7 +115,7 @@ def test_two_trials_are_stretches_of_time():
 
 def test_a_continuous_recording_is_cut_into_equal_stretches_and_a_gap_stays_empty():
     rng = np.random.default_rng(1)
-    time = np.r_[np.arange(4000), np.arange(5000, 12000)] * 0.1 + 60.05
+    time = np.r_[np.arange(4000), np.arange(5000, 12000)] * 0.1 + 60
     data = rng.standard_normal((len(time), 1)) + (time[:, None] > 700)
     drawn = raster(as_recording(data, samples={"time": time}))
     assert drawn.levels.shape == (1, 40, 150)

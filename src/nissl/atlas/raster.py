@@ -157,6 +157,7 @@ def _blocks(rec: Recording) -> _Plan | None:
         n_columns = -(-longest // width)
         cell = np.full(rec.sizes["sample"], -1)
         cell[kept] = rank[block] // each * n_columns + position // width
+        start -= _half_bin(rec) if start else 0.0
         edges = start + np.arange(n_columns + 1) * width * (step or 1.0)
         starts = _numbers(coordinate(rec, nesting[depth])[kept], block, rank)[::each]
         measure = "s" if step else "samples"
@@ -176,7 +177,7 @@ def _stretches(rec: Recording) -> _Plan:
     n_columns = -(-length // width)
     length = n_columns * width  # columns are equal
     n_rows = -(-n // length)
-    first = float(seconds[0]) - step / 2 if seconds is not None and step else 0.0
+    first = float(seconds[0]) - _half_bin(rec) if seconds is not None and step else 0.0
     starts = first + np.arange(n_rows) * length * (step or 1.0)
     edges = np.arange(n_columns + 1) * width * (step or 1.0)
     cell = position // length * n_columns + position % length // width
@@ -216,7 +217,7 @@ def _order(block: Array, seconds: Array | None, step: float) -> tuple[NDArray[np
         np.maximum.at(last, block, seconds)
         by_time = np.argsort(first, kind="stable")
         if np.ptp(first) < step / 100:  # time is told from an event in each of them
-            start = float(first[0]) - step / 2
+            start = float(first[0])
         elif (first[by_time][1:] >= last[by_time][:-1]).all():
             order = by_time
     rank = np.empty(len(order), np.int64)
@@ -242,6 +243,11 @@ def _given(rec: Recording, name: str) -> NDArray[np.bool_]:
     if column.dtype.kind in "mM":
         return ~np.isnat(column)
     return np.asarray(column != -1) if column.dtype.kind in "iu" else np.isfinite(column)
+
+
+def _half_bin(rec: Recording) -> float:
+    """Return how long before its time a sample begins: the time of a bin of spikes is its centre."""
+    return float(rec.attrs.get("bin") or 0) / 2 if rec.attrs.get("quantity") == "spikes" else 0.0
 
 
 def _seconds(rec: Recording) -> Array | None:
@@ -289,5 +295,6 @@ def _levels(values: Array, counts: bool) -> tuple[NDArray[np.uint8], NDArray[np.
     span = np.where(high > low, high - low, 1.0)[:, None, None]
     part = np.where(there, (values - low[:, None, None]) / span, 0.0)
     levels = np.where(there, 1 + np.rint(FULL * part), 0).astype(np.uint8)
-    ends = np.where(there.any(axis=(1, 2))[:, None], np.stack([low, high], axis=1), np.nan)
+    ends = np.stack([low, high], axis=1)
+    ends[~there.any(axis=(1, 2))] = np.nan
     return levels, ends.astype(np.float32)
