@@ -246,7 +246,7 @@ def _given(rec: Recording, name: str) -> NDArray[np.bool_]:
 
 
 def _half_bin(rec: Recording) -> float:
-    """Return how long before its time a sample begins: the time of a bin of spikes is its centre."""
+    """Return how long before its time a sample begins: that of a bin of spikes is its centre."""
     return float(rec.attrs.get("bin") or 0) / 2 if rec.attrs.get("quantity") == "spikes" else 0.0
 
 
