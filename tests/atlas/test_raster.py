@@ -129,7 +129,15 @@ def test_a_continuous_recording_is_cut_into_equal_stretches_and_a_gap_stays_empt
 
 
 @pytest.mark.parametrize(
-    "time", [None, np.tile(np.arange(500.0), 2), np.r_[np.zeros(999), np.nan], np.arange(1e3) ** 4]
+    "time",
+    [
+        None,
+        np.tile(np.arange(500.0), 2),
+        np.r_[np.arange(999.0), np.nan],
+        np.repeat(np.arange(500.0), 2),
+        np.arange(1e3) + 1e6 * (np.arange(1e3) > 500),
+        np.cumsum(np.random.default_rng(0).uniform(0.5, 1.5, 1000)),
+    ],
 )
 def test_without_a_time_that_rises_evenly_samples_are_counted(time):
     samples = {} if time is None else {"time": time}

@@ -83,7 +83,7 @@ def raster(rec: Recording, *, most: int = MOST) -> Raster | str:
     Notes
     -----
     A column sums spikes, and takes the mean of other activity. Time is used where it rises in
-    each row and fewer than half of its steps lack a sample; otherwise samples are counted.
+    even steps, fewer than half of which lack a sample; otherwise samples are counted.
 
     Examples
     --------
@@ -200,6 +200,9 @@ def _positions(block: Array, seconds: Array | None) -> tuple[NDArray[np.int64], 
     if gaps.min() <= 0:
         return position, 0.0
     step = float(gaps[gaps < 1.5 * np.median(gaps)].mean())
+    uneven = np.abs(gaps / step - np.maximum(np.rint(gaps / step), 1)) > 0.25
+    if uneven.mean() > 0.1:  # columns would be empty between samples
+        return position, 0.0
     steps = np.rint((sorted_seconds - sorted_seconds[start]) / step)
     if (steps[np.r_[first[1:], True]] + 1).sum() > 2 * len(block):  # mostly gaps
         return position, 0.0
