@@ -63,10 +63,10 @@ def expect() -> Callable[..., Any]:
     return pytest.importorskip("playwright.sync_api").expect
 
 
-def test_lists_filter_and_sort_by_columns_of_both(beside: Beside) -> None:
+def test_lists_filter_and_sort_by_columns_of_both(beside: Beside, atlas_folder: Path) -> None:
     state = beside.state()
     assert (state["ready"], state["n"]) == (True, 96)
-    assert state["names"] == ("made-up (atlas0)", "made-up (other)")
+    assert state["names"] == (f"made-up ({atlas_folder.name})", "made-up (other)")
     assert "as given" in state["says"]
     assert "No null is known" in state["against"]
     found = beside.pairs.units("change.density > 0", sort="change.density", limit=50)

@@ -11,8 +11,8 @@ from nissl.atlas import Atlas
 from nissl.atlas.damage import AGAIN, note, part, readable
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.degrees import in_degrees
 from nissl.atlas.page.statistic import KNOWN
-from nissl.atlas.page.write import in_degrees
 from nissl.atlas.tables import NETWORK_UNITS, UNITS
 from nissl.errors import NisslError, require_known
 from nissl.web.condition import Condition, conditions, meets

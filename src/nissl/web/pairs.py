@@ -9,8 +9,8 @@ import numpy as np
 
 from nissl.atlas import Atlas
 from nissl.atlas.damage import part
+from nissl.atlas.page.degrees import in_degrees
 from nissl.atlas.page.statistic import as_base64, float24, statistics_of
-from nissl.atlas.page.write import in_degrees
 from nissl.errors import NisslError, require_known
 from nissl.web.index import Index
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.degrees import in_degrees, unit_of
 from nissl.atlas.page.statistic import measure_of, statistics_of
 from nissl.atlas.page.text import page_text
-from nissl.atlas.page.write import in_degrees, sites_of, unit_of
+from nissl.atlas.page.write import sites_of
 from nissl.atlas.thumbnails import FOLDER
 from nissl.pictures import html, plain_table, plain_text
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -16,9 +15,10 @@ from nissl import pictures
 from nissl.atlas.damage import part, readable, table_of
 from nissl.atlas.page.against import against
 from nissl.atlas.page.cards import Strings, cards
+from nissl.atlas.page.degrees import in_degrees, unit_of
 from nissl.atlas.page.every import EACH, FOLDER, write_every
 from nissl.atlas.page.featured import featured_units
-from nissl.atlas.page.statistic import Statistic, as_base64, float24, measure_of, statistics_of
+from nissl.atlas.page.statistic import as_base64, float24, measure_of, statistics_of
 from nissl.atlas.page.text import ORDER, page_text
 from nissl.atlas.thumbnails import FOLDER as PICTURES
 from nissl.errors import NisslError
@@ -26,7 +26,7 @@ from nissl.errors import NisslError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["filled", "in_degrees", "page_data", "sites_of", "unit_of", "write_page"]
+__all__ = ["filled", "page_data", "sites_of", "write_page"]
 
 SCRIPTS = (
     "data.js",
@@ -233,62 +233,6 @@ def _columns(units: pd.DataFrame, sites: list[str], strings: Strings) -> dict[st
         if name in units and units[name].astype(bool).any():
             columns[name] = as_base64(_numbers(units[name], strings))
     return columns
-
-
-def unit_of(statistic: Statistic, degrees: Sequence[str], measure: str) -> str:
-    """Return the unit of measurement of a statistic.
-
-    Parameters
-    ----------
-    statistic : Statistic
-        The statistic.
-    degrees : sequence of str
-        Those in degrees.
-    measure : str
-        What activity is counted in.
-
-    Returns
-    -------
-    str
-        The unit; empty where it has none.
-    """
-    if statistic.name in degrees:
-        return "°"
-    return measure if statistic.name in ("mean", "sd", "max", "min") else statistic.unit
-
-
-def in_degrees(folder: Path, units: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Return the units with preferred angles in degrees.
-
-    Parameters
-    ----------
-    folder : Path
-        The atlas.
-    units : DataFrame, n_units rows
-        Its table ``units.parquet``.
-
-    Returns
-    -------
-    units : DataFrame
-        The same with other numbers in columns of preferred angles.
-    names : list of str
-        The columns that were radians.
-    """
-    import pandas as pd
-
-    path = folder / "tuning.parquet"
-    if not path.exists():
-        return units, []
-    kinds = pd.read_parquet(path, columns=["coordinate", "kind"]).astype(str).drop_duplicates()
-    names = []
-    for name in kinds.loc[kinds["kind"] == "circular", "coordinate"]:
-        first = pd.read_parquet(path, columns=["levels"], filters=[("coordinate", "==", name)])
-        levels = first["levels"].iloc[0]
-        # Bins of a circle start at zero, so that the first centre tells its circumference.
-        if np.isclose(2 * len(levels) * float(levels[0]), 2 * np.pi):
-            names.append(f"{name}_preferred")
-    names = [name for name in names if name in units]
-    return units.assign(**{name: np.degrees(units[name]) for name in names}), names
 
 
 def _categories(folder: Path, units: pd.DataFrame) -> list[dict[str, Any]]:
