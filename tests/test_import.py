@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import nissl
+from made_up_atlas import make_atlas
+from nissl.atlas.page.write import write_page
 
 HEAVY = (
     "torch",
@@ -56,6 +58,13 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_after(code) == set()
+
+
+def test_the_first_view_of_the_explorer_waits_for_numpy_alone(tmp_path: Path) -> None:
+    page = make_atlas(tmp_path)
+    write_page(page)
+    serve = "import nissl.cli; from nissl.atlas import open_atlas; from nissl.web import server"
+    assert loaded_after(f"{serve}\nserver(open_atlas({str(page)!r}), token='x')") == {"numpy"}
 
 
 def test_the_guard_sees_what_is_loaded() -> None:

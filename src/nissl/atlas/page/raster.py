@@ -11,7 +11,6 @@ import numpy as np
 
 from nissl.atlas.page.statistic import as_base64, rates
 from nissl.atlas.page.words import arrays_of, rounded
-from nissl.atlas.raster import FULL
 
 __all__ = ["rasters_of"]
 
@@ -42,6 +41,8 @@ def rasters_of(folder: Path, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     >>> rasters_of(Path("no-such-atlas"), [0])
     {}
     """
+    from nissl.atlas.raster import FULL
+
     arrays = arrays_of(folder)
     if arrays is None or "raster" not in arrays:
         return {}
