@@ -27,7 +27,7 @@ HEAD = """# The brain
 Spikes, calcium, voxels, EEG and MEG are recordings as a network's activity is: units, samples, and
 coordinates of both. This room asks of them what neuroscientists ask.
 
-<!-- not run: minutes; the gallery runs the first and the third, tests the rest -->
+<!-- not run: minutes; the gallery decodes and tunes, tests run the rest -->
 ```python
 bold = nissl.recording.clean(nissl.read("haxby"), by="run", detrend=True, standardise=True)
 nissl.brain.decode(bold, "category", folds="run").plot()  # by run, confusion, p

@@ -38,6 +38,7 @@ def write_json(path: Path, said: Mapping[str, Any], *, what: str) -> Path:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
+        partial.unlink(missing_ok=True)  # were it a link, it would be followed
         partial.write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
         partial.replace(path)
     except (OSError, UnicodeEncodeError) as error:

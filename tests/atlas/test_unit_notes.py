@@ -96,6 +96,17 @@ def test_a_full_disk_loses_nothing_of_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.json"]
 
 
+def test_a_link_in_the_place_of_what_is_written_is_not_followed(tmp_path: Path) -> None:
+    atlas, other = tmp_path / "atlas", tmp_path / "other.txt"
+    atlas.mkdir()
+    other.write_text("theirs")
+    (atlas / f"notes.json.{os.getpid()}.partial").symlink_to(other)
+    UnitNotes.read(atlas).write("a[0]", "mine")
+    assert other.read_text() == "theirs"
+    assert not (atlas / "notes.json").is_symlink()
+    assert UnitNotes.read(atlas).notes == {"a[0]": "mine"}
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_disk_that_refuses_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int

@@ -41,7 +41,7 @@ SCRIPTS = (
     "main.js",
 )
 N_CARDS = 320
-FORMAT = 2  # of the data that the scripts read
+FORMAT = 2  # of the data that the scripts read, and of the words of `against` in it
 NEEDED = ("unit", "site", "layer", "index", "kind")  # columns without which there is no page
 DATA = '<script type="application/json" id="data">'
 Q = 0.05  # at which a unit counts as tuned
